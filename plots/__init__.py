@@ -1,0 +1,1 @@
+"""The matplotlib panels, drawn by a process of their own into shared memory."""

@@ -1,0 +1,64 @@
+"""The server's settings: frozen, with units in their names; nonsense is refused where it is written."""
+
+from typing import Literal
+
+import msgspec
+
+from server.kernels.layout import CANVAS_SIDE_MAX
+
+
+class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One canvas server. Every field has a default that suits a laptop demo."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback keeps it private; 0.0.0.0 opens it to the network."""
+    port: int = 0
+    """0 takes any free port and says which."""
+    width: int = 256
+    """Pixels across, 1 to 8192."""
+    height: int = 256
+    """Pixels down, 1 to 8192."""
+    rate_per_s: int = 60
+    """Tokens a second of each connection's bucket. Low throttles early, high never."""
+    burst: int = 120
+    """Tokens a bucket can save up. Must cover what a device sends in one write."""
+    tick_ms: int = 100
+    """Tick interval as configured. Short shows changes sooner and sends more bytes; it stretches when too short."""
+    tick_ms_max: int = 2000
+    """The longest interval the tick may stretch to."""
+    loop: Literal["native", "portable", "mailbox"] = "native"
+    """Which shell moves the bytes."""
+    loops: int = 1
+    """Loops, a thread each. More than there are free cores only adds switching."""
+    connections_max: int = 20_000
+    """Sockets held at once; the open-file limit bounds it too."""
+    stall_s: float = 30.0
+    """A connection that takes no bytes for so long is closed. Short drops slow networks, long keeps dead ones."""
+    evict_after_s: float = 0.0
+    """A connection over its limit for so long is closed with 1008. 0: never."""
+    handshake_s: float = 5.0
+    """An opening handshake unfinished after this is closed."""
+    echo: bool = False
+    """Serve /echo, for conformance suites."""
+    origins: tuple[str, ...] = ()
+    """Origins let in beside pages of this server itself."""
+
+    def __post_init__(self) -> None:
+        limits: tuple[tuple[str, float, float], ...] = (
+            ("port", 0, 65535),
+            ("width", 1, CANVAS_SIDE_MAX),
+            ("height", 1, CANVAS_SIDE_MAX),
+            ("rate_per_s", 1, 65535),
+            ("burst", 1, 65535),
+            ("tick_ms", 1, 60_000),
+            ("tick_ms_max", 1, 60_000),
+            ("loops", 1, 64),
+            ("connections_max", 1, 1_000_000),
+            ("stall_s", 0.1, 86_400),
+            ("evict_after_s", 0, 86_400),
+            ("handshake_s", 0.1, 600),
+        )
+        for name, least, most in limits:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}; it must be {least} to {most}")

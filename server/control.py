@@ -1,0 +1,117 @@
+"""What a session and its processes say to each other: frozen messages, one JSON object a line, over the child's pipes.
+
+Commands go down the child's standard input, events come up its standard output. The end of the input means that the
+parent is gone, whatever ended it: the child then ends too. That is the whole of "nothing is left running".
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import IO, Any
+
+import msgspec
+
+from server import clock
+
+END_GRACE_S = 5.0
+"""A child whose parent is gone ends in order within this time, or at once after it."""
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Work before the run: `done` of `total` steps, now at `what`."""
+
+    what: str
+    done: int
+    total: int
+
+
+class Listening(msgspec.Struct, frozen=True, tag=True):
+    """The server accepts connections at this address."""
+
+    host: str
+    port: int
+
+
+class Phase(msgspec.Struct, frozen=True, tag=True):
+    """A fleet reached a phase: "connected", "sending", "quiet" (all sent and seen), "checked"."""
+
+    name: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The process cannot do what was asked, and ends. `reason` is one line for a person."""
+
+    reason: str
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Command: drain and end in order."""
+
+
+class StopSending(msgspec.Struct, frozen=True, tag=True):
+    """Command to a fleet: send no more, see what is under way, then say "quiet"."""
+
+
+class CheckViewers(msgspec.Struct, frozen=True, tag=True):
+    """Command to a fleet: compare what every viewer holds with the canvas page, then say "checked"."""
+
+
+class Resize(msgspec.Struct, frozen=True, tag=True):
+    """Command to the panels: draw at this size from now on, in pixels; `scale` 2 doubles letters and lines."""
+
+    width: int
+    height: int
+    scale: float
+
+
+Event = Progress | Listening | Phase | Failed
+Command = Stop | StopSending | CheckViewers | Resize
+
+_encoder = msgspec.json.Encoder()
+_output_lock = threading.Lock()
+
+
+def write_line(stream: IO[bytes], message: msgspec.Struct) -> None:
+    """Write one message and flush. Raises BrokenPipeError when the other side is gone."""
+    stream.write(_encoder.encode(message) + b"\n")
+    stream.flush()
+
+
+def say(event: Event) -> None:
+    """Tell the parent. A parent that is gone needs to hear nothing: the end of our input ends us."""
+    with _output_lock:
+        try:
+            write_line(sys.stdout.buffer, event)
+        except (BrokenPipeError, ValueError):
+            return
+
+
+def read_start(message_type: type[Any]) -> Any:
+    """The first line of standard input, which says all that a child needs to begin."""
+    line = sys.stdin.buffer.readline()
+    if not line:
+        raise SystemExit("this program is started by the workbench and reads its orders from standard input")
+    return msgspec.json.decode(line, type=message_type)
+
+
+def follow_commands(on_command: Callable[[Command], None]) -> threading.Thread:
+    """Hand each command to `on_command` from a thread of its own; at the end of the input, `Stop` and a deadline."""
+
+    def follow() -> None:
+        decoder = msgspec.json.Decoder(Command)
+        for line in sys.stdin.buffer:
+            on_command(decoder.decode(line))
+        on_command(Stop())
+        clock.wait_s(END_GRACE_S)
+        os._exit(1)  # The orderly end did not come in time, and nobody is left to ask.
+
+    thread = threading.Thread(target=follow, name="commands", daemon=True)
+    thread.start()
+    return thread
+
+
+def leave_signals_to_parent() -> None:
+    """A terminal's Ctrl-C reaches the whole group; the parent alone decides how the session ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

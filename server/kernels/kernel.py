@@ -1,0 +1,94 @@
+"""The one door to numba: the `kernel` decorator, where compiled code is kept, and compiling it all before it is needed.
+
+Invariant: a kernel never runs uncompiled in front of a client. Callers list their kernels as `Warm` entries and call
+`compile_all` first, which shows how far it is.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numba
+from numba.core import types
+from numba.core.extending import intrinsic
+
+__all__ = ["Warm", "address_of", "cache_folder", "compile_all", "is_compiled", "kernel", "libc_function", "types"]
+
+_SOURCES = ("server", "devices")
+_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+
+
+def _source_digest() -> str:
+    """A digest of all kernel sources: numba looks at a kernel's own file only, not at the files it calls into."""
+    root = Path(__file__).parents[2]
+    digest = hashlib.sha256(numba.__version__.encode())
+    for package in _SOURCES:
+        for path in sorted((root / package / "kernels").glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: NUMBA_CACHE_DIR, else the user's cache, else a temporary folder."""
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for parent in (base, Path(tempfile.gettempdir()) / f"pixel-canvas-{os.getuid()}"):
+        folder = parent / "pixel-canvas" / f"kernels-{_source_digest()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue  # A read-only or missing home: the next place will do.
+        if os.access(folder, os.W_OK):
+            return folder
+    raise OSError(f"no folder to keep compiled kernels in: tried {base} and the temporary folder; set NUMBA_CACHE_DIR")
+
+
+numba.config.CACHE_DIR = str(cache_folder())
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` as every kernel is: cached, without the interpreter lock, exact arithmetic, no bounds checks."""
+    return numba.njit(**_OPTIONS)(function)
+
+
+def libc_function(name: str, signature: Any) -> Any:
+    """A C library function that kernels can call; unlike a ctypes pointer it survives the cache."""
+    return types.ExternalFunction(name, signature)
+
+
+@intrinsic
+def address_of(typing_context: Any, array: Any) -> Any:
+    """The address of an array's first byte, as an unsigned 64-bit integer, for libc calls from a kernel."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        structure = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.ptrtoint(structure.data, context.get_value_type(types.uint64))
+
+    return types.uint64(array), codegen
+
+
+def is_compiled() -> bool:
+    """False when NUMBA_DISABLE_JIT runs the kernels as plain Python."""
+    return not numba.config.DISABLE_JIT
+
+
+class Warm(NamedTuple):
+    """A kernel and arguments like those it will be called with (only their types matter)."""
+
+    name: str
+    kernel: Any
+    example: Callable[[], tuple[Any, ...]]
+
+
+def compile_all(warms: Sequence[Warm], progress: Callable[[int, int, str], None]) -> None:
+    """Compile or load each kernel. `progress(done, total, name)` is called before each, and once at the end."""
+    for done, warm in enumerate(warms):
+        progress(done, len(warms), warm.name)
+        if is_compiled():
+            warm.kernel.compile(tuple(numba.typeof(argument) for argument in warm.example()))
+    progress(len(warms), len(warms), "")

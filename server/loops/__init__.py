@@ -1,0 +1,1 @@
+"""The shells that move bytes between sockets and the engine. A loop owns its connections; nothing else touches them."""

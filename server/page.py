@@ -1,0 +1,171 @@
+"""Shared memory pages: arrays that one process writes and others read, without waiting.
+
+A page is an anonymous file handed down by its descriptor, so it has no name, needs no clean-up and is gone with the
+last process that holds it, whatever ended that. Its head names the layout, so that a reader of another version
+refuses it. Counters need no lock (see `kernels.layout`).
+
+    OFFSET  SIZE  FIELD    MEANING
+         0     8  magic    b"PXCANVAS"
+         8     4  version  LAYOUT_VERSION
+        12     4  size     bytes of the page, head included
+        16    32  digest   SHA-256 over names, dtypes and shapes of the sections
+        64        sections, each at the next multiple of 64
+"""
+
+import hashlib
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.kernels import layout
+
+_HEAD = struct.Struct("<8sII32s")
+_ALIGNMENT = 64
+
+type_of_section = tuple[np.dtype[Any], tuple[int, ...]]
+
+assert _HEAD.size <= _ALIGNMENT
+
+
+class PageError(Exception):
+    """A descriptor that holds no page, or one of another layout."""
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGNMENT) * _ALIGNMENT
+
+
+def _anonymous_file(size: int) -> int:
+    """A descriptor of `size` zero bytes with no name in any folder."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pixel-canvas", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:  # Unlinked at once: nameless on every POSIX system.
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+class Page:
+    """Named arrays over one shared mapping. The creator makes it; others attach by descriptor."""
+
+    def __init__(self, descriptor: int, sections: Mapping[str, type_of_section], *, create: bool) -> None:
+        self.descriptor = descriptor
+        self._mapping = mmap.mmap(descriptor, self.size_bytes(sections))
+        digest = self._digest(sections)
+        if create:
+            _HEAD.pack_into(self._mapping, 0, b"PXCANVAS", layout.LAYOUT_VERSION, len(self._mapping), digest)
+        else:
+            magic, version, size, found = _HEAD.unpack_from(self._mapping, 0)
+            if magic != b"PXCANVAS":
+                raise PageError(f"descriptor {descriptor} holds no page (it begins with {magic!r})")
+            if (version, size, found) != (layout.LAYOUT_VERSION, len(self._mapping), digest):
+                raise PageError(f"page has layout {version} of {size} bytes, this program has {layout.LAYOUT_VERSION}")
+        self._arrays: dict[str, NDArray[Any]] = {}
+        offset = _ALIGNMENT
+        for name, (dtype, shape) in sections.items():
+            count = int(np.prod(shape))
+            flat = np.frombuffer(self._mapping, dtype, count, offset)
+            self._arrays[name] = flat.reshape(shape)
+            offset = _aligned(offset + count * dtype.itemsize)
+
+    @classmethod
+    def create(cls, sections: Mapping[str, type_of_section]) -> "Page":
+        """A new page of zeros. `sections`: name to (dtype, shape)."""
+        return cls(_anonymous_file(cls.size_bytes(sections)), sections, create=True)
+
+    @classmethod
+    def attach(cls, descriptor: int, sections: Mapping[str, type_of_section]) -> "Page":
+        """The page behind an inherited descriptor. Raises PageError when it is of another layout."""
+        size, needed = os.fstat(descriptor).st_size, cls.size_bytes(sections)
+        if size < needed:
+            raise PageError(f"descriptor {descriptor} has {size} bytes, the page needs {needed}")
+        return cls(descriptor, sections, create=False)
+
+    @staticmethod
+    def size_bytes(sections: Mapping[str, type_of_section]) -> int:
+        """Bytes of a page with these sections, head included."""
+        offset = _ALIGNMENT
+        for dtype, shape in sections.values():
+            offset = _aligned(offset + int(np.prod(shape)) * dtype.itemsize)
+        return offset
+
+    @staticmethod
+    def _digest(sections: Mapping[str, type_of_section]) -> bytes:
+        text = ";".join(f"{name}:{dtype.descr}:{shape}" for name, (dtype, shape) in sections.items())
+        return hashlib.sha256(text.encode()).digest()
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._arrays[name]
+
+    def close(self) -> None:
+        """Give the descriptor back. The mapping goes when its last array does."""
+        self._arrays.clear()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def telemetry_sections(loop_count: int) -> dict[str, type_of_section]:
+    """Sections of the server's telemetry page."""
+    return {
+        "server": (layout.SERVER, (1,)),
+        "loops": (layout.LOOP, (loop_count,)),
+        "stages": (layout.STAGE, (loop_count, layout.STAGE_COUNT)),
+        "ticks": (layout.TICK, (layout.TICK_ROWS,)),
+    }
+
+
+def canvas_sections(width: int, height: int) -> dict[str, type_of_section]:
+    """Sections of the canvas page: colours, and the tick that last changed each pixel and each tile."""
+    across, down = layout.tile_shape(width, height)
+    return {
+        "pixels": (np.dtype("u1"), (height, width)),
+        "pixel_tick": (np.dtype("u4"), (height, width)),
+        "tile_tick": (np.dtype("u4"), (down, across)),
+    }
+
+
+def fleet_sections() -> dict[str, type_of_section]:
+    """Sections of a fleet's telemetry page: placement-to-view latency and lateness of sends, in microseconds."""
+    return {
+        "fleet": (layout.FLEET, (1,)),
+        "latency": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
+        "latency_max_us": (np.dtype("u8"), (1,)),
+        "lateness": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
+        "lateness_max_us": (np.dtype("u8"), (1,)),
+    }
+
+
+def history_sections() -> dict[str, type_of_section]:
+    """Sections of the history page: `head` is the number of samples written so far."""
+    return {
+        "head": (np.dtype("u8"), (1,)),
+        "samples": (layout.SAMPLE, (layout.SAMPLE_ROWS,)),
+    }
+
+
+PICTURE_SIDE_MAX = (3840, 2160)
+"""The largest picture of the panels. Memory that is never drawn to costs nothing."""
+
+
+def picture_sections() -> dict[str, type_of_section]:
+    """Sections of the panels' picture: a double buffer of RGBX; `front` is the index of the finished one.
+
+    `size` holds width and height of the picture in each buffer, whose first width x height x 4 bytes are it;
+    `serial` counts finished pictures; `cpu_ns` is the drawing process's processor time.
+    """
+    width, height = PICTURE_SIDE_MAX
+    return {
+        "front": (np.dtype("u8"), (1,)),
+        "serial": (np.dtype("u8"), (1,)),
+        "cpu_ns": (np.dtype("u8"), (1,)),
+        "size": (np.dtype("u4"), (2, 2)),
+        "pixels": (np.dtype("u1"), (2, height * width * 4)),
+    }
