@@ -14,6 +14,7 @@ from typing import IO, Any
 import msgspec
 
 from server import clock
+from server.config import ServerConfig
 
 END_GRACE_S = 5.0
 """A child whose parent is gone ends in order within this time, or at once after it."""
@@ -61,6 +62,24 @@ class CheckViewers(msgspec.Struct, frozen=True, tag=True):
 class Resize(msgspec.Struct, frozen=True, tag=True):
     """Command to the panels: draw at this size from now on, in pixels; `scale` 2 doubles letters and lines."""
 
+    width: int
+    height: int
+    scale: float
+
+
+class StartServer(msgspec.Struct, frozen=True, tag=True):
+    """First line to a server process: its settings and the descriptors of its pages."""
+
+    config: ServerConfig
+    telemetry_fd: int
+    canvas_fd: int
+
+
+class StartPanels(msgspec.Struct, frozen=True, tag=True):
+    """First line to the panels' process: the history it reads, the picture it draws, and the size to begin with."""
+
+    history_fd: int
+    picture_fd: int
     width: int
     height: int
     scale: float

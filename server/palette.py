@@ -1,10 +1,10 @@
 """The 256 colours that a pixel can have. Index 0 is the empty canvas.
 
-    FIRST   COUNT   MEANING
-        0      16   paint: the colours a person paints with
-       16      64   heat: a ramp from cold (dark violet) to hot (pale yellow), even in lightness
-       80     175   cube: 5 reds x 7 greens x 5 blues, for pictures; index 80 + (red * 7 + green) * 5 + blue
-      255       1   white
+FIRST   COUNT   MEANING
+    0      16   paint: the colours a person paints with
+   16      64   heat: a ramp from cold (dark violet) to hot (pale yellow), even in lightness
+   80     175   cube: 5 reds x 7 greens x 5 blues, for pictures; index 80 + (red * 7 + green) * 5 + blue
+  255       1   white
 """
 
 import numpy as np
@@ -19,9 +19,7 @@ assert PAINT_FIRST + PAINT_COUNT == HEAT_FIRST
 assert HEAT_FIRST + HEAT_COUNT == CUBE_FIRST
 assert CUBE_FIRST + CUBE_LEVELS[0] * CUBE_LEVELS[1] * CUBE_LEVELS[2] == WHITE
 
-_PAINT = (
-    "0b0d12 e8e6e3 9aa0a6 4a4f57 d55e00 e69f00 f0e442 009e73 56b4e9 0072b2 cc79a7 8c2d04 1b7837 542788 f4a582 35978f"
-)
+_PAINT = "0b0d12 e8e6e3 9aa0a6 4a4f57 d55e00 e69f00 f0e442 009e73 56b4e9 0072b2 cc79a7 8c2d04 1b7837 542788 f4a582 35978f"
 # Anchors of a ramp that grows evenly in lightness, so that it also reads in grey.
 _HEAT = "05030f 1b0c41 3b0f70 641a80 8c2981 b73779 de4968 f66e5c fe9f6d fecf92 fcfdbf"
 

@@ -15,7 +15,16 @@ import numba
 from numba.core import types
 from numba.core.extending import intrinsic
 
-__all__ = ["Warm", "address_of", "cache_folder", "compile_all", "is_compiled", "kernel", "libc_function", "types"]
+__all__ = [
+    "Warm",
+    "address_of",
+    "cache_folder",
+    "compile_all",
+    "is_compiled",
+    "kernel",
+    "libc_function",
+    "types",
+]
 
 _SOURCES = ("server", "devices")
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
@@ -45,7 +54,9 @@ def cache_folder() -> Path:
             continue  # A read-only or missing home: the next place will do.
         if os.access(folder, os.W_OK):
             return folder
-    raise OSError(f"no folder to keep compiled kernels in: tried {base} and the temporary folder; set NUMBA_CACHE_DIR")
+    raise OSError(
+        f"no folder to keep compiled kernels in: tried {base} and the temporary folder; set NUMBA_CACHE_DIR"
+    )
 
 
 numba.config.CACHE_DIR = str(cache_folder())

@@ -126,7 +126,11 @@ TICK = np.dtype(
         ("encoding", "u4"),  # 0 as it is, 1 zlib.
         ("admitted_count", "u8"),  # Of all loops, since the start.
         ("in_flight_count", "u8"),  # Received, not yet applied or refused.
-        ("depth_peak", "u4", (STAGE_COUNT,)),  # The most that waited in front of each stage since the tick before.
+        (
+            "depth_peak",
+            "u4",
+            (STAGE_COUNT,),
+        ),  # The most that waited in front of each stage since the tick before.
     ],
     align=True,
 )

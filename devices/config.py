@@ -1,0 +1,70 @@
+"""A fleet's settings: frozen, with units in their names; nonsense is refused where it is written."""
+
+from typing import Literal
+
+import msgspec
+
+Arrivals = Literal["periodic", "poisson", "bursty"]
+PatternName = Literal["sensor_field", "image", "life", "hotspot", "noise"]
+
+
+class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One fleet of simulated devices, each with a WebSocket connection of its own."""
+
+    connections: int = 1000
+    """Devices. Bounded by the open-file limit of the fleet's process."""
+    rate_per_s: float = 20.0
+    """Placements a second that each device intends. 0: devices that only watch."""
+    frames_per_write: int = 1
+    """Placements that a device saves up before it writes. 1 shows each at once and costs a system call each."""
+    arrivals: Arrivals = "periodic"
+    """How intended send times are drawn."""
+    pattern: PatternName = "sensor_field"
+    """What the devices paint."""
+    viewers: int | Literal["all", "none"] = "all"
+    """How many of the devices watch the whole canvas."""
+    greedy_ratio: float = 0.0
+    """Share of devices, 0 to 1, that send `greedy_factor` times the rate."""
+    greedy_factor: float = 5.0
+    """How many times its rate a greedy device sends."""
+    connect_per_s: int = 4000
+    """Connections opened a second while the fleet comes up."""
+
+    def __post_init__(self) -> None:
+        limits: tuple[tuple[str, float, float], ...] = (
+            ("connections", 0, 1_000_000),
+            ("rate_per_s", 0, 1_000_000),
+            ("frames_per_write", 1, 64),
+            ("greedy_ratio", 0, 1),
+            ("greedy_factor", 1, 1000),
+            ("connect_per_s", 1, 1_000_000),
+        )
+        for name, least, most in limits:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}; it must be {least} to {most}")
+        if isinstance(self.viewers, int) and not 0 <= self.viewers <= self.connections:
+            raise ValueError(
+                f"viewers is {self.viewers}; it must be all, none or 0 to connections ({self.connections})"
+            )
+
+    @property
+    def viewer_count(self) -> int:
+        """Devices that watch."""
+        if isinstance(self.viewers, int):
+            return self.viewers
+        return self.connections if self.viewers == "all" else 0
+
+
+class StartFleet(msgspec.Struct, frozen=True, tag=True):
+    """First line to a fleet process. `canvas_fd` is -1 when the server's canvas page is out of reach."""
+
+    config: FleetConfig
+    host: str
+    port: int
+    path: str
+    seed: int
+    telemetry_fd: int
+    canvas_fd: int
+    width: int
+    height: int
