@@ -66,9 +66,7 @@ class Page:
             if magic != b"PXCANVAS":
                 raise PageError(f"descriptor {descriptor} holds no page (it begins with {magic!r})")
             if (version, size, found) != (layout.LAYOUT_VERSION, len(self._mapping), digest):
-                raise PageError(
-                    f"page has layout {version} of {size} bytes, this program has {layout.LAYOUT_VERSION}"
-                )
+                raise PageError(f"page has layout {version} of {size} bytes, this program has {layout.LAYOUT_VERSION}")
         self._arrays: dict[str, NDArray[Any]] = {}
         offset = _ALIGNMENT
         for name, (dtype, shape) in sections.items():

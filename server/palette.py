@@ -19,7 +19,9 @@ assert PAINT_FIRST + PAINT_COUNT == HEAT_FIRST
 assert HEAT_FIRST + HEAT_COUNT == CUBE_FIRST
 assert CUBE_FIRST + CUBE_LEVELS[0] * CUBE_LEVELS[1] * CUBE_LEVELS[2] == WHITE
 
-_PAINT = "0b0d12 e8e6e3 9aa0a6 4a4f57 d55e00 e69f00 f0e442 009e73 56b4e9 0072b2 cc79a7 8c2d04 1b7837 542788 f4a582 35978f"
+_PAINT = (
+    "0b0d12 e8e6e3 9aa0a6 4a4f57 d55e00 e69f00 f0e442 009e73 56b4e9 0072b2 cc79a7 8c2d04 1b7837 542788 f4a582 35978f"
+)
 # Anchors of a ramp that grows evenly in lightness, so that it also reads in grey.
 _HEAT = "05030f 1b0c41 3b0f70 641a80 8c2981 b73779 de4968 f66e5c fe9f6d fecf92 fcfdbf"
 

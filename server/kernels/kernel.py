@@ -54,9 +54,7 @@ def cache_folder() -> Path:
             continue  # A read-only or missing home: the next place will do.
         if os.access(folder, os.W_OK):
             return folder
-    raise OSError(
-        f"no folder to keep compiled kernels in: tried {base} and the temporary folder; set NUMBA_CACHE_DIR"
-    )
+    raise OSError(f"no folder to keep compiled kernels in: tried {base} and the temporary folder; set NUMBA_CACHE_DIR")
 
 
 numba.config.CACHE_DIR = str(cache_folder())
