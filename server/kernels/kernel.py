@@ -61,7 +61,7 @@ numba.config.CACHE_DIR = str(cache_folder())
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile `function` as every kernel is: cached, without the interpreter lock, exact arithmetic, no bounds checks."""
+    """Compile `function` as every kernel is: cached, no interpreter lock, exact arithmetic, no bounds checks."""
     return numba.njit(**_OPTIONS)(function)
 
 
