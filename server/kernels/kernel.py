@@ -1,19 +1,17 @@
-"""The one door to numba: the `kernel` decorator, where compiled code is kept, and compiling it all before it is needed.
+"""The one door to numba: the `kernel` decorator, and compiling it all before it is needed.
 
 Invariant: a kernel never runs uncompiled in front of a client. Callers list their kernels as `Warm` entries and call
 `compile_all` first, which shows how far it is.
 """
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 from numba.core import types
 from numba.core.extending import intrinsic
+
+from server.kernels.cache import cache_folder
 
 __all__ = [
     "Warm",
@@ -26,36 +24,7 @@ __all__ = [
     "types",
 ]
 
-_SOURCES = ("server", "devices")
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
-
-
-def _source_digest() -> str:
-    """A digest of all kernel sources: numba looks at a kernel's own file only, not at the files it calls into."""
-    root = Path(__file__).parents[2]
-    digest = hashlib.sha256(numba.__version__.encode())
-    for package in _SOURCES:
-        for path in sorted((root / package / "kernels").glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: NUMBA_CACHE_DIR, else the user's cache, else a temporary folder."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for parent in (base, Path(tempfile.gettempdir()) / f"pixel-canvas-{os.getuid()}"):
-        folder = parent / "pixel-canvas" / f"kernels-{_source_digest()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue  # A read-only or missing home: the next place will do.
-        if os.access(folder, os.W_OK):
-            return folder
-    raise OSError(f"no folder to keep compiled kernels in: tried {base} and the temporary folder; set NUMBA_CACHE_DIR")
-
 
 numba.config.CACHE_DIR = str(cache_folder())
 
