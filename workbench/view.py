@@ -42,6 +42,8 @@ class Reading:
     window_cpu_cores: float | None = None
     server_resident_bytes: int | None = None
     window_fps: float | None = None
+    utilisation_ratio: float | None = None
+    """Busy time of the server's busiest loop / elapsed time, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
