@@ -137,16 +137,16 @@ def fleet_sections() -> dict[str, type_of_section]:
     return {
         "fleet": (layout.FLEET, (1,)),
         "latency": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
-        "latency_max_us": (np.dtype("u8"), (1,)),
+        "latency_max_us": (np.dtype("i8"), (1,)),
         "lateness": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
-        "lateness_max_us": (np.dtype("u8"), (1,)),
+        "lateness_max_us": (np.dtype("i8"), (1,)),
     }
 
 
 def history_sections() -> dict[str, type_of_section]:
     """Sections of the history page: `head` is the number of samples written so far."""
     return {
-        "head": (np.dtype("u8"), (1,)),
+        "head": (np.dtype("i8"), (1,)),
         "samples": (layout.SAMPLE, (layout.SAMPLE_ROWS,)),
     }
 
@@ -163,9 +163,9 @@ def picture_sections() -> dict[str, type_of_section]:
     """
     width, height = PICTURE_SIDE_MAX
     return {
-        "front": (np.dtype("u8"), (1,)),
-        "serial": (np.dtype("u8"), (1,)),
-        "cpu_ns": (np.dtype("u8"), (1,)),
+        "front": (np.dtype("i8"), (1,)),
+        "serial": (np.dtype("i8"), (1,)),
+        "cpu_ns": (np.dtype("i8"), (1,)),
         "size": (np.dtype("u4"), (2, 2)),
         "pixels": (np.dtype("u1"), (2, height * width * 4)),
     }

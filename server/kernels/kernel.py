@@ -41,13 +41,13 @@ def libc_function(name: str, signature: Any) -> Any:
 
 @intrinsic
 def address_of(typing_context: Any, array: Any) -> Any:
-    """The address of an array's first byte, as an unsigned 64-bit integer, for libc calls from a kernel."""
+    """The address of an array's first byte, as a signed 64-bit integer, for libc calls from a kernel."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         structure = context.make_array(signature.args[0])(context, builder, args[0])
-        return builder.ptrtoint(structure.data, context.get_value_type(types.uint64))
+        return builder.ptrtoint(structure.data, context.get_value_type(types.int64))
 
-    return types.uint64(array), codegen
+    return types.int64(array), codegen
 
 
 def is_compiled() -> bool:

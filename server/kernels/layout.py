@@ -1,11 +1,12 @@
 """Every dtype and array shape that a kernel or another process sees. Imports no compiler.
 
-Arrays are plain C-ordered numpy arrays. Times are int64 nanoseconds of CLOCK_MONOTONIC. Counters only grow, are
-eight bytes wide and have one writer, so a reader in another process needs no lock: a difference of two readings is
-always a true count. All records are aligned; the asserts below hold the layout that `LAYOUT_VERSION` names.
+Arrays are plain C-ordered numpy arrays. Times are int64 nanoseconds of CLOCK_MONOTONIC. Counters only grow, have one
+writer and are eight bytes wide, so a reader in another process needs no lock: a difference of two readings is always
+a true count. They are signed, since a kernel that adds signed to unsigned gets a float. All records are aligned; the asserts below hold the layout that `LAYOUT_VERSION` names.
 """
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,14 +53,14 @@ class State(IntEnum):
 
 STAGE = np.dtype(
     [
-        ("busy_ns", "u8"),  # Service time so far, without waiting.
-        ("batch_count", "u8"),
-        ("item_count", "u8"),  # Items served.
-        ("depth", "u8"),  # Items waiting in front of the stage when it last began a batch.
-        ("depth_peak", "u8"),  # The most that ever waited.
-        ("depth_sum", "u8"),  # Sum of `depth` over all batches: mean depth = depth_sum / batch_count.
-        ("depth_max", "u8"),  # The limit of the queue in front, in the same items.
-        ("drop_count", "u8"),  # Items given up in front of this stage, for whatever reason.
+        ("busy_ns", "i8"),  # Service time so far, without waiting.
+        ("batch_count", "i8"),
+        ("item_count", "i8"),  # Items served.
+        ("depth", "i8"),  # Items waiting in front of the stage when it last began a batch.
+        ("depth_peak", "i8"),  # The most that ever waited.
+        ("depth_sum", "i8"),  # Sum of `depth` over all batches: mean depth = depth_sum / batch_count.
+        ("depth_max", "i8"),  # The limit of the queue in front, in the same items.
+        ("drop_count", "i8"),  # Items given up in front of this stage, for whatever reason.
     ],
     align=True,
 )
@@ -68,54 +69,54 @@ connections that are owed a delta."""
 
 LOOP = np.dtype(
     [
-        ("connection_count", "u8"),  # Open WebSocket connections now.
-        ("subscriber_count", "u8"),  # Of these, watching.
-        ("accepted_count", "u8"),  # Sockets accepted since the start.
-        ("closed_count", "u8"),  # Sockets closed since the start, whoever closed them.
-        ("evicted_count", "u8"),  # Of these, closed by us: stalled, over the limit too long.
-        ("protocol_error_count", "u8"),
-        ("received_count", "u8"),  # Placements decoded.
-        ("admitted_count", "u8"),  # Placements let in by bounds and bucket.
-        ("throttled_count", "u8"),  # Refused for rate.
-        ("shed_count", "u8"),  # Refused for overload.
-        ("out_of_bounds_count", "u8"),
-        ("applied_count", "u8"),  # Placements written to the canvas.
-        ("read_count", "u8"),  # recv calls that brought bytes.
-        ("received_bytes", "u8"),
-        ("send_count", "u8"),
-        ("sent_bytes", "u8"),
-        ("delta_count", "u8"),  # DELTA frames handed to the kernel.
-        ("delta_bytes", "u8"),
-        ("delta_pixel_count", "u8"),  # Pixel changes in these, summed over connections.
-        ("conflated_count", "u8"),  # DELTA frames made for one laggard.
-        ("snapshot_count", "u8"),
-        ("handover_count", "u8"),  # Times that bytes went to the slow path.
-        ("outbox_bytes", "u8"),  # Held now for sockets that did not take them.
-        ("cpu_ns", "u8"),  # Processor time of the loop's thread.
+        ("connection_count", "i8"),  # Open WebSocket connections now.
+        ("subscriber_count", "i8"),  # Of these, watching.
+        ("accepted_count", "i8"),  # Sockets accepted since the start.
+        ("closed_count", "i8"),  # Sockets closed since the start, whoever closed them.
+        ("evicted_count", "i8"),  # Of these, closed by us: stalled, over the limit too long.
+        ("protocol_error_count", "i8"),
+        ("received_count", "i8"),  # Placements decoded.
+        ("admitted_count", "i8"),  # Placements let in by bounds and bucket.
+        ("throttled_count", "i8"),  # Refused for rate.
+        ("shed_count", "i8"),  # Refused for overload.
+        ("out_of_bounds_count", "i8"),
+        ("applied_count", "i8"),  # Placements written to the canvas.
+        ("read_count", "i8"),  # recv calls that brought bytes.
+        ("received_bytes", "i8"),
+        ("send_count", "i8"),
+        ("sent_bytes", "i8"),
+        ("delta_count", "i8"),  # DELTA frames handed to the kernel.
+        ("delta_bytes", "i8"),
+        ("delta_pixel_count", "i8"),  # Pixel changes in these, summed over connections.
+        ("conflated_count", "i8"),  # DELTA frames made for one laggard.
+        ("snapshot_count", "i8"),
+        ("handover_count", "i8"),  # Times that bytes went to the slow path.
+        ("outbox_bytes", "i8"),  # Held now for sockets that did not take them.
+        ("cpu_ns", "i8"),  # Processor time of the loop's thread.
     ],
     align=True,
 )
 
 SERVER = np.dtype(
     [
-        ("state", "u8"),
-        ("process_id", "u8"),
+        ("state", "i8"),
+        ("process_id", "i8"),
         ("heartbeat_ns", "i8"),  # When the page was last written.
-        ("cpu_ns", "u8"),  # Processor time of the process.
-        ("resident_bytes", "u8"),
-        ("tick", "u8"),  # The last finished tick.
+        ("cpu_ns", "i8"),  # Processor time of the process.
+        ("resident_bytes", "i8"),
+        ("tick", "i8"),  # The last finished tick.
         ("tick_interval_ns", "i8"),  # As it is now, stretched or not.
-        ("tick_stretch_count", "u8"),  # Times the interval grew because a broadcast did not fit.
-        ("merged_count", "u8"),  # Distinct pixel changes in the deltas of all ticks.
-        ("encoded_bytes", "u8"),
-        ("port", "u8"),
+        ("tick_stretch_count", "i8"),  # Times the interval grew because a broadcast did not fit.
+        ("merged_count", "i8"),  # Distinct pixel changes in the deltas of all ticks.
+        ("encoded_bytes", "i8"),
+        ("port", "i8"),
     ],
     align=True,
 )
 
 TICK = np.dtype(
     [
-        ("tick", "u8"),
+        ("tick", "i8"),
         ("start_ns", "i8"),
         ("lateness_ns", "i8"),  # Behind the time it was due.
         ("interval_ns", "i8"),  # Since the start of the tick before.
@@ -124,8 +125,8 @@ TICK = np.dtype(
         ("pixel_count", "u4"),  # Merged: distinct pixel changes.
         ("frame_bytes", "u4"),  # The whole-canvas frame as sent.
         ("encoding", "u4"),  # 0 as it is, 1 zlib.
-        ("admitted_count", "u8"),  # Of all loops, since the start.
-        ("in_flight_count", "u8"),  # Received, not yet applied or refused.
+        ("admitted_count", "i8"),  # Of all loops, since the start.
+        ("in_flight_count", "i8"),  # Received, not yet applied or refused.
         (
             "depth_peak",
             "u4",
@@ -142,32 +143,32 @@ TICK_ROWS = 4096
 
 FLEET = np.dtype(
     [
-        ("state", "u8"),
-        ("process_id", "u8"),
+        ("state", "i8"),
+        ("process_id", "i8"),
         ("heartbeat_ns", "i8"),
-        ("cpu_ns", "u8"),
-        ("resident_bytes", "u8"),
+        ("cpu_ns", "i8"),
+        ("resident_bytes", "i8"),
         ("started_ns", "i8"),  # First intended send time; 0 before.
-        ("device_count", "u8"),  # Devices of the scenario.
-        ("connection_count", "u8"),  # Connections open now.
-        ("subscriber_count", "u8"),  # Of these, have had their SNAPSHOT.
-        ("offered_count", "u8"),  # Placements whose intended send time has come.
-        ("sent_count", "u8"),  # Placements whose frame the kernel has taken.
-        ("write_count", "u8"),  # send calls.
-        ("sent_bytes", "u8"),
-        ("blocked_count", "u8"),  # Writes that the socket did not take whole.
-        ("received_bytes", "u8"),
-        ("delta_count", "u8"),
-        ("delta_pixel_count", "u8"),  # Delivered: pixel changes in the deltas received, summed over viewers.
-        ("snapshot_count", "u8"),
-        ("throttled_count", "u8"),  # As THROTTLED told: dropped for rate.
-        ("shed_count", "u8"),
-        ("out_of_bounds_count", "u8"),
-        ("lost_count", "u8"),  # Connections that ended when nobody asked them to.
-        ("refused_count", "u8"),  # Connections that never opened.
-        ("protocol_error_count", "u8"),  # Bytes from the server that break protocol.md.
-        ("viewer_checked_count", "u8"),  # Viewers compared with the server's canvas at the end.
-        ("viewer_wrong_count", "u8"),  # Of these, those that differ.
+        ("device_count", "i8"),  # Devices of the scenario.
+        ("connection_count", "i8"),  # Connections open now.
+        ("subscriber_count", "i8"),  # Of these, have had their SNAPSHOT.
+        ("offered_count", "i8"),  # Placements whose intended send time has come.
+        ("sent_count", "i8"),  # Placements whose frame the kernel has taken.
+        ("write_count", "i8"),  # send calls.
+        ("sent_bytes", "i8"),
+        ("blocked_count", "i8"),  # Writes that the socket did not take whole.
+        ("received_bytes", "i8"),
+        ("delta_count", "i8"),
+        ("delta_pixel_count", "i8"),  # Delivered: pixel changes in the deltas received, summed over viewers.
+        ("snapshot_count", "i8"),
+        ("throttled_count", "i8"),  # As THROTTLED told: dropped for rate.
+        ("shed_count", "i8"),
+        ("out_of_bounds_count", "i8"),
+        ("lost_count", "i8"),  # Connections that ended when nobody asked them to.
+        ("refused_count", "i8"),  # Connections that never opened.
+        ("protocol_error_count", "i8"),  # Bytes from the server that break protocol.md.
+        ("viewer_checked_count", "i8"),  # Viewers compared with the server's canvas at the end.
+        ("viewer_wrong_count", "i8"),  # Of these, those that differ.
     ],
     align=True,
 )
@@ -175,7 +176,7 @@ FLEET = np.dtype(
 HISTOGRAM_OCTAVES = 34
 HISTOGRAM_BUCKETS = 64 + 32 * HISTOGRAM_OCTAVES
 """Log-linear buckets over microseconds: exact to 63, then 32 an octave (at most 3.2 % wide); see kernels/histogram."""
-HISTOGRAM = np.dtype("u8")
+HISTOGRAM = np.dtype("i8")
 
 
 # --- The history that the session writes for the panels -------------------------------------------------------------
@@ -232,30 +233,33 @@ CONNECTION = np.dtype(
         ("tile_y0", "u2"),
         ("tile_x1", "u2"),
         ("tile_y1", "u2"),
-        ("carry_bytes", "u4"),
+        ("carry_bytes", "u2"),
+        ("blocked", "u1"),  # Its socket took nothing when a delta was tried.
+        ("closing", "u1"),  # Close it as soon as the outbox is empty.
         ("interval_ns", "i8"),
         ("due_ns", "i8"),  # No delta before this.
         ("full_ns", "i8"),  # Token bucket: when it will be full again (see kernels/buckets).
-        ("over_since_ns", "i8"),  # Over the limit without a pause since; 0 = not.
+        ("over_ns", "i8"),  # When it was last over the limit.
+        ("over_since_ns", "i8"),  # Over the limit without a second's pause since; 0: not.
         ("progress_ns", "i8"),  # When the peer last took bytes, or last owed us nothing.
-        ("outbox_pointer", "u8"),  # malloc'ed private bytes that go out before any further delta.
+        ("outbox_pointer", "i8"),  # malloc'ed private bytes that go out before any further delta.
         ("outbox_start", "u4"),
         ("outbox_end", "u4"),
         ("outbox_size", "u4"),
         ("dropped_reported", "u4"),  # `dropped` of the last THROTTLED.
         ("reported_ns", "i8"),
-        ("received_count", "u8"),
-        ("admitted_count", "u8"),
-        ("throttled_count", "u8"),
-        ("shed_count", "u8"),
-        ("out_of_bounds_count", "u8"),
-        ("delta_count", "u8"),
+        ("received_count", "i8"),
+        ("admitted_count", "i8"),
+        ("throttled_count", "i8"),
+        ("shed_count", "i8"),
+        ("out_of_bounds_count", "i8"),
+        ("delta_count", "i8"),
         ("opened_ns", "i8"),
     ],
     align=True,
 )
 
-assert CONNECTION.itemsize == 160
+assert CONNECTION.itemsize == 168
 
 
 class Kind(IntEnum):
@@ -308,13 +312,197 @@ REQUEST = np.dtype(
 REQUESTS_MAX = 4096
 """Requests waiting at once in a loop; a full array stops the decoder until they are answered."""
 
-SEGMENT = np.dtype([("slot", "u4"), ("start", "u4"), ("end", "u4"), ("more", "u4")], align=True)
-"""Bytes of one connection in the arena: [start, end). `more` is 1 when the socket may hold more."""
+SEGMENT = np.dtype([("slot", "u4"), ("start", "u4"), ("end", "u4"), ("reason", "u4")], align=True)
+"""Bytes of one connection in the arena: [start, end). `reason` is a `Reason` when handed over."""
+
+
+class Reason(IntEnum):
+    """Why a connection is handed to the slow path."""
+
+    BYTES = 0  # [start, end) of the arena are for the Python `Connection`.
+    ENDED = 1  # The peer ended the stream, or the socket failed.
+    STALLED = 2  # Took no bytes for too long.
+    OVER_LIMIT = 3  # Over its rate limit for too long.
+    FLUSHED = 4  # Its outbox is empty and it was to be closed then.
+
+
+class Wake(IntEnum):
+    """Bits of what a compiled loop returns: why Python is needed."""
+
+    TICK = 1  # The time is up.
+    ACCEPT = 2  # The listener is ready.
+    SIGNAL = 4  # Another thread rang.
+    HANDOVER = 8  # `handovers` holds something.
+    SUBSCRIBE = 16  # The placement queue stands at a SUBSCRIBE.
+
+
+QUEUES = np.dtype(
+    [
+        ("arena_end", "u4"),  # Bytes used of the arena.
+        ("segment_head", "u4"),
+        ("segment_end", "u4"),
+        ("message_head", "u4"),
+        ("message_end", "u4"),
+        ("placement_head", "u4"),
+        ("placement_end", "u4"),
+        ("request_end", "u4"),
+        ("handover_count", "u4"),
+        ("slot_end", "u4"),  # One past the highest slot in use.
+        ("fanout_position", "u4"),  # Slots of this sweep that have had their turn.
+        ("fanout_first", "u4"),  # Slot at which this sweep began; another one each tick, to be fair.
+        ("conflated_since", "u4"),  # What `conflated` holds: changes of the whole canvas after this tick,
+        ("conflated_until", "u4"),  # up to this one,
+        ("conflated_bytes", "u4"),  # in so many bytes
+        ("conflated_pixels", "u4"),  # and pixels.
+        ("patrol_ns", "i8"),  # When the next patrol is due.
+    ],
+    align=True,
+)
+"""Heads and ends of a loop's queues. Each is a plain array filled from 0 and emptied whole."""
+
+RULES = np.dtype(
+    [
+        ("token_ns", "i8"),  # Time to refill one token.
+        ("burst_ns", "i8"),  # Time to refill the whole bucket.
+        ("stall_ns", "i8"),
+        ("evict_ns", "i8"),  # 0: never.
+        ("width", "u4"),
+        ("height", "u4"),
+        ("tiles_across", "u4"),
+        ("tiles_down", "u4"),
+        ("tick_next", "u4"),  # The tick that will carry what is applied now.
+    ],
+    align=True,
+)
+"""What the stages go by; written between steps only."""
+
+BROADCAST = np.dtype(
+    [
+        ("since", "u4"),  # The newest frame holds all changes after this tick,
+        ("tick", "u4"),  # up to this one.
+        ("frame_start", "u4"),  # The whole-canvas frame in `bytes`, WebSocket header included.
+        ("frame_end", "u4"),
+        ("pixel_count", "u4"),
+        ("tile_count", "u4"),
+    ],
+    align=True,
+)
 
 assert MESSAGE.itemsize == 12
 assert PLACEMENT.itemsize == 16
 assert REQUEST.itemsize == 24
 assert SEGMENT.itemsize == 16
+assert RULES.itemsize == 56
+
+HELD_BYTES_MAX = 64 * 1024
+"""High-water mark of an outbox: above it we stop reading from the connection, so that answers cannot pile up."""
+HELD_BYTES_RESUME = 16 * 1024
+"""Low-water mark: below it we read again."""
+
+PLACE_MANY_MAX = 4096
+"""Placements that one message may hold."""
+
+HEAD_ROOM = 10 + 8
+"""Bytes before the first tile block: the longest server frame header and the head of DELTA."""
+BLOCK_BYTES_MAX = 3 + TILE_PIXELS
+TILES_MAX = 65535
+"""As many tile blocks as the count of a DELTA can name."""
+
+
+class CanvasArrays(NamedTuple):
+    """The canvas as the stages see it. Applied to by all loops, encoded between their steps."""
+
+    pixels: NDArray[np.uint8]
+    """Shape (height * width,)."""
+    pixel_tick: NDArray[np.uint32]
+    """Shape (height * width,): the tick that carried, or will carry, the pixel's last change. 0: never changed."""
+    tile_tick: NDArray[np.uint32]
+    """Shape (tiles,): the newest of its pixels' ticks."""
+    rules: NDArray[np.void]
+    """Shape (1,), RULES."""
+
+
+class BroadcastArrays(NamedTuple):
+    """The newest tick as frames. Written while no loop runs, read by all loops."""
+
+    head: NDArray[np.void]
+    """Shape (1,), BROADCAST."""
+    bytes: NDArray[np.uint8]
+    """Room for a frame of every tile, twice: as encoded, and compressed."""
+    block_start: NDArray[np.uint32]
+    """Shape (tiles + 1,): where each tile's block stands in `bytes`; as long as to the next tile's start."""
+
+
+class LoopArrays(NamedTuple):
+    """One loop's connections and queues. Only that loop's thread touches them, but for the telemetry rows."""
+
+    connections: NDArray[np.void]
+    """Shape (slots,), CONNECTION."""
+    carry: NDArray[np.uint8]
+    """Shape (slots, CARRY_BYTES)."""
+    slot_of_fd: NDArray[np.int32]
+    """Shape (open-file limit,): -1 for what is no connection."""
+    events: NDArray[np.uint8]
+    """Room for `epoll_wait`."""
+    arena: NDArray[np.uint8]
+    segments: NDArray[np.void]
+    handovers: NDArray[np.void]
+    """Shape (segments + slots,), SEGMENT: what Python is to look at."""
+    messages: NDArray[np.void]
+    placements: NDArray[np.void]
+    requests: NDArray[np.void]
+    scratch: NDArray[np.uint8]
+    """Room for one DELTA frame made for one connection."""
+    conflated: NDArray[np.uint8]
+    """Room for one whole-canvas DELTA frame made for laggards."""
+    queues: NDArray[np.void]
+    """Shape (1,), QUEUES."""
+    counts: NDArray[np.void]
+    """Shape (1,), LOOP: this loop's row of the telemetry page."""
+    stages: NDArray[np.void]
+    """Shape (STAGE_COUNT,), STAGE: this loop's rows of the telemetry page."""
+
+
+ARENA_BYTES = 1 << 20
+SEGMENTS_MAX = 8192
+MESSAGES_MAX = 1 << 17
+"""More than an arena of the smallest frames (12 bytes) can hold, so that decoding rarely stops half way."""
+
+
+def new_loop_arrays(
+    slots: int, descriptors: int, tiles: int, counts: NDArray[np.void], stages: NDArray[np.void]
+) -> LoopArrays:
+    """Empty arrays for one loop; `counts` and `stages` are its rows of the telemetry page."""
+    frame_bytes = HEAD_ROOM + tiles * BLOCK_BYTES_MAX
+    arrays = LoopArrays(
+        connections=np.zeros(slots, CONNECTION),
+        carry=np.zeros((slots, CARRY_BYTES), np.uint8),
+        slot_of_fd=np.full(descriptors, -1, np.int32),
+        events=np.zeros(1024 * 16, np.uint8),
+        arena=np.zeros(ARENA_BYTES, np.uint8),
+        segments=np.zeros(SEGMENTS_MAX, SEGMENT),
+        handovers=np.zeros(SEGMENTS_MAX + 2 * slots, SEGMENT),
+        messages=np.zeros(MESSAGES_MAX, MESSAGE),
+        placements=np.zeros(MESSAGES_MAX, PLACEMENT),
+        requests=np.zeros(REQUESTS_MAX, REQUEST),
+        scratch=np.zeros(frame_bytes, np.uint8),
+        conflated=np.zeros(frame_bytes, np.uint8),
+        queues=np.zeros(1, QUEUES),
+        counts=counts,
+        stages=stages,
+    )
+    limits = {Stage.ACCEPT: 4096, Stage.READ: slots, Stage.DECODE: ARENA_BYTES, Stage.ADMIT: MESSAGES_MAX}
+    limits |= {Stage.APPLY: MESSAGES_MAX, Stage.JOURNAL: 1, Stage.ENCODE: tiles, Stage.FANOUT: slots}
+    for stage, limit in limits.items():
+        stages[stage]["depth_max"] = limit
+    return arrays
+
+
+def new_broadcast_arrays(tiles: int) -> BroadcastArrays:
+    """An empty broadcast for a canvas of so many tiles."""
+    room = 2 * (HEAD_ROOM + tiles * BLOCK_BYTES_MAX)
+    return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), np.zeros(tiles + 1, np.uint32))
+
 
 
 def tile_shape(width: int, height: int) -> tuple[int, int]:

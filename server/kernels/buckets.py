@@ -1,0 +1,76 @@
+"""Admit: bounds and token buckets, from messages to placements.
+
+A bucket is one number, `full_ns`: when it will be full again. A token costs `token_ns` of that; a placement is let in
+while the bucket would be full again within `burst_ns`. That is a token bucket of `burst` tokens to the nanosecond,
+with no rounding that adds up and nothing to refill. We police: what does not fit is dropped and counted.
+"""
+
+from server.kernels.kernel import kernel
+from server.kernels.layout import Kind
+
+
+@kernel
+def take_token(connection, rules, now_ns):
+    """Take one token of a connection's bucket. Writes `full_ns`. True when there was one."""
+    full_ns = max(connection.full_ns, now_ns) + rules.token_ns
+    if full_ns - now_ns > rules.burst_ns:
+        return False
+    connection.full_ns = full_ns
+    return True
+
+
+@kernel
+def _admit_one(loop, canvas, message, now_ns):
+    """Let one placement in, or count why not."""
+    rules = canvas.rules[0]
+    connection = loop.connections[message.slot]
+    counts = loop.counts[0]
+    connection.received_count += 1
+    counts.received_count += 1
+    if message.x >= rules.width or message.y >= rules.height:
+        connection.out_of_bounds_count += 1
+        counts.out_of_bounds_count += 1
+        return
+    if not take_token(connection, rules, now_ns):
+        connection.throttled_count += 1
+        counts.throttled_count += 1
+        connection.over_ns = now_ns
+        if connection.over_since_ns == 0:
+            connection.over_since_ns = now_ns
+        return
+    connection.admitted_count += 1
+    counts.admitted_count += 1
+    queues = loop.queues[0]
+    placement = loop.placements[queues.placement_end]
+    placement.pixel = message.y * rules.width + message.x
+    placement.tile = (message.y >> 5) * rules.tiles_across + (message.x >> 5)
+    placement.slot = message.slot
+    placement.color = message.color
+    placement.kind = Kind.PLACE
+    queues.placement_end += 1
+
+
+@kernel
+def admit(loop, canvas, now_ns):
+    """One pass over the message queue, in order.
+
+    loop.messages: MESSAGE, consumed from `message_head`. loop.placements: PLACEMENT, appended while there is room.
+    loop.connections: bucket and counters written in place. Owner: this loop. Cost: O(messages). Indices are in range
+    because slots come from this loop's own decoder and x, y are checked against the canvas here.
+    """
+    queues = loop.queues[0]
+    room = len(loop.placements)
+    while queues.message_head < queues.message_end and queues.placement_end < room:
+        message = loop.messages[queues.message_head]
+        if message.kind == Kind.PLACE:
+            _admit_one(loop, canvas, message, now_ns)
+        else:
+            placement = loop.placements[queues.placement_end]
+            placement.kind = Kind.REQUEST
+            placement.slot = message.slot
+            placement.index = message.index
+            queues.placement_end += 1
+        queues.message_head += 1
+    if queues.message_head == queues.message_end:
+        queues.message_head = 0
+        queues.message_end = 0

@@ -1,0 +1,210 @@
+"""Decode: from bytes in the arena to messages. Takes only whole, masked, unfragmented binary frames of known messages.
+
+Everything else is handed over to the slow path with its bytes, in order. Invariant: a byte of the arena is decoded
+once, kept as the connection's carry, or handed over; none is dropped.
+"""
+
+from server.kernels.kernel import kernel
+from server.kernels.layout import CARRY_BYTES, PLACE_MANY_MAX, Kind, Phase, Reason
+
+_BINARY_WHOLE = 0x82  # FIN, no reserved bits, binary.
+_PLACE, _PLACE_MANY, _SUBSCRIBE, _PING = 1, 2, 3, 4
+
+DONE, UNKNOWN, FULL = 0, 1, 2
+"""What became of a payload: queued; not a message the fast path knows; no room in a queue, try again later."""
+
+
+@kernel
+def _u16(buffer, start, mask):
+    """The little-endian u16 at `start` of a masked payload; `mask` is turned so that its low byte masks `start`."""
+    value = buffer[start] | (buffer[start + 1] << 8)
+    return (value ^ mask) & 0xFFFF
+
+
+@kernel
+def _turn(mask, count):
+    """`mask` (4 bytes, low byte first) as it meets a payload `count` bytes further on."""
+    shift = (count & 3) * 8
+    return ((mask >> shift) | (mask << (32 - shift))) & 0xFFFFFFFF
+
+
+@kernel
+def hand_over(loop, slot, start, end, reason):
+    """Queue `loop.arena[start:end]` of a connection for Python. O(1).
+
+    `handovers` has room for every segment and, twice, for every slot: each slot is handed over at most once a poll
+    for its bytes and once a patrol.
+    """
+    queues = loop.queues[0]
+    entry = loop.handovers[queues.handover_count]
+    entry.slot = slot
+    entry.start = start
+    entry.end = end
+    entry.reason = reason
+    queues.handover_count += 1
+    loop.counts[0].handover_count += 1
+
+
+@kernel
+def _push_place(loop, slot, x, y, color):
+    queues = loop.queues[0]
+    message = loop.messages[queues.message_end]
+    message.slot = slot
+    message.x = x
+    message.y = y
+    message.color = color
+    message.kind = Kind.PLACE
+    queues.message_end += 1
+
+
+@kernel
+def _push_request(loop, slot, op, buffer, start, mask):
+    """Queue a SUBSCRIBE or PING of 12 bytes. Returns DONE, or FULL."""
+    queues = loop.queues[0]
+    if queues.request_end == len(loop.requests) or queues.message_end == len(loop.messages):
+        return FULL
+    request = loop.requests[queues.request_end]
+    request.slot = slot
+    request.op = op
+    request.flags = buffer[start + 1] ^ (mask >> 8) & 0xFF
+    if op == _SUBSCRIBE:
+        request.x = _u16(buffer, start + 2, _turn(mask, 2))
+        request.y = _u16(buffer, start + 4, mask)
+        request.width = _u16(buffer, start + 6, _turn(mask, 2))
+        request.height = _u16(buffer, start + 8, mask)
+        request.interval_ms = _u16(buffer, start + 10, _turn(mask, 2))
+    else:
+        nonce = 0
+        for i in range(8):
+            nonce |= (buffer[start + 4 + i] ^ (mask >> ((i & 3) * 8)) & 0xFF) << (8 * i)
+        request.nonce = nonce
+    message = loop.messages[queues.message_end]
+    message.slot = slot
+    message.kind = Kind.REQUEST
+    message.index = queues.request_end
+    queues.request_end += 1
+    queues.message_end += 1
+    return DONE
+
+
+@kernel
+def _push_places(loop, slot, buffer, start, length, mask):
+    """Queue a PLACE_MANY as single placements. Returns DONE, UNKNOWN (wrong length) or FULL (nothing was queued)."""
+    if length < 4:
+        return UNKNOWN
+    count = _u16(buffer, start + 2, _turn(mask, 2))
+    if count < 1 or count > PLACE_MANY_MAX or length != 4 + 5 * count:
+        return UNKNOWN
+    if loop.queues[0].message_end + count > len(loop.messages):
+        return FULL
+    for i in range(count):
+        at = 4 + 5 * i
+        x = _u16(buffer, start + at, _turn(mask, at))
+        y = _u16(buffer, start + at + 2, _turn(mask, at + 2))
+        color = buffer[start + at + 4] ^ _turn(mask, at + 4) & 0xFF
+        _push_place(loop, slot, x, y, color)
+    return DONE
+
+
+@kernel
+def decode_payload(loop, slot, buffer, start, length, mask):
+    """Queue the one message that is the whole of a payload.
+
+    buffer: uint8 (any,), read only. mask: 4 bytes, low byte first; 0 for a payload that is already unmasked.
+    Writes `loop.messages`, `loop.requests` and their ends. Reads buffer[start : start + length], all of which the
+    caller has. Cost: O(placements). Returns DONE, UNKNOWN or FULL; only DONE has changed anything.
+    """
+    op = buffer[start] ^ mask & 0xFF
+    if op == _PLACE and length == 6:
+        if loop.queues[0].message_end == len(loop.messages):
+            return FULL
+        x = _u16(buffer, start + 2, _turn(mask, 2))
+        y = _u16(buffer, start + 4, mask)
+        _push_place(loop, slot, x, y, buffer[start + 1] ^ (mask >> 8) & 0xFF)
+        return DONE
+    if op == _PLACE_MANY:
+        return _push_places(loop, slot, buffer, start, length, mask)
+    if (op == _SUBSCRIBE or op == _PING) and length == 12:
+        return _push_request(loop, slot, op, buffer, start, mask)
+    return UNKNOWN
+
+
+@kernel
+def _decode_segment(loop, segment):
+    """Decode whole frames from `segment.start` on, moving it. Returns DONE, or FULL when a queue has no room."""
+    arena = loop.arena
+    slot = segment.slot
+    position = int(segment.start)
+    end = int(segment.end)
+    connection = loop.connections[slot]
+    result = DONE
+    while end - position >= 2 and connection.phase == Phase.FAST:
+        length = int(arena[position + 1] & 0x7F)
+        header = 6
+        if arena[position] != _BINARY_WHOLE or arena[position + 1] < 0x80 or length == 127 or length == 0:
+            result = UNKNOWN
+            break
+        if length == 126:
+            header = 8
+            if end - position < 4:
+                break
+            length = (int(arena[position + 2]) << 8) | int(arena[position + 3])
+            if length < 126:
+                result = UNKNOWN
+                break
+        if end - position < header + length:
+            break
+        mask = 0
+        for i in range(4):
+            mask |= int(arena[position + header - 4 + i]) << (8 * i)
+        result = decode_payload(loop, slot, arena, position + header, length, mask)
+        if result != DONE:
+            break
+        position += header + length
+    segment.start = position
+    return result
+
+
+@kernel
+def _keep_rest(loop, segment, unknown):
+    """What a segment leaves: to the carry when short and plain, else to the slow path, which then has the stream."""
+    connection = loop.connections[segment.slot]
+    rest = segment.end - segment.start
+    if connection.phase == Phase.FAST and not unknown and rest <= CARRY_BYTES:
+        for i in range(rest):
+            loop.carry[segment.slot, i] = loop.arena[segment.start + i]
+        connection.carry_bytes = rest
+    elif rest > 0 and connection.phase != Phase.FREE:
+        if connection.phase == Phase.FAST:
+            connection.phase = Phase.SLOW
+        hand_over(loop, segment.slot, segment.start, segment.end, Reason.BYTES)
+
+
+@kernel
+def decode(loop):
+    """One pass over all segments of the arena.
+
+    loop.arena: uint8, read. loop.segments: SEGMENT, consumed from `segment_head`. loop.messages, loop.requests,
+    loop.handovers, loop.carry: appended to. Owner: this loop. Cost: O(bytes). Stops early, to be called again, when
+    the message or request queue is full.
+    """
+    queues = loop.queues[0]
+    while queues.segment_head < queues.segment_end:
+        segment = loop.segments[queues.segment_head]
+        result = _decode_segment(loop, segment)
+        if result == FULL:
+            return
+        _keep_rest(loop, segment, result == UNKNOWN)
+        queues.segment_head += 1
+    queues.segment_head = 0
+    queues.segment_end = 0
+
+
+@kernel
+def waiting_bytes(loop):
+    """Bytes of the arena that wait to be decoded."""
+    queues = loop.queues[0]
+    total = 0
+    for i in range(queues.segment_head, queues.segment_end):
+        total += loop.segments[i].end - loop.segments[i].start
+    return total

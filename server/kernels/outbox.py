@@ -1,0 +1,156 @@
+"""Outboxes: bytes that one connection alone is owed, before any further delta: answers, and the rest of a frame.
+
+Memory is the C library's, taken when bytes wait and given back when they are gone, so an idle connection holds none.
+Invariant: a frame once begun on a socket is finished before any other; `outbox_bytes` of the loop is the sum held.
+"""
+
+from server.kernels import libc
+from server.kernels.kernel import address_of, kernel
+from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason
+from server.kernels.decode import hand_over
+
+
+@kernel
+def waiting(connection):
+    """Bytes in a connection's outbox."""
+    return int(connection.outbox_end) - int(connection.outbox_start)
+
+
+@kernel
+def watch_socket(loop, epoll_fd, connection):
+    """Tell epoll what this connection waits for now: bytes to read unless paused, room to write if it owes some."""
+    interest = libc.EPOLLRDHUP
+    if not connection.reading_paused:
+        interest |= libc.EPOLLIN
+    if connection.writable_armed:
+        interest |= libc.EPOLLOUT
+    fd = int(connection.fd)
+    # The event record is built at the end of `events`, behind what epoll_wait fills.
+    at = len(loop.events) - 16
+    loop.events[at : at + 16] = 0
+    for i in range(4):
+        loop.events[at + i] = (interest >> (8 * i)) & 0xFF
+        loop.events[at + libc.EVENT_DATA + i] = (fd >> (8 * i)) & 0xFF
+    libc.epoll_ctl(epoll_fd, libc.EPOLL_CTL_MOD, fd, address_of(loop.events) + at)
+
+
+@kernel
+def release(loop, connection):
+    """Give an outbox's memory back and forget what was in it."""
+    loop.counts[0].outbox_bytes -= waiting(connection)
+    if connection.outbox_pointer != 0:
+        libc.free(connection.outbox_pointer)
+    connection.outbox_pointer = 0
+    connection.outbox_start = 0
+    connection.outbox_end = 0
+    connection.outbox_size = 0
+
+
+@kernel
+def hold(loop, connection, source, count):
+    """Append `count` bytes at address `source` to the outbox. False when there is no memory; nothing changed then."""
+    held = waiting(connection)
+    if connection.outbox_end + count > connection.outbox_size:
+        size = max(held + count, 2 * held, 256)
+        pointer = libc.malloc(size)
+        if pointer == 0:
+            return False
+        if held > 0:
+            libc.memcpy(pointer, connection.outbox_pointer + connection.outbox_start, held)
+        if connection.outbox_pointer != 0:
+            libc.free(connection.outbox_pointer)
+        connection.outbox_pointer = pointer
+        connection.outbox_start = 0
+        connection.outbox_end = held
+        connection.outbox_size = size
+    libc.memcpy(connection.outbox_pointer + connection.outbox_end, source, count)
+    connection.outbox_end += count
+    loop.counts[0].outbox_bytes += count
+    return True
+
+
+@kernel
+def end_connection(loop, slot, reason):
+    """The stream is over: nothing more is read or sent, and Python is told once."""
+    connection = loop.connections[slot]
+    if connection.phase != Phase.DEAD and connection.phase != Phase.FREE:
+        connection.phase = Phase.DEAD
+        connection.subscribed = 0
+        release(loop, connection)
+        hand_over(loop, slot, 0, 0, reason)
+
+
+@kernel
+def send_some(loop, slot, source, count, now_ns):
+    """Offer bytes to the socket. Returns how many it took; -1 when the connection is over."""
+    connection = loop.connections[slot]
+    taken = libc.send(connection.fd, source, count, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)
+    counts = loop.counts[0]
+    counts.send_count += 1
+    if taken < 0:
+        if libc.would_block():
+            return 0
+        end_connection(loop, slot, Reason.ENDED)
+        return -1
+    if taken > 0:
+        connection.progress_ns = now_ns
+        counts.sent_bytes += taken
+    return taken
+
+
+@kernel
+def _settle(loop, epoll_fd, connection):
+    """After bytes were held or sent: ask for writability, and stop or resume reading, as the water marks say."""
+    held = waiting(connection)
+    armed = held > 0
+    paused = held > HELD_BYTES_MAX or (connection.reading_paused and held > HELD_BYTES_RESUME)
+    if armed != connection.writable_armed or paused != connection.reading_paused:
+        connection.writable_armed = armed
+        connection.reading_paused = paused
+        watch_socket(loop, epoll_fd, connection)
+
+
+@kernel
+def flush(loop, epoll_fd, slot, now_ns):
+    """Send what the outbox holds, as far as the socket takes it. Closes a connection that was to be closed then."""
+    connection = loop.connections[slot]
+    held = waiting(connection)
+    if held > 0:
+        taken = send_some(loop, slot, connection.outbox_pointer + connection.outbox_start, held, now_ns)
+        if taken < 0:
+            return
+        connection.outbox_start += taken
+        loop.counts[0].outbox_bytes -= taken
+        if taken == held:
+            release(loop, connection)
+    _settle(loop, epoll_fd, connection)
+    if connection.closing and waiting(connection) == 0:
+        end_connection(loop, slot, Reason.FLUSHED)
+
+
+@kernel
+def send_or_hold(loop, epoll_fd, slot, source, count, now_ns):
+    """Send `count` bytes at address `source` after all that waits already; hold what the socket does not take.
+
+    Returns False when the connection is over.
+    """
+    connection = loop.connections[slot]
+    taken = 0
+    if waiting(connection) == 0:
+        taken = send_some(loop, slot, source, count, now_ns)
+        if taken < 0:
+            return False
+    if taken < count:
+        if not hold(loop, connection, source + taken, count - taken):
+            end_connection(loop, slot, Reason.ENDED)
+            return False
+        _settle(loop, epoll_fd, connection)
+    return True
+
+
+@kernel
+def post(loop, epoll_fd, slot, data, now_ns):
+    """Send the bytes of a uint8 array, as `send_or_hold`."""
+    if len(data) == 0:
+        return True
+    return send_or_hold(loop, epoll_fd, slot, address_of(data), len(data), now_ns)
