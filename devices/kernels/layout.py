@@ -1,0 +1,211 @@
+"""Every dtype and array shape of a fleet. Imports no compiler.
+
+A fleet of n devices that write f frames at a time is one `Arrays`: plain numpy arrays that kernels share and nobody
+else writes while a kernel runs. Times are int64 nanoseconds of CLOCK_MONOTONIC. Invariant: `due_ns[d]` is a time only
+while device d is open, fast and owes the socket nothing; otherwise it is NEVER_NS.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.kernels.layout import HISTOGRAM_BUCKETS
+
+NEVER_NS = 2**63 - 1
+
+FRAME_HEAD_BYTES = 6
+"""Head of a masked client frame with a short payload: two bytes and the mask."""
+PLACE_BYTES = 6
+PING_BYTES = 12
+PLACE_FRAME_BYTES = FRAME_HEAD_BYTES + PLACE_BYTES
+PING_FRAME_BYTES = FRAME_HEAD_BYTES + PING_BYTES
+
+assert PLACE_FRAME_BYTES == 12
+assert PING_FRAME_BYTES == 18
+
+PROBE_INTERVAL_NS = 500_000
+"""Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little."""
+
+BRANCHES = 4
+"""Frames that lead on from a state and are remembered; a fifth replaces the oldest."""
+FRAMES_MAX = 256
+"""Distinct frames remembered. Viewers are a few ticks apart, so the most recent ones are all that is asked for."""
+STATES_MAX = 1024
+"""Distinct canvases held. State 0 is no canvas at all: nothing received yet, or given up for want of memory."""
+
+
+class Arrivals(IntEnum):
+    """How intended send times are drawn."""
+
+    PERIODIC = 0
+    POISSON = 1
+    BURSTY = 2
+
+
+class Pattern(IntEnum):
+    """What the devices paint."""
+
+    SENSOR_FIELD = 0
+    IMAGE = 1
+    LIFE = 2
+    HOTSPOT = 3
+    NOISE = 4
+
+
+class Phase(IntEnum):
+    """What a device's connection is doing."""
+
+    IDLE = 0  # Not dialled yet.
+    CONNECTING = 1  # TCP connects; waits to become writable.
+    SLOW = 2  # Bytes go to the Python `Connection`: handshake, control frame, fragment, closing.
+    FAST = 3  # Bytes go through the compiled pass.
+    GONE = 4  # Lost, refused or closed.
+
+
+class Probe(IntEnum):
+    """How far a device's latency probe is."""
+
+    NONE = 0
+    PINGED = 1  # Behind the placements, waits for the PONG that tells the tick.
+    ANSWERED = 2  # Waits for the first DELTA of a later tick.
+
+
+class Verdict(IntEnum):
+    """What the compiled pass made of a message or a step."""
+
+    DONE = 0
+    UNKNOWN = 1  # A frame that does not lead on from the viewer's state yet: Python teaches it, then again.
+    VIOLATION = 2  # Breaks the canvas protocol.
+    HANDOVER = 3  # Bytes for the slow path.
+    CONNECTED = 4  # A connecting socket became writable, or failed.
+    ENDED = 5  # End of stream or a socket error.
+
+
+DEVICE = np.dtype(
+    [
+        ("send_word", "u8"),  # Random state of the schedule where it is sent from ...
+        ("offer_word", "u8"),  # ... and where it is counted from: the same stream, read at its own pace.
+        ("send_next_ns", "i8"),  # Intended time of the first placement behind the batch.
+        ("offer_next_ns", "i8"),  # Intended time of the next placement to count as offered.
+        ("wake_ns", "i8"),  # Intended time of the batch's last placement.
+        ("interval_ns", "i8"),  # Mean time between placements.
+        ("probe_nonce", "u8"),
+        ("rest_pointer", "u8"),  # malloc'ed bytes that the socket did not take.
+        ("carry_pointer", "u8"),  # malloc'ed bytes of an unfinished frame.
+        ("rest_start", "u4"),
+        ("rest_end", "u4"),
+        ("carry_bytes", "u4"),
+        ("rest_frames", "u4"),  # Placements in the rest.
+        ("sequence", "u4"),  # Placements of the batches written so far.
+        ("batch_count", "u4"),  # Placements in the batch.
+        ("probe_tick", "u4"),
+        ("probe_count", "u4"),  # Placements that the probe is about.
+        ("dropped_rate", "u4"),  # As the last THROTTLED of each reason told.
+        ("dropped_overload", "u4"),
+        ("dropped_bounds", "u4"),
+        ("fd", "i4"),
+        ("state", "i4"),  # What it sees: index into `states`.
+        ("phase", "u1"),
+        ("probe", "u1"),
+        ("greedy", "u1"),
+        ("viewer", "u1"),
+        ("seen", "u1"),  # Has had its SNAPSHOT.
+        ("writable_armed", "u1"),  # EPOLLOUT is asked for.
+    ],
+    align=True,
+)
+
+SETTINGS = np.dtype(
+    [
+        ("seed", "u8"),
+        ("mask_word", "u8"),  # Random state of masks and probe times.
+        ("nonce", "u8"),  # Of the last PING sent.
+        ("started_ns", "i8"),  # First intended send time.
+        ("stop_ns", "i8"),  # No placement is intended after this.
+        ("probe_next_ns", "i8"),
+        ("device_count", "u4"),
+        ("width", "u4"),
+        ("height", "u4"),
+        ("stride", "u4"),  # Steps through the pixels in an order that scatters them; coprime to their number.
+        ("frames_per_write", "u4"),
+        ("arrivals", "u1"),
+        ("pattern", "u1"),
+    ],
+    align=True,
+)
+
+FRAME = np.dtype(
+    [
+        ("pointer", "u8"),  # The payload's bytes, owned by the viewer table.
+        ("used", "u8"),  # Stamp of the last use.
+        ("size", "u4"),
+        ("tick", "u4"),
+    ],
+    align=True,
+)
+
+STATE = np.dtype(
+    [
+        ("used", "u8"),  # Stamp of the last use.
+        ("holders", "u4"),  # Viewers that see this canvas now.
+        ("branch_next", "u4"),  # The branch to replace next.
+    ],
+    align=True,
+)
+
+BRANCH = np.dtype(
+    [
+        ("frame", "i4"),  # Index of the frame that leads on, or -1.
+        ("state", "i4"),  # Where it leads.
+        ("pixel_count", "u4"),  # Pixel changes that it brings to a viewer of this state.
+        ("op", "u4"),
+    ],
+    align=True,
+)
+
+CURSOR = np.dtype(
+    [
+        ("event_index", "u4"),  # Next ready socket to look at.
+        ("event_count", "u4"),
+        ("device", "i4"),  # Whose bytes are in the arena, or -1.
+        ("failure", "i4"),  # errno of an ENDED, 0 at a clean end.
+        ("start", "u8"),  # Bytes not looked at yet: [start, end) of the arena.
+        ("end", "u8"),
+        ("message", "u8"),  # Where the message that an UNKNOWN or VIOLATION is about begins, and
+        ("size", "u8"),  # how long it is.
+        ("scan_index", "u4"),  # Next device to look at for a due write.
+        ("scanning", "u4"),
+        ("next_due_ns", "i8"),  # The earliest due time seen in this scan.
+    ],
+    align=True,
+)
+"""Where the socket pass stopped, so that it goes on there when Python has done its part."""
+
+assert DEVICE.itemsize == 152
+assert CURSOR.itemsize == 64
+
+
+class Arrays(NamedTuple):
+    """A fleet of n devices with f frames a write, on a canvas of height x width. See `new_arrays`."""
+
+    devices: NDArray[Any]  # (n,) DEVICE
+    due_ns: NDArray[Any]  # (n,) i8: when to write, or NEVER_NS.
+    times: NDArray[Any]  # (n, f) i8: intended times of the batch.
+    probe_times: NDArray[Any]  # (n, f) i8: of the batch that was probed.
+    settings: NDArray[Any]  # (1,) SETTINGS
+    counters: NDArray[Any]  # (1,) server.kernels.layout.FLEET, on the page of the fleet.
+    latency: NDArray[Any]  # (HISTOGRAM_BUCKETS,) u8, microseconds.
+    latency_max_us: NDArray[Any]  # (1,) u8
+    lateness: NDArray[Any]  # (HISTOGRAM_BUCKETS,) u8, microseconds.
+    lateness_max_us: NDArray[Any]  # (1,) u8
+    boards: NDArray[Any]  # (2, height, width) u1: two generations of life, as colours.
+    ridges: NDArray[Any]  # (RIDGES, width) f4: skylines of the picture's mountains, 0 top to 1 bottom.
+    frames: NDArray[Any]  # (FRAMES_MAX,) FRAME
+    states: NDArray[Any]  # (STATES_MAX,) STATE
+    branches: NDArray[Any]  # (STATES_MAX, BRANCHES) BRANCH
+
+
+RIDGES = 4
+HISTOGRAM_SHAPE = (HISTOGRAM_BUCKETS,)
