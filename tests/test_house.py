@@ -1,0 +1,303 @@
+"""The house is as README says and as the rules want it; and each rule is known to be able to complain."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from house_rules import (
+    House,
+    check_dependency_reasons,
+    check_docstrings,
+    check_doors,
+    check_init_files,
+    check_layers,
+    check_machine_paths,
+    check_names,
+    check_places,
+    check_sizes,
+    layers_of,
+    sizes_of,
+)
+from readme_rules import block, check_links, check_tree, marks, words_of
+
+ROOT = Path(__file__).parents[1]
+HOUSE = House(ROOT)
+
+SOCKETS = ("server/loops/*", "server/server.py", "devices/dialer*.py")
+DOORS: dict[str, tuple[str, ...]] = {
+    "numpy": ("*",),
+    "msgspec": ("*",),
+    "numba": ("server/kernels/kernel.py",),
+    "pygame": ("workbench/window/*",),
+    "matplotlib": ("plots/*",),
+    "time": ("server/clock.py",),
+    "socket": SOCKETS,
+    "select": SOCKETS,
+    "selectors": SOCKETS,
+    "prometheus_client": ("server/http.py",),
+    "PIL": ("server/http.py",),
+    "typer": ("workbench/cli.py",),
+    "rich": ("workbench/live_table.py",),
+    "subprocess": ("workbench/child.py",),
+    "sqlite3": (),
+}
+"""Each outside package, and standard modules that touch the world, to the modules that may import it."""
+
+RATCHET: dict[str, int] = {}
+"""Files and functions (`file::function`) above the limit, with their lines. They may only shrink."""
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def report(complaints: list[str]) -> None:
+    """Fail with one line a complaint."""
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool of this Python in the root, in plain black and white."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SDL_VIDEODRIVER") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, env={**kept, **environment}, capture_output=True, text=True
+    )
+
+
+class TestLayers:
+    def test_each_module_has_its_place(self) -> None:
+        report(check_places(HOUSE, layers_of(readme())))
+
+    def test_imports_run_downwards(self) -> None:
+        report(check_layers(HOUSE, layers_of(readme())))
+
+    def test_each_outside_package_has_one_door(self) -> None:
+        report(check_doors(HOUSE, DOORS))
+
+
+class TestForm:
+    def test_files_and_functions_keep_their_size(self) -> None:
+        report(check_sizes(sizes_of(HOUSE), RATCHET))
+
+    def test_init_files_hold_a_docstring_only(self) -> None:
+        report(check_init_files(HOUSE))
+
+    def test_all_that_is_public_has_a_docstring(self) -> None:
+        report(check_docstrings(HOUSE))
+
+    def test_no_name_fits_anything(self) -> None:
+        report(check_names(HOUSE))
+
+    def test_no_file_knows_the_machine_it_was_written_on(self) -> None:
+        report(check_machine_paths(HOUSE))
+
+    def test_dependencies_have_reasons(self) -> None:
+        report(check_dependency_reasons((ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+
+
+class TestReadme:
+    def test_tree_is_true(self) -> None:
+        report(check_tree(block(readme(), "tree"), HOUSE.tracked()))
+
+    def test_links_lead_somewhere(self) -> None:
+        report(check_links(readme(), ROOT))
+
+    @pytest.mark.parametrize("name", ["run", "test"])
+    def test_command_is_one_line(self, name: str) -> None:
+        assert len(block(readme(), f"command: {name}").splitlines()) == 1
+
+    def test_ci_runs_the_test_command_of_readme(self) -> None:
+        script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+        assert os.access(ROOT / ".ci" / "run", os.X_OK), "chmod +x .ci/run"
+        assert "<!-- command: test -->" in script, ".ci/run must take its command from README"
+        assert "pytest" not in script, ".ci/run must have no test command of its own"
+
+    def test_changelog_names_the_version(self) -> None:
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+        assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+class TestHelp:
+    """README's help texts are the real ones, but for borders and line breaks."""
+
+    def test_every_command_is_in_readme(self) -> None:
+        main = run("workbench", "--help", COLUMNS="100", NO_COLOR="1").stdout
+        commands = [command.partition(" ")[2] for command in marks(readme(), "help")]
+        listed = main.partition("Commands")[2].splitlines()[1:]
+        names = [words[0] for line in listed if (words := words_of(line)) and line.lstrip("│")[:3].strip()]
+        assert names, f"`python -m workbench --help` lists no commands:\n{main}"
+        assert sorted(names) == sorted(name for name in commands if name and " " not in name)
+
+    @pytest.mark.parametrize("command", marks(readme(), "help"))
+    def test_text_is_the_real_one(self, command: str) -> None:
+        shown = run("workbench", *command.split()[1:], "--help", COLUMNS="100", NO_COLOR="1")
+        assert shown.returncode == 0, shown.stderr
+        if words_of(shown.stdout) != words_of(block(readme(), f"help: {command}")):
+            pytest.fail(f"paste this under <!-- help: {command} --> in README.md:\n{shown.stdout}", pytrace=False)
+
+
+class TestTools:
+    @pytest.mark.parametrize("arguments", [("check",), ("format", "--check")], ids=["lint", "format"])
+    def test_ruff(self, arguments: tuple[str, ...]) -> None:
+        found = run("ruff", *arguments, "--quiet", ".")
+        assert found.returncode == 0, found.stdout + found.stderr
+
+    def test_mypy(self) -> None:
+        # Type stubs follow the Python they were installed for, so that one is checked for.
+        found = run("mypy", "--python-version", f"{sys.version_info.major}.{sys.version_info.minor}")
+        assert found.returncode == 0, found.stdout + found.stderr
+
+
+# --- Each rule can complain -----------------------------------------------------------------------------------------
+
+TABLE = """
+<!-- imports -->
+| package | may import | its modules |
+|---|---|---|
+| `workbench` | `server` | `cli` > `view` |
+| `devices` | `server.protocol` | `fleet` |
+| `server` | nothing | `loops` > `engine`, `canvas` > `protocol` |
+| `server.loops` | nothing | `native` |
+| `server.protocol` | nothing | `frames` |
+
+<!-- end -->
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """A small house without fault, to be made faulty."""
+    files = {
+        "workbench/__init__.py": "",
+        "workbench/cli.py": "from workbench import view\nimport server.engine\n",
+        "workbench/view.py": "",
+        "devices/__init__.py": "",
+        "devices/fleet.py": "from server.protocol.frames import FRAME\n",
+        "server/__init__.py": "",
+        "server/engine.py": "import server.protocol.frames\n\n\ndef step():\n    '''Step.'''\n",
+        "server/canvas.py": "",
+        "server/loops/__init__.py": "",
+        "server/loops/native.py": "from server import engine\n",
+        "server/protocol/__init__.py": "",
+        "server/protocol/frames.py": "FRAME = 1\n",
+    }
+    for name, text in files.items():
+        write(House(tmp_path), name, text)
+    return House(tmp_path)
+
+
+def write(house: House, name: str, text: str) -> None:
+    """Write a module with a docstring and the given text."""
+    path = house.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'"""A module."""\n{text}', encoding="utf-8")
+
+
+def only(complaints: list[str]) -> str:
+    assert len(complaints) == 1, complaints
+    return complaints[0]
+
+
+class TestRulesComplain:
+    def test_not_about_a_good_house(self, house: House) -> None:
+        layers = layers_of(TABLE)
+        assert check_places(house, layers) + check_layers(house, layers) == []
+        assert check_doors(house, {}) + check_init_files(house) + check_docstrings(house) + check_names(house) == []
+        assert check_sizes(sizes_of(house), {}) + check_machine_paths(house) == []
+
+    def test_about_a_module_without_a_place(self, house: House) -> None:
+        write(house, "server/loops/portable.py", "")
+        assert "add `portable` to the row of `server.loops`" in only(check_places(house, layers_of(TABLE)))
+
+    def test_about_a_place_without_a_module(self, house: House) -> None:
+        (house.root / "server/canvas.py").unlink()
+        assert "`server` has no canvas" in only(check_places(house, layers_of(TABLE)))
+
+    @pytest.mark.parametrize(
+        ("file", "text", "words"),
+        [
+            ("server/engine.py", "import workbench.view", "server may import no other room"),
+            ("devices/fleet.py", "from server import engine", "devices may import server.protocol"),
+            ("server/engine.py", "from server.canvas import Canvas", "engine does not stand left of canvas"),
+            ("server/engine.py", "def f():\n    from .loops import native", "engine does not stand left of loops"),
+            ("workbench/view.py", "import workbench.cli", "view does not stand left of cli"),
+            ("server/protocol/frames.py", "from ..canvas import x", "protocol does not stand left of canvas"),
+        ],
+    )
+    def test_about_an_import_upwards(self, house: House, file: str, text: str, words: str) -> None:
+        write(house, file, text)
+        assert words in only(check_layers(house, layers_of(TABLE)))
+
+    def test_about_a_second_door(self, house: House) -> None:
+        write(house, "server/canvas.py", "import numba.core\n")
+        assert "whose door is server/engine.py" in check_doors(house, {"numba": ("server/engine.py",)})[0]
+        assert "whose door is no module" in only(check_doors(house, {}))
+
+    def test_about_a_standard_module_with_a_door(self, house: House) -> None:
+        write(house, "server/canvas.py", "from time import sleep\nimport struct\n")
+        assert "imports time" in only(check_doors(house, {"time": ()}))
+
+    def test_about_a_door_nobody_uses(self, house: House) -> None:
+        assert "nothing in server/x.py imports numba" in only(check_doors(house, {"numba": ("server/x.py",)}))
+
+    def test_about_long_files_and_functions(self, house: House) -> None:
+        write(house, "server/canvas.py", "def f():\n" + "    pass\n" * 60 + "\n" * 400)
+        assert [line.split(" has ")[0] for line in check_sizes(sizes_of(house), {})] == [
+            "server/canvas.py",
+            "server/canvas.py::f",
+        ]
+
+    @pytest.mark.parametrize(
+        ("lines", "words"),
+        [(71, "70 are allowed"), (69, "set it to 69"), (60, "take it out"), (None, "is gone")],
+    )
+    def test_about_a_ratchet_that_is_not_tight(self, lines: int | None, words: str) -> None:
+        sizes = {} if lines is None else {"a.py::f": (lines, 60)}
+        assert words in only(check_sizes(sizes, {"a.py::f": 70}))
+        assert check_sizes({"a.py::f": (70, 60)}, {"a.py::f": 70}) == []
+
+    def test_about_code_in_an_init_file(self, house: House) -> None:
+        write(house, "server/__init__.py", "from server import engine\n")
+        assert "must hold a docstring only" in only(check_init_files(house))
+
+    def test_about_missing_docstrings(self, house: House) -> None:
+        write(house, "server/canvas.py", "class A:\n    def b(self): ...\n    def _c(self): ...\n")
+        assert [line.split(" has ")[0] for line in check_docstrings(house)] == [
+            "server/canvas.py:2 A",
+            "server/canvas.py:3 b",
+        ]
+
+    def test_about_a_vague_name(self, house: House) -> None:
+        write(house, "server/frame_utils.py", "")
+        assert "server/frame_utils.py" in only(check_names(house))
+
+    def test_about_a_path_of_one_machine(self, house: House) -> None:
+        write(house, "server/canvas.py", "HOME = '/root" + "/canvas'\n")
+        assert "server/canvas.py:2" in only(check_machine_paths(house))
+
+    def test_about_a_dependency_without_reason(self) -> None:
+        text = 'dependencies = [\n    "numpy>=2", # Every queue is an array.\n    "numba>=0.62",\n]\n'
+        assert 'pyproject.toml:3 "numba>=0.62",' in only(check_dependency_reasons(text))
+
+    def test_about_a_tree_that_is_not_true(self) -> None:
+        drawn = "server/   the server\n    canvas.py  pixels\n    loops/\nREADME.md\n"
+        files = ["server/canvas.py", "server/loops/native.py", "README.md"]
+        assert check_tree(drawn, files) == []
+        assert "server/engine.py is not in README's tree" in only(check_tree(drawn, [*files, "server/engine.py"]))
+        assert "names README.md" in only(check_tree(drawn, files[:2]))
+
+    def test_about_a_link_to_nowhere(self, tmp_path: Path) -> None:
+        assert "docs/window.png" in only(check_links("![x](docs/window.png) [y](https://a.b/c) [z](#d)", tmp_path))
+
+    def test_about_a_mark_that_is_missing(self) -> None:
+        with pytest.raises(ValueError, match="no <!-- tree --> mark"):
+            block("# Title\n", "tree")
+        with pytest.raises(ValueError, match="no fenced block"):
+            block("<!-- tree -->\nText\n```\na\n```\n", "tree")
+
+    def test_words_of_a_help_text_know_no_borders(self) -> None:
+        assert words_of("╭─ Options ─╮\n│ \x1b[1m--seed\x1b[0m  N │\n╰──╯") == ["Options", "--seed", "N"]
