@@ -1,0 +1,131 @@
+"""What this machine and this user's environment are, read once. Judges nothing: that is `doctor`'s part.
+
+Invariant: reading changes nothing but for making the folder of compiled kernels, and starts no compiler and no window.
+"""
+
+import os
+import platform
+import resource
+import select
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.kernels.cache import cache_folder, compiled_count
+
+BROKERS = ("mosquitto", "nats-server")
+
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_MEMORY = Path("/proc/meminfo")
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """A machine as the doctor looks at it."""
+
+    python: tuple[int, int, int]
+    platform: str
+    """As `platform.platform()` tells it."""
+    core_count: float
+    """Cores that this process may use, a container's quota taken into account."""
+    memory_bytes: int
+    memory_bytes_available: int | None
+    """None where the system does not tell."""
+    open_files_soft: int
+    open_files_hard: int
+    """The limits of a process; 2**31 - 1 for none."""
+    ports: tuple[int, int] | None
+    """First and last ephemeral port; None where the system does not tell."""
+    display: str
+    """Where a window would appear, for instance "DISPLAY=:0"; empty for nowhere."""
+    has_epoll: bool
+    has_memfd: bool
+    """Whether shared pages are files in memory; else they are unlinked files in the temporary folder."""
+    kernels_folder: str
+    """Where compiled kernels are kept; empty when no place can be written to."""
+    kernels_fault: str
+    """Why `kernels_folder` is empty."""
+    compiled_count: int
+    brokers: tuple[str, ...]
+    """Paths of the brokers found."""
+
+
+def read_facts() -> Facts:
+    """The facts of the machine that this runs on."""
+    soft, hard = (_countable(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
+    folder, fault, count = _kernels()
+    return Facts(
+        python=(sys.version_info.major, sys.version_info.minor, sys.version_info.micro),
+        platform=platform.platform(),
+        core_count=_core_count(),
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        memory_bytes_available=memory_available_of(_text(_MEMORY)),
+        open_files_soft=soft,
+        open_files_hard=hard,
+        ports=ports_of(_text(_PORT_RANGE)),
+        display=display_of(os.environ, sys.platform),
+        has_epoll=hasattr(select, "epoll"),
+        has_memfd=hasattr(os, "memfd_create"),
+        kernels_folder=folder,
+        kernels_fault=fault,
+        compiled_count=count,
+        brokers=tuple(path for name in BROKERS if (path := shutil.which(name))),
+    )
+
+
+def memory_available_of(meminfo: str) -> int | None:
+    """Bytes that /proc/meminfo calls available; None when it does not say."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def ports_of(port_range: str) -> tuple[int, int] | None:
+    """First and last port of ip_local_port_range's text; None when it is empty."""
+    words = port_range.split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 else None
+
+
+def cores_of(cpu_max: str, core_count: int) -> float:
+    """Cores that cgroup's cpu.max ("quota period" or "max period") leaves of `core_count`."""
+    words = cpu_max.split()
+    if len(words) != 2 or words[0] == "max":
+        return core_count
+    return min(core_count, int(words[0]) / int(words[1]))
+
+
+def display_of(environment: "os._Environ[str] | dict[str, str]", system: str) -> str:
+    """Where a window would appear; empty for nowhere. `system` is as `sys.platform`."""
+    chosen = environment.get("SDL_VIDEODRIVER")
+    if chosen:
+        return "" if chosen in ("dummy", "offscreen") else f"SDL_VIDEODRIVER={chosen}"
+    for name in ("WAYLAND_DISPLAY", "DISPLAY"):
+        if environment.get(name):
+            return f"{name}={environment[name]}"
+    return "the desktop" if system == "darwin" else ""
+
+
+def _core_count() -> float:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores_of(_text(_CPU_QUOTA), usable)
+
+
+def _kernels() -> tuple[str, str, int]:
+    """Folder of compiled kernels, why there is none, and how many it holds."""
+    try:
+        folder = cache_folder()
+    except OSError as error:
+        return "", str(error), 0
+    return str(folder), "", compiled_count(folder)
+
+
+def _text(path: Path) -> str:
+    """A file of the kernel's; empty on a system that has no such file."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _countable(limit: int) -> int:
+    return 2**31 - 1 if limit == resource.RLIM_INFINITY else limit
