@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import HISTOGRAM_BUCKETS
-
 NEVER_NS = 2**63 - 1
 
 FRAME_HEAD_BYTES = 6
@@ -28,6 +26,8 @@ assert PING_FRAME_BYTES == 18
 PROBE_INTERVAL_NS = 500_000
 """Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little."""
 
+RIDGES = 4
+"""Skylines of the picture: three ranges, far to near, and the near shore."""
 BRANCHES = 4
 """Frames that lead on from a state and are remembered; a fifth replaces the oldest."""
 FRAMES_MAX = 256
@@ -183,7 +183,7 @@ CURSOR = np.dtype(
 )
 """Where the socket pass stopped, so that it goes on there when Python has done its part."""
 
-assert DEVICE.itemsize == 152
+assert DEVICE.itemsize == 136
 assert CURSOR.itemsize == 64
 
 
@@ -200,12 +200,9 @@ class Arrays(NamedTuple):
     latency_max_us: NDArray[Any]  # (1,) u8
     lateness: NDArray[Any]  # (HISTOGRAM_BUCKETS,) u8, microseconds.
     lateness_max_us: NDArray[Any]  # (1,) u8
-    boards: NDArray[Any]  # (2, height, width) u1: two generations of life, as colours.
+    board: NDArray[Any]  # (height, width) u1: the present generation of life, as colours; (1, 1) for other patterns.
     ridges: NDArray[Any]  # (RIDGES, width) f4: skylines of the picture's mountains, 0 top to 1 bottom.
     frames: NDArray[Any]  # (FRAMES_MAX,) FRAME
     states: NDArray[Any]  # (STATES_MAX,) STATE
     branches: NDArray[Any]  # (STATES_MAX, BRANCHES) BRANCH
 
-
-RIDGES = 4
-HISTOGRAM_SHAPE = (HISTOGRAM_BUCKETS,)

@@ -1,0 +1,109 @@
+"""What a device paints: its number, the number and the intended time of a placement in, pixel and colour out.
+
+Pure functions of these, the canvas size and the seed; only `life` looks at a board that is computed beside it.
+Invariant: the pixel lies on the canvas and the colour is a palette index.
+"""
+
+import math
+
+import numpy as np
+
+from devices.kernels.chance import advance, mix, seeded, unit
+from devices.kernels.layout import Pattern
+from devices.kernels.scene import scene_color, wave
+from server.kernels.kernel import kernel
+from server.palette import CUBE_FIRST, CUBE_LEVELS, HEAT_COUNT, HEAT_FIRST
+
+_SENSOR_FIELD, _IMAGE, _LIFE = int(Pattern.SENSOR_FIELD), int(Pattern.IMAGE), int(Pattern.LIFE)
+_HOTSPOT = int(Pattern.HOTSPOT)
+_CUBE_COUNT = CUBE_LEVELS[0] * CUBE_LEVELS[1] * CUBE_LEVELS[2]
+_BLOBS = (
+    # Weight, radius, then turns a second and phase of the way across and of the way down.
+    (0.74, 0.24, 0.031, 0.10, 0.047, 0.35),
+    (0.66, 0.20, 0.043, 0.62, 0.029, 0.80),
+    (0.58, 0.16, 0.059, 0.27, 0.037, 0.05),
+    (-0.50, 0.24, 0.037, 0.80, 0.053, 0.55),
+    (-0.44, 0.18, 0.027, 0.45, 0.061, 0.20),
+)
+
+
+@kernel
+def owned_pixel(settings, d, sequence):
+    """The pixel, y * width + x, that device d paints at `sequence`: the pixels of its own in turn.
+
+    All devices together own each pixel once (or, being more than there are pixels, share them), and what is painted
+    within a round is scattered evenly over the canvas.
+    """
+    pixels = np.int64(settings.width) * settings.height
+    devices = np.int64(settings.device_count)
+    index = d % pixels
+    if devices < pixels:
+        owned = (pixels - d + devices - 1) // devices
+        index = d + devices * (sequence % owned)
+    return (index * settings.stride) % pixels
+
+
+@kernel
+def heat_at(x, y, width, height, seconds):
+    """The heat, 0 to 1, of the travelling field at a pixel: five soft blobs on a slow swell."""
+    scale = 1.0 / max(width, height)
+    u, v = (x + 0.5) * scale, (y + 0.5) * scale
+    across, down = width * scale, height * scale
+    heat = 0.34 + 0.07 * wave(1.3 * u + 0.6 * v - 0.11 * seconds) + 0.05 * wave(2.1 * v - 1.1 * u + 0.07 * seconds)
+    for weight, radius, speed_x, phase_x, speed_y, phase_y in _BLOBS:
+        du = u - across * (0.5 + 0.46 * wave(speed_x * seconds + phase_x))
+        dv = v - down * (0.5 + 0.46 * wave(speed_y * seconds + phase_y))
+        fall = 1.0 + (du * du + dv * dv) / (radius * radius)
+        heat += weight / (fall * fall)
+    return min(max(heat, 0.0), 1.0)
+
+
+@kernel
+def hue_color(turns, light):
+    """The cube's colour of a hue (in turns) at a lightness 0..1 of full saturation."""
+    index = 0
+    for channel in range(3):
+        levels = CUBE_LEVELS[channel] - 1
+        level = min(max(0.5 + 0.72 * wave(turns + 0.25 - channel / 3.0), 0.0), 1.0) * light
+        index = index * CUBE_LEVELS[channel] + np.int64(level * levels + 0.5)
+    return CUBE_FIRST + index
+
+
+@kernel
+def _hotspot(settings, d, sequence, seconds):
+    """A Gaussian cloud around a spot that wanders in a slow figure, in a hue that turns as it goes."""
+    width, height = np.int64(settings.width), np.int64(settings.height)
+    word = seeded(settings.seed ^ np.uint64(sequence), np.uint64(d))
+    radius = math.sqrt(-2.0 * math.log(unit(word)))
+    turns = unit(advance(word))
+    sigma = 0.045 * min(width, height)
+    x = width * (0.5 + 0.36 * wave(0.041 * seconds)) + sigma * radius * wave(turns)
+    y = height * (0.5 + 0.34 * wave(0.063 * seconds + 0.2)) + sigma * radius * wave(turns + 0.25)
+    color = hue_color(0.035 * seconds, 1.0 - 0.22 * min(radius, 3.0))
+    return min(max(np.int64(x), 0), width - 1), min(max(np.int64(y), 0), height - 1), color
+
+
+@kernel
+def paint(arrays, d, sequence, time_ns):
+    """What device d paints as its placement number `sequence`, intended for `time_ns`: (x, y, color) int64.
+
+    Reads arrays.settings, ridges and board. The pixel is taken modulo or clamped to the canvas.
+    """
+    settings = arrays.settings[0]
+    width, height = np.int64(settings.width), np.int64(settings.height)
+    seconds = (time_ns - settings.started_ns) * 1e-9
+    if settings.pattern == _HOTSPOT:
+        return _hotspot(settings, d, sequence, seconds)
+    if settings.pattern > _HOTSPOT:
+        word = mix(seeded(settings.seed ^ np.uint64(sequence), np.uint64(d)))
+        pixel = np.int64((word >> np.uint64(20)) % np.uint64(width * height))
+        return pixel % width, pixel // width, CUBE_FIRST + np.int64((word & np.uint64(0xFFFFF)) % np.uint64(_CUBE_COUNT))
+    pixel = owned_pixel(settings, d, sequence)
+    y = pixel // width
+    x = pixel - y * width
+    if settings.pattern == _LIFE:
+        return x, y, np.int64(arrays.board[y, x])
+    if settings.pattern == _IMAGE:
+        return x, y, scene_color(arrays.ridges, x, y, width, height, seconds)
+    heat = heat_at(x, y, width, height, seconds)
+    return x, y, HEAT_FIRST + np.int64(heat * (HEAT_COUNT - 1) + 0.5)
