@@ -1,0 +1,85 @@
+"""Where everything goes. Rows are cut off the top and the bottom, and what is left is shared by canvas and panels.
+
+Invariant: the boxes lie inside the window and do not overlap, whatever its size.
+"""
+
+from dataclasses import dataclass
+
+from workbench.window.toolkit import pygame
+
+SIZE_MIN = (1280, 720)
+"""Nothing is clipped from here on up. A smaller window shows the upper left part of this."""
+
+_UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # A window of twice this gets letters of twice the size, and so on.
+_MARGIN, _GAP = 20, 14
+_HEADER, _STATUS, _HINTS, _BANNER_ROW = 66, 24, 26, 26
+BANNER_ROWS_MAX = 3
+_CANVAS_SHARE_MAX = 0.5
+_CANVAS_ASPECT_MIN, _CANVAS_ASPECT_MAX = 0.75, 1.6
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Boxes in pixels at one size of the window."""
+
+    size: tuple[int, int]
+    scale: int
+    """Pixels a unit: 1, or 2 from 3840 x 2160."""
+    header: pygame.Rect
+    banner: pygame.Rect
+    """Of no height while nothing has failed."""
+    canvas: pygame.Rect
+    panels: pygame.Rect
+    status: pygame.Rect
+    hints: pygame.Rect
+
+
+class _Rest:
+    """What is left of the window while rows are cut off it."""
+
+    def __init__(self, rect: pygame.Rect, scale: int) -> None:
+        self.rect, self.scale = rect, scale
+
+    def top(self, units: int) -> pygame.Rect:
+        height = units * self.scale
+        row = pygame.Rect(self.rect.left, self.rect.top, self.rect.width, height)
+        self.rect = pygame.Rect(self.rect.left, row.bottom, self.rect.width, self.rect.height - height)
+        return row
+
+    def bottom(self, units: int) -> pygame.Rect:
+        height = units * self.scale
+        self.rect = pygame.Rect(self.rect.topleft, (self.rect.width, self.rect.height - height))
+        return pygame.Rect(self.rect.left, self.rect.bottom, self.rect.width, height)
+
+
+def scale_of(size: tuple[int, int]) -> int:
+    """Pixels a unit in a window of this size."""
+    return max(1, min(size[0] // _UNITS_WIDE, size[1] // _UNITS_HIGH))
+
+
+def arrange(size: tuple[int, int], canvas_aspect: float, failure_count: int) -> Arrangement:
+    """The boxes for a window of `size` pixels. `canvas_aspect` is the canvas's width / height."""
+    size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
+    scale = scale_of(size)
+    rest = _Rest(pygame.Rect((0, 0), size), scale)
+    header = rest.top(_HEADER)
+    rest.rect = rest.rect.inflate(-2 * _MARGIN * scale, 0)
+    rest.top(_GAP)
+    rows = min(failure_count, BANNER_ROWS_MAX)
+    banner = rest.top(rows * _BANNER_ROW + 12 if rows else 0)
+    if rows:
+        rest.top(_GAP)
+    hints = rest.bottom(_HINTS + 4)
+    status = rest.bottom(_STATUS)
+    rest.bottom(_GAP - 4)
+    canvas, panels = _share(rest.rect, canvas_aspect, _GAP * scale)
+    return Arrangement(size, scale, header, banner, canvas, panels, status, hints)
+
+
+def _share(body: pygame.Rect, canvas_aspect: float, gap: int) -> tuple[pygame.Rect, pygame.Rect]:
+    """Canvas at the left, as wide as its shape asks for but no more than half; panels in the rest."""
+    aspect = min(_CANVAS_ASPECT_MAX, max(_CANVAS_ASPECT_MIN, canvas_aspect))
+    width = round(min(body.height * aspect, body.width * _CANVAS_SHARE_MAX))
+    canvas = pygame.Rect(body.left, body.top, width, body.height)
+    panels = pygame.Rect(canvas.right + gap, body.top, body.right - canvas.right - gap, body.height)
+    return canvas, panels

@@ -1,0 +1,163 @@
+"""The top row: what runs, the figures that matter, and whether it is live.
+
+Each figure has a fixed slot; only slots whose text changed are drawn.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workbench.view import Reading
+from workbench.window import theme
+from workbench.window.figure import format_clock, format_count, format_ms, format_whole
+from workbench.window.pen import Pen
+from workbench.window.scene import Scene
+from workbench.window.theme import Color
+from workbench.window.toolkit import pygame
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One big number: its name, what it means, its colour in the panels, and where it comes from."""
+
+    label: str
+    meaning: str
+    color: Color | None
+    text: Callable[[Reading], str]
+
+
+FIGURES: tuple[Figure, ...] = (
+    Figure("connections", "WebSocket connections open now", None, lambda r: format_whole(r.connection_count)),
+    Figure(
+        "offered",
+        "placements the devices intend to send, a second",
+        theme.SILVER,
+        lambda r: format_count(r.offered_per_s, "/s"),
+    ),
+    Figure(
+        "admitted",
+        "placements let in by the rate limit",
+        theme.GREEN,
+        lambda r: format_count(r.admitted_per_s, "/s"),
+    ),
+    Figure(
+        "throttled",
+        "placements refused by the rate limit",
+        theme.PURPLE,
+        lambda r: format_count(r.throttled_per_s, "/s"),
+    ),
+    Figure(
+        "broadcast",
+        "distinct pixel changes sent out, the same to every viewer",
+        theme.ORANGE,
+        lambda r: format_count(r.merged_per_s, "/s"),
+    ),
+    Figure(
+        "view p99",
+        "from intended send to a viewer's receipt; 99 of 100 are faster",
+        None,
+        lambda r: format_ms(r.latency_ms_p99),
+    ),
+    Figure(
+        "tick", "interval between two broadcasts; it stretches when one is large", None, lambda r: format_ms(r.tick_ms)
+    ),
+)
+
+_NAME_WIDTH, _STATE_WIDTH, _MARGIN = 210, 120, 20
+
+
+class HeaderView:
+    """Draws the top row."""
+
+    def place(self, box: pygame.Rect, pen: Pen) -> None:
+        """Take this box; see `Drawable`."""
+        self._box, self._pen = box, pen
+        inner = box.inflate(-2 * pen.px(_MARGIN), 0)
+        self._name = pygame.Rect(inner.topleft, (pen.px(_NAME_WIDTH), inner.height))
+        self._state = pygame.Rect(0, inner.top, pen.px(_STATE_WIDTH), inner.height)
+        self._state.right = inner.right
+        left, right = self._name.right, self._state.left
+        width = min(pen.px(150), (right - left) // len(FIGURES))
+        self._slots = [pygame.Rect(left + i * width, inner.top, width, inner.height) for i in range(len(FIGURES))]
+        self.forget()
+
+    def forget(self) -> None:
+        """Draw all of it next time."""
+        self._drawn: dict[str, tuple[str, str]] = {}
+
+    def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
+        """Draw what changed. Returns the rectangles that did."""
+        dirty = []
+        if not self._drawn:
+            self._clear(target, self._box)
+            pygame.draw.rect(target, theme.LINE, (self._box.left, self._box.bottom - 1, self._box.width, 1))
+            dirty.append(self._box)
+        title = (scene.view.scenario_title, "")
+        if self._changed("name", title):
+            dirty.append(self._draw_name(target, title[0]))
+        for figure, slot in zip(FIGURES, self._slots, strict=True):
+            text = figure.text(scene.reading)
+            if self._changed(figure.label, (text, "")):
+                dirty.append(self._draw_figure(target, figure, text, slot))
+        state = (self._state_word(scene), format_clock(scene.view.run_seconds))
+        if self._changed("state", state):
+            dirty.append(self._draw_state(target, *state))
+        return dirty
+
+    @staticmethod
+    def _state_word(scene: Scene) -> str:
+        if scene.view.failures:
+            return "failed"
+        if scene.paused:
+            return "paused"
+        return "starting" if scene.loading else "live"
+
+    def _changed(self, name: str, texts: tuple[str, str]) -> bool:
+        if self._drawn.get(name) == texts:
+            return False
+        self._drawn[name] = texts
+        return True
+
+    def _clear(self, target: pygame.Surface, slot: pygame.Rect) -> pygame.Rect:
+        """Paint a slot's ground, but for the line under the row."""
+        inside = slot.copy()
+        inside.height -= 1
+        target.fill(theme.HEADER, inside)
+        return inside
+
+    def _rows(self, slot: pygame.Rect) -> tuple[pygame.Rect, pygame.Rect]:
+        """The upper and the lower line of a slot."""
+        px, middle = self._pen.px, slot.centery
+        upper = pygame.Rect(slot.left, middle - px(24), slot.width - px(8), px(20))
+        return upper, pygame.Rect(slot.left, middle - px(3), slot.width - px(8), px(26))
+
+    def _draw_name(self, target: pygame.Surface, title: str) -> pygame.Rect:
+        inside = self._clear(target, self._name)
+        upper, lower = self._rows(self._name)
+        upper.height += self._pen.px(4)
+        self._pen.write(target, "Pixel Canvas", upper, theme.PRODUCT)
+        self._pen.write(target, title, lower, theme.NOTE)
+        return inside
+
+    def _draw_figure(self, target: pygame.Surface, figure: Figure, text: str, slot: pygame.Rect) -> pygame.Rect:
+        inside = self._clear(target, slot)
+        label, value = self._rows(slot)
+        if figure.color:
+            pygame.draw.rect(target, figure.color, self._swatch(label), border_radius=self._pen.px(1))
+            indent = self._pen.px(15)
+            label = pygame.Rect(label.left + indent, label.top, label.width - indent, label.height)
+        self._pen.write(target, figure.label, label, theme.LABEL)
+        self._pen.write(target, text, value, theme.FIGURE)
+        return inside
+
+    def _swatch(self, label: pygame.Rect) -> pygame.Rect:
+        width, height = self._pen.px(10), self._pen.px(3)
+        return pygame.Rect(label.left, label.centery - height // 2, width, height)
+
+    def _draw_state(self, target: pygame.Surface, word: str, run_clock: str) -> pygame.Rect:
+        inside = self._clear(target, self._state)
+        upper, lower = self._rows(self._state)
+        color = {"live": theme.GREEN, "failed": theme.VERMILION, "paused": theme.ORANGE}.get(word, theme.SKY)
+        letters = self._pen.write(target, word, upper, theme.TITLE, "right")
+        self._pen.dot(target, (letters.left - self._pen.px(10), letters.centery), color)
+        self._pen.write(target, run_clock, lower, theme.NOTE, "right")
+        return inside

@@ -1,0 +1,97 @@
+"""What lies over the picture for a while: the loading card, the help, a toast, the pixel under the mouse, the pause.
+
+An overlay is opaque and knows its box before it is drawn, so that the window can put back what was under it.
+"""
+
+from typing import Protocol
+
+from workbench.window import theme
+from workbench.window.pen import Pen
+from workbench.window.scene import Scene
+from workbench.window.theme import Color
+from workbench.window.toolkit import pygame
+
+
+class Overlay(Protocol):
+    """One thing over the picture."""
+
+    def content(self, scene: Scene) -> object:
+        """What it shows, or None when it is not there. The window draws it again when this changes."""
+        ...
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+        """Where it is, inside `screen`."""
+        ...
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+        """Draw all of it."""
+        ...
+
+
+class Toast:
+    """A line for a few seconds, such as where a screenshot went."""
+
+    SHOWN_NS = 4_000_000_000
+
+    def __init__(self) -> None:
+        self._text, self._color, self._until_ns = "", theme.GREEN, 0
+
+    def show(self, text: str, now_ns: int, color: Color = theme.GREEN) -> None:
+        """Show this from now on, in place of what was shown."""
+        self._text, self._color, self._until_ns = text, color, now_ns + self.SHOWN_NS
+
+    def advance(self, now_ns: int) -> None:
+        """Go away when the time has come."""
+        if now_ns >= self._until_ns:
+            self._text = ""
+
+    def content(self, scene: Scene) -> object:
+        """The line, or None; see `Overlay`."""
+        return self._text or None
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+        """At the bottom, centred, above the status line."""
+        width = min(pen.width(self._text, theme.BODY) + pen.px(52), screen.width - pen.px(80))
+        box = pygame.Rect(0, 0, width, pen.px(38))
+        box.midbottom = (screen.centerx, screen.bottom - pen.px(84))
+        return box
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+        """Draw all of it."""
+        pen.card(target, box, theme.RAISED, self._color)
+        pen.dot(target, (box.left + pen.px(18), box.centery), self._color)
+        pen.write(
+            target,
+            self._text,
+            pygame.Rect(box.left + pen.px(32), box.top, box.width - pen.px(46), box.height),
+            theme.BODY,
+        )
+
+
+class PauseMark:
+    """Says over the canvas that the view stands still."""
+
+    TEXT = "paused"
+    NOTE = "the server goes on; space resumes"
+
+    def __init__(self) -> None:
+        self.canvas = pygame.Rect(0, 0, 0, 0)
+
+    def content(self, scene: Scene) -> object:
+        """Whether it is paused; see `Overlay`."""
+        return (self.TEXT, self.canvas.topleft) if scene.paused else None
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+        """At the top of the canvas, centred."""
+        width = pen.width(self.TEXT, theme.TITLE) + pen.width(self.NOTE, theme.NOTE) + pen.px(12 + 2 * 16)
+        box = pygame.Rect(0, 0, width, pen.px(36))
+        box.midtop = (self.canvas.centerx, self.canvas.top + pen.px(14))
+        return box.clamp(screen)
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+        """Draw all of it."""
+        pen.card(target, box, theme.RAISED, theme.ORANGE)
+        inner = box.inflate(-2 * pen.px(16), 0)
+        word = pen.write(target, self.TEXT, inner, theme.TITLE)
+        left = word.right + pen.px(12)
+        pen.write(target, self.NOTE, pygame.Rect(left, box.top, inner.right - left, box.height), theme.NOTE)

@@ -1,0 +1,158 @@
+"""The two bottom rows: how each process does, and what one can press or join.
+
+Items keep the width of their longest text, so that nothing moves while figures change. An item that does not fit is
+left out whole.
+"""
+
+from dataclasses import dataclass
+
+from workbench.view import Part, Reading
+from workbench.window import theme
+from workbench.window.figure import UNKNOWN, format_cores, format_ratio, format_whole
+from workbench.window.keys import BINDINGS
+from workbench.window.pen import Pen
+from workbench.window.scene import Scene
+from workbench.window.theme import Color, Lettering
+from workbench.window.toolkit import pygame
+
+_DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX = 14, 5, 34
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A dim name and its value, perhaps with a dot before it. `widest` is the longest value there can be."""
+
+    name: str
+    value: str
+    widest: str
+    dot: Color | None = None
+
+
+def _part_item(part: Part, cores: float | None) -> Item:
+    state = "failed" if part.failure else part.state
+    color = theme.STATE_COLORS.get(state, theme.FAINT)
+    if state == "running" and cores is not None:
+        return Item(part.name, format_cores(cores), "connecting", color)
+    return Item(part.name, state, "connecting", color)
+
+
+def _connections(reading: Reading) -> str:
+    lost = f", {format_whole(reading.lost_count)} lost" if reading.lost_count else ""
+    return f"{format_whole(reading.connection_count)} of {format_whole(reading.connection_target)}{lost}"
+
+
+def items_of(scene: Scene) -> list[Item]:
+    """What the status line says, the most important first."""
+    reading = scene.reading
+    cores = {
+        "server": reading.server_cpu_cores,
+        "fleet": reading.fleet_cpu_cores,
+        "panels": reading.panels_cpu_cores,
+    }
+    fps = UNKNOWN if scene.fps is None else f"{scene.fps:.0f} fps"
+    window = f"{format_cores(scene.cpu_cores)}  {fps}"
+    target = format_whole(reading.connection_target)
+    return [
+        *(_part_item(part, cores.get(part.name)) for part in scene.view.parts),
+        Item("window", window, "0.00 core  00 fps", theme.GREEN),
+        Item("tick", format_whole(reading.tick), "0,000,000"),
+        Item("utilisation", format_ratio(reading.utilisation_ratio), "100 %"),
+        Item("connections", _connections(reading), f"{target} of {target}"),
+    ]
+
+
+class StatusLine:
+    """Draws the state of things; each item in a slot of its own."""
+
+    def place(self, box: pygame.Rect, pen: Pen) -> None:
+        """Take this box; see `Drawable`."""
+        self._box, self._pen = box, pen
+        self.forget()
+
+    def forget(self) -> None:
+        """Draw all of it next time."""
+        self._drawn: list[Item] = []
+        self._slots: list[pygame.Rect] = []
+
+    def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
+        """Draw what changed. Returns the rectangles that did."""
+        items = items_of(scene)
+        slots = self._lay_out(items)
+        if slots != self._slots:
+            target.fill(theme.BACKGROUND, self._box)
+            self._slots, self._drawn = slots, []
+            for item, slot in zip(items, slots, strict=False):
+                self._draw_item(target, item, slot)
+            dirty = [self._box]
+        else:
+            dirty = [
+                self._draw_item(target, item, slot)
+                for item, drawn, slot in zip(items, self._drawn, slots, strict=False)
+                if item != drawn
+            ]
+        self._drawn = items
+        return dirty
+
+    def _item_width(self, item: Item) -> int:
+        pen = self._pen
+        value = max(pen.width(item.value, theme.STATUS), pen.width(item.widest, theme.STATUS))
+        lead = pen.px(_DOT_WIDTH) if item.dot else 0
+        return lead + pen.width(item.name, theme.STATUS_DIM) + pen.px(_WORD_GAP) + value
+
+    def _lay_out(self, items: list[Item]) -> list[pygame.Rect]:
+        """A slot for each item that fits, the room between them shared out."""
+        widths = [self._item_width(item) for item in items]
+        least = self._pen.px(8)
+        while sum(widths) + least * (len(widths) - 1) > self._box.width:
+            widths.pop()
+        gap = min(self._pen.px(_ITEM_GAP_MAX), (self._box.width - sum(widths)) // max(1, len(widths) - 1))
+        slots, left = [], self._box.left
+        for width in widths:
+            slots.append(pygame.Rect(left, self._box.top, width, self._box.height))
+            left += width + gap
+        return slots
+
+    def _draw_item(self, target: pygame.Surface, item: Item, slot: pygame.Rect) -> pygame.Rect:
+        target.fill(theme.BACKGROUND, slot)
+        rest = slot.copy()
+        if item.dot:
+            self._pen.dot(target, (slot.left + self._pen.px(4), slot.centery), item.dot)
+            rest.left, rest.width = rest.left + self._pen.px(_DOT_WIDTH), rest.width - self._pen.px(_DOT_WIDTH)
+        name = self._pen.write(target, item.name, rest, theme.STATUS_DIM)
+        left = name.right + self._pen.px(_WORD_GAP)
+        self._pen.write(target, item.value, pygame.Rect(left, rest.top, slot.right - left, rest.height), theme.STATUS)
+        return slot
+
+
+class HintLine:
+    """Draws the keys at the left and the address for other clients at the right."""
+
+    def place(self, box: pygame.Rect, pen: Pen) -> None:
+        """Take this box; see `Drawable`."""
+        self._box, self._pen = box, pen
+        self.forget()
+
+    def forget(self) -> None:
+        """Draw all of it next time."""
+        self._drawn_url: str | None = None
+
+    def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
+        """Draw what changed. Returns the rectangles that did."""
+        if scene.view.url == self._drawn_url:
+            return []
+        self._drawn_url = scene.view.url
+        target.fill(theme.BACKGROUND, self._box)
+        left = self._box.left
+        for binding in BINDINGS:
+            left = self._word(target, binding.keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
+            left = self._word(target, binding.hint, left, theme.STATUS_DIM) + self._pen.px(22)
+        if scene.view.url:
+            rest = pygame.Rect(left, self._box.top, self._box.right - left, self._box.height)
+            text = f"join at {scene.view.url}"
+            self._pen.write(target, text, rest, theme.STATUS_DIM, "right")
+        return [self._box]
+
+    def _word(self, target: pygame.Surface, text: str, left: int, lettering: Lettering) -> int:
+        """Write a word from `left` on. Returns where it ends."""
+        box = pygame.Rect(left, self._box.top, self._box.right - left, self._box.height)
+        return self._pen.write(target, text, box, lettering).right
