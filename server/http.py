@@ -1,0 +1,138 @@
+"""What the server answers to a plain GET: the web page, the palette, the canvas as a picture, metrics, health.
+
+Pure functions from a request and two pages to a response; the WebSocket routes are the loops'. Invariant: a path
+names one of the routes or one of the files that were shipped, so that no path can reach any other file.
+"""
+
+import functools
+import io
+import json
+from http import HTTPStatus
+from importlib import resources
+from typing import NamedTuple
+
+from PIL import Image
+
+from server import metrics
+from server.kernels.layout import TICK_ROWS, State
+from server.page import Page
+from server.palette import PALETTE, hex_colors
+from server.protocol.http import Header, RequestHead
+
+CANVAS_PATH = "/canvas"
+ECHO_PATH = "/echo"
+"""Served only when configured."""
+TICK_SLACK_NS = 500_000_000
+"""A tick may be two intervals and this late before we say so: a busy laptop is no fault."""
+
+_TEXT = "text/plain; charset=utf-8"
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'"
+)
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+_COMMON: tuple[Header, ...] = (("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"))
+
+
+class Response(NamedTuple):
+    """An answer, as `Connection.respond` takes it. `body` is whole for HEAD too; the connection leaves it out."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes
+
+
+def respond(request: RequestHead, telemetry: Page, canvas: Page, now_ns: int) -> Response:
+    """The answer to a GET or HEAD that is no upgrade. Unknown paths: 404."""
+    path = request.path
+    if path == "/":
+        return _static("index.html")
+    if path.startswith("/static/"):
+        return _static(path.removeprefix("/static/"))
+    if path == "/palette.json":
+        return _response("application/json", json.dumps(hex_colors()).encode())
+    if path == "/canvas.png":
+        return _response("image/png", canvas_png(canvas))
+    if path == "/metrics":
+        return _response(metrics.CONTENT_TYPE, metrics.exposition(telemetry))
+    if path == "/healthz":
+        return _health(telemetry, now_ns)
+    if path == CANVAS_PATH:
+        return _refusal(HTTPStatus.UPGRADE_REQUIRED, f"{path} is a WebSocket; ask for an upgrade", _UPGRADE)
+    return not_found()
+
+
+_UPGRADE: tuple[Header, ...] = (("Upgrade", "websocket"),)
+
+
+def not_found() -> Response:
+    """404, also for an upgrade to a path that is no WebSocket."""
+    return _refusal(HTTPStatus.NOT_FOUND, "nothing is served here; see / and /canvas")
+
+
+def origin_refused(request: RequestHead) -> Response:
+    """403 for an upgrade that `is_origin_allowed` turns down."""
+    origin = request.headers.get("Origin")
+    return _refusal(HTTPStatus.FORBIDDEN, f"pages of {origin} may not connect; add it to the server's origins")
+
+
+def canvas_png(canvas: Page) -> bytes:
+    """The canvas now, as a PNG with the palette in it."""
+    pixels = canvas["pixels"]
+    height, width = pixels.shape
+    picture = Image.frombytes("P", (width, height), pixels.tobytes())
+    picture.putpalette(PALETTE.tobytes())
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def tick_fault(telemetry: Page, now_ns: int) -> str:
+    """Why the tick is not on time, in one line; "" when it is."""
+    server = telemetry["server"][0]
+    state = State(int(server["state"]))
+    if state != State.RUNNING:
+        return f"the server is {state.name.lower()}"
+    tick, interval_ns = int(server["tick"]), int(server["tick_interval_ns"])
+    last_ns = int(telemetry["ticks"][tick % TICK_ROWS]["start_ns"])
+    late_ns, allowed_ns = now_ns - last_ns, 2 * interval_ns + TICK_SLACK_NS
+    if late_ns <= allowed_ns:
+        return ""
+    return f"tick {tick} began {late_ns // 1_000_000} ms ago; at most {allowed_ns // 1_000_000} ms are on time"
+
+
+def _health(telemetry: Page, now_ns: int) -> Response:
+    fault = tick_fault(telemetry, now_ns)
+    return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, fault) if fault else _response(_TEXT, b"ok\n")
+
+
+def _response(content_type: str, body: bytes, headers: tuple[Header, ...] = ()) -> Response:
+    return Response(HTTPStatus.OK, (("Content-Type", content_type), *_COMMON, *headers), body)
+
+
+def _refusal(status: HTTPStatus, reason: str, headers: tuple[Header, ...] = ()) -> Response:
+    return Response(status, (("Content-Type", _TEXT), *_COMMON, *headers), f"{reason}\n".encode())
+
+
+@functools.cache
+def _shipped() -> dict[str, bytes]:
+    """The files of the web page by name. Read once: they are few, and small."""
+    folder = resources.files("server") / "static"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if _type_of(file.name)}
+
+
+def _type_of(name: str) -> str:
+    return _TYPES.get(name[name.rfind(".") :], "")
+
+
+def _static(name: str) -> Response:
+    body = _shipped().get(name)
+    if body is None:
+        return not_found()
+    return _response(_type_of(name), body, (("Content-Security-Policy", _PAGE_POLICY),))

@@ -1,0 +1,363 @@
+"""One end of a connection, HTTP request and WebSocket, without I/O: bytes and the time in, events and bytes out.
+
+The whole of RFC 6455 but extensions, for both roles. It holds no socket and reads no clock; a shell does
+
+    on bytes      events = connection.receive_data(data, now_ns)
+    on their end  events = connection.receive_eof(now_ns)
+    on the timer  events = connection.on_timer(now_ns), which is next due at connection.next_deadline_ns()
+    then          send connection.data_to_send(); when `output_ended`, shut the socket's writing side down after it
+    on `Closed`   close the socket
+
+Invariant: any bytes, cut anywhere, give events, the last of which is `Closed`, once; never an exception.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+
+from server.protocol import handshake
+from server.protocol.events import Closed, Event, Message, Opened, Pinged, Ponged, Refused, Request, Violated
+from server.protocol.frames import FrameReader, Unit
+from server.protocol.http import Header, HttpFault, encode_response, parse_request, parse_response, take_head
+from server.protocol.messages import MESSAGE_BYTES_MAX
+from server.protocol.websocket import (
+    CloseCode,
+    LocalError,
+    Opcode,
+    ProtocolViolation,
+    decode_close,
+    encode_close,
+    encode_frame,
+    new_handshake_key,
+)
+
+HANDSHAKE_NS = 5_000_000_000
+CLOSE_NS = 5_000_000_000
+"""How long the peer may take to answer a close frame, or to end the stream after our last byte."""
+
+
+class Role(IntEnum):
+    """Which end this is."""
+
+    SERVER = 0
+    CLIENT = 1
+
+
+class State(IntEnum):
+    """STATE    WHAT BYTES ARE             LEFT BY.
+
+    HANDSHAKE   a head                     a whole head > ANSWERING or OPEN; a fault, the timer > ENDING
+    ANSWERING   kept for later             accept_upgrade > OPEN; respond > ENDING
+    OPEN        frames                     close > CLOSING; their close > CLOSED or (client) ENDING; a fault > ENDING
+    CLOSING     frames, close alone counts their close, as from OPEN; a fault > ENDING; the timer > CLOSED
+    ENDING      not looked at              end of stream, the timer > CLOSED
+    CLOSED      not looked at
+    """
+
+    HANDSHAKE = 0
+    ANSWERING = 1
+    OPEN = 2
+    CLOSING = 3
+    ENDING = 4
+    CLOSED = 5
+
+
+class Connection:
+    """One end of one connection. `message_bytes_max` bounds a received message, its fragments together."""
+
+    def __init__(
+        self,
+        role: Role,
+        now_ns: int,
+        *,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        handshake_ns: int = HANDSHAKE_NS,
+        close_ns: int = CLOSE_NS,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.role = role
+        self.state = State.HANDSHAKE
+        self._now_ns = now_ns
+        self._close_ns = close_ns
+        self._deadline_ns: int | None = now_ns + handshake_ns
+        self._is_deadline_certain = True
+        self._random_bytes = random_bytes
+        self._reader = FrameReader(is_masked=role == Role.SERVER, message_bytes_max=message_bytes_max)
+        self._head_buffer = bytearray()
+        self._output = bytearray()
+        self._key = ""
+        self._offered: tuple[str, ...] = ()
+        self._is_upgrade = False
+        self._is_head_request = False
+        self._outcome: Closed | None = None
+
+    @classmethod
+    def client(
+        cls,
+        host: str,
+        path: str,
+        now_ns: int,
+        key: str | None = None,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: Sequence[Header] = (),
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        handshake_ns: int = HANDSHAKE_NS,
+        close_ns: int = CLOSE_NS,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> "Connection":
+        """A client that has its request to `host` (with the port unless 80) among the bytes to send."""
+        connection = cls(
+            Role.CLIENT,
+            now_ns,
+            message_bytes_max=message_bytes_max,
+            handshake_ns=handshake_ns,
+            close_ns=close_ns,
+            random_bytes=random_bytes,
+        )
+        connection._key = key or new_handshake_key(random_bytes(16))
+        connection._offered = tuple(subprotocols)
+        connection._output += handshake.upgrade_request(host, path, connection._key, subprotocols, headers)
+        return connection
+
+    # Bytes, the end of the stream and the time come in.
+
+    def receive_data(self, data: bytes, now_ns: int) -> list[Event]:
+        """What these bytes of the stream mean. Bytes after the close are dropped."""
+        self._now_ns = now_ns
+        events: list[Event] = []
+        if self.state in (State.OPEN, State.CLOSING):
+            self._reader.feed(data)
+            self._read_frames(events)
+        elif self.state == State.ANSWERING:
+            self._keep_for_later(data, events)
+        elif self.state == State.HANDSHAKE:
+            self._head_buffer += data
+            self._read_head(events)
+        return events
+
+    def receive_eof(self, now_ns: int) -> list[Event]:
+        """The peer ended the stream."""
+        self._now_ns = now_ns
+        return self._finish("the stream ended without a close frame")
+
+    def next_deadline_ns(self) -> int | None:
+        """When `on_timer` is to be called; None when there is nothing to wait for."""
+        return self._deadline_ns
+
+    def on_timer(self, now_ns: int) -> list[Event]:
+        """The time is `now_ns`. Does nothing before the deadline."""
+        self._now_ns = now_ns
+        if self._deadline_ns is None or now_ns < self._deadline_ns:
+            return []
+        if not self._is_deadline_certain:  # `close` was called since the last event, at a time unknown until now.
+            self._start_deadline()
+            return []
+        if self.state in (State.HANDSHAKE, State.ANSWERING) and self.role == Role.SERVER:
+            events: list[Event] = []
+            self._refuse(HttpFault(408, "the opening handshake took too long"), events)
+            return events
+        return self._finish("the peer did not answer in time")
+
+    # What the application answers and sends.
+
+    def accept_upgrade(self, subprotocol: str | None = None, *, message_bytes_max: int | None = None) -> list[Event]:
+        """Open the WebSocket that a `Request` asks for. Returns what came behind the request, mostly nothing."""
+        if self.state != State.ANSWERING or not self._is_upgrade:
+            raise LocalError("accept_upgrade answers a Request that is an upgrade, once")
+        if subprotocol is not None and subprotocol not in self._offered:
+            raise LocalError(f"sub-protocol {subprotocol!r} was not offered; offered were {list(self._offered)}")
+        if message_bytes_max is not None:
+            self._reader.message_bytes_max = message_bytes_max
+        self._output += handshake.upgrade_response(self._key, subprotocol)
+        self._open()
+        events: list[Event] = []
+        self._read_frames(events)
+        return events
+
+    def respond(self, status: int, headers: Sequence[Header] = (), body: bytes = b"") -> None:
+        """Answer a `Request` by HTTP. Content-Length and `Connection: close` are added; HEAD gets no body."""
+        if self.state != State.ANSWERING:
+            raise LocalError("respond answers a Request, once")
+        fields = [*headers, ("Connection", "close")]
+        self._output += encode_response(status, fields, body, has_body=not self._is_head_request)
+        self._end(Closed(CloseCode.NO_STATUS, "", was_clean=True))
+
+    def send_binary(self, data: bytes) -> None:
+        """Send a binary message. Raises LocalError unless open."""
+        self._send(Opcode.BINARY, data)
+
+    def send_text(self, text: str) -> None:
+        """Send a text message. Raises LocalError unless open."""
+        self._send(Opcode.TEXT, text.encode())
+
+    def send_ping(self, data: bytes = b"") -> None:
+        """Send a ping of at most 125 bytes. Raises LocalError unless open."""
+        self._send(Opcode.PING, data)
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Begin to close; from now on messages that still come are dropped. Before it is open: answers 503.
+
+        Closing twice is no fault: both ends may have begun.
+        """
+        if self.state in (State.HANDSHAKE, State.ANSWERING):
+            if self.role == Role.SERVER:
+                self._answer(HttpFault(503, reason or "the server stops"))
+            self._end(Closed(code, reason, was_clean=False))
+        elif self.state == State.OPEN:
+            self._send(Opcode.CLOSE, encode_close(code, reason))
+            self.state = State.CLOSING
+            self._outcome = Closed(code, reason, was_clean=False)
+        else:
+            return
+        self._deadline_ns, self._is_deadline_certain = self._now_ns, False
+
+    def data_to_send(self) -> bytes:
+        """All bytes for the peer since the last call; they are the caller's now."""
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can be sent."""
+        return self.state == State.OPEN
+
+    @property
+    def output_ended(self) -> bool:
+        """Nothing will follow what `data_to_send` has given: shut the writing side down when that is sent."""
+        return self.state >= State.ENDING
+
+    @property
+    def at_frame_boundary(self) -> bool:
+        """Open, nothing half read, not closing: another reader of frames may take the stream over here."""
+        return self.state == State.OPEN and self._reader.is_idle
+
+    # The opening handshake.
+
+    def _read_head(self, events: list[Event]) -> None:
+        try:
+            head = take_head(self._head_buffer)
+            if head is None:
+                return
+            self._reader.feed(bytes(self._head_buffer))
+            self._head_buffer.clear()
+            if self.role == Role.SERVER:
+                self._read_request(head, events)
+            else:
+                self._read_response(head, events)
+        except HttpFault as fault:
+            self._refuse(fault, events)
+
+    def _read_request(self, head: str, events: list[Event]) -> None:
+        request = parse_request(head)
+        self._is_head_request = request.method == "HEAD"
+        self._is_upgrade = request.is_upgrade
+        if self._is_upgrade:
+            self._key = handshake.check_upgrade(request)
+            self._offered = tuple(request.headers.tokens("Sec-WebSocket-Protocol"))
+        self.state = State.ANSWERING
+        events.append(Request(request, self._is_upgrade, self._offered))
+
+    def _keep_for_later(self, data: bytes, events: list[Event]) -> None:
+        """A client need not wait for our answer, but it may not send without end either."""
+        self._reader.feed(data)
+        if self._reader.buffered_bytes > self._reader.message_bytes_max:
+            self._refuse(HttpFault(400, "too many bytes behind a request that is not answered yet"), events)
+
+    def _read_response(self, head: str, events: list[Event]) -> None:
+        chosen = handshake.check_answer(parse_response(head), self._key, self._offered)
+        self._open()
+        events.append(Opened(chosen))
+        self._read_frames(events)
+
+    def _refuse(self, fault: HttpFault, events: list[Event]) -> None:
+        """The handshake failed: a server says so and lingers, a client leaves."""
+        events.append(Refused(int(fault.status), fault.reason))
+        if self.role == Role.SERVER:
+            self._answer(fault)
+            self._end(Closed(CloseCode.ABNORMAL, fault.reason, was_clean=False))
+        else:
+            events.extend(self._finish(fault.reason))
+
+    def _answer(self, fault: HttpFault) -> None:
+        headers = [*fault.headers, ("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
+        body = f"{fault.reason}\n".encode()
+        self._output += encode_response(fault.status, headers, body, has_body=not self._is_head_request)
+
+    def _open(self) -> None:
+        self.state = State.OPEN
+        self._deadline_ns = None
+
+    # Frames.
+
+    def _read_frames(self, events: list[Event]) -> None:
+        try:
+            for unit in self._reader.read():
+                self._on_unit(unit, events)
+                if self.state >= State.ENDING:
+                    return
+        except ProtocolViolation as violation:
+            self._on_violation(violation, events)
+
+    def _on_unit(self, unit: Unit, events: list[Event]) -> None:
+        opcode, payload = unit
+        if opcode == Opcode.CLOSE:
+            self._on_close(payload, events)
+        elif self.state == State.CLOSING:
+            return  # We have said our last word, and want to hear none but theirs.
+        elif opcode == Opcode.PING:
+            self._send(Opcode.PONG, payload)
+            events.append(Pinged(payload))
+        elif opcode == Opcode.PONG:
+            events.append(Ponged(payload))
+        else:
+            events.append(Message(payload, opcode == Opcode.TEXT))
+
+    def _on_close(self, payload: bytes, events: list[Event]) -> None:
+        """Both close frames are there once we have answered. The server then ends the stream, the client waits."""
+        code, reason = decode_close(payload)
+        if self.state == State.OPEN:
+            self._send(Opcode.CLOSE, encode_close(code))
+            self._outcome = Closed(code, reason, was_clean=True)
+        assert self._outcome is not None
+        outcome = Closed(self._outcome.code, self._outcome.reason, was_clean=True)
+        self._end(outcome)
+        if self.role == Role.SERVER:
+            events.extend(self._finish(outcome.reason))
+
+    def _on_violation(self, violation: ProtocolViolation, events: list[Event]) -> None:
+        """RFC 6455, 7.1.7: say why, and read no more."""
+        events.append(Violated(violation.close_code, violation.reason))
+        if self.state == State.OPEN:
+            self._send(Opcode.CLOSE, encode_close(violation.close_code, violation.reason))
+            self._outcome = Closed(violation.close_code, violation.reason, was_clean=False)
+        assert self._outcome is not None
+        self._end(self._outcome)
+
+    def _send(self, opcode: Opcode, payload: bytes) -> None:
+        if self.state != State.OPEN:
+            raise LocalError(f"a {opcode.name} frame cannot be sent: the connection is {self.state.name}")
+        if opcode >= Opcode.CLOSE and len(payload) > 125:
+            raise LocalError(f"a {opcode.name} frame of {len(payload)} bytes; at most 125")
+        mask_key = self._random_bytes(4) if self.role == Role.CLIENT else None
+        self._output += encode_frame(opcode, payload, mask_key=mask_key)
+
+    # The end.
+
+    def _end(self, outcome: Closed) -> None:
+        """Our last byte is written: wait for the end of the stream, but not for ever."""
+        self.state = State.ENDING
+        self._outcome = outcome
+        self._start_deadline()
+
+    def _start_deadline(self) -> None:
+        self._deadline_ns, self._is_deadline_certain = self._now_ns + self._close_ns, True
+
+    def _finish(self, reason: str) -> list[Event]:
+        """The one place where `Closed` is made. `reason` serves when no close frame gave one."""
+        if self.state == State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        self._deadline_ns = None
+        return [self._outcome or Closed(CloseCode.ABNORMAL, reason, was_clean=False)]

@@ -1,0 +1,134 @@
+"""Reads a stream of WebSocket frames: unmasks, puts fragments together, checks their order, size and text.
+
+It does not answer anything (that is `connection`). Payload is taken as it arrives, so that a fault is found at its
+byte and a long message is looked at once. Invariant: what comes out does not depend on where the stream was cut.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from server.protocol.websocket import CloseCode, FrameHead, Opcode, ProtocolViolation, Utf8Check, apply_mask, parse_head
+
+
+class Unit(NamedTuple):
+    """A whole message (TEXT or BINARY) or a control frame."""
+
+    opcode: Opcode
+    payload: bytes
+
+
+class FrameReader:
+    """One direction of a connection. `is_masked`: frames must be masked, as they are when a client sends them."""
+
+    def __init__(self, *, is_masked: bool, message_bytes_max: int, reserved_bits_allowed: int = 0) -> None:
+        self.message_bytes_max = message_bytes_max
+        self._is_masked = is_masked
+        self._reserved_bits_allowed = reserved_bits_allowed
+        self._buffer = bytearray()
+        self._head: FrameHead | None = None
+        self._payload_position = 0
+        self._control = bytearray()
+        self._message = bytearray()
+        self._message_opcode: Opcode | None = None
+        self._utf8: Utf8Check | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is half read: no byte of a frame, no fragment of a message."""
+        return self._head is None and self._message_opcode is None and not self._buffer
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes fed that are not looked at yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the stream; `read` gives what they hold."""
+        self._buffer += data
+
+    def read(self) -> Iterator[Unit]:
+        """The messages and control frames that are whole by now. Raises ProtocolViolation; then this reader is done."""
+        position = 0
+        try:
+            while True:
+                if self._head is None:
+                    head = parse_head(self._buffer, position, reserved_bits_allowed=self._reserved_bits_allowed)
+                    if head is None:
+                        return
+                    self._begin_frame(head)
+                    position += head.head_bytes
+                position = self._take_payload(position)
+                if self._payload_position < self._head_payload_bytes():
+                    return
+                unit = self._finish_frame()
+                if unit is not None:
+                    yield unit
+        finally:
+            del self._buffer[:position]
+
+    def _head_payload_bytes(self) -> int:
+        assert self._head is not None
+        return self._head.payload_bytes
+
+    def _begin_frame(self, head: FrameHead) -> None:
+        if (head.mask_key is not None) != self._is_masked:
+            raise _fault("a client's frame is not masked" if self._is_masked else "a server's frame is masked")
+        if head.opcode < Opcode.CLOSE:
+            self._begin_data(head)
+        self._head = head
+        self._payload_position = 0
+
+    def _begin_data(self, head: FrameHead) -> None:
+        if head.opcode == Opcode.CONTINUATION:
+            if self._message_opcode is None:
+                raise _fault("a continuation frame with no message to continue")
+        elif self._message_opcode is not None:
+            raise _fault(f"a {head.opcode.name} frame inside an unfinished {self._message_opcode.name} message")
+        else:
+            self._message_opcode = head.opcode
+            self._utf8 = Utf8Check() if head.opcode == Opcode.TEXT else None
+        if len(self._message) + head.payload_bytes > self.message_bytes_max:
+            size = len(self._message) + head.payload_bytes
+            raise ProtocolViolation(
+                CloseCode.MESSAGE_TOO_BIG, f"a message of {size} bytes or more; at most {self.message_bytes_max}"
+            )
+
+    def _take_payload(self, position: int) -> int:
+        """Unmask and keep what there is of the present frame's payload. Returns the position behind it."""
+        head = self._head
+        assert head is not None
+        size = min(head.payload_bytes - self._payload_position, len(self._buffer) - position)
+        if size == 0:
+            return position
+        piece = bytes(self._buffer[position : position + size])
+        if head.mask_key is not None:
+            piece = apply_mask(piece, head.mask_key, self._payload_position)
+        self._payload_position += size
+        if head.opcode >= Opcode.CLOSE:
+            self._control += piece
+        else:
+            self._message += piece
+            if self._utf8 is not None:
+                self._utf8.feed(piece, is_last=False)
+        return position + size
+
+    def _finish_frame(self) -> Unit | None:
+        head, self._head = self._head, None
+        assert head is not None
+        if head.opcode >= Opcode.CLOSE:
+            unit = Unit(head.opcode, bytes(self._control))
+            self._control.clear()
+            return unit
+        if not head.is_final:
+            return None
+        assert self._message_opcode is not None
+        if self._utf8 is not None:
+            self._utf8.feed(b"", is_last=True)
+        unit = Unit(self._message_opcode, bytes(self._message))
+        self._message = bytearray()
+        self._message_opcode, self._utf8 = None, None
+        return unit
+
+
+def _fault(reason: str) -> ProtocolViolation:
+    return ProtocolViolation(CloseCode.PROTOCOL_ERROR, reason)

@@ -1,0 +1,276 @@
+"""The WebSocket frame of RFC 6455: its head, its mask, its close codes and the keys of its opening handshake.
+
+Pure functions over bytes: no state, no socket, no time (that is `connection`), no canvas message (that is `messages`).
+Invariant: whatever bytes come in, the answer is a value, None for "more bytes please", or `ProtocolViolation`.
+
+    OFFSET  SIZE  FIELD    MEANING
+         0     1  first    bit 7 FIN, bits 6-4 RSV1-3, bits 3-0 opcode
+         1     1  second   bit 7 MASK, bits 6-0 length: 0..125 itself, 126: u16 follows, 127: u64 follows
+         2   0,2,8  length  big-endian, in the shortest of the three forms
+         .   0,4  mask     key, when MASK is set: always from a client, never from a server
+         .     n  payload  byte i is XORed with key byte i & 3
+"""
+
+import base64
+import binascii
+import codecs
+import hashlib
+from enum import IntEnum
+from typing import NamedTuple
+
+__all__ = [
+    "CLOSE_REASON_BYTES_MAX",
+    "CONTROL_BYTES_MAX",
+    "EXPLANATIONS",
+    "RSV1",
+    "CloseCode",
+    "FrameHead",
+    "LocalError",
+    "Opcode",
+    "ProtocolViolation",
+    "Utf8Check",
+    "accept_key",
+    "apply_mask",
+    "decode_close",
+    "encode_close",
+    "encode_frame",
+    "is_handshake_key",
+    "new_handshake_key",
+    "parse_head",
+]
+
+CONTROL_BYTES_MAX = 125
+"""RFC 6455, 5.5: a control frame fits the shortest length form."""
+CLOSE_REASON_BYTES_MAX = CONTROL_BYTES_MAX - 2
+LENGTH_16 = 126
+LENGTH_64 = 127
+FIN = 0x80
+RSV1 = 0x40
+RESERVED_BITS = 0x70
+MASK = 0x80
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+assert LENGTH_16 == CONTROL_BYTES_MAX + 1
+assert FIN | RESERVED_BITS | 0x0F == 0xFF
+
+
+class Opcode(IntEnum):
+    """What a frame carries; 3-7 and 11-15 are reserved. Bit 3 marks a control frame."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+_OPCODES = {int(opcode): opcode for opcode in Opcode}
+
+
+class CloseCode(IntEnum):
+    """Why a connection ended (RFC 6455, 7.4.1 and the registry it founded)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS = 1005
+    ABNORMAL = 1006
+    INVALID_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+    TLS_HANDSHAKE = 1015
+
+
+EXPLANATIONS: dict[CloseCode, str] = {
+    CloseCode.NORMAL: "done",
+    CloseCode.GOING_AWAY: "the server stops or the page is left",
+    CloseCode.PROTOCOL_ERROR: "the bytes break the protocol",
+    CloseCode.UNSUPPORTED_DATA: "a kind of message that is not spoken here",
+    CloseCode.NO_STATUS: "the close frame gave no code",
+    CloseCode.ABNORMAL: "the stream ended without a close frame",
+    CloseCode.INVALID_DATA: "text that is not UTF-8",
+    CloseCode.POLICY_VIOLATION: "over the rate limit for too long",
+    CloseCode.MESSAGE_TOO_BIG: "a message above the limit",
+    CloseCode.MANDATORY_EXTENSION: "an extension that the client needs was not granted",
+    CloseCode.INTERNAL_ERROR: "the server failed",
+    CloseCode.SERVICE_RESTART: "the server restarts",
+    CloseCode.TRY_AGAIN_LATER: "too slow or too many; come back later",
+    CloseCode.BAD_GATEWAY: "a server behind the server failed",
+    CloseCode.TLS_HANDSHAKE: "the TLS handshake failed",
+}
+NEVER_SENT = frozenset({CloseCode.NO_STATUS, CloseCode.ABNORMAL, CloseCode.TLS_HANDSHAKE})
+"""Codes that only tell a local application what happened; in a close frame they are a fault."""
+SENT_CODES = frozenset(CloseCode) - NEVER_SENT
+
+assert set(EXPLANATIONS) == set(CloseCode)
+
+
+class ProtocolViolation(Exception):
+    """The peer broke the protocol: close with `close_code`, and `reason` names the fault."""
+
+    def __init__(self, close_code: int, reason: str) -> None:
+        super().__init__(f"{int(close_code)}: {reason}")
+        self.close_code = CloseCode(close_code)
+        self.reason = reason
+
+
+class LocalError(Exception):
+    """We asked a connection for what its state does not allow."""
+
+
+class FrameHead(NamedTuple):
+    """A frame's head. `head_bytes` is its own size, `mask_key` four bytes or None."""
+
+    is_final: bool
+    reserved_bits: int
+    opcode: Opcode
+    mask_key: bytes | None
+    payload_bytes: int
+    head_bytes: int
+
+
+def _fault(reason: str) -> ProtocolViolation:
+    return ProtocolViolation(CloseCode.PROTOCOL_ERROR, reason)
+
+
+def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed: int = 0) -> FrameHead | None:
+    """The frame head at `start`, or None when more bytes are needed. Raises ProtocolViolation as early as it can.
+
+    `reserved_bits_allowed` holds the RSV bits that negotiated extensions use. Who must mask is the caller's question.
+    """
+    available = len(data) - start
+    if available < 1:
+        return None
+    first = data[start]
+    reserved_bits = first & RESERVED_BITS
+    opcode = _OPCODES.get(first & 0x0F)
+    if reserved_bits & ~reserved_bits_allowed:
+        raise _fault(f"reserved bits 0x{reserved_bits:02x} are set, but no extension was negotiated")
+    if opcode is None:
+        raise _fault(f"opcode {first & 0x0F} is reserved")
+    if opcode >= Opcode.CLOSE and not first & FIN:
+        raise _fault(f"a {opcode.name} frame is fragmented; control frames must not be")
+    if available < 2:
+        return None
+    second = data[start + 1]
+    short_length = second & 0x7F
+    if opcode >= Opcode.CLOSE and short_length > CONTROL_BYTES_MAX:
+        raise _fault(f"a {opcode.name} frame is longer than {CONTROL_BYTES_MAX} bytes")
+    length_bytes = 0 if short_length < LENGTH_16 else 2 if short_length == LENGTH_16 else 8
+    key_at = start + 2 + length_bytes
+    if len(data) < key_at:
+        return None
+    length = int.from_bytes(data[start + 2 : key_at], "big") if length_bytes else short_length
+    _check_length(length, length_bytes)
+    head_end = key_at + 4 if second & MASK else key_at
+    if len(data) < head_end:
+        return None
+    mask_key = bytes(data[key_at:head_end]) if second & MASK else None
+    return FrameHead(first >= FIN, reserved_bits, opcode, mask_key, length, head_end - start)
+
+
+def _check_length(length: int, length_bytes: int) -> None:
+    """RFC 6455, 5.2: the shortest form, and the highest bit of the longest is 0."""
+    if length_bytes == 2 and length < LENGTH_16:
+        raise _fault(f"length {length} is written in 2 bytes where 0 would do")
+    if length_bytes == 8:
+        if length < 1 << 16:
+            raise _fault(f"length {length} is written in 8 bytes where fewer would do")
+        if length >> 63:
+            raise _fault("the highest bit of a 64-bit length is set")
+
+
+def encode_frame(
+    opcode: int, payload: bytes, *, is_final: bool = True, mask_key: bytes | None = None, reserved_bits: int = 0
+) -> bytes:
+    """One frame as bytes; masked when `mask_key` (4 bytes) is given, as a client's must be."""
+    first = (FIN if is_final else 0) | reserved_bits | opcode
+    mask_bit = 0 if mask_key is None else MASK
+    length = len(payload)
+    if length < LENGTH_16:
+        head = bytes((first, mask_bit | length))
+    elif length < 1 << 16:
+        head = bytes((first, mask_bit | LENGTH_16)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((first, mask_bit | LENGTH_64)) + length.to_bytes(8, "big")
+    if mask_key is None:
+        return head + payload
+    return head + mask_key + apply_mask(payload, mask_key)
+
+
+def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> bytes:
+    """`payload` XOR the repeated 4-byte `key`; its own inverse. `offset`: place of payload[0] in the frame's payload.
+
+    One XOR of two long integers: linear, and at memory speed where a loop over bytes would not be.
+    """
+    assert len(key) == 4
+    size = len(payload)
+    turn = offset & 3
+    repeated = (key[turn:] + key[:turn]) * (size + 3 >> 2)
+    mask = int.from_bytes(repeated[:size], "little")
+    return (int.from_bytes(payload, "little") ^ mask).to_bytes(size, "little")
+
+
+class Utf8Check:
+    """Says at the first possible byte that a text is not UTF-8. Text may come in pieces cut anywhere."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, piece: bytes, *, is_last: bool) -> None:
+        """Look at the next piece. Raises ProtocolViolation 1007."""
+        try:
+            self._decoder.decode(piece, is_last)
+        except UnicodeDecodeError as error:
+            raise ProtocolViolation(CloseCode.INVALID_DATA, f"text is not UTF-8: {error.reason}") from error
+
+
+def decode_close(payload: bytes) -> tuple[CloseCode | int, str]:
+    """Code and reason of a close frame; NO_STATUS when it is empty. Raises ProtocolViolation."""
+    if not payload:
+        return CloseCode.NO_STATUS, ""
+    if len(payload) == 1:
+        raise _fault("a close frame of 1 byte; it has none, or at least the 2 of its code")
+    code = int.from_bytes(payload[:2], "big")
+    if code not in SENT_CODES and not 3000 <= code <= 4999:
+        raise _fault(f"close code {code} must not be sent")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError as error:
+        raise ProtocolViolation(CloseCode.INVALID_DATA, f"close reason is not UTF-8: {error.reason}") from error
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """The payload of a close frame; a reason above 123 bytes is cut between characters. NO_STATUS: an empty one."""
+    if code == CloseCode.NO_STATUS:
+        return b""
+    if code not in SENT_CODES and not 3000 <= code <= 4999:
+        raise LocalError(f"close code {code} must not be sent; use 1000-1003, 1007-1014 or 3000-4999")
+    text = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
+    return code.to_bytes(2, "big") + text.encode()
+
+
+def accept_key(key: str) -> str:
+    """The Sec-WebSocket-Accept that answers this Sec-WebSocket-Key."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+
+
+def new_handshake_key(random: bytes) -> str:
+    """A Sec-WebSocket-Key from 16 random bytes."""
+    assert len(random) == 16
+    return base64.b64encode(random).decode()
+
+
+def is_handshake_key(key: str) -> bool:
+    """Whether this is base64 of 16 bytes, as a Sec-WebSocket-Key must be."""
+    try:
+        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
