@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from readme_rules import table
+from readme_rules import cells
 
 ROOMS = ("workbench", "plots", "devices", "server")
 FILE_LINES_MAX = 400
@@ -97,12 +97,9 @@ class Layers:
 def layers_of(readme: str) -> Layers:
     """Read the rows `| package | what it may import from other rooms | its modules, top > down |`."""
     reach, order = {}, {}
-    for row in table(readme, "imports"):
-        cells = [cell.strip() for cell in row.strip().strip("|").split("|")]
-        names = re.findall(r"`([\w.]+)`", cells[0])
-        if len(cells) == 3 and names:
-            reach[names[0]] = tuple(re.findall(r"`([\w.]+)`", cells[1]))
-            order[names[0]] = [re.findall(r"`(\w+)`", level) for level in cells[2].split(">")]
+    for package, others, modules in cells(readme, "imports"):
+        reach[package.strip("`")] = tuple(re.findall(r"`([\w.]+)`", others))
+        order[package.strip("`")] = [re.findall(r"`(\w+)`", level) for level in modules.split(">")]
     return Layers(reach, order)
 
 
@@ -180,7 +177,7 @@ def check_doors(house: House, doors: dict[str, tuple[str, ...]]) -> list[str]:
         for package, pattern in shut
         if (package, pattern) not in used
     ]
-    return complaints
+    return list(dict.fromkeys(complaints))
 
 
 # --- Sizes, docstrings and names ------------------------------------------------------------------------------------
@@ -275,6 +272,6 @@ def check_dependency_reasons(pyproject: str) -> list[str]:
             inside = True
         elif line.startswith("]"):
             inside = False
-        elif inside and line.strip().startswith('"') and not re.search(r'",?\s+# \w+ \w+ \w+', line):
+        elif inside and line.strip().startswith('"') and not re.search(r'",?\s+# \S+ \S+ \S+', line):
             complaints.append(f"pyproject.toml:{number} {line.strip()} has no reason: add `# Why it is needed.`")
     return complaints

@@ -34,6 +34,11 @@ def table(readme: str, mark: str) -> list[str]:
     return rows
 
 
+def cells(readme: str, mark: str) -> list[list[str]]:
+    """The cells of the table right after `<!-- mark -->`, row by row, without its head."""
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table(readme, mark)[2:]]
+
+
 def marks(readme: str, kind: str) -> list[str]:
     """What follows the colon in each `<!-- kind: ... -->`, in order."""
     return re.findall(rf"^<!-- {kind}: (.+) -->$", readme, flags=re.MULTILINE)
