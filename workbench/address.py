@@ -1,0 +1,65 @@
+"""Where a canvas server is: host, port and path, from a URL or a listener, and whether a port is free to listen on.
+
+Invariant: an `Address` is complete: whoever holds one can connect to it without asking further.
+"""
+
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from workbench.errors import UserError
+
+DEFAULT_PATH = "/canvas"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's place on the network."""
+
+    host: str
+    port: int
+    path: str = DEFAULT_PATH
+
+    @property
+    def url(self) -> str:
+        """As other clients write it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ws://{host}:{self.port}{self.path}"
+
+    @property
+    def reachable_host(self) -> str:
+        """The host to connect to: a server on all interfaces is met on loopback."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+
+
+def parse_url(url: str) -> Address:
+    """The address in `ws://HOST:PORT/PATH`. Raises UserError for anything else."""
+    remedy = "write it as ws://HOST:PORT/canvas"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UserError(f"{url!r} is no URL: {error}; {remedy}") from None
+    if parts.scheme == "wss":
+        raise UserError(f"{url!r}: encrypted connections (wss) are not available yet; use ws://")
+    if parts.scheme != "ws" or not parts.hostname or not port:
+        missing = "the scheme ws" if parts.scheme != "ws" else "a port" if parts.hostname else "a host"
+        raise UserError(f"{url!r} lacks {missing}; {remedy}")
+    return Address(parts.hostname, port, (parts.path or DEFAULT_PATH) + (f"?{parts.query}" if parts.query else ""))
+
+
+def require_free(host: str, port: int) -> None:
+    """Raise UserError when nobody could listen there: the port is taken or not allowed, or the host is not ours."""
+    if port == 0:
+        return
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise UserError(
+            f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
+            "choose another port, or 0 for any that is free"
+        ) from None

@@ -1,0 +1,249 @@
+"""The command line: reads words, refuses what cannot be, and hands the rest to the commands' modules.
+
+Nothing is decided or started here, and nothing heavy is imported before a command needs it.
+Invariant: an error that a user can cause is one line on standard error and exit code 2 (1 when the run could not do
+what was asked); only a bug shows a traceback, with 70.
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+
+from devices.config import FleetConfig
+from server.config import ServerConfig
+from workbench.errors import CommandError, UserError
+from workbench.scenario import DEFAULT_NAME, Scenario, builtin_names, builtin_text, load_scenario
+from workbench.scenario_fault import explain
+
+EXIT_BUG = 70
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+scenarios_app = typer.Typer(rich_markup_mode=None)
+
+_Settings = TypeVar("_Settings", ServerConfig, FleetConfig, Scenario)
+# The one base of all that the parser complains about, whether typer brings its parser along or not.
+_ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_SERVER, _FLEET = ServerConfig(), FleetConfig()
+
+
+def _parse_number(value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no number") from None
+
+
+def _parse_whole(value: str | int) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no whole number") from None
+
+
+def _number(unit: str, text: str) -> Any:
+    """An option that is a number; a wrong one is told with its value, which the parser's own words lack."""
+    return typer.Option(parser=_parse_number, metavar=unit, help=text)
+
+
+def _whole(unit: str, text: str) -> Any:
+    """An option that is a whole number, likewise."""
+    return typer.Option(parser=_parse_whole, metavar=unit, help=text)
+
+
+Seconds = Annotated[
+    float | None,
+    _number("S", "End so long after all are connected and the load runs. Default: until you end it."),
+]
+SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON.")]
+
+
+@app.callback(invoke_without_command=True, epilog="Example: workbench run crowd --headless --seconds 30")
+def workbench(context: typer.Context) -> int:
+    """See how a pixel-canvas server behaves under a fleet of devices. Without a command: run first_light."""
+    if context.invoked_subcommand is not None:
+        return 0
+    return run()
+
+
+@app.command(epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json")
+def run(
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="A name from 'workbench scenarios', or a TOML file.")
+    ] = DEFAULT_NAME,
+    headless: Annotated[bool, typer.Option("--headless", help="Show a live table instead of the window.")] = False,
+    seconds: Seconds = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the scenario, e.g. fleet.connections=500."),
+    ] = None,
+    seed: Annotated[int | None, _whole("N", "Draw all lots from this seed.")] = None,
+    port: Annotated[int | None, _whole("PORT", "Let the server listen on this port.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the session. Not available yet.")] = None,
+    screenshot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Save the window's picture at the end, also headless.")
+    ] = None,
+    summary: SummaryFile = None,
+) -> int:
+    """Run a scenario: server, fleet, window and panels."""
+    if record is not None:
+        raise UserError(f"--record {record}: recordings are not available yet; leave it out")
+    options = {"seconds": seconds, "seed": seed, "server.port": port}
+    overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    from workbench.run_command import Outputs, run_scenario
+
+    return run_scenario(load_scenario(scenario, overrides), Outputs(headless, screenshot, summary))
+
+
+@app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
+def serve(
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = _SERVER.host,
+    port: Annotated[int, _whole("PORT", "0 takes any free port.")] = _SERVER.port,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Canvas in pixels.")] = f"{_SERVER.width}x{_SERVER.height}",
+    rate_per_s: Annotated[int, _whole("N", "Placements a second let in from each connection.")] = _SERVER.rate_per_s,
+    burst: Annotated[int, _whole("N", "Placements a connection can save up.")] = _SERVER.burst,
+    loops: Annotated[int, _whole("N", "Loops, a thread each.")] = _SERVER.loops,
+    loop: Annotated[str, typer.Option(metavar="native|portable|mailbox", help="What moves the bytes.")] = _SERVER.loop,
+    tick_ms: Annotated[int, _whole("MS", "Tick interval.")] = _SERVER.tick_ms,
+    journal: Annotated[str, typer.Option(metavar="FILE|none", help="Only none as yet.")] = "none",
+    echo: Annotated[bool, typer.Option("--echo", help="Serve /echo too, for conformance suites.")] = False,
+    origin: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")
+    ] = None,
+    mqtt: Annotated[str, typer.Option(metavar="URL|embedded|none", help="Only none as yet.")] = "none",
+    nats: Annotated[str, typer.Option(metavar="URL|none", help="Only none as yet.")] = "none",
+    summary: SummaryFile = None,
+) -> int:
+    """Serve a canvas alone, until SIGINT or SIGTERM drains it."""
+    for option, value in (("--journal", journal), ("--mqtt", mqtt), ("--nats", nats)):
+        if value != "none":
+            raise UserError(f"{option} {value} is not available yet; leave it out, or give none")
+    width, height = _parse_size(size)
+    values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
+    values |= {"loops": loops, "loop": loop, "tick_ms": tick_ms, "echo": echo, "origins": tuple(origin or ())}
+    config = _typed(values, ServerConfig)
+    from workbench.serve_command import serve as serve_canvas
+
+    return serve_canvas(config, summary)
+
+
+@app.command(epilog="Example: workbench fleet ws://127.0.0.1:8765/canvas --connections 500 --rate-per-s 20")
+def fleet(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where the server is: ws://HOST:PORT/canvas.")],
+    connections: Annotated[int, _whole("N", "Devices, a connection each.")] = _FLEET.connections,
+    rate_per_s: Annotated[float, _number("N", "Placements a second that each device intends.")] = _FLEET.rate_per_s,
+    frames_per_write: Annotated[
+        int, _whole("N", "Placements that a device saves up before it writes.")
+    ] = _FLEET.frames_per_write,
+    pattern: Annotated[
+        str, typer.Option(metavar="NAME", help="What they paint: sensor_field, image, life, hotspot or noise.")
+    ] = _FLEET.pattern,
+    arrivals: Annotated[
+        str, typer.Option(metavar="periodic|poisson|bursty", help="How send times are drawn.")
+    ] = _FLEET.arrivals,
+    viewers: Annotated[str, typer.Option(metavar="all|none|N", help="How many of them watch.")] = str(_FLEET.viewers),
+    seed: Annotated[int, _whole("N", "Draw all lots from this seed.")] = 1,
+    seconds: Seconds = None,
+    summary: SummaryFile = None,
+) -> int:
+    """Offer load to any server that speaks the canvas protocol, from fleets alone."""
+    from workbench.address import parse_url
+
+    address = parse_url(url)
+    values: dict[str, Any] = {
+        "connections": connections,
+        "rate_per_s": rate_per_s,
+        "frames_per_write": frames_per_write,
+    }
+    values |= {"pattern": pattern, "arrivals": arrivals}
+    values |= {"viewers": int(viewers) if viewers.lstrip("-").isdecimal() else viewers}
+    config = _typed(values, FleetConfig)
+    run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
+    scenario = _typed({**run_values, "fleet": msgspec.to_builtins(config)}, Scenario)
+    from workbench.run_command import Outputs, run_scenario
+
+    return run_scenario(scenario, Outputs(headless=True, summary=summary), address)
+
+
+app.add_typer(scenarios_app, name="scenarios")
+
+
+@scenarios_app.callback(invoke_without_command=True, epilog="Example: workbench scenarios show crowd > mine.toml")
+def scenarios(context: typer.Context) -> int:
+    """List the built-in scenarios, one line each."""
+    if context.invoked_subcommand is None:
+        names = builtin_names()
+        for name in names:
+            print(f"{name:<{max(map(len, names))}}  {load_scenario(name).title}")
+    return 0
+
+
+@scenarios_app.command(epilog="Example: workbench scenarios show crowd > mine.toml")
+def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from 'workbench scenarios'.")]) -> int:
+    """Print the TOML of a built-in scenario."""
+    print(builtin_text(name), end="")
+    return 0
+
+
+@app.command(epilog="Example: workbench doctor")
+def doctor() -> int:
+    """Tell what this machine can do, and the remedy for what it cannot."""
+    from workbench.doctor import run_doctor
+
+    return run_doctor()
+
+
+def run_main(arguments: Sequence[str]) -> int:
+    """Do what the words ask for. Returns the exit code; raises nothing."""
+    try:
+        code = app(list(arguments), prog_name="workbench", standalone_mode=False)
+    except CommandError as error:
+        return _refuse(str(error), error.exit_code)
+    except _ParserError as error:
+        return _refuse(_parser_line(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return 0  # Before or after a session, which has its own way to end.
+    except Exception:
+        traceback.print_exc()
+        return EXIT_BUG
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """The console script."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run_main(sys.argv[1:]))
+
+
+def _refuse(line: str, code: int) -> int:
+    print(" ".join(line.split()), file=sys.stderr)
+    return code
+
+
+def _parser_line(error: Any) -> str:
+    """What the parser found, and where to read on."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "workbench"
+    return f"{error.format_message().rstrip('.')}; '{command} --help' shows what there is"
+
+
+def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
+    """Settings from the values of options. Raises UserError that names the option at fault."""
+    try:
+        return msgspec.convert(values, settings)
+    except msgspec.ValidationError as error:
+        key, rest = explain(str(error), values, settings).removeprefix("$.").split(" ", 1)
+        option = "size" if key in ("width", "height") else key.replace("_", "-")
+        raise UserError(f"--{option}: {key} {rest}") from None
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"--size {text!r} is no WxH; write for example --size 256x192")
+    return int(width), int(height)

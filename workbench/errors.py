@@ -1,0 +1,26 @@
+"""The two ways in which a command refuses, told in one line each. A bug is neither: it keeps its traceback.
+
+    CommandError   exit code
+      UserError        2       asked wrongly: names the fault, the value and the remedy; nothing was started
+      RunError         1       asked rightly, but it could not be done
+
+Invariant: the message is one line for a person, without a full stop at its end.
+"""
+
+
+class CommandError(Exception):
+    """What a command tells a person before it ends with `exit_code`."""
+
+    exit_code = 1
+
+
+class UserError(CommandError):
+    """The command line or a file that it names asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class RunError(CommandError):
+    """What was asked for was begun, or could have been, and did not come to its end."""
+
+    exit_code = 1

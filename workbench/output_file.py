@@ -1,0 +1,47 @@
+"""Files that a run leaves behind: checked before it begins, written whole or not at all.
+
+Invariant: a reader of the file never sees a half of it.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from workbench.errors import RunError, UserError
+
+
+def require_writable(path: Path | None, option: str) -> None:
+    """Raise UserError when `path`, given as `option`, could not be written later. None is fine."""
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder; give the name of a file")
+    if not folder.exists():
+        raise UserError(f"{option} {path}: there is no folder {folder}; make it first")
+    if not folder.is_dir():
+        raise UserError(f"{option} {path}: {folder} is a file, not a folder; choose another place")
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise UserError(f"{option} {path} cannot be written; choose a place where you may write")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` beside `path` and put it in its place. Raises RunError when the disk refuses."""
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(data)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise RunError(f"{path} cannot be written: {error.strerror}; the run itself has ended in order") from None
+
+
+def _umask() -> int:
+    """The mask of new files' permissions, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

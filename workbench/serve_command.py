@@ -1,0 +1,72 @@
+"""What `workbench serve` does: the server alone, in this process, until a signal drains it.
+
+It starts no other process and draws nothing. Invariant: the first line of standard output is
+`listening on ws://HOST:PORT/canvas`, and it is there as soon as clients are let in.
+"""
+
+import sys
+import zlib
+from pathlib import Path
+
+from server import clock
+from server.config import ServerConfig
+from workbench import file_limit
+from workbench.address import Address, require_free
+from workbench.counters import Counters, Span, read_counters
+from workbench.errors import UserError
+from workbench.output_file import require_writable
+from workbench.pages import SessionPages
+from workbench.run_command import write_summary
+from workbench.stop_signal import StopSignal
+from workbench.summary import Measured, summarise
+from workbench.tick_log import TickLog
+
+
+def serve(config: ServerConfig, summary: Path | None) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the exit code. Raises UserError when it cannot listen."""
+    require_writable(summary, "--summary")
+    require_free(config.host, config.port)
+    file_limit.raise_to_hard()
+    # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
+    from server.server import CannotListen, Server
+
+    pages = SessionPages.create(config)
+    server = Server(config, pages.telemetry, pages.canvas)
+    with StopSignal(server.stop) as stop:
+        server.prepare(_show_progress)
+        if stop.asked:
+            return 0
+        try:
+            host, port = server.listen()
+        except CannotListen as error:
+            raise UserError(str(error)) from None
+        print(f"listening on {Address(host, port).url}", flush=True)
+        first = read_counters(pages, 0, clock.now_ns())
+        server.run()
+    write_summary(summary, _summary(pages, first))
+    return 0
+
+
+def _show_progress(done: int, total: int, name: str) -> None:
+    """One line that renews itself, for a person at a terminal; nobody else waits for it."""
+    if sys.stderr.isatty():
+        text = f"compiling kernels {done} of {total}, once per machine: {name}" if done < total else ""
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _summary(pages: SessionPages, first: Counters) -> dict[str, object]:
+    """The whole time since it listened; what only a fleet knows is null."""
+    last = read_counters(pages, 0, clock.now_ns())
+    ticks = TickLog(pages.telemetry)
+    ticks.collect()
+    measured = Measured(
+        connections=last.loop_sum("accepted_count"),
+        first=first,
+        last=last,
+        drained=last,
+        tick_intervals_ns=ticks.intervals_ns(first.time_ns, last.time_ns),
+        canvas_checksum=zlib.crc32(pages.canvas["pixels"].tobytes()),
+        setup_seconds=None,
+    )
+    # The server is this process, so its processor time needs no page that it has yet to write.
+    return summarise(measured) | {"server_cpu_cores": Span(first, last).own_cores()}

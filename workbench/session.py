@@ -1,0 +1,300 @@
+"""One wired run: a server, a fleet and, for a window, the panels; each a process, all sharing the session's pages.
+
+The session starts them in order, hears what they say, samples their counters and ends them in order. It draws
+nothing and reads no command line. A part that dies is named, and the rest stays alive until somebody ends the session.
+Invariant: `poll` never waits; only `wait` and `end` do, and never longer than their bounds.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from numpy.typing import NDArray
+
+from devices.config import StartFleet
+from server import clock
+from server.control import (
+    CheckViewers,
+    Failed,
+    Listening,
+    Phase,
+    Progress,
+    Resize,
+    StartPanels,
+    StartServer,
+    StopSending,
+)
+from server.kernels.layout import State
+from server.page import Page
+from workbench.address import Address
+from workbench.child import Child, Ended, Heard, module_command
+from workbench.counters import NANOSECONDS, Counters, read_counters
+from workbench.pages import SessionPages
+from workbench.sampler import Sampler
+from workbench.scenario import Scenario
+from workbench.summary import Measured
+from workbench.view import Part, View
+
+COMMANDS: Mapping[str, Sequence[str]] = {
+    "server": module_command("server"),
+    "fleet": module_command("devices"),
+    "panels": module_command("plots"),
+}
+WARM_UP_NS = NANOSECONDS
+"""What a run reports begins so long after all devices send."""
+QUIET_WAIT_S = 4.0
+"""For what is under way to arrive. Longer than the longest stretched tick and a full socket buffer take."""
+CHECK_WAIT_S = 2.5
+STOP_WAIT_S = 2.0
+"""For one process to end by itself. All bounds together stay under the 15 s that a person grants a Ctrl-C."""
+_PANELS_SIZE = (900, 700, 1.0)
+
+
+class Session:
+    """Runs one scenario. With an `address`, its fleet meets the server there, and no server is started.
+
+    `commands` replaces the programs behind the parts, for tests.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        with_panels: bool,
+        address: Address | None = None,
+        commands: Mapping[str, Sequence[str]] = COMMANDS,
+    ) -> None:
+        self.scenario = scenario
+        self._address = address
+        self.pages = SessionPages.create(scenario.server)
+        self.url = ""
+        self.load_started_ns = 0
+        self.load_ended_ns = 0
+        self.failed_ns = 0
+        self._with_panels = with_panels
+        self._commands = commands
+        self._heard: SimpleQueue[Heard] = SimpleQueue()
+        self._inbox: list[Heard] = []
+        self._children: dict[str, Child] = {}
+        self._progress: dict[str, Progress] = {}
+        self._failures: dict[str, str] = {}
+        self._ended: set[str] = set()
+        self._phases: set[str] = set()
+        self._panels_size = _PANELS_SIZE
+        self._ending = False
+        self._started_ns = 0
+        self._now_ns = 0
+        self._steady_first: Counters | None = None
+        self._load_last: Counters | None = None
+        self._drained: Counters | None = None
+        self._sampler = Sampler(self.pages, scenario.fleet.connections)
+        self._pixels: NDArray[Any] = self.pages.canvas["pixels"].view()
+        self._pixels.setflags(write=False)
+
+    # --- What it is told ---
+
+    def start(self, now_ns: int) -> None:
+        """Start the server, and the panels when there is something to show them; the fleet follows by itself."""
+        self._started_ns = self._now_ns = now_ns
+        pages = self.pages
+        if self._address is not None:
+            self._start_fleet(self._address)
+            return
+        start = StartServer(self.scenario.server, pages.telemetry.descriptor, pages.canvas.descriptor)
+        self._spawn("server", start, pages.telemetry, pages.canvas)
+        if self._with_panels:
+            orders = StartPanels(pages.history.descriptor, pages.picture.descriptor, *self._panels_size)
+            self._spawn("panels", orders, pages.history, pages.picture)
+
+    def poll(self, now_ns: int) -> None:
+        """Hear what was said and take the sample that is due. Never waits."""
+        self._now_ns = now_ns
+        with suppress(Empty):
+            while True:
+                self._inbox.append(self._heard.get_nowait())
+        for heard in self._inbox:
+            self._handle(heard, now_ns)
+        self._inbox.clear()
+        self._sampler.poll(now_ns)
+        if (
+            self._steady_first is None
+            and self.load_started_ns
+            and not self.load_ended_ns
+            and now_ns >= self.load_started_ns + WARM_UP_NS
+        ):
+            self._steady_first = self._read_counters(now_ns)
+
+    def wait(self, seconds: float) -> None:
+        """Return as soon as a part says something, a sample is due, or `seconds` have passed."""
+        sample_s = (self._sampler.due_ns() - clock.now_ns()) / NANOSECONDS
+        with suppress(Empty):
+            self._inbox.append(self._heard.get(timeout=max(0.001, min(seconds, sample_s))))
+
+    def resize_panels(self, width: int, height: int, scale: float) -> None:
+        """Have the panels drawn at this size in pixels from now on; `scale` 2 doubles letters and lines."""
+        self._panels_size = (width, height, scale)
+        if "panels" in self._children:
+            self._children["panels"].tell(Resize(width, height, scale))
+
+    def count_redraw(self) -> None:
+        """Called by the window for each picture it has shown."""
+        self._sampler.redraw_count += 1
+
+    def end(self) -> None:
+        """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels."""
+        if self._ending:
+            return
+        if self.load_started_ns:
+            self.poll(clock.now_ns())
+            self.load_ended_ns = self._now_ns
+            self._load_last = self._read_counters(self._now_ns)
+            self._quieten()
+        self._drained = self._read_counters(clock.now_ns())
+        self._ending = True
+        for name in ("fleet", "server", "panels"):
+            if name in self._children:
+                self._children[name].stop(STOP_WAIT_S)
+        self.poll(clock.now_ns())
+
+    # --- What it tells ---
+
+    @property
+    def picture(self) -> Page:
+        """The panels' picture."""
+        return self.pages.picture
+
+    @property
+    def failed(self) -> bool:
+        """A part ended when it should not have."""
+        return bool(self._failures)
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each part that failed."""
+        return [f"{name}: {reason}" for name, reason in self._failures.items()]
+
+    @property
+    def tracebacks(self) -> list[str]:
+        """What bugs in parts that failed left behind."""
+        return [text for name in self._failures if (text := self._children[name].traceback())]
+
+    def view(self) -> View:
+        """What there is to see, as of the last poll."""
+        running_until = self.load_ended_ns or self._now_ns
+        return View(
+            now_ns=self._now_ns,
+            scenario_name=self.scenario.name,
+            scenario_title=self.scenario.title,
+            url=self.url,
+            parts=tuple(self._part(name) for name in self._part_names()),
+            reading=self._sampler.reading,
+            pixels=self._pixels,
+            run_seconds=(running_until - self.load_started_ns) / NANOSECONDS if self.load_started_ns else 0.0,
+        )
+
+    def measured(self) -> Measured:
+        """What the run has to tell, once it has ended."""
+        assert self._drained is not None, "a run is summed up after its end"
+        steady = self._steady_first
+        return Measured(
+            connections=self.scenario.fleet.connections,
+            first=steady,
+            last=self._load_last if steady else None,
+            drained=self._drained,
+            tick_intervals_ns=self._sampler.ticks.intervals_ns(steady.time_ns, self.load_ended_ns) if steady else None,
+            canvas_checksum=zlib.crc32(self._pixels.tobytes()) if "server" in self._children else None,
+            setup_seconds=(self.load_started_ns - self._started_ns) / NANOSECONDS if self.load_started_ns else None,
+            failures=self.failures,
+        )
+
+    # --- Inside ---
+
+    def _spawn(self, name: str, start: Any, *pages: Page) -> None:
+        descriptors = [page.descriptor for page in pages]
+        self._children[name] = Child(name, self._commands[name], start, descriptors, self._heard)
+
+    def _handle(self, heard: Heard, now_ns: int) -> None:
+        match heard.event:
+            case Progress() as progress:
+                self._progress[heard.name] = progress
+            case Listening(host, port):
+                if not self._ending:
+                    self._start_fleet(Address(host, port))
+            case Phase(name):
+                self._phases.add(name)
+                if name == "sending" and not self.load_started_ns:
+                    self.load_started_ns = now_ns
+            case Failed(reason):
+                self._fail(heard.name, reason, now_ns)
+            case Ended(exit_code):
+                self._ended.add(heard.name)
+                # A process that we had to end by a signal has no fault of its own to tell.
+                if not self._ending or exit_code > 0:
+                    self._fail(heard.name, self._children[heard.name].reason(), now_ns)
+
+    def _fail(self, name: str, reason: str, now_ns: int) -> None:
+        """Note the first reason of a part; at the end only if nothing failed before, which would explain it."""
+        if self._ending and self._failures:
+            return
+        self._failures.setdefault(name, reason)
+        self.failed_ns = self.failed_ns or now_ns
+
+    def _start_fleet(self, address: Address) -> None:
+        self.url = address.url
+        fleet, canvas, server = self.pages.fleet, self.pages.canvas, self.scenario.server
+        start = StartFleet(
+            config=self.scenario.fleet,
+            host=address.reachable_host,
+            port=address.port,
+            path=address.path,
+            seed=self.scenario.seed,
+            telemetry_fd=fleet.descriptor,
+            canvas_fd=canvas.descriptor if self._address is None else -1,
+            width=server.width,
+            height=server.height,
+        )
+        self._spawn("fleet", start, fleet, canvas)
+
+    def _quieten(self) -> None:
+        """Stop the load, let what is under way arrive, and have the viewers checked."""
+        if self._lives("fleet"):
+            self._children["fleet"].tell(StopSending())
+            if self._wait_for(lambda: "quiet" in self._phases, QUIET_WAIT_S) and self._lives("server"):
+                self._children["fleet"].tell(CheckViewers())
+                self._wait_for(lambda: "checked" in self._phases, CHECK_WAIT_S)
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Poll until the condition holds; False when the time is over or the fleet is gone."""
+        deadline_ns = clock.now_ns() + int(seconds * NANOSECONDS)
+        while not condition() and self._lives("fleet"):
+            left_s = (deadline_ns - clock.now_ns()) / NANOSECONDS
+            if left_s <= 0:
+                return False
+            self.wait(left_s)
+            self.poll(clock.now_ns())
+        return condition()
+
+    def _lives(self, name: str) -> bool:
+        return name in self._children and name not in self._ended
+
+    def _read_counters(self, now_ns: int) -> Counters:
+        return read_counters(self.pages, self._sampler.redraw_count, now_ns)
+
+    def _part_names(self) -> list[str]:
+        server = ["server"] if self._address is None else []
+        return [*server, "fleet", *(["panels"] if self._with_panels else [])]
+
+    def _part(self, name: str) -> Part:
+        failure = self._failures.get(name, "")
+        state = "failed" if failure else self._state(name)
+        return Part(name, state, self._progress.get(name) if state in ("starting", "compiling") else None, failure)
+
+    def _state(self, name: str) -> str:
+        if name in self._ended:
+            return "stopped"
+        if name == "panels":
+            return "running" if int(self.pages.picture["serial"][0]) else "starting"
+        page = self.pages.telemetry["server"] if name == "server" else self.pages.fleet["fleet"]
+        return State(int(page[0]["state"])).name.lower()
