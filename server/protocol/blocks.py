@@ -26,8 +26,8 @@ BLOCK_HEAD = struct.Struct("<HB")
 SPARSE_ITEM = struct.Struct("<HB")
 SPARSE_COUNT_MAX = 255
 BITMAP_BYTES = TILE_PIXELS // 8
-BLOCK_BYTES_MAX = BLOCK_HEAD.size + TILE_PIXELS
-"""No block is longer: the encoder falls back to the full kind."""
+BLOCK_BYTES_MAX = BLOCK_HEAD.size + BITMAP_BYTES + TILE_PIXELS
+"""No block is longer: a bitmap with every bit set. An encoder that knows the whole tile needs 128 bytes less."""
 
 assert BLOCK_HEAD.size == 3
 assert SPARSE_ITEM.size == 3
