@@ -9,6 +9,7 @@ import functools
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -25,6 +26,7 @@ VAGUE_NAMES = frozenset(
 CACHES = frozenset(
     {".venv", "__pycache__", "build", "dist", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"}
 )
+PUBLIC_HOSTS = frozenset({"https://pypi.org", "https://files.pythonhosted.org"})
 TEXT_SUFFIXES = frozenset({"", ".py", ".md", ".toml", ".html", ".js", ".css", ".svg"})
 # Split, or this file would break its own rule.
 MACHINE_PATHS = re.compile("|".join(["/" + "work/", "/tmp" + "/h/", "/" + "root/", "/opt" + "/(?:wheels|pypi)"]))
@@ -275,3 +277,23 @@ def check_dependency_reasons(pyproject: str) -> list[str]:
         elif inside and line.strip().startswith('"') and not re.search(r'",?\s+# \S+ \S+ \S+', line):
             complaints.append(f"pyproject.toml:{number} {line.strip()} has no reason: add `# Why it is needed.`")
     return complaints
+
+
+def check_lock(lock: str, pyproject: str) -> list[str]:
+    """The lock file names the public index only, and locks the dependencies that pyproject has now."""
+    complaints = [
+        f"uv.lock names {host}: lock again with `uv lock --default-index https://pypi.org/simple`"
+        for host in sorted(set(re.findall(r'"((?:https?|file)://[^/"]*)', lock)) - PUBLIC_HOSTS)
+    ]
+    project = tomllib.loads(pyproject)["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    (package,) = (one for one in tomllib.loads(lock)["package"] if one["name"] == project["name"])
+    locked = {f"{one['name']}{one.get('specifier', '')}" for one in package["metadata"]["requires-dist"]}
+    stale = {_requirement(one) for one in wanted} ^ {_requirement(one) for one in locked}
+    return complaints + [f"uv.lock and pyproject.toml differ in {one}: lock again" for one in sorted(stale)]
+
+
+def _requirement(text: str) -> str:
+    """A requirement with its name and its limits in one spelling."""
+    name, limits = re.fullmatch(r"([\w.-]+)(.*)", text).groups()
+    return f"{re.sub('[._-]+', '-', name).lower()}{','.join(sorted(limits.split(',')))}"

@@ -14,6 +14,7 @@ from house_rules import (
     check_doors,
     check_init_files,
     check_layers,
+    check_lock,
     check_machine_paths,
     check_names,
     check_places,
@@ -100,6 +101,10 @@ class TestForm:
     def test_dependencies_have_reasons(self) -> None:
         report(check_dependency_reasons((ROOT / "pyproject.toml").read_text(encoding="utf-8")))
 
+    def test_lock_file_is_public_and_current(self) -> None:
+        lock, pyproject = (ROOT / name for name in ("uv.lock", "pyproject.toml"))
+        report(check_lock(lock.read_text(encoding="utf-8"), pyproject.read_text(encoding="utf-8")))
+
 
 class TestReadme:
     def test_tree_is_true(self) -> None:
@@ -138,8 +143,8 @@ class TestHelp:
     def test_every_command_is_in_readme(self) -> None:
         main = run("workbench", "--help", COLUMNS="100", NO_COLOR="1").stdout
         commands = [command.partition(" ")[2] for command in marks(readme(), "help")]
-        listed = main.partition("Commands")[2].splitlines()[1:]
-        names = [words[0] for line in listed if (words := words_of(line)) and line.lstrip("│")[:3].strip()]
+        listed = main.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        names = [line.split()[0] for line in listed if line[:3].strip()]
         assert names, f"`python -m workbench --help` lists no commands:\n{main}"
         assert sorted(names) == sorted(name for name in commands if name and " " not in name)
 
@@ -294,6 +299,15 @@ class TestRulesComplain:
     def test_about_a_dependency_without_reason(self) -> None:
         text = 'dependencies = [\n    "numpy>=2", # Every queue is an array.\n    "numba>=0.62",\n]\n'
         assert 'pyproject.toml:3 "numba>=0.62",' in only(check_dependency_reasons(text))
+
+    def test_about_a_lock_that_is_private_or_old(self) -> None:
+        project = '[project]\nname = "p"\ndependencies = ["numpy>=2", "Num_ba<3,>=1"]\n'
+        project += "[project.optional-dependencies]\ndev = []\n"
+        packages = '{ name = "num-ba", specifier = ">=1,<3" }, { name = "numpy", specifier = ">=2" }'
+        lock = f'[[package]]\nname = "p"\n[package.metadata]\nrequires-dist = [{packages}]\n'
+        assert check_lock(lock, project) == []
+        assert "names https://example.org" in only(check_lock(lock + 'url = "https://example.org/x"\n', project))
+        assert len(check_lock(lock, project.replace("numpy>=2", "numpy>=3"))) == 2
 
     def test_about_a_tree_that_is_not_true(self) -> None:
         drawn = "server/   the server\n    canvas.py  pixels\n    loops/\nREADME.md\n"
