@@ -1,4 +1,8 @@
-"""The house is as README says and as the rules want it; and each rule is known to be able to complain."""
+"""The house is as README says and as the rules want it; and each rule is known to be able to complain.
+
+A complaint says what to do. A new module takes its place in README's import table and tree; a new outside package takes
+its door in `DOORS` and its reason in pyproject.toml.
+"""
 
 import os
 import subprocess
@@ -7,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import give_up
 from house_rules import (
     House,
     check_dependency_reasons,
@@ -324,6 +329,12 @@ class TestRulesComplain:
             block("# Title\n", "tree")
         with pytest.raises(ValueError, match="no fenced block"):
             block("<!-- tree -->\nText\n```\na\n```\n", "tree")
+
+    def test_a_missing_component_skips_here_and_fails_in_ci(self) -> None:
+        with pytest.raises(pytest.skip.Exception, match="^chromium is not here: apt install chromium$"):
+            give_up("chromium", "apt install chromium", in_ci=False)
+        with pytest.raises(pytest.fail.Exception, match="^chromium is not here: apt install chromium$"):
+            give_up("chromium", "apt install chromium", in_ci=True)
 
     def test_words_of_a_help_text_know_no_borders(self) -> None:
         assert words_of("╭─ Options ─╮\n│ \x1b[1m--seed\x1b[0m  N │\n╰──╯") == ["Options", "--seed", "N"]
