@@ -331,9 +331,9 @@ class TestRulesComplain:
             block("<!-- tree -->\nText\n```\na\n```\n", "tree")
 
     def test_a_missing_component_skips_here_and_fails_in_ci(self) -> None:
-        with pytest.raises(pytest.skip.Exception, match="^chromium is not here: apt install chromium$"):
+        with pytest.raises(pytest.skip.Exception, match=r"^chromium is not here: apt install chromium$"):
             give_up("chromium", "apt install chromium", in_ci=False)
-        with pytest.raises(pytest.fail.Exception, match="^chromium is not here: apt install chromium$"):
+        with pytest.raises(pytest.fail.Exception, match=r"^chromium is not here: apt install chromium$"):
             give_up("chromium", "apt install chromium", in_ci=True)
 
     def test_words_of_a_help_text_know_no_borders(self) -> None:
