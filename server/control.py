@@ -4,6 +4,7 @@ Commands go down the child's standard input, events come up its standard output.
 parent is gone, whatever ended it: the child then ends too. That is the whole of "nothing is left running".
 """
 
+import io
 import os
 import signal
 import sys
@@ -107,9 +108,19 @@ def say(event: Event) -> None:
             return
 
 
+def _open_orders() -> io.FileIO:
+    """Standard input without a buffer.
+
+    A thread that waits in a buffered read holds a lock that the interpreter's end needs: Python aborts there. Nor does
+    anything read ahead, so the lines after the first are left for whoever follows them.
+    """
+    return io.FileIO(sys.stdin.fileno(), "rb", closefd=False)
+
+
 def read_start(message_type: type[Any]) -> Any:
     """The first line of standard input, which says all that a child needs to begin."""
-    line = sys.stdin.buffer.readline()
+    with _open_orders() as orders:
+        line = orders.readline()
     if not line:
         raise SystemExit("this program is started by the workbench and reads its orders from standard input")
     return msgspec.json.decode(line, type=message_type)
@@ -120,8 +131,9 @@ def follow_commands(on_command: Callable[[Command], None]) -> threading.Thread:
 
     def follow() -> None:
         decoder = msgspec.json.Decoder(Command)
-        for line in sys.stdin.buffer:
-            on_command(decoder.decode(line))
+        with _open_orders() as orders:
+            for line in orders:
+                on_command(decoder.decode(line))
         on_command(Stop())
         clock.wait_s(END_GRACE_S)
         os._exit(1)  # The orderly end did not come in time, and nobody is left to ask.
