@@ -230,6 +230,10 @@ class Utf8Check:
             self._decoder.decode(piece, is_last)
         except UnicodeDecodeError as error:
             raise ProtocolViolation(CloseCode.INVALID_DATA, f"text is not UTF-8: {error.reason}") from error
+        pending = self._decoder.getstate()[0]
+        if len(pending) == 2 and pending[0] == 0xED and pending[1] >= 0xA0:
+            # The decoder waits for the third byte of a surrogate, though none can make it valid.
+            raise ProtocolViolation(CloseCode.INVALID_DATA, "text is not UTF-8: it holds a surrogate")
 
 
 def decode_close(payload: bytes) -> tuple[CloseCode | int, str]:
