@@ -68,15 +68,15 @@ class Artist:
 
 
 def draw_until_stopped(artist: Artist, picture: Picture, orders: Orders) -> None:
-    """Look and draw until the session says `Stop`, or is gone."""
-    pause_s = 0.0
-    while not orders.stopped.wait(pause_s):
+    """Look and draw, once at least, until the session says `Stop` or is gone."""
+    while True:
         before_ns = clock.process_cpu_ns()
         drawn = artist.look(orders.size)
         after_ns = clock.process_cpu_ns()
         picture.account(after_ns)
         cost_s = (after_ns - before_ns) * 1e-9 if drawn else 0.0
-        pause_s = max(LOOK_S, cost_s * (1 / CORE_RATIO_MAX - 1))
+        if orders.stopped.wait(max(LOOK_S, cost_s * (1 / CORE_RATIO_MAX - 1))):
+            return
 
 
 def main() -> int:

@@ -153,6 +153,7 @@ class LogAxis:
 
     LOW_LEAST, LOW_MOST = 0.1, 10.0
     """The lower limit stays between these: closer than that nobody needs to look."""
+    NUMBERED_DECADES = 2.1
 
     def __init__(self, low: float, floor: float) -> None:
         self.low = low
@@ -180,13 +181,13 @@ class LogAxis:
         return heights / math.log10(self.high / self.low)
 
     def ticks(self) -> list[Tick]:
-        """The decades with their numbers, 2 and 5 of each without."""
+        """The decades, and 2 and 5 of each; these are numbered only where decades are few."""
         span = math.log10(self.high / self.low)
         ticks: list[Tick] = []
         for power in range(round(math.log10(self.low)), math.ceil(math.log10(self.high) - 1e-9) + 1):
             for mantissa in (1, 2, 5):
                 value = mantissa * 10.0**power
                 if value <= self.high * (1 + 1e-9):
-                    label = _plain_number(value) if mantissa == 1 else ""
+                    label = _plain_number(value) if mantissa == 1 or span < self.NUMBERED_DECADES else ""
                     ticks.append((math.log10(value / self.low) / span, label))
         return ticks

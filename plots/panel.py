@@ -51,6 +51,7 @@ class Panel:
             animated=True,
         )
         self._notice.set_bbox({"facecolor": style.PLOT, "linewidth": 0, "pad": 4})
+        self._notice.set(clip_on=True, clip_box=self._pixels(self.clip_box))
         self._layers = [self._new_layer(line) for line in spec.series] if spec.stacked else []
         self._lines = [self._new_line(line) for line in spec.series]
         self._lines_from_below = sorted(self._lines, key=lambda line: -line.get_linewidth())
@@ -187,11 +188,13 @@ class Panel:
     def _pixels(self, box: Box) -> Bbox:
         return Bbox.from_extents(box.left, self._height - box.bottom, box.right, self._height - box.top)
 
-    def _write(self, x: float, y: float, text: str, font: FontProperties, color: str, **how: Any) -> Text:
-        """A line of letters whose base line begins, or ends, at these pixels from the top left."""
-        return self._figure.text(
+    def _write(self, box: Box, x: float, y: float, text: str, font: FontProperties, color: str, **how: Any) -> Text:
+        """Letters whose base line begins, or ends, at these pixels from the top left; cut off at the edges of `box`."""
+        written = self._figure.text(
             x, self._height - y, text, font=font, color=color, transform=IdentityTransform(), **how
         )
+        written.set(clip_on=True, clip_box=self._pixels(box))
+        return written
 
     def _width_of(self, text: str, font: FontProperties) -> float:
         measure = self._renderer.get_text_width_height_descent
@@ -200,9 +203,9 @@ class Panel:
     def _write_title(self) -> None:
         box, font = self.place.title, style.title_font()
         base = box.top + 0.62 * box.height
-        self._write(box.left, base, self.spec.title, font, style.TEXT)
+        self._write(box, box.left, base, self.spec.title, font, style.TEXT)
         after = box.left + self._width_of(self.spec.title, font) + 8 * self._scale
-        self._write(after, base, self.spec.unit, style.label_font(), style.TEXT_MUTED)
+        self._write(box, after, base, self.spec.unit, style.label_font(), style.TEXT_MUTED)
 
     def _write_legend(self) -> list[tuple[Text, Text]]:
         """Swatches and names, and for each the texts of its number and suffix, still empty."""
@@ -222,13 +225,13 @@ class Panel:
             left = box.left + sum(names[:column]) + column * (swatch + number + suffix + gap)
             base = box.top + (row + 0.7) * style.LEGEND_ROW_HEIGHT * self._scale
             self._write_swatch(left, base, line)
-            self._write(left + swatch, base, line.name, font, style.TEXT_MUTED)
+            self._write(box, left + swatch, base, line.name, font, style.TEXT_MUTED)
             end = left + swatch + names[column] + number
             after = end + style.SUFFIX_GAP * self._scale
             texts.append(
                 (
-                    self._write(end, base, "", font, style.TEXT, ha="right", animated=True),
-                    self._write(after, base, "", font, style.TEXT_MUTED, animated=True),
+                    self._write(box, end, base, "", font, style.TEXT, ha="right", animated=True),
+                    self._write(box, after, base, "", font, style.TEXT_MUTED, animated=True),
                 )
             )
         return texts
