@@ -211,7 +211,7 @@ class Panel:
         """Swatches and names, and for each the texts of its number and suffix, still empty."""
         box, columns, font = self.place.legend, self.spec.legend_columns, style.label_font()
         swatch = (style.SWATCH_WIDTH + style.SWATCH_PAD) * self._scale
-        number = style.NUMBER_GAP * self._scale + self._width_of("88.8", font)
+        number = style.NUMBER_GAP * self._scale + self._width_of(self.spec.digits_widest, font)
         suffix = style.SUFFIX_GAP * self._scale + self._width_of("M", font)
         names = [
             max(self._width_of(line.name, font) for line in self.spec.series[column::columns])

@@ -62,6 +62,8 @@ class PanelSpec:
     stacked: bool = False
     digits: Callable[[float], tuple[str, str]] = count_digits
     """How the legend writes a number: its digits and its suffix."""
+    digits_widest: str = "88.8"
+    """The legend keeps room for these."""
     empty_notice: str = ""
     """Said when the load runs and this panel has nothing to show; "" when zero is a sight of its own."""
 
@@ -109,7 +111,7 @@ THROUGHPUT = PanelSpec(
 )
 QUEUES = PanelSpec(
     title="Queue depth",
-    unit="items waiting, log scale",
+    unit="items (decode: bytes), log scale",
     series=tuple(
         Series(_STAGE_NAMES[stage], "depth_peak", color, stage=stage, width=1.4, peak=True)
         for stage, color in _STAGE_COLORS.items()
@@ -128,6 +130,7 @@ LATENCY = PanelSpec(
     new_axis=lambda: LogAxis(low=1.0, floor=100.0),
     legend_columns=3,
     digits=measure_digits,
+    digits_widest="8888",
     empty_notice="no placement seen by its device yet",
 )
 DROPS = PanelSpec(

@@ -42,9 +42,9 @@ TICK_LABEL_WIDTH = 42
 """Room for "500 k", whatever the limits are, so that the plot never moves."""
 TICK_LABEL_HEIGHT = 20
 TICK_LABEL_PAD = 6
-SWATCH_WIDTH = 12
-SWATCH_PAD = 5
-NUMBER_GAP = 6
+SWATCH_WIDTH = 11
+SWATCH_PAD = 4
+NUMBER_GAP = 5
 SUFFIX_GAP = 3
 ENTRY_GAP_MAX = 24
 """Between the entries of a legend; narrow pictures have less."""
