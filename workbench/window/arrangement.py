@@ -14,8 +14,9 @@ _UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # A window of twice this gets letters of 
 _MARGIN, _GAP = 20, 14
 _HEADER, _STATUS, _HINTS, _BANNER_ROW = 66, 24, 26, 26
 BANNER_ROWS_MAX = 3
-_CANVAS_SHARE_MAX = 0.5
-_CANVAS_ASPECT_MIN, _CANVAS_ASPECT_MAX = 0.75, 1.6
+_CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
+WHOLE_SCALE_FILL_MIN = 0.8
+"""Pixels of one size look best; where that would use less than this of the room there is, they differ by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,16 @@ def scale_of(size: tuple[int, int]) -> int:
     return max(1, min(size[0] // _UNITS_WIDE, size[1] // _UNITS_HIGH))
 
 
-def arrange(size: tuple[int, int], canvas_aspect: float, failure_count: int) -> Arrangement:
-    """The boxes for a window of `size` pixels. `canvas_aspect` is the canvas's width / height."""
+def fit(canvas: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a canvas of `canvas` pixels shown in `room`: as large as it can be, its aspect kept."""
+    factor = min(room[0] / canvas[0], room[1] / canvas[1])
+    if int(factor) >= WHOLE_SCALE_FILL_MIN * factor:
+        factor = int(factor)
+    return max(1, round(canvas[0] * factor)), max(1, round(canvas[1] * factor))
+
+
+def arrange(size: tuple[int, int], canvas: tuple[int, int], failure_count: int) -> Arrangement:
+    """The boxes for a window of `size` pixels. `canvas` is the canvas's width and height."""
     size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
     scale = scale_of(size)
     rest = _Rest(pygame.Rect((0, 0), size), scale)
@@ -72,14 +81,13 @@ def arrange(size: tuple[int, int], canvas_aspect: float, failure_count: int) -> 
     hints = rest.bottom(_HINTS + 4)
     status = rest.bottom(_STATUS)
     rest.bottom(_GAP - 4)
-    canvas, panels = _share(rest.rect, canvas_aspect, _GAP * scale)
-    return Arrangement(size, scale, header, banner, canvas, panels, status, hints)
+    canvas_box, panels = _share(rest.rect, canvas, _GAP * scale)
+    return Arrangement(size, scale, header, banner, canvas_box, panels, status, hints)
 
 
-def _share(body: pygame.Rect, canvas_aspect: float, gap: int) -> tuple[pygame.Rect, pygame.Rect]:
-    """Canvas at the left, as wide as its shape asks for but no more than half; panels in the rest."""
-    aspect = min(_CANVAS_ASPECT_MAX, max(_CANVAS_ASPECT_MIN, canvas_aspect))
-    width = round(min(body.height * aspect, body.width * _CANVAS_SHARE_MAX))
-    canvas = pygame.Rect(body.left, body.top, width, body.height)
-    panels = pygame.Rect(canvas.right + gap, body.top, body.right - canvas.right - gap, body.height)
-    return canvas, panels
+def _share(body: pygame.Rect, canvas: tuple[int, int], gap: int) -> tuple[pygame.Rect, pygame.Rect]:
+    """Canvas at the left, as wide as it is shown but no more than half; panels in the rest."""
+    shown, _ = fit(canvas, (round(body.width * _CANVAS_SHARE_MAX), body.height))
+    width = max(shown, round(body.width * _CANVAS_SHARE_MIN))
+    box = pygame.Rect(body.left, body.top, width, body.height)
+    return box, pygame.Rect(box.right + gap, body.top, body.right - box.right - gap, body.height)

@@ -9,28 +9,15 @@ from numpy.typing import NDArray
 
 from server.palette import PALETTE
 from workbench.window import theme
+from workbench.window.arrangement import fit
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-
-WHOLE_SCALE_FILL_MIN = 0.8
-"""Pixels of one size look best; where that would leave more of the box empty than this, they differ by one."""
 
 HELD = -1
 """Stands for the tick of a canvas that is held still."""
 
 _COLORS = [tuple(color) for color in PALETTE.tolist()]
-
-
-def fit(shape: tuple[int, int], box: pygame.Rect) -> pygame.Rect:
-    """Where a canvas of shape (height, width) goes in `box`: centred, as large as it can be, its aspect kept."""
-    height, width = shape
-    factor = min(box.width / width, box.height / height)
-    if int(factor) >= WHOLE_SCALE_FILL_MIN * factor:
-        factor = int(factor)
-    place = pygame.Rect(0, 0, max(1, round(width * factor)), max(1, round(height * factor)))
-    place.center = box.center
-    return place
 
 
 class CanvasView:
@@ -76,7 +63,7 @@ class CanvasView:
             self._take(scene.pixels)
             target.fill(theme.LETTERBOX, self._box)
             if self._area.width < self._box.width or self._area.height < self._box.height:
-                pygame.draw.rect(target, theme.LINE, self._area.inflate(2, 2), width=1)
+                pygame.draw.rect(target, theme.LINE, self._area.inflate(2, 2).clip(self._box), width=1)
         assert self._source is not None and self._scaled is not None
         pygame.transform.scale(self._source, self._area.size, self._scaled)
         target.blit(self._scaled, self._area)
@@ -88,7 +75,8 @@ class CanvasView:
         height, width = pixels.shape
         assert pixels.dtype == "u1" and pixels.flags.c_contiguous
         self._pixels = pixels
-        self._area = fit((height, width), self._box)
+        self._area = pygame.Rect((0, 0), fit((width, height), self._box.size))
+        self._area.center = self._box.center
         self._source = pygame.image.frombuffer(pixels.data, (width, height), "P")
         self._scaled = pygame.Surface(self._area.size, depth=8)
         for surface in (self._source, self._scaled):

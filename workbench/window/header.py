@@ -29,40 +29,40 @@ FIGURES: tuple[Figure, ...] = (
     Figure("connections", "WebSocket connections open now", None, lambda r: format_whole(r.connection_count)),
     Figure(
         "offered",
-        "placements the devices intend to send, a second",
+        "Placements the devices intend to send, a second",
         theme.SILVER,
         lambda r: format_count(r.offered_per_s, "/s"),
     ),
     Figure(
         "admitted",
-        "placements let in by the rate limit",
+        "Placements let in by the rate limit",
         theme.GREEN,
         lambda r: format_count(r.admitted_per_s, "/s"),
     ),
     Figure(
         "throttled",
-        "placements refused by the rate limit",
+        "Placements refused by the rate limit",
         theme.PURPLE,
         lambda r: format_count(r.throttled_per_s, "/s"),
     ),
     Figure(
         "broadcast",
-        "distinct pixel changes sent out, the same to every viewer",
+        "Distinct pixel changes sent out, the same to every viewer",
         theme.ORANGE,
         lambda r: format_count(r.merged_per_s, "/s"),
     ),
     Figure(
         "view p99",
-        "from intended send to a viewer's receipt; 99 of 100 are faster",
+        "From intended send to a viewer's receipt; 99 of 100 are faster",
         None,
         lambda r: format_ms(r.latency_ms_p99),
     ),
     Figure(
-        "tick", "interval between two broadcasts; it stretches when one is large", None, lambda r: format_ms(r.tick_ms)
+        "tick", "Interval between two broadcasts; it stretches when one is large", None, lambda r: format_ms(r.tick_ms)
     ),
 )
 
-_NAME_WIDTH, _STATE_WIDTH, _MARGIN = 210, 120, 20
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 400, 96, 112, 150, 20
 
 
 class HeaderView:
@@ -72,11 +72,12 @@ class HeaderView:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         inner = box.inflate(-2 * pen.px(_MARGIN), 0)
-        self._name = pygame.Rect(inner.topleft, (pen.px(_NAME_WIDTH), inner.height))
-        self._state = pygame.Rect(0, inner.top, pen.px(_STATE_WIDTH), inner.height)
-        self._state.right = inner.right
-        left, right = self._name.right, self._state.left
-        width = min(pen.px(150), (right - left) // len(FIGURES))
+        self._state = pygame.Rect(inner.right - pen.px(_STATE_WIDTH), inner.top, pen.px(_STATE_WIDTH), inner.height)
+        room = self._state.left - inner.left
+        name_width = min(pen.px(_NAME_WIDTH_MAX), room - len(FIGURES) * pen.px(_SLOT_WIDTH_MIN))
+        self._name = pygame.Rect(inner.topleft, (name_width, inner.height))
+        width = min(pen.px(_SLOT_WIDTH_MAX), (room - name_width) // len(FIGURES))
+        left = self._name.right
         self._slots = [pygame.Rect(left + i * width, inner.top, width, inner.height) for i in range(len(FIGURES))]
         self.forget()
 
@@ -127,8 +128,8 @@ class HeaderView:
     def _rows(self, slot: pygame.Rect) -> tuple[pygame.Rect, pygame.Rect]:
         """The upper and the lower line of a slot."""
         px, middle = self._pen.px, slot.centery
-        upper = pygame.Rect(slot.left, middle - px(24), slot.width - px(8), px(20))
-        return upper, pygame.Rect(slot.left, middle - px(3), slot.width - px(8), px(26))
+        upper = pygame.Rect(slot.left, middle - px(24), slot.width, px(20))
+        return upper, pygame.Rect(slot.left, middle - px(3), slot.width, px(26))
 
     def _draw_name(self, target: pygame.Surface, title: str) -> pygame.Rect:
         inside = self._clear(target, self._name)

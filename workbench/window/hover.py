@@ -8,7 +8,7 @@ from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
 _HEX = hex_colors()
-_WIDTH, _HEIGHT, _OFFSET = 178, 50, 16
+_WIDTH, _HEIGHT, _OFFSET = 200, 50, 16
 
 
 class Hover:

@@ -94,6 +94,8 @@ class PanelsView:
             for row in range(2):
                 corner = (self._box.left + column * (width + gap), self._box.top + row * (height + gap))
                 self._pen.card(target, pygame.Rect(corner, (width, height)), theme.HEADER, theme.SURFACE)
-        line = pygame.Rect(0, 0, width, self._pen.px(24))
-        line.center = (self._box.left + width // 2, self._box.top + height // 2)
-        self._pen.write(target, " ".join(notice), line, theme.LABEL, "center")
+        text = " ".join(notice)
+        pill = pygame.Rect(0, 0, self._pen.width(text, theme.NOTE) + self._pen.px(36), self._pen.px(36))
+        pill.center = self._box.center
+        self._pen.card(target, pill, theme.RAISED, theme.LINE)
+        self._pen.write(target, text, pill, theme.NOTE, "center")

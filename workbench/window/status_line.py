@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from workbench.view import Part, Reading
 from workbench.window import theme
-from workbench.window.figure import UNKNOWN, format_cores, format_ratio, format_whole
+from workbench.window.figure import format_cores, format_ratio, format_whole
 from workbench.window.keys import BINDINGS
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
@@ -36,9 +36,14 @@ def _part_item(part: Part, cores: float | None) -> Item:
     return Item(part.name, state, "connecting", color)
 
 
+def _window_item(fps: float, cores: float | None) -> Item:
+    return Item("window", f"{format_cores(cores)}  {fps:.0f} fps", "0.00 core  00 fps", theme.GREEN)
+
+
 def _connections(reading: Reading) -> str:
     lost = f", {format_whole(reading.lost_count)} lost" if reading.lost_count else ""
-    return f"{format_whole(reading.connection_count)} of {format_whole(reading.connection_target)}{lost}"
+    target = f" of {format_whole(reading.connection_target)}" if reading.connection_target else ""
+    return f"{format_whole(reading.connection_count)}{target}{lost}"
 
 
 def items_of(scene: Scene) -> list[Item]:
@@ -49,13 +54,12 @@ def items_of(scene: Scene) -> list[Item]:
         "fleet": reading.fleet_cpu_cores,
         "panels": reading.panels_cpu_cores,
     }
-    fps = UNKNOWN if scene.fps is None else f"{scene.fps:.0f} fps"
-    window = f"{format_cores(scene.cpu_cores)}  {fps}"
+    drawn = [] if scene.fps is None else [_window_item(scene.fps, scene.cpu_cores)]
     target = format_whole(reading.connection_target)
     return [
         *(_part_item(part, cores.get(part.name)) for part in scene.view.parts),
-        Item("window", window, "0.00 core  00 fps", theme.GREEN),
-        Item("tick", format_whole(reading.tick), "0,000,000"),
+        *drawn,
+        Item("tick", format_whole(reading.tick), "000,000"),
         Item("utilisation", format_ratio(reading.utilisation_ratio), "100 %"),
         Item("connections", _connections(reading), f"{target} of {target}"),
     ]

@@ -14,40 +14,63 @@ os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
 
 import pygame
 
-__all__ = ["NoDisplay", "close_display", "full_screen", "offscreen", "open_display", "pygame"]
+__all__ = ["Display", "NoDisplay", "offscreen", "pygame"]
 
 
 class NoDisplay(Exception):
     """There is no screen to open a window on."""
 
 
-def open_display(size: tuple[int, int]) -> pygame.Surface:
+class Display:
     """A resizable window of `size` pixels, or as large as the screen if that is smaller. Raises NoDisplay."""
-    try:
-        pygame.display.init()
-        across, down = pygame.display.get_desktop_sizes()[0]
-        surface = pygame.display.set_mode((min(size[0], across), min(size[1], down)), pygame.RESIZABLE)
-    except pygame.error as error:
+
+    def __init__(self, title: str, size: tuple[int, int], size_min: tuple[int, int]) -> None:
+        try:
+            pygame.display.init()
+            screen = pygame.display.get_desktop_sizes()[0]
+            shown = (min(size[0], screen[0]), min(size[1], screen[1]))
+            self._window = pygame.Window(title, shown, resizable=True)
+        except pygame.error as error:
+            pygame.display.quit()
+            raise NoDisplay(_no_display(str(error))) from error
+        self._window.minimum_size = (min(size_min[0], shown[0]), min(size_min[1], shown[1]))
+        self._full_screen = False
+        pygame.display.set_allow_screensaver(True)
+
+    @property
+    def surface(self) -> pygame.Surface:
+        """What is drawn on and shown by `show`; another one after a change of size."""
+        return self._window.get_surface()
+
+    def show(self) -> None:
+        """Bring the surface to the display."""
+        self._window.flip()
+
+    def set_icon(self, icon: pygame.Surface) -> None:
+        """The mark of the window on the desktop."""
+        self._window.set_icon(icon)
+
+    def toggle_full_screen(self) -> None:
+        """Take the whole screen, or give it back. What the surface showed is lost."""
+        self._full_screen = not self._full_screen
+        if self._full_screen:
+            self._window.set_fullscreen(desktop=True)
+        else:
+            self._window.set_windowed()
+
+    def close(self) -> None:
+        """Close the window; its surface is gone."""
+        self._window.destroy()
         pygame.display.quit()
-        display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        where = f"display {display!r} does not open" if display else "DISPLAY is not set"
-        raise NoDisplay(f"no display to open a window on: {where} ({error}); use --headless") from error
-    pygame.display.set_allow_screensaver(True)
-    return surface
 
 
-def full_screen(on: bool, size: tuple[int, int]) -> pygame.Surface:
-    """Take the whole screen, or go back to a window of `size`."""
-    if on:
-        return pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
-    return pygame.display.set_mode(size, pygame.RESIZABLE)
+def _no_display(reason: str) -> str:
+    """One line: what is missing and what to do."""
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    where = f"display {display} does not open" if display else "DISPLAY is not set"
+    return f"no display to open a window on: {where} ({reason}); use --headless"
 
 
 def offscreen(size: tuple[int, int]) -> pygame.Surface:
     """A picture in memory of the same pixel format as a window's; needs no display."""
     return pygame.Surface(size, depth=32)
-
-
-def close_display() -> None:
-    """Close the window. Surfaces in memory stay valid."""
-    pygame.display.quit()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from server import clock, palette
 from workbench.view import Reading, View
 from workbench.window import theme, toolkit
-from workbench.window.arrangement import Arrangement, arrange
+from workbench.window.arrangement import SIZE_MIN, Arrangement, arrange
 from workbench.window.banner import Banner
 from workbench.window.canvas_view import CanvasView
 from workbench.window.header import HeaderView
@@ -45,15 +45,17 @@ class Window:
     """
 
     def __init__(self, session: Session, *, size: tuple[int, int] = (1600, 900), headless: bool = False) -> None:
-        self._session, self._headless = session, headless
-        self._screen = toolkit.offscreen(size) if headless else toolkit.open_display(size)
-        self._windowed_size: tuple[int, int] | None = None
+        self._session = session
+        title = f"Pixel Canvas: {session.view().scenario_title}"
+        self._display = None if headless else toolkit.Display(title, size, SIZE_MIN)
+        self._screen = self._display.surface if self._display else toolkit.offscreen(size)
         self._closed = False
         self._pace = Pace()
         self._arrangement: Arrangement | None = None
         self._arranged_for: tuple[object, ...] = ()
         self._pen = Pen(1)
         self._picture = toolkit.offscreen(size)
+        self._ground_drawn = False
         self._reading: Reading | None = None
         self._reading_ns = 0
         self._held_pixels: NDArray[Any] | None = None
@@ -64,8 +66,8 @@ class Window:
         self._toast, self._help, self._hover = Toast(), Help(), Hover(self._canvas)
         self._loading, self._pause_mark = Loading(), PauseMark()
         self._stack = Stack((self._loading, self._pause_mark, self._hover, self._help, self._toast))
-        if not headless:
-            self._introduce()
+        if self._display:
+            self._display.set_icon(_icon())
         self.draw()
 
     @property
@@ -99,15 +101,15 @@ class Window:
 
     def step(self, now_ns: int) -> pygame.Surface:
         """One redraw: take what the person did, draw what changed, show it. Returns the picture."""
-        if not self._headless:
-            self._take_events(now_ns)
+        if self._display:
+            self._screen = self._take_events(self._display, now_ns)
         view = self._session.view()
         self._arrange(view, now_ns)
         self._toast.advance(now_ns)
         self._hover.advance(now_ns)
         changed = self._draw_changes(self._scene(view, now_ns))
-        if changed and not self._headless:
-            pygame.display.update(changed)
+        if changed and self._display:
+            self._display.show()
         return self._screen
 
     def save(self, path: str | Path) -> None:
@@ -116,8 +118,8 @@ class Window:
 
     def close(self) -> None:
         """Close the window on the display. A headless one has nothing to close."""
-        if not self._headless:
-            toolkit.close_display()
+        if self._display:
+            self._display.close()
 
     def press(self, action: Action, now_ns: int) -> None:
         """Do what a key asks for."""
@@ -134,18 +136,10 @@ class Window:
         else:
             self._closed = True
 
-    def _introduce(self) -> None:
-        """Name and mark of the window, as the desktop shows them."""
-        view = self._session.view()
-        pygame.display.set_caption(f"Pixel Canvas: {view.scenario_title}")
-        ramp = bytes(palette.HEAT_FIRST + (x + y) for y in range(32) for x in range(32))
-        icon = pygame.image.frombuffer(ramp, (32, 32), "P")
-        icon.set_palette([tuple(color) for color in palette.PALETTE.tolist()])
-        pygame.display.set_icon(icon)
-
-    def _take_events(self, now_ns: int) -> None:
+    def _take_events(self, display: toolkit.Display, now_ns: int) -> pygame.Surface:
+        """Do what the person asked for. Returns the surface to draw on, which a change of size replaces."""
         for event in pygame.event.get():
-            if event.type == pygame.QUIT:
+            if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
                 self._closed = True
             elif event.type == pygame.KEYDOWN:
                 action = action_of(event.key)
@@ -156,10 +150,8 @@ class Window:
             elif event.type == pygame.WINDOWLEAVE:
                 self._hover.move(None, now_ns)
             elif event.type == pygame.WINDOWEXPOSED:
-                pygame.display.flip()  # What the desktop covered is lost; what we drew is still in our surface.
-        surface = pygame.display.get_surface()
-        assert surface is not None
-        self._screen = surface
+                display.show()  # What the desktop covered is lost; what we drew is still in our surface.
+        return display.surface
 
     def _drawables(self) -> tuple[Drawable, ...]:
         return self._header, self._banner, self._canvas, self._panels, self._status, self._hints
@@ -170,7 +162,7 @@ class Window:
         key = (self._screen.size, (width, height), len(view.failures))
         if key != self._arranged_for:
             self._arranged_for = key
-            boxes = self._arrangement = arrange(self._screen.size, width / height, len(view.failures))
+            boxes = self._arrangement = arrange(self._screen.size, (width, height), len(view.failures))
             self._pen = self._pen if self._pen.scale == boxes.scale else Pen(boxes.scale)
             self._picture = toolkit.offscreen(boxes.size)
             self._picture.fill(theme.BACKGROUND)
@@ -178,7 +170,7 @@ class Window:
             for drawable, box in zip(self._drawables(), places, strict=True):
                 drawable.place(box, self._pen)
             self._loading.canvas = self._pause_mark.canvas = boxes.canvas
-            self._screen.blit(self._picture, (0, 0))
+            self._ground_drawn = False
             self._panels_wanted_ns = now_ns
         self._ask_for_panels(now_ns)
 
@@ -201,6 +193,8 @@ class Window:
 
     def _draw_changes(self, scene: Scene) -> list[pygame.Rect]:
         dirty = [rect for drawable in self._drawables() for rect in drawable.draw(self._picture, scene)]
+        if not self._ground_drawn:
+            self._ground_drawn, dirty = True, [self._picture.get_rect()]
         return self._stack.compose(self._screen, self._picture, dirty, scene, self._pen)
 
     def _toggle_pause(self, now_ns: int) -> None:
@@ -222,11 +216,14 @@ class Window:
             self._toast.show(f"saved {path}", now_ns)
 
     def _toggle_full_screen(self) -> None:
-        if self._headless:
-            return
-        if self._windowed_size is None:
-            self._windowed_size = self._screen.size
-            self._screen = toolkit.full_screen(True, self._windowed_size)
-        else:
-            self._screen = toolkit.full_screen(False, self._windowed_size)
-            self._windowed_size = None
+        if self._display:
+            self._display.toggle_full_screen()
+            self._arranged_for = ()
+
+
+def _icon() -> pygame.Surface:
+    """A mark in the heat colours."""
+    ramp = bytes(palette.HEAT_FIRST + x + y for y in range(32) for x in range(32))
+    icon = pygame.image.frombuffer(ramp, (32, 32), "P")
+    icon.set_palette([tuple(color) for color in palette.PALETTE.tolist()])
+    return icon
