@@ -20,6 +20,7 @@ malloc = libc_function("malloc", _i64(_i64))
 free = libc_function("free", types.void(_i64))
 memcpy = libc_function("memcpy", _i64(_i64, _i64, _i64))
 memcmp = libc_function("memcmp", _i32(_i64, _i64, _i64))
+usleep = libc_function("usleep", _i32(_i32))
 _errno_location = libc_function("__errno_location", _i64())
 
 EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP = 0x001, 0x004, 0x008, 0x010, 0x2000
