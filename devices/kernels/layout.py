@@ -92,8 +92,8 @@ DEVICE = np.dtype(
         ("wake_ns", "i8"),  # Intended time of the batch's last placement.
         ("interval_ns", "i8"),  # Mean time between placements.
         ("probe_nonce", "u8"),
-        ("rest_pointer", "u8"),  # malloc'ed bytes that the socket did not take.
-        ("carry_pointer", "u8"),  # malloc'ed bytes of an unfinished frame.
+        ("rest_pointer", "i8"),  # malloc'ed bytes that the socket did not take.
+        ("carry_pointer", "i8"),  # malloc'ed bytes of an unfinished frame.
         ("rest_start", "u4"),
         ("rest_end", "u4"),
         ("carry_bytes", "u4"),
@@ -138,7 +138,7 @@ SETTINGS = np.dtype(
 
 FRAME = np.dtype(
     [
-        ("pointer", "u8"),  # The payload's bytes, owned by the viewer table.
+        ("pointer", "i8"),  # The payload's bytes, owned by the viewer table.
         ("used", "u8"),  # Stamp of the last use.
         ("size", "u4"),
         ("tick", "u4"),
@@ -167,17 +167,17 @@ BRANCH = np.dtype(
 
 CURSOR = np.dtype(
     [
+        ("start", "i8"),  # Bytes not looked at yet: [start, end) of the arena.
+        ("end", "i8"),
+        ("message", "i8"),  # Where the message that an UNKNOWN or VIOLATION is about begins, and
+        ("size", "i8"),  # how long it is.
+        ("frame_bytes_max", "i8"),  # A longer message breaks the protocol.
+        ("device", "i4"),  # Whose bytes are under way, or -1.
+        ("subject", "i4"),  # Whom the last verdict is about.
+        ("failure", "i4"),  # errno of an ENDED, 0 at a clean end.
+        ("epoll_fd", "i4"),
         ("event_index", "u4"),  # Next ready socket to look at.
         ("event_count", "u4"),
-        ("device", "i4"),  # Whose bytes are in the arena, or -1.
-        ("failure", "i4"),  # errno of an ENDED, 0 at a clean end.
-        ("start", "u8"),  # Bytes not looked at yet: [start, end) of the arena.
-        ("end", "u8"),
-        ("message", "u8"),  # Where the message that an UNKNOWN or VIOLATION is about begins, and
-        ("size", "u8"),  # how long it is.
-        ("scan_index", "u4"),  # Next device to look at for a due write.
-        ("scanning", "u4"),
-        ("next_due_ns", "i8"),  # The earliest due time seen in this scan.
     ],
     align=True,
 )
@@ -206,3 +206,17 @@ class Arrays(NamedTuple):
     states: NDArray[Any]  # (STATES_MAX,) STATE
     branches: NDArray[Any]  # (STATES_MAX, BRANCHES) BRANCH
 
+
+EVENTS_MAX = 4096
+READ_BYTES_MAX = 256 * 1024
+"""Most that one recv asks for: many frames at once, and still within the processor's cache."""
+
+
+class Links(NamedTuple):
+    """What the socket pass has beside the fleet. See `devices.dialer`."""
+
+    cursor: NDArray[Any]  # (1,) CURSOR
+    arena: NDArray[Any]  # (frame_bytes_max + READ_BYTES_MAX,) u1: the bytes of one socket at a time.
+    outgoing: NDArray[Any]  # (WRITE_BYTES_MAX,) u1: one write.
+    events: NDArray[Any]  # (EVENTS_MAX * EVENT_BYTES + 16,) u1: `struct epoll_event`s, the last one for epoll_ctl.
+    device_of_fd: NDArray[Any]  # (descriptors,) i4: -1 where there is none.

@@ -97,7 +97,8 @@ def paint(arrays, d, sequence, time_ns):
     if settings.pattern > _HOTSPOT:
         word = mix(seeded(settings.seed ^ np.uint64(sequence), np.uint64(d)))
         pixel = np.int64((word >> np.uint64(20)) % np.uint64(width * height))
-        return pixel % width, pixel // width, CUBE_FIRST + np.int64((word & np.uint64(0xFFFFF)) % np.uint64(_CUBE_COUNT))
+        color = CUBE_FIRST + np.int64((word & np.uint64(0xFFFFF)) % np.uint64(_CUBE_COUNT))
+        return pixel % width, pixel // width, color
     pixel = owned_pixel(settings, d, sequence)
     y = pixel // width
     x = pixel - y * width

@@ -1,0 +1,52 @@
+"""Ask a server for its HELLO: what a fleet has to know before it can lay out its devices.
+
+One blocking connection, for the command that is given an address alone. Invariant: the socket is closed on return.
+"""
+
+import socket
+
+from devices.limits import FleetFailed
+from server import clock
+from server.protocol.connection import Connection
+from server.protocol.events import Closed, Message, Refused
+from server.protocol.messages import SUBPROTOCOL, Hello, decode_server_message
+from server.protocol.websocket import ProtocolViolation
+
+_PATIENCE_S = 5.0
+_READ_BYTES = 65_536
+
+
+def read_hello(host: str, port: int, path: str) -> Hello:
+    """The HELLO of the server at this address. Raises FleetFailed in one line when there is none to be had."""
+    where = f"ws://{host}:{port}{path}"
+    try:
+        with socket.create_connection((host, port), _PATIENCE_S) as stream:
+            return _converse(stream, f"{host}:{port}", path)
+    except TimeoutError as error:
+        raise FleetFailed(f"{where} said nothing for {_PATIENCE_S:g} s; is it a canvas server?") from error
+    except OSError as error:
+        raise FleetFailed(f"cannot connect to {where}: {error.strerror or error}; is the server running?") from error
+    except ProtocolViolation as violation:
+        raise FleetFailed(f"{where} does not speak the canvas protocol: {violation.reason}") from violation
+
+
+def _converse(stream: socket.socket, host: str, path: str) -> Hello:
+    connection = Connection.client(host, path, clock.now_ns(), subprotocols=(SUBPROTOCOL,))
+    while True:
+        stream.sendall(connection.data_to_send())
+        data = stream.recv(_READ_BYTES)
+        now_ns = clock.now_ns()
+        for event in connection.receive_data(data, now_ns) if data else connection.receive_eof(now_ns):
+            if isinstance(event, Message):
+                return _hello_of(event, host, path)
+            if isinstance(event, Refused):
+                raise FleetFailed(f"ws://{host}{path} refused the connection: {event.status} {event.reason}")
+            if isinstance(event, Closed):
+                raise FleetFailed(f"ws://{host}{path} ended the connection: {event.reason or event.code}")
+
+
+def _hello_of(event: Message, host: str, path: str) -> Hello:
+    message = None if event.is_text else decode_server_message(event.data)
+    if not isinstance(message, Hello):
+        raise FleetFailed(f"ws://{host}{path} is no canvas: its first message is not a HELLO")
+    return message

@@ -1,0 +1,330 @@
+"""The compiled half of the dialer: the one pass of a fleet that calls the kernel of the machine.
+
+`turn` writes what is due, reads what came, and waits for either, without the interpreter lock, until its time is over
+or Python is needed: the verdict says for what, the cursor for whom. It goes on there at the next call. Linux only.
+Invariant: bytes of a connection are sent and looked at in their order, whichever path takes them.
+"""
+
+import numpy as np
+
+from devices.kernels.arrivals import arm, fill_batch, mask_word
+from devices.kernels.chance import unit
+from devices.kernels.frames import put_batch, put_nonce
+from devices.kernels.layout import (
+    EVENTS_MAX,
+    NEVER_NS,
+    PING_FRAME_BYTES,
+    PLACE_FRAME_BYTES,
+    PROBE_INTERVAL_NS,
+    READ_BYTES_MAX,
+    Phase,
+    Probe,
+    Verdict,
+)
+from devices.kernels.viewer import move_viewer, read_u32, receive_message
+from server.kernels import libc
+from server.kernels.histogram import record
+from server.kernels.kernel import address_of, kernel
+
+STEP_NS = 1_000_000
+"""Least time between two looks at the sockets: a broadcast reaches thousands one by one, and a wake for each would
+cost more than the reading. Adds at most as much to a latency that is seen."""
+
+_CONNECTING, _SLOW, _FAST = int(Phase.CONNECTING), int(Phase.SLOW), int(Phase.FAST)
+_DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
+_HANDOVER, _CONNECTED, _ENDED = int(Verdict.HANDOVER), int(Verdict.CONNECTED), int(Verdict.ENDED)
+_NO_PROBE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
+_SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
+_READABLE = libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP | libc.EPOLLRDHUP
+_BINARY_WHOLE = 0x82
+_ONE = np.uint64(1)
+_CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
+
+
+@kernel
+def _watch(arrays, links, d, writable):
+    """Ask epoll for EPOLLIN and, when `writable`, for EPOLLOUT of device d."""
+    device, events = arrays.devices[d], links.events
+    device.writable_armed = writable
+    events[_CONTROL_EVENT] = libc.EPOLLIN | (libc.EPOLLOUT if writable else 0)
+    for i in range(1, libc.EVENT_BYTES):
+        events[_CONTROL_EVENT + i] = 0
+    for i in range(4):
+        events[_CONTROL_EVENT + libc.EVENT_DATA + i] = (device.fd >> (8 * i)) & 0xFF
+    event = address_of(events) + _CONTROL_EVENT
+    libc.epoll_ctl(links.cursor[0].epoll_fd, libc.EPOLL_CTL_MOD, device.fd, event)
+
+
+@kernel
+def _keep_rest(arrays, links, d, address, size):
+    """Keep `size` bytes at `address` behind device d's rest, and ask to be told when the socket takes more."""
+    device = arrays.devices[d]
+    held = np.int64(device.rest_end) - np.int64(device.rest_start)
+    grown = libc.malloc(held + size)
+    if held:
+        libc.memcpy(grown, device.rest_pointer + np.int64(device.rest_start), held)
+        libc.free(device.rest_pointer)
+    libc.memcpy(grown + held, address, size)
+    device.rest_pointer = grown
+    device.rest_start = 0
+    device.rest_end = held + size
+    if not device.writable_armed:
+        _watch(arrays, links, d, 1)
+    arm(arrays, d)
+
+
+@kernel
+def _send_some(arrays, d, address, size):
+    """One send call. Returns the bytes taken, 0 when the socket is full or broken: a broken one is found by reading."""
+    counters = arrays.counters[0]
+    taken = libc.send(arrays.devices[d].fd, address, size, _SEND_FLAGS)
+    counters.write_count += _ONE
+    if taken > 0:
+        counters.sent_bytes += np.uint64(taken)
+    return max(taken, 0)
+
+
+@kernel
+def send_bytes(arrays, links, d, data):
+    """Send bytes of the slow path behind all that device d has to send. data: (n,) u1, n > 0, copied where kept."""
+    address, taken = address_of(data), 0
+    if arrays.devices[d].rest_end == 0:
+        taken = _send_some(arrays, d, address, len(data))
+    if taken < len(data):
+        _keep_rest(arrays, links, d, address + taken, len(data) - taken)
+
+
+@kernel
+def _flush(arrays, links, d):
+    """Send what the socket did not take before; when all is gone, the device is on its schedule again."""
+    device = arrays.devices[d]
+    size = np.int64(device.rest_end) - np.int64(device.rest_start)
+    taken = _send_some(arrays, d, device.rest_pointer + np.int64(device.rest_start), size)
+    device.rest_start += taken
+    if device.rest_start < device.rest_end:
+        return
+    arrays.counters[0].sent_count += np.uint64(device.rest_frames)
+    libc.free(device.rest_pointer)
+    device.rest_pointer = 0
+    device.rest_start = 0
+    device.rest_end = 0
+    device.rest_frames = 0
+    _watch(arrays, links, d, 0)
+    arm(arrays, d)
+
+
+@kernel
+def _add_probe(arrays, links, d, count, size, now_ns):
+    """Append a PING to a write of `count` placements when it is time for a probe. Returns the bytes of the write."""
+    device, settings = arrays.devices[d], arrays.settings[0]
+    if now_ns < settings.probe_next_ns or not device.seen or device.greedy or device.probe != _NO_PROBE:
+        return size
+    settings.probe_next_ns = now_ns + np.int64(2.0 * PROBE_INTERVAL_NS * unit(mask_word(settings)))
+    device.probe_nonce = put_nonce(arrays, links.outgoing, size)
+    device.probe = _PINGED
+    device.probe_count = count
+    for i in range(count):
+        arrays.probe_times[d, i] = arrays.times[d, i]
+    return size + PING_FRAME_BYTES
+
+
+@kernel
+def _write_batch(arrays, links, d, now_ns):
+    """Write the batch of device d, which is due, and draw the next."""
+    device, counters = arrays.devices[d], arrays.counters[0]
+    late_us = max((now_ns - device.wake_ns) // 1000, 0)
+    record(arrays.lateness, late_us, 1)
+    arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], np.uint64(late_us))
+    count = np.int64(device.batch_count)
+    size = put_batch(arrays, d, links.outgoing)
+    size = _add_probe(arrays, links, d, count, size, now_ns)
+    address = address_of(links.outgoing)
+    taken = _send_some(arrays, d, address, size)
+    frames = min(taken // PLACE_FRAME_BYTES, count)
+    counters.sent_count += np.uint64(frames)
+    fill_batch(arrays, d)
+    if taken < size:
+        counters.blocked_count += _ONE
+        device.rest_frames = count - frames
+        _keep_rest(arrays, links, d, address + taken, size - taken)
+    else:
+        arm(arrays, d)
+
+
+@kernel
+def _write_due(arrays, links, now_ns):
+    """Write each batch that is due. Returns the earliest time that another will be, or NEVER_NS."""
+    due_ns = arrays.due_ns
+    earliest_ns = NEVER_NS
+    for d in range(len(due_ns)):
+        if due_ns[d] <= now_ns:
+            _write_batch(arrays, links, d, now_ns)
+        earliest_ns = min(earliest_ns, due_ns[d])
+    return earliest_ns
+
+
+@kernel
+def _keep_carry(arrays, links, d):
+    """Keep the arena's unread bytes until the rest of their frame comes."""
+    device, cursor = arrays.devices[d], links.cursor[0]
+    size = cursor.end - cursor.start
+    if size > 0:
+        device.carry_pointer = libc.malloc(size)
+        libc.memcpy(device.carry_pointer, address_of(links.arena) + cursor.start, size)
+    device.carry_bytes = size
+
+
+@kernel
+def take_carry(arrays, links, d):
+    """Move device d's carry to the start of the arena. Returns its length."""
+    device = arrays.devices[d]
+    size = np.int64(device.carry_bytes)
+    if size > 0:
+        libc.memcpy(address_of(links.arena), device.carry_pointer, size)
+        libc.free(device.carry_pointer)
+        device.carry_pointer = 0
+        device.carry_bytes = 0
+    return size
+
+
+@kernel
+def _read(arrays, links, d):
+    """Receive what the socket of device d has, behind its carry. Returns DONE with bytes or none, HANDOVER, ENDED."""
+    device, cursor = arrays.devices[d], links.cursor[0]
+    held = take_carry(arrays, links, d)
+    taken = libc.recv(device.fd, address_of(links.arena) + held, READ_BYTES_MAX, libc.MSG_DONTWAIT)
+    cursor.start = 0
+    cursor.end = held + max(taken, 0)
+    cursor.subject = d
+    if taken <= 0:
+        cursor.failure = 0 if taken == 0 else libc.error_number()
+        if taken == 0 or not libc.would_block():
+            return _ENDED
+        _keep_carry(arrays, links, d)
+        return _DONE
+    arrays.counters[0].received_bytes += np.uint64(taken)
+    if device.phase == _FAST:
+        cursor.device = d
+        return _DONE
+    return _HANDOVER
+
+
+@kernel
+def _frame_size(links, at, available):
+    """Head and payload length of the server frame at `at`, or (0, 0) while its head is not whole."""
+    arena = links.arena
+    size = np.int64(arena[at + 1])
+    if size < 126:
+        return 2, size
+    if size == 126:
+        return (4, np.int64(arena[at + 2]) << 8 | np.int64(arena[at + 3])) if available >= 4 else (0, 0)
+    if available < 10:
+        return 0, 0
+    size = 0
+    for i in range(8):
+        size = size << 8 | np.int64(arena[at + 2 + i])
+    return 10, size
+
+
+@kernel
+def _decode(arrays, links, now_ns):
+    """Take the whole frames among the arena's bytes and keep the rest as carry. Returns a Verdict."""
+    cursor = links.cursor[0]
+    d = cursor.device
+    while cursor.end - cursor.start >= 2:
+        at, available = np.int64(cursor.start), np.int64(cursor.end - cursor.start)
+        if links.arena[at] != _BINARY_WHOLE or links.arena[at + 1] & 0x80:
+            arrays.devices[d].phase = _SLOW
+            arm(arrays, d)
+            cursor.device = -1
+            return _HANDOVER
+        head, size = _frame_size(links, at, available)
+        cursor.message, cursor.size = at + head, size
+        if size < 0 or size > cursor.frame_bytes_max:
+            return _VIOLATION
+        if head == 0 or available < head + size:
+            break
+        verdict = receive_message(arrays, d, links.arena, at + head, size, now_ns)
+        if verdict != _DONE:
+            return verdict
+        cursor.start = at + head + size
+    _keep_carry(arrays, links, d)
+    cursor.device = -1
+    return _DONE
+
+
+@kernel
+def _serve_events(arrays, links):
+    """Look at each ready socket in turn, from where the cursor stands. Returns a Verdict."""
+    cursor, events = links.cursor[0], links.events
+    while True:
+        if cursor.device >= 0:
+            verdict = _decode(arrays, links, libc.monotonic_ns())
+            if verdict != _DONE:
+                return verdict
+        if cursor.event_index >= cursor.event_count:
+            return _DONE
+        at = np.int64(cursor.event_index) * libc.EVENT_BYTES
+        cursor.event_index += 1
+        bits, d = read_u32(events, at), links.device_of_fd[read_u32(events, at + libc.EVENT_DATA)]
+        if d < 0:
+            continue
+        if arrays.devices[d].phase == _CONNECTING:
+            cursor.subject = d
+            return _CONNECTED
+        if bits & libc.EPOLLOUT and arrays.devices[d].rest_end > 0:
+            _flush(arrays, links, d)
+        if bits & _READABLE:
+            verdict = _read(arrays, links, d)
+            if verdict != _DONE:
+                return verdict
+
+
+@kernel
+def turn(arrays, links, until_ns):
+    """Drive all sockets until `until_ns`, or until Python is needed. Returns a Verdict, and for whom in the cursor.
+
+    Writes all of both. Cost: a scan of due_ns a step, a system call a write or read. Descriptors in the events are
+    those registered, so they lie within device_of_fd; recv is bounded by the arena, which exceeds the longest carry
+    by READ_BYTES_MAX.
+    """
+    cursor = links.cursor[0]
+    while True:
+        begun_ns = libc.monotonic_ns()
+        verdict = _serve_events(arrays, links)
+        if verdict != _DONE:
+            return verdict
+        now_ns = libc.monotonic_ns()
+        next_ns = _write_due(arrays, links, now_ns)
+        now_ns = libc.monotonic_ns()
+        if now_ns >= until_ns:
+            return _DONE
+        if cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
+            libc.usleep((STEP_NS - (now_ns - begun_ns)) // 1000)
+            now_ns = libc.monotonic_ns()
+        wait_ms = max((min(next_ns, until_ns) - now_ns) // 1_000_000, 0)
+        count = libc.epoll_wait(cursor.epoll_fd, address_of(links.events), EVENTS_MAX, wait_ms)
+        cursor.event_index = 0
+        cursor.event_count = max(count, 0)
+
+
+@kernel
+def release(arrays, d):
+    """Give back all that device d holds, its state included, and take it off the schedule. Its socket is closed by
+    the caller. Sets its phase to GONE.
+    """
+    device = arrays.devices[d]
+    if device.rest_pointer:
+        libc.free(device.rest_pointer)
+    if device.carry_pointer:
+        libc.free(device.carry_pointer)
+    device.rest_pointer = 0
+    device.carry_pointer = 0
+    device.rest_start = 0
+    device.rest_end = 0
+    device.carry_bytes = 0
+    device.probe = _NO_PROBE
+    device.phase = Phase.GONE
+    device.fd = -1
+    move_viewer(arrays, d, 0)
+    arm(arrays, d)

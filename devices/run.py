@@ -1,0 +1,199 @@
+"""One doing of a fleet, from compiling to the last close frame. It follows commands and tells what happens.
+
+Used by a fleet's own process (`__main__`) and, in the caller's process, by the command that drives fleets alone.
+Invariant: the page's heartbeat is never older than a tenth of a second while it runs.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from devices.config import StartFleet
+from devices.dialer import Dialer
+from devices.drain import Drain
+from devices.fleet import Fleet
+from devices.greeting import read_hello
+from devices.limits import FleetFailed, check_ports, raise_open_files, resident_bytes
+from devices.warm import warm_kernels
+from server import clock
+from server.control import CheckViewers, Command, Event, Failed, Phase, Progress, Stop, StopSending
+from server.kernels.kernel import compile_all
+from server.kernels.layout import State
+from server.page import Page, canvas_sections
+
+TURN_NS = 20_000_000
+"""How long the compiled pass runs at a time: commands and the heartbeat wait no longer."""
+DIAL_TURN_NS = 2_000_000
+"""The same while connections are opened, so that they open at an even pace."""
+DEADLINE_CHECK_NS = 250_000_000
+PROGRESS_NS = 100_000_000
+CHECK_NS = 2_000_000_000
+"""How long viewers that differ from the server's canvas may take to catch up before they are called wrong."""
+DRAIN_NS = 10_000_000_000
+"""A drain that nobody else bounds ends after this."""
+CLOSE_NS = 3_000_000_000
+
+Commands = queue.SimpleQueue[Command]
+
+
+class Run:
+    """A fleet as `start` describes it. `page` has `fleet_sections`; events go to `on_event`."""
+
+    def __init__(self, start: StartFleet, page: Page, on_event: Callable[[Event], None], commands: Commands) -> None:
+        self._start = start
+        self._page = page
+        self._on_event = on_event
+        self._commands = commands
+        self._counters = page["fleet"][0]
+        self._drain: Drain | None = None
+        self._check_until_ns: int | None = None
+        self._is_stopped = False
+        self._told_ns = self._watched_ns = 0
+
+    def run(self) -> None:
+        """Do all of it. Raises FleetFailed when it cannot go on; the sockets are closed either way."""
+        self._counters["process_id"] = os.getpid()
+        dialer = self._prepare()
+        try:
+            self._connect(dialer)
+            self._load(dialer)
+            self._close(dialer)
+        finally:
+            dialer.abandon()
+            self._beat(dialer.fleet, clock.now_ns())
+        self._counters["state"] = State.STOPPED
+
+    def _prepare(self) -> Dialer:
+        start = self._start
+        descriptors = raise_open_files(start.config.connections)
+        check_ports(start.config.connections)
+        self._counters["state"] = State.COMPILING
+        compile_all(warm_kernels(), self._tell_compiling)
+        if not start.width:
+            hello = read_hello(start.host, start.port, start.path)
+            start = msgspec.structs.replace(start, width=hello.width, height=hello.height)
+        fleet = Fleet(start.config, start.width, start.height, start.seed, self._page)
+        return Dialer(fleet, start.host, start.port, start.path, descriptors)
+
+    def _tell_compiling(self, done: int, total: int, name: str) -> None:
+        self._counters["heartbeat_ns"] = clock.now_ns()
+        self._on_event(Progress(f"compiling {name}" if name else "compiled", done, total))
+
+    def _connect(self, dialer: Dialer) -> None:
+        self._counters["state"] = State.CONNECTING
+        total = self._start.config.connections
+        while not self._is_stopped and not dialer.is_complete:
+            now_ns = clock.now_ns()
+            dialer.dial(now_ns)
+            dialer.drive(now_ns + DIAL_TURN_NS)
+            self._tend(dialer, now_ns)
+            if now_ns - self._told_ns >= PROGRESS_NS:
+                self._told_ns = now_ns
+                self._on_event(Progress("connecting", dialer.open_count, total))
+        if not self._is_stopped:
+            self._on_event(Progress("connecting", dialer.open_count, total))
+            self._on_event(Phase("connected"))
+
+    def _load(self, dialer: Dialer) -> None:
+        if self._is_stopped:
+            return
+        self._counters["state"] = State.RUNNING
+        dialer.fleet.start(clock.now_ns())
+        self._on_event(Phase("sending"))
+        while not self._is_stopped:
+            now_ns = clock.now_ns()
+            dialer.drive(now_ns + TURN_NS)
+            self._tend(dialer, now_ns)
+            if self._drain is not None and self._drain.is_quiet(clock.now_ns()):
+                self._drain = None
+                self._on_event(Phase("quiet"))
+            if self._check_until_ns is not None:
+                self._check(dialer.fleet, now_ns)
+
+    def _close(self, dialer: Dialer) -> None:
+        self._counters["state"] = State.DRAINING
+        now_ns = clock.now_ns()
+        dialer.fleet.stop_sending(now_ns)
+        dialer.close(now_ns)
+        until_ns = now_ns + CLOSE_NS
+        while dialer.open_count and now_ns < until_ns:
+            dialer.drive(now_ns + DIAL_TURN_NS)
+            now_ns = clock.now_ns()
+            self._beat(dialer.fleet, now_ns)
+
+    # Between two turns.
+
+    def _tend(self, dialer: Dialer, now_ns: int) -> None:
+        """Commands, deadlines, counts, heartbeat; and see whether anybody is left."""
+        if now_ns - self._watched_ns >= DEADLINE_CHECK_NS:
+            self._watched_ns = now_ns
+            dialer.watch_deadlines(now_ns)
+        self._beat(dialer.fleet, now_ns)
+        self._follow_commands(dialer, now_ns)
+        if dialer.is_empty and self._start.config.connections and not self._is_stopped:
+            count = self._start.config.connections
+            raise FleetFailed(
+                f"all {count} connections to {self._start.host}:{self._start.port} ended: {dialer.reason}"
+            )
+
+    def _beat(self, fleet: Fleet, now_ns: int) -> None:
+        fleet.advance(now_ns)
+        self._counters["cpu_ns"] = clock.process_cpu_ns()
+        self._counters["resident_bytes"] = resident_bytes()
+        self._counters["heartbeat_ns"] = now_ns
+
+    def _follow_commands(self, dialer: Dialer, now_ns: int) -> None:
+        while not self._commands.empty():
+            command = self._commands.get()
+            if isinstance(command, Stop):
+                self._is_stopped = True
+            elif isinstance(command, StopSending):
+                dialer.fleet.stop_sending(now_ns)
+                self._counters["state"] = State.DRAINING
+                self._drain = Drain(dialer)
+            elif isinstance(command, CheckViewers):
+                self._check_until_ns = now_ns + CHECK_NS
+
+    def _check(self, fleet: Fleet, now_ns: int) -> None:
+        """Compare what viewers hold with the server's canvas, if it is within reach."""
+        assert self._check_until_ns is not None
+        if self._start.canvas_fd >= 0:
+            canvas = Page.attach(self._start.canvas_fd, canvas_sections(fleet.width, fleet.height))
+            checked, wrong = fleet.viewers.check(np.array(canvas["pixels"]))
+            self._counters["viewer_checked_count"] = checked
+            self._counters["viewer_wrong_count"] = wrong
+            if wrong and now_ns < self._check_until_ns:
+                return
+        self._check_until_ns = None
+        self._on_event(Phase("checked"))
+
+
+def run_fleet(start: StartFleet, page: Page, on_event: Callable[[Event], None], stop: threading.Event) -> None:
+    """Run a fleet in this process until `stop` is set, then drain it and close. Blocks; tells a failure as `Failed`.
+
+    `start.width` 0: as the server's HELLO says. `on_event` is called from this thread.
+    """
+    commands: Commands = queue.SimpleQueue()
+    quiet = threading.Event()
+
+    def listen(event: Event) -> None:
+        if event == Phase("quiet"):
+            quiet.set()
+        on_event(event)
+
+    def direct() -> None:
+        stop.wait()
+        commands.put(StopSending())
+        quiet.wait(DRAIN_NS / 1e9)
+        commands.put(Stop())
+
+    threading.Thread(target=direct, name="fleet-director", daemon=True).start()
+    try:
+        Run(start, page, listen, commands).run()
+    except FleetFailed as failure:
+        page["fleet"][0]["state"] = State.FAILED
+        on_event(Failed(str(failure)))

@@ -1,0 +1,57 @@
+"""The kernels that Python calls in a fleet, with arguments like the real ones, to be compiled before the first device.
+
+Invariant: a kernel called from `devices` stands here, or it would be compiled while devices wait.
+"""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.config import FleetConfig
+from devices.dialer import new_links
+from devices.fleet import Fleet
+from devices.kernels import arrivals, chance, drain, life, sockets, viewer
+from devices.kernels.layout import Arrays, Links
+from server.kernels.kernel import Warm
+from server.page import Page, fleet_sections
+
+
+@cache
+def _example() -> tuple[Arrays, Links]:
+    fleet = Fleet(FleetConfig(connections=1), 1, 1, 0, Page.create(fleet_sections()))
+    return fleet.arrays, new_links(fleet, 1, -1)
+
+
+def _bytes() -> NDArray[np.uint8]:
+    return np.zeros(1, np.uint8)
+
+
+def _pixels() -> NDArray[np.uint8]:
+    return np.zeros((1, 1), np.uint8)
+
+
+def _ages() -> NDArray[np.int16]:
+    return np.zeros((1, 1), np.int16)
+
+
+def warm_kernels() -> list[Warm]:
+    """Every kernel of a fleet, for `server.kernels.kernel.compile_all`; the slowest ones last."""
+    return [
+        Warm("seed", chance.seeded, lambda: (np.uint64(0), np.uint64(0))),
+        Warm("scatter", arrivals.scatter_stride, lambda: (1,)),
+        Warm("life", life.next_generation, lambda: (_ages(), _ages())),
+        Warm("life's colours", life.color_ages, lambda: (_ages(), _pixels())),
+        Warm("tile blocks", viewer.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),
+        Warm("schedule", arrivals.start_schedule, lambda: (_example()[0], 0)),
+        Warm("end of schedule", arrivals.stop_schedule, lambda: (_example()[0], 0)),
+        Warm("arming", arrivals.arm, lambda: (_example()[0], 0)),
+        Warm("offered count", arrivals.count_offered, lambda: (_example()[0], 0)),
+        Warm("backlog", arrivals.count_backlog, lambda: (_example()[0], 0)),
+        Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _bytes(), 0, 0, 0)),
+        Warm("release", sockets.release, lambda: (_example()[0], 0)),
+        Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
+        Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),
+        Warm("drain", drain.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
+        Warm("sockets", sockets.turn, lambda: (*_example(), 0)),
+    ]

@@ -1,0 +1,85 @@
+"""Who sends what when: a fleet's settings turned into arrays.
+
+Pure arithmetic; the draws themselves are in `kernels.arrivals`. Invariant: the same settings and seed give the same
+arrays.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.config import FleetConfig
+from devices.kernels import layout
+from devices.kernels.arrivals import scatter_stride
+from devices.kernels.chance import seeded
+from devices.kernels.layout import Arrays
+from devices.patterns import draw_ridges
+from server.page import Page
+
+_SECOND_NS = 1_000_000_000
+
+
+def spread(count: int, of: int) -> NDArray[np.bool_]:
+    """Which `count` of `of` devices, evenly spread over their numbers. Shape (of,)."""
+    index = np.arange(of, dtype=np.int64)
+    return (index + 1) * count // max(of, 1) > index * count // max(of, 1)
+
+
+def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Page, board: NDArray[np.uint8]) -> Arrays:
+    """The arrays of a fleet that is about to connect; `page` has `fleet_sections`. See `layout.Arrays`."""
+    count, frames = config.connections, config.frames_per_write
+    branches = np.zeros((layout.STATES_MAX, layout.BRANCHES), layout.BRANCH)
+    branches["frame"] = -1
+    return Arrays(
+        devices=_devices(config),
+        due_ns=np.full(count, layout.NEVER_NS, np.int64),
+        times=np.zeros((count, frames), np.int64),
+        probe_times=np.zeros((count, frames), np.int64),
+        settings=_settings(config, width, height, seed),
+        counters=page["fleet"],
+        latency=page["latency"],
+        latency_max_us=page["latency_max_us"],
+        lateness=page["lateness"],
+        lateness_max_us=page["lateness_max_us"],
+        board=board,
+        ridges=draw_ridges(width),
+        frames=np.zeros(layout.FRAMES_MAX, layout.FRAME),
+        states=_states(config),
+        branches=branches,
+    )
+
+
+def _devices(config: FleetConfig) -> NDArray[np.void]:
+    count = config.connections
+    devices = np.zeros(count, layout.DEVICE)
+    devices["fd"] = -1
+    devices["wake_ns"] = layout.NEVER_NS
+    devices["send_next_ns"] = layout.NEVER_NS
+    devices["offer_next_ns"] = layout.NEVER_NS
+    devices["viewer"] = spread(config.viewer_count, count)
+    greedy = spread(round(config.greedy_ratio * count), count)
+    devices["greedy"] = greedy
+    if config.rate_per_s > 0:
+        rates = config.rate_per_s * np.where(greedy, config.greedy_factor, 1.0)
+        devices["interval_ns"] = np.maximum(np.rint(_SECOND_NS / rates), 1).astype(np.int64)
+    return devices
+
+
+def _states(config: FleetConfig) -> NDArray[np.void]:
+    states = np.zeros(layout.STATES_MAX, layout.STATE)
+    states["holders"][0] = config.connections
+    return states
+
+
+def _settings(config: FleetConfig, width: int, height: int, seed: int) -> NDArray[np.void]:
+    settings = np.zeros(1, layout.SETTINGS)
+    word = seed & (2**64 - 1)
+    settings["seed"] = word
+    settings["mask_word"] = seeded(np.uint64(word), np.uint64(2**63))
+    settings["stop_ns"] = layout.NEVER_NS
+    settings["device_count"] = config.connections
+    settings["width"], settings["height"] = width, height
+    settings["stride"] = scatter_stride(width * height)
+    settings["frames_per_write"] = config.frames_per_write
+    settings["arrivals"] = layout.Arrivals[config.arrivals.upper()]
+    settings["pattern"] = layout.Pattern[config.pattern.upper()]
+    return settings
