@@ -37,6 +37,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
+_UPGRADE: tuple[Header, ...] = (("Upgrade", "websocket"),)
 _COMMON: tuple[Header, ...] = (("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -66,9 +67,6 @@ def respond(request: RequestHead, telemetry: Page, canvas: Page, now_ns: int) ->
     if path == CANVAS_PATH:
         return _refusal(HTTPStatus.UPGRADE_REQUIRED, f"{path} is a WebSocket; ask for an upgrade", _UPGRADE)
     return not_found()
-
-
-_UPGRADE: tuple[Header, ...] = (("Upgrade", "websocket"),)
 
 
 def not_found() -> Response:
@@ -101,6 +99,8 @@ def tick_fault(telemetry: Page, now_ns: int) -> str:
         return f"the server is {state.name.lower()}"
     tick, interval_ns = int(server["tick"]), int(server["tick_interval_ns"])
     last_ns = int(telemetry["ticks"][tick % TICK_ROWS]["start_ns"])
+    if last_ns == 0:
+        return "no tick has finished yet"
     late_ns, allowed_ns = now_ns - last_ns, 2 * interval_ns + TICK_SLACK_NS
     if late_ns <= allowed_ns:
         return ""
