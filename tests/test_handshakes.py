@@ -4,7 +4,7 @@ import pytest
 from feeding import ACCEPTED, KEY, MASK, NOW, UPGRADE, Cut, feed, open_client, open_server, three_ways, to_server
 
 from server.protocol.connection import CLOSE_NS, HANDSHAKE_NS, Connection, Role
-from server.protocol.events import Closed, Refused, Request, Violated
+from server.protocol.events import Closed, Message, Refused, Request, Violated
 from server.protocol.websocket import LocalError, encode_frame
 
 
@@ -139,6 +139,33 @@ class TestClosing:
         assert feed(client, from_server) == []
         assert client.receive_eof(NOW) == [Closed(4000, "done", was_clean=True)]
         assert server.data_to_send() == client.data_to_send() == b""
+
+    def test_messages_before_their_close_are_answered_before_ours(self) -> None:
+        connection = open_server()
+        events = feed(connection, to_server(2, b"a") + to_server(8, b"\x03\xe8"))
+        assert events == [Message(b"a", is_text=False), Closed(1000, "", was_clean=True)]
+        assert connection.can_send
+        assert not connection.is_open
+        assert connection.output_ended
+        connection.send_binary(b"answer")
+        assert connection.data_to_send() == b"\x82\x06answer" + b"\x88\x02\x03\xe8"
+        assert not connection.can_send
+        assert connection.data_to_send() == b""
+        assert connection.receive_eof(NOW) == []
+
+    def test_messages_before_a_fault_are_answered_before_our_close(self) -> None:
+        connection = open_server()
+        feed(connection, to_server(2, b"a") + to_server(3))
+        connection.send_binary(b"answer")
+        assert connection.data_to_send().startswith(b"\x82\x06answer\x88")
+        with pytest.raises(LocalError, match="ENDING"):
+            connection.send_binary(b"too late")
+
+    def test_a_peer_that_ended_its_side_still_gets_our_close(self) -> None:
+        connection = open_server()
+        feed(connection, to_server(3))
+        connection.receive_eof(NOW)
+        assert connection.data_to_send().startswith(b"\x88")
 
     def test_section_7_1_5_a_stream_that_just_ends(self) -> None:
         reason = "the stream ended without a close frame"

@@ -20,7 +20,9 @@ from server.protocol.events import Closed, Event, Message, Opened, Pinged, Ponge
 from server.protocol.frames import FrameReader, Unit
 from server.protocol.http import Header, HttpFault, encode_response, parse_request, parse_response, take_head
 from server.protocol.messages import MESSAGE_BYTES_MAX
+from server.protocol.state import State
 from server.protocol.websocket import (
+    CONTROL_BYTES_MAX,
     CloseCode,
     LocalError,
     Opcode,
@@ -41,25 +43,6 @@ class Role(IntEnum):
 
     SERVER = 0
     CLIENT = 1
-
-
-class State(IntEnum):
-    """STATE    WHAT BYTES ARE             LEFT BY.
-
-    HANDSHAKE   a head                     a whole head > ANSWERING or OPEN; a fault, the timer > ENDING
-    ANSWERING   kept for later             accept_upgrade > OPEN; respond > ENDING
-    OPEN        frames                     close > CLOSING; their close > CLOSED or (client) ENDING; a fault > ENDING
-    CLOSING     frames, close alone counts their close, as from OPEN; a fault > ENDING; the timer > CLOSED
-    ENDING      not looked at              end of stream, the timer > CLOSED
-    CLOSED      not looked at
-    """
-
-    HANDSHAKE = 0
-    ANSWERING = 1
-    OPEN = 2
-    CLOSING = 3
-    ENDING = 4
-    CLOSED = 5
 
 
 class Connection:
@@ -90,6 +73,8 @@ class Connection:
         self._is_upgrade = False
         self._is_head_request = False
         self._outcome: Closed | None = None
+        self._is_outcome_told = False
+        self._close_frame = b""
 
     @classmethod
     def client(
@@ -184,15 +169,15 @@ class Connection:
         self._end(Closed(CloseCode.NO_STATUS, "", was_clean=True))
 
     def send_binary(self, data: bytes) -> None:
-        """Send a binary message. Raises LocalError unless open."""
+        """Send a binary message. Raises LocalError unless `can_send`."""
         self._send(Opcode.BINARY, data)
 
     def send_text(self, text: str) -> None:
-        """Send a text message. Raises LocalError unless open."""
+        """Send a text message. Raises LocalError unless `can_send`."""
         self._send(Opcode.TEXT, text.encode())
 
     def send_ping(self, data: bytes = b"") -> None:
-        """Send a ping of at most 125 bytes. Raises LocalError unless open."""
+        """Send a ping of at most 125 bytes. Raises LocalError unless `can_send`."""
         self._send(Opcode.PING, data)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
@@ -205,7 +190,7 @@ class Connection:
                 self._answer(HttpFault(503, reason or "the server stops"))
             self._end(Closed(code, reason, was_clean=False))
         elif self.state == State.OPEN:
-            self._send(Opcode.CLOSE, encode_close(code, reason))
+            self._output += self._frame(Opcode.CLOSE, encode_close(code, reason))
             self.state = State.CLOSING
             self._outcome = Closed(code, reason, was_clean=False)
         else:
@@ -214,19 +199,25 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """All bytes for the peer since the last call; they are the caller's now."""
+        self._speak_last()
         data = bytes(self._output)
         self._output.clear()
         return data
 
     @property
     def is_open(self) -> bool:
-        """Whether messages can be sent."""
+        """Between the handshakes: messages come and go."""
         return self.state == State.OPEN
+
+    @property
+    def can_send(self) -> bool:
+        """Whether messages can be sent: open, or about to answer the peer's close, until `data_to_send` does."""
+        return self.state in (State.OPEN, State.LAST_WORDS)
 
     @property
     def output_ended(self) -> bool:
         """Nothing will follow what `data_to_send` has given: shut the writing side down when that is sent."""
-        return self.state >= State.ENDING
+        return self.state >= State.LAST_WORDS
 
     @property
     def at_frame_boundary(self) -> bool:
@@ -295,7 +286,7 @@ class Connection:
         try:
             for unit in self._reader.read():
                 self._on_unit(unit, events)
-                if self.state >= State.ENDING:
+                if self.state >= State.LAST_WORDS:
                     return
         except ProtocolViolation as violation:
             self._on_violation(violation, events)
@@ -315,38 +306,52 @@ class Connection:
             events.append(Message(payload, opcode == Opcode.TEXT))
 
     def _on_close(self, payload: bytes, events: list[Event]) -> None:
-        """Both close frames are there once we have answered. The server then ends the stream, the client waits."""
+        """Close frames go both ways once we have answered. The server then ends the stream, the client waits for it."""
         code, reason = decode_close(payload)
         if self.state == State.OPEN:
-            self._send(Opcode.CLOSE, encode_close(code))
-            self._outcome = Closed(code, reason, was_clean=True)
-        assert self._outcome is not None
-        outcome = Closed(self._outcome.code, self._outcome.reason, was_clean=True)
-        self._end(outcome)
+            self._begin_last_words(code, Closed(code, reason, was_clean=True))
+        else:
+            assert self._outcome is not None
+            self._end(Closed(self._outcome.code, self._outcome.reason, was_clean=True))
         if self.role == Role.SERVER:
-            events.extend(self._finish(outcome.reason))
+            events.extend(self._tell_outcome())
 
     def _on_violation(self, violation: ProtocolViolation, events: list[Event]) -> None:
         """RFC 6455, 7.1.7: say why, and read no more."""
-        events.append(Violated(violation.close_code, violation.reason))
+        code, reason = violation.close_code, violation.reason
+        events.append(Violated(code, reason))
         if self.state == State.OPEN:
-            self._send(Opcode.CLOSE, encode_close(violation.close_code, violation.reason))
-            self._outcome = Closed(violation.close_code, violation.reason, was_clean=False)
-        assert self._outcome is not None
-        self._end(self._outcome)
+            self._begin_last_words(code, Closed(code, reason, was_clean=False), reason)
+        else:
+            assert self._outcome is not None
+            self._end(self._outcome)
+
+    def _frame(self, opcode: Opcode, payload: bytes) -> bytes:
+        mask_key = self._random_bytes(4) if self.role == Role.CLIENT else None
+        return encode_frame(opcode, payload, mask_key=mask_key)
 
     def _send(self, opcode: Opcode, payload: bytes) -> None:
-        if self.state != State.OPEN:
+        if not self.can_send:
             raise LocalError(f"a {opcode.name} frame cannot be sent: the connection is {self.state.name}")
-        if opcode >= Opcode.CLOSE and len(payload) > 125:
-            raise LocalError(f"a {opcode.name} frame of {len(payload)} bytes; at most 125")
-        mask_key = self._random_bytes(4) if self.role == Role.CLIENT else None
-        self._output += encode_frame(opcode, payload, mask_key=mask_key)
+        if opcode >= Opcode.CLOSE and len(payload) > CONTROL_BYTES_MAX:
+            raise LocalError(f"a {opcode.name} frame of {len(payload)} bytes; at most {CONTROL_BYTES_MAX}")
+        self._output += self._frame(opcode, payload)
 
     # The end.
 
+    def _begin_last_words(self, code: int, outcome: Closed, reason: str = "") -> None:
+        self._close_frame = self._frame(Opcode.CLOSE, encode_close(code, reason))
+        self._end(outcome)
+        self.state = State.LAST_WORDS
+
+    def _speak_last(self) -> None:
+        """The application has had its turn: our close frame goes behind what it sent."""
+        if self.state == State.LAST_WORDS:
+            self._output += self._close_frame
+            self.state = State.CLOSED if self._is_outcome_told else State.ENDING
+
     def _end(self, outcome: Closed) -> None:
-        """Our last byte is written: wait for the end of the stream, but not for ever."""
+        """Nothing more is read, and our last byte is known: wait for the end of the stream, but not for ever."""
         self.state = State.ENDING
         self._outcome = outcome
         self._start_deadline()
@@ -355,9 +360,16 @@ class Connection:
         self._deadline_ns, self._is_deadline_certain = self._now_ns + self._close_ns, True
 
     def _finish(self, reason: str) -> list[Event]:
-        """The one place where `Closed` is made. `reason` serves when no close frame gave one."""
-        if self.state == State.CLOSED:
-            return []
-        self.state = State.CLOSED
+        """The stream is over. `reason` serves when no close frame gave one."""
+        self._speak_last()
+        self._outcome = self._outcome or Closed(CloseCode.ABNORMAL, reason, was_clean=False)
+        return self._tell_outcome()
+
+    def _tell_outcome(self) -> list[Event]:
+        """The one place that gives `Closed`, once."""
+        assert self._outcome is not None
+        if self.state != State.LAST_WORDS:
+            self.state = State.CLOSED
         self._deadline_ns = None
-        return [self._outcome or Closed(CloseCode.ABNORMAL, reason, was_clean=False)]
+        told, self._is_outcome_told = self._is_outcome_told, True
+        return [] if told else [self._outcome]

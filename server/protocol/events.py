@@ -57,7 +57,7 @@ class Ponged:
 
 @dataclass(frozen=True, slots=True)
 class Violated:
-    """The peer broke the protocol. The close frame that says so is among the bytes to send; nothing more is read."""
+    """The peer broke the protocol. The bytes to send end with the close frame that says so; nothing more is read."""
 
     close_code: int
     reason: str
