@@ -23,7 +23,8 @@ class Pace:
         self._marks.append((now_ns, cpu_ns))
         while now_ns - self._marks[0][0] > SPAN_NS:
             self._marks.popleft()
-        self._due_ns = max(now_ns, self._due_ns + INTERVAL_NS)
+        on_time = now_ns - self._due_ns < INTERVAL_NS
+        self._due_ns = (self._due_ns if on_time else now_ns) + INTERVAL_NS
 
     def rest_s(self, now_ns: int) -> float:
         """Seconds from now until the next redraw is due; 0 when it is late."""

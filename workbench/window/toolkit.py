@@ -4,6 +4,7 @@ Only the display and the typeface parts of pygame are ever started: no sound, no
 """
 
 import os
+import sys
 
 # All are read when pygame starts. Its greeting would be the first line of every command's output; a software picture
 # that goes by way of an emulated graphics card costs several times the processor it needs; and how a signal ends the
@@ -13,6 +14,8 @@ os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
 
 import pygame
+
+_DRIVERS = {"x11": "DISPLAY", "wayland": "WAYLAND_DISPLAY"}
 
 __all__ = ["Display", "NoDisplay", "offscreen", "pygame"]
 
@@ -25,6 +28,7 @@ class Display:
     """A resizable window of `size` pixels, or as large as the screen if that is smaller. Raises NoDisplay."""
 
     def __init__(self, title: str, size: tuple[int, int], size_min: tuple[int, int]) -> None:
+        _choose_driver()
         try:
             pygame.display.init()
             screen = pygame.display.get_desktop_sizes()[0]
@@ -32,7 +36,8 @@ class Display:
             self._window = pygame.Window(title, shown, resizable=True)
         except pygame.error as error:
             pygame.display.quit()
-            raise NoDisplay(_no_display(str(error))) from error
+            where = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "SDL_VIDEODRIVER"
+            raise NoDisplay(_no_display(f"{where} does not open ({error})")) from error
         self._window.minimum_size = (min(size_min[0], shown[0]), min(size_min[1], shown[1]))
         self._full_screen = False
         pygame.display.set_allow_screensaver(True)
@@ -64,11 +69,24 @@ class Display:
         pygame.display.quit()
 
 
+def _choose_driver() -> None:
+    """Have SDL try only the displays that there are. Raises NoDisplay when there is none.
+
+    Left to itself it ends at a driver that shows nothing, by way of libraries that complain on the standard error.
+    """
+    if "SDL_VIDEODRIVER" in os.environ or sys.platform in ("darwin", "win32"):
+        return
+    drivers = [driver for driver, variable in _DRIVERS.items() if os.environ.get(variable)]
+    if not drivers:
+        raise NoDisplay(_no_display(f"neither {' nor '.join(_DRIVERS.values())} is set"))
+    os.environ["SDL_VIDEODRIVER"] = ",".join(drivers)
+
+
 def _no_display(reason: str) -> str:
     """One line: what is missing and what to do."""
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    where = f"display {display} does not open" if display else "DISPLAY is not set"
-    return f"no display to open a window on: {where} ({reason}); use --headless"
+    return (
+        f"no display to open a window on: {reason}; use --headless, or --headless --screenshot FILE.png for a picture"
+    )
 
 
 def offscreen(size: tuple[int, int]) -> pygame.Surface:
