@@ -207,7 +207,7 @@ class Dialer:
             else:
                 self.fleet.receive(d, event.data, now_ns)
         elif isinstance(event, Violated):
-            self._counters["protocol_error_count"] += np.uint64(1)
+            self._counters["protocol_error_count"] += 1
             self.reason = event.reason
         elif isinstance(event, Refused):
             self.reason = f"{event.status} {event.reason}"
@@ -226,14 +226,14 @@ class Dialer:
             )
         self.tick_ms = hello.tick_ms
         self._pending.discard(d)
-        self._counters["connection_count"] += np.uint64(1)
+        self._counters["connection_count"] += 1
         connection = self._connections[d]
         if connection is not None and self.fleet.arrays.devices["viewer"][d]:
             connection.send_binary(Subscribe(0, 0, 0, 0).encode())
 
     def _accuse(self, d: int, violation: ProtocolViolation) -> None:
         """The server broke the canvas protocol: count it, say so, and leave."""
-        self._counters["protocol_error_count"] += np.uint64(1)
+        self._counters["protocol_error_count"] += 1
         self.reason = violation.reason
         connection = self._connections[d]
         assert connection is not None
@@ -284,11 +284,11 @@ class Dialer:
             return
         if d in self._pending:
             self._pending.remove(d)
-            self._counters["refused_count"] += np.uint64(not self._closing)
+            self._counters["refused_count"] += not self._closing
         else:
-            self._counters["connection_count"] -= np.uint64(1)
-            self._counters["lost_count"] += np.uint64(not self._closing)
-            self._counters["subscriber_count"] -= np.uint64(self.fleet.arrays.devices["seen"][d])
+            self._counters["connection_count"] -= 1
+            self._counters["lost_count"] += not self._closing
+            self._counters["subscriber_count"] -= self.fleet.arrays.devices["seen"][d]
         if not self._closing:
             self.reason = reason
         self._leaving.discard(d)

@@ -56,7 +56,7 @@ class Fleet:
     def publish_offered(self, now_ns: int) -> None:
         """Bring the count of offered placements up to `now_ns`."""
         if self.is_started:
-            self._counters["offered_count"] += np.uint64(arrivals.count_offered(self.arrays, now_ns))
+            self._counters["offered_count"] += arrivals.count_offered(self.arrays, now_ns)
 
     @property
     def is_started(self) -> bool:

@@ -10,7 +10,7 @@ from server import clock
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Message, Refused
 from server.protocol.messages import SUBPROTOCOL, Hello, decode_server_message
-from server.protocol.websocket import ProtocolViolation
+from server.protocol.websocket import CloseCode, ProtocolViolation
 
 _PATIENCE_S = 5.0
 _READ_BYTES = 65_536
@@ -38,6 +38,8 @@ def _converse(stream: socket.socket, host: str, path: str) -> Hello:
         now_ns = clock.now_ns()
         for event in connection.receive_data(data, now_ns) if data else connection.receive_eof(now_ns):
             if isinstance(event, Message):
+                connection.close(CloseCode.NORMAL)
+                stream.sendall(connection.data_to_send())
                 return _hello_of(event, host, path)
             if isinstance(event, Refused):
                 raise FleetFailed(f"ws://{host}{path} refused the connection: {event.status} {event.reason}")

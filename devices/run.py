@@ -105,10 +105,10 @@ class Run:
         dialer.fleet.start(clock.now_ns())
         self._on_event(Phase("sending"))
         while not self._is_stopped:
-            now_ns = clock.now_ns()
-            dialer.drive(now_ns + TURN_NS)
+            dialer.drive(clock.now_ns() + TURN_NS)
+            now_ns = clock.now_ns()  # After all that the pass has sent, or it would be more than was offered.
             self._tend(dialer, now_ns)
-            if self._drain is not None and self._drain.is_quiet(clock.now_ns()):
+            if self._drain is not None and self._drain.is_quiet(now_ns):
                 self._drain = None
                 self._on_event(Phase("quiet"))
             if self._check_until_ns is not None:

@@ -102,9 +102,7 @@ DEVICE = np.dtype(
         ("batch_count", "u4"),  # Placements in the batch.
         ("probe_tick", "u4"),
         ("probe_count", "u4"),  # Placements that the probe is about.
-        ("dropped_rate", "u4"),  # As the last THROTTLED of each reason told.
-        ("dropped_overload", "u4"),
-        ("dropped_bounds", "u4"),
+        ("dropped", "u4"),  # As the last THROTTLED told.
         ("fd", "i4"),
         ("state", "i4"),  # What it sees: index into `states`.
         ("phase", "u1"),
@@ -183,7 +181,7 @@ CURSOR = np.dtype(
 )
 """Where the socket pass stopped, so that it goes on there when Python has done its part."""
 
-assert DEVICE.itemsize == 136
+assert DEVICE.itemsize == 128
 assert CURSOR.itemsize == 64
 
 
@@ -196,10 +194,10 @@ class Arrays(NamedTuple):
     probe_times: NDArray[Any]  # (n, f) i8: of the batch that was probed.
     settings: NDArray[Any]  # (1,) SETTINGS
     counters: NDArray[Any]  # (1,) server.kernels.layout.FLEET, on the page of the fleet.
-    latency: NDArray[Any]  # (HISTOGRAM_BUCKETS,) u8, microseconds.
-    latency_max_us: NDArray[Any]  # (1,) u8
-    lateness: NDArray[Any]  # (HISTOGRAM_BUCKETS,) u8, microseconds.
-    lateness_max_us: NDArray[Any]  # (1,) u8
+    latency: NDArray[Any]  # (HISTOGRAM_BUCKETS,) i8, microseconds.
+    latency_max_us: NDArray[Any]  # (1,) i8
+    lateness: NDArray[Any]  # (HISTOGRAM_BUCKETS,) i8, microseconds.
+    lateness_max_us: NDArray[Any]  # (1,) i8
     board: NDArray[Any]  # (height, width) u1: the present generation of life, as colours; (1, 1) for other patterns.
     ridges: NDArray[Any]  # (RIDGES, width) f4: skylines of the picture's mountains, 0 top to 1 bottom.
     frames: NDArray[Any]  # (FRAMES_MAX,) FRAME

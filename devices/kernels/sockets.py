@@ -37,7 +37,6 @@ _NO_PROBE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
 _SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
 _READABLE = libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP | libc.EPOLLRDHUP
 _BINARY_WHOLE = 0x82
-_ONE = np.uint64(1)
 _CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
 
 
@@ -78,9 +77,9 @@ def _send_some(arrays, d, address, size):
     """One send call. Returns the bytes taken, 0 when the socket is full or broken: a broken one is found by reading."""
     counters = arrays.counters[0]
     taken = libc.send(arrays.devices[d].fd, address, size, _SEND_FLAGS)
-    counters.write_count += _ONE
+    counters.write_count += 1
     if taken > 0:
-        counters.sent_bytes += np.uint64(taken)
+        counters.sent_bytes += taken
     return max(taken, 0)
 
 
@@ -103,7 +102,7 @@ def _flush(arrays, links, d):
     device.rest_start += taken
     if device.rest_start < device.rest_end:
         return
-    arrays.counters[0].sent_count += np.uint64(device.rest_frames)
+    arrays.counters[0].sent_count += device.rest_frames
     libc.free(device.rest_pointer)
     device.rest_pointer = 0
     device.rest_start = 0
@@ -134,17 +133,17 @@ def _write_batch(arrays, links, d, now_ns):
     device, counters = arrays.devices[d], arrays.counters[0]
     late_us = max((now_ns - device.wake_ns) // 1000, 0)
     record(arrays.lateness, late_us, 1)
-    arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], np.uint64(late_us))
+    arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], late_us)
     count = np.int64(device.batch_count)
     size = put_batch(arrays, d, links.outgoing)
     size = _add_probe(arrays, links, d, count, size, now_ns)
     address = address_of(links.outgoing)
     taken = _send_some(arrays, d, address, size)
     frames = min(taken // PLACE_FRAME_BYTES, count)
-    counters.sent_count += np.uint64(frames)
+    counters.sent_count += frames
     fill_batch(arrays, d)
     if taken < size:
-        counters.blocked_count += _ONE
+        counters.blocked_count += 1
         device.rest_frames = count - frames
         _keep_rest(arrays, links, d, address + taken, size - taken)
     else:
@@ -202,7 +201,7 @@ def _read(arrays, links, d):
             return _ENDED
         _keep_carry(arrays, links, d)
         return _DONE
-    arrays.counters[0].received_bytes += np.uint64(taken)
+    arrays.counters[0].received_bytes += taken
     if device.phase == _FAST:
         cursor.device = d
         return _DONE

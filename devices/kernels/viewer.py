@@ -21,7 +21,6 @@ _RATE, _OVERLOAD, _BOUNDS = int(Reason.RATE), int(Reason.OVERLOAD), int(Reason.O
 _SPARSE, _BITMAP, _FULL = int(BlockKind.SPARSE), int(BlockKind.BITMAP), int(BlockKind.FULL)
 _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
 _NONE, _PINGED, _ANSWERED = int(Probe.NONE), int(Probe.PINGED), int(Probe.ANSWERED)
-_ONE = np.uint64(1)
 _THROTTLED_BYTES, _PONG_BYTES = THROTTLED.size, PONG.size
 
 
@@ -130,7 +129,7 @@ def _end_probe(arrays, d, now_ns):
     for i in range(device.probe_count):
         value_us = max((now_ns - arrays.probe_times[d, i]) // 1000, 0)
         record(arrays.latency, value_us, 1)
-        arrays.latency_max_us[0] = max(arrays.latency_max_us[0], np.uint64(value_us))
+        arrays.latency_max_us[0] = max(arrays.latency_max_us[0], value_us)
     device.probe = _NONE
 
 
@@ -144,13 +143,13 @@ def _see(arrays, d, buffer, start, size, now_ns):
     branch = arrays.branches[device.state, branch_index]
     tick = arrays.frames[branch.frame].tick
     if branch.op == _SNAPSHOT:
-        counters.snapshot_count += _ONE
+        counters.snapshot_count += 1
         if not device.seen:
             device.seen = 1
-            counters.subscriber_count += _ONE
+            counters.subscriber_count += 1
     else:
-        counters.delta_count += _ONE
-        counters.delta_pixel_count += np.uint64(branch.pixel_count)
+        counters.delta_count += 1
+        counters.delta_pixel_count += branch.pixel_count
         if device.probe == _ANSWERED and tick > device.probe_tick:
             _end_probe(arrays, d, now_ns)
     move_viewer(arrays, d, branch.state)
@@ -159,19 +158,17 @@ def _see(arrays, d, buffer, start, size, now_ns):
 
 @kernel
 def _throttled(arrays, d, buffer, start):
-    """A THROTTLED: what it adds to the last one of the same reason."""
+    """A THROTTLED: what was dropped since the last one counts for the reason that this one gives."""
     device, counters = arrays.devices[d], arrays.counters[0]
-    dropped = np.uint32(read_u32(buffer, start + 4))
-    reason = buffer[start + 1]
+    dropped, reason = read_u32(buffer, start + 4), buffer[start + 1]
+    fresh = (dropped - np.int64(device.dropped)) & 0xFFFFFFFF
+    device.dropped = dropped
     if reason == _RATE:
-        counters.throttled_count += np.uint64(np.uint32(dropped - device.dropped_rate))
-        device.dropped_rate = dropped
+        counters.throttled_count += fresh
     elif reason == _OVERLOAD:
-        counters.shed_count += np.uint64(np.uint32(dropped - device.dropped_overload))
-        device.dropped_overload = dropped
+        counters.shed_count += fresh
     elif reason == _BOUNDS:
-        counters.out_of_bounds_count += np.uint64(np.uint32(dropped - device.dropped_bounds))
-        device.dropped_bounds = dropped
+        counters.out_of_bounds_count += fresh
     else:
         return _VIOLATION
     return _DONE

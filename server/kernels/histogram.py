@@ -40,10 +40,10 @@ def bucket_index(value_us):
 def record(counts, value_us, times):
     """Add `times` values of `value_us` microseconds.
 
-    counts: (HISTOGRAM_BUCKETS,) u8, written in place by its one writer. Cost: one add. `bucket_index` clamps, so the
+    counts: (HISTOGRAM_BUCKETS,) i8, written in place by its one writer. Cost: one add. `bucket_index` clamps, so the
     write cannot leave the array.
     """
-    counts[bucket_index(value_us)] += np.uint64(times)
+    counts[bucket_index(value_us)] += times
 
 
 def bucket_bounds_us() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -54,9 +54,9 @@ def bucket_bounds_us() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def percentiles(counts: NDArray[Any], ratios: Sequence[float]) -> list[float] | None:
-    """The values in microseconds below or at which each ratio (0..1) of all recorded values lies; None if there are none.
+    """The values in microseconds at or below which each ratio (0..1) of all recorded values lies; None without any.
 
-    counts: (HISTOGRAM_BUCKETS,) u8, or a difference of two readings. The middle of the bucket is given, which is
+    counts: (HISTOGRAM_BUCKETS,) i8, or a difference of two readings. The middle of the bucket is given, which is
     exact below 64 and within 1.6 % above.
     """
     totals = np.cumsum(counts.astype(np.int64))
