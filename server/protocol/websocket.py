@@ -225,15 +225,15 @@ class Utf8Check:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def feed(self, piece: bytes, *, is_last: bool) -> None:
-        """Look at the next piece. Raises ProtocolViolation 1007."""
+        """Look at the next piece. Raises ProtocolViolation 1007, whose words do not depend on the cuts."""
         try:
             self._decoder.decode(piece, is_last)
         except UnicodeDecodeError as error:
-            raise ProtocolViolation(CloseCode.INVALID_DATA, f"text is not UTF-8: {error.reason}") from error
+            raise ProtocolViolation(CloseCode.INVALID_DATA, "text is not UTF-8") from error
         pending = self._decoder.getstate()[0]
         if len(pending) == 2 and pending[0] == 0xED and pending[1] >= 0xA0:
             # The decoder waits for the third byte of a surrogate, though none can make it valid.
-            raise ProtocolViolation(CloseCode.INVALID_DATA, "text is not UTF-8: it holds a surrogate")
+            raise ProtocolViolation(CloseCode.INVALID_DATA, "text is not UTF-8")
 
 
 def decode_close(payload: bytes) -> tuple[CloseCode | int, str]:
