@@ -47,18 +47,15 @@ class Heard:
 class Child:
     """A process of this project's `module`, named `name` in what a person reads.
 
-    `heard` receives all its events in their order, `Ended` last. `descriptors` are the pages it inherits.
+    `heard` receives all its events in their order, `Ended` last. `descriptors` are the pages it inherits. Until it is
+    told to `begin` it loads what it needs, and waits.
     """
 
     def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        start: msgspec.Struct,
-        descriptors: Sequence[int],
-        heard: "SimpleQueue[Heard]",
+        self, name: str, command: Sequence[str], descriptors: Sequence[int], heard: "SimpleQueue[Heard]"
     ) -> None:
         self.name = name
+        self._begun = False
         self._heard = heard
         self._stderr_lines: deque[str] = deque(maxlen=_STDERR_LINES_MAX)
         self.process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -76,6 +73,10 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
+
+    def begin(self, start: msgspec.Struct) -> None:
+        """Give it its first line, which says all that it needs."""
+        self._begun = True
         self._write(start)
 
     def tell(self, command: Command) -> None:
@@ -94,8 +95,9 @@ class Child:
 
     def stop(self, seconds: float) -> None:
         """End it: ask, and after `seconds` without an answer SIGTERM, then SIGKILL. Returns when it is gone."""
-        self.tell(Stop())
-        if not self.wait(seconds):
+        if self._begun:
+            self.tell(Stop())
+        if not self._begun or not self.wait(seconds):
             self.process.terminate()
             if not self.wait(TERMINATE_WAIT_S):
                 self.process.kill()

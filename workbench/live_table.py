@@ -63,7 +63,7 @@ def _new_live() -> "Live":
 def line_of(view: View) -> str:
     """One line of plain text for a view."""
     if not view.run_seconds:
-        return ", ".join(_part_text(part, view.reading) for part in view.parts)
+        return ", ".join(_part_text(part) for part in view.parts)
     cells = [f"{name} {value}" for name, value in _figures(view.reading)]
     return f"{view.run_seconds:.1f} s  " + "  ".join(cells)
 
@@ -77,7 +77,7 @@ def table_of(view: View) -> "Table":
     table.add_column("figure")
     table.add_column("now", justify="right")
     for part in view.parts:
-        table.add_row(part.name, escape(_part_state(part, view.reading)))
+        table.add_row(part.name, escape(_part_state(part)))
     table.add_section()
     for name, value in _figures(view.reading):
         table.add_row(name, value)
@@ -85,18 +85,16 @@ def table_of(view: View) -> "Table":
     return table
 
 
-def _part_text(part: Part, reading: Reading) -> str:
-    return f"{part.name} {_part_state(part, reading)}"
+def _part_text(part: Part) -> str:
+    return f"{part.name} {_part_state(part)}"
 
 
-def _part_state(part: Part, reading: Reading) -> str:
+def _part_state(part: Part) -> str:
     """What a part is doing, in a few words."""
     if part.failure:
         return f"failed: {part.failure}"
     if part.progress is not None and part.progress.total:
-        return f"{part.state}: {part.progress.what} {part.progress.done} of {part.progress.total}"
-    if part.name == "fleet" and part.state == "connecting":
-        return f"connecting: {reading.connection_count:,} of {reading.connection_target:,}"
+        return f"{part.progress.what} {part.progress.done:,} of {part.progress.total:,}"
     return part.state
 
 

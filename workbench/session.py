@@ -24,6 +24,7 @@ from server.control import (
     Resize,
     StartPanels,
     StartServer,
+    Stop,
     StopSending,
 )
 from server.kernels.layout import State
@@ -47,8 +48,10 @@ WARM_UP_NS = NANOSECONDS
 QUIET_WAIT_S = 4.0
 """For what is under way to arrive. Longer than the longest stretched tick and a full socket buffer take."""
 CHECK_WAIT_S = 2.5
-STOP_WAIT_S = 2.0
-"""For one process to end by itself. All bounds together stay under the 15 s that a person grants a Ctrl-C."""
+STOP_WAIT_S = 3.5
+"""For one process to close its connections in order, which they bound by 3 s. All bounds together stay under the 15 s
+that a person grants a Ctrl-C."""
+_SHOWING_PROGRESS = ("starting", "compiling", "connecting")
 _PANELS_SIZE = (900, 700, 1.0)
 
 
@@ -96,17 +99,19 @@ class Session:
     # --- What it is told ---
 
     def start(self, now_ns: int) -> None:
-        """Start the server, and the panels when there is something to show them; the fleet follows by itself."""
+        """Start all processes. The fleet begins when the server listens."""
         self._started_ns = self._now_ns = now_ns
         pages = self.pages
-        if self._address is not None:
-            self._start_fleet(self._address)
-            return
-        start = StartServer(self.scenario.server, pages.telemetry.descriptor, pages.canvas.descriptor)
-        self._spawn("server", start, pages.telemetry, pages.canvas)
+        if self._address is None:
+            start = StartServer(self.scenario.server, pages.telemetry.descriptor, pages.canvas.descriptor)
+            self._spawn("server", pages.telemetry, pages.canvas).begin(start)
+        # The fleet loads its libraries while the server does, and waits for the address.
+        self._spawn("fleet", pages.fleet, pages.canvas)
         if self._with_panels:
             orders = StartPanels(pages.history.descriptor, pages.picture.descriptor, *self._panels_size)
-            self._spawn("panels", orders, pages.history, pages.picture)
+            self._spawn("panels", pages.history, pages.picture).begin(orders)
+        if self._address is not None:
+            self._begin_fleet(self._address)
 
     def poll(self, now_ns: int) -> None:
         """Hear what was said and take the sample that is due. Never waits."""
@@ -153,6 +158,8 @@ class Session:
             self._quieten()
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
+        if self._lives("panels"):
+            self._children["panels"].tell(Stop())  # It needs nobody, so it can end meanwhile.
         for name in ("fleet", "server", "panels"):
             if name in self._children:
                 self._children[name].stop(STOP_WAIT_S)
@@ -211,9 +218,10 @@ class Session:
 
     # --- Inside ---
 
-    def _spawn(self, name: str, start: Any, *pages: Page) -> None:
+    def _spawn(self, name: str, *pages: Page) -> Child:
         descriptors = [page.descriptor for page in pages]
-        self._children[name] = Child(name, self._commands[name], start, descriptors, self._heard)
+        child = self._children[name] = Child(name, self._commands[name], descriptors, self._heard)
+        return child
 
     def _handle(self, heard: Heard, now_ns: int) -> None:
         match heard.event:
@@ -221,7 +229,7 @@ class Session:
                 self._progress[heard.name] = progress
             case Listening(host, port):
                 if not self._ending:
-                    self._start_fleet(Address(host, port))
+                    self._begin_fleet(Address(host, port))
             case Phase(name):
                 self._phases.add(name)
                 if name == "sending" and not self.load_started_ns:
@@ -241,7 +249,7 @@ class Session:
         self._failures.setdefault(name, reason)
         self.failed_ns = self.failed_ns or now_ns
 
-    def _start_fleet(self, address: Address) -> None:
+    def _begin_fleet(self, address: Address) -> None:
         self.url = address.url
         fleet, canvas, server = self.pages.fleet, self.pages.canvas, self.scenario.server
         start = StartFleet(
@@ -252,10 +260,11 @@ class Session:
             seed=self.scenario.seed,
             telemetry_fd=fleet.descriptor,
             canvas_fd=canvas.descriptor if self._address is None else -1,
-            width=server.width,
-            height=server.height,
+            # A server elsewhere says itself how large its canvas is.
+            width=server.width if self._address is None else 0,
+            height=server.height if self._address is None else 0,
         )
-        self._spawn("fleet", start, fleet, canvas)
+        self._children["fleet"].begin(start)
 
     def _quieten(self) -> None:
         """Stop the load, let what is under way arrive, and have the viewers checked."""
@@ -289,7 +298,8 @@ class Session:
     def _part(self, name: str) -> Part:
         failure = self._failures.get(name, "")
         state = "failed" if failure else self._state(name)
-        return Part(name, state, self._progress.get(name) if state in ("starting", "compiling") else None, failure)
+        progress = self._progress.get(name)
+        return Part(name, state, progress if state in _SHOWING_PROGRESS else None, failure)
 
     def _state(self, name: str) -> str:
         if name in self._ended:

@@ -1,0 +1,275 @@
+"""A session with parts that only speak: what it starts, hears, tells and ends, and that nothing outlives it."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from devices.config import FleetConfig
+from server import clock
+from server.config import ServerConfig
+from workbench.address import Address
+from workbench.child import module_command
+from workbench.scenario import Scenario
+from workbench.session import Session
+
+ROOT = Path(__file__).parents[1]
+FAKE = str(Path(__file__).parent / "fake_part.py")
+PATIENCE_S = 30
+"""How long a test waits for what must come; it never waits for nothing."""
+
+SCENARIO = Scenario(name="small", server=ServerConfig(width=40, height=30), fleet=FleetConfig(connections=5))
+
+
+def commands(**manners: str) -> dict[str, list[str]]:
+    parts = ("server", "fleet", "panels")
+    return {part: [sys.executable, FAKE, part, manners.get(part, "good")] for part in parts}
+
+
+def make(*, with_panels: bool = False, address: Address | None = None, **manners: str) -> Session:
+    return Session(SCENARIO, with_panels=with_panels, address=address, commands=commands(**manners))
+
+
+def pump(session: Session, condition: Callable[[], bool]) -> None:
+    """Poll until the condition holds; fail when it never does."""
+    deadline_ns = clock.now_ns() + PATIENCE_S * 10**9
+    while not condition():
+        assert clock.now_ns() < deadline_ns, session.view()
+        session.wait(1)
+        session.poll(clock.now_ns())
+
+
+def started(session: Session) -> Session:
+    session.start(clock.now_ns())
+    return session
+
+
+@pytest.fixture
+def ended() -> Iterator[Callable[[Session], Session]]:
+    """`ended(session)` registers a session that is ended whatever the test does."""
+    sessions: list[Session] = []
+
+    def register(session: Session) -> Session:
+        sessions.append(session)
+        return session
+
+    yield register
+    for session in sessions:
+        session.end()
+
+
+def wait_until_gone(pid: int) -> None:
+    """Wait for the end of any process, ours or not; fail when it lives on."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with os.fdopen(descriptor):
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE_S)
+        assert ready, f"process {pid} lives on"
+
+
+class TestOrder:
+    def test_load_begins_when_the_fleet_sends(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make()))
+        assert session.view().run_seconds == 0
+        pump(session, lambda: session.load_started_ns > 0)
+        view = session.view()
+        assert view.url == "ws://127.0.0.1:4321/canvas"
+        assert [(part.name, part.state) for part in view.parts] == [("server", "running"), ("fleet", "running")]
+
+    def test_progress_is_shown_until_it_runs(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make()))
+        pump(session, lambda: session.view().parts[0].progress is not None or session.load_started_ns > 0)
+        pump(session, lambda: session.load_started_ns > 0)
+        assert session.view().parts[0].progress is None
+
+    def test_view_shows_the_canvas_itself_read_only(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make()))
+        pump(session, lambda: session.load_started_ns > 0)
+        pixels = session.view().pixels
+        assert pixels.shape == (30, 40) and (pixels == 7).all()
+        with pytest.raises(ValueError, match="read-only"):
+            pixels[0, 0] = 1
+
+    def test_end_drains_checks_and_stops(self) -> None:
+        session = started(make(with_panels=True))
+        pump(session, lambda: session.load_started_ns > 0)
+        session.end()
+        assert not session.failed, session.failures
+        assert [part.state for part in session.view().parts] == ["stopped"] * 3
+        measured = session.measured()
+        assert int(measured.drained.fleet["viewer_checked_count"]) == 5
+        assert measured.canvas_checksum is not None
+
+    def test_ending_twice_is_ending_once(self) -> None:
+        session = started(make())
+        pump(session, lambda: session.load_started_ns > 0)
+        session.end()
+        session.end()
+        assert not session.failed
+
+    def test_end_before_anything_listens(self) -> None:
+        session = started(make(server="stubborn"))
+        session.end()
+        assert not session.failed
+        assert session.measured().first is None
+
+    def test_a_part_that_will_not_end_is_ended(self) -> None:
+        session = started(make(fleet="stubborn"))
+        pump(session, lambda: session.load_started_ns > 0)
+        session.end()
+        assert not session.failed, "that we had to end it is no fault that a person must be told"
+        assert session.view().parts[1].state == "stopped"
+
+    def test_fleet_alone_meets_a_server_elsewhere(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make(address=Address("127.0.0.1", 9, "/canvas"))))
+        pump(session, lambda: session.load_started_ns > 0)
+        assert [part.name for part in session.view().parts] == ["fleet"]
+        session.end()
+        assert session.measured().canvas_checksum is None
+        assert session.view().reading.received_per_s is None, "what only a server knows is not known"
+
+    def test_steady_state_begins_a_second_after_the_load(self) -> None:
+        session = started(make())
+        pump(session, lambda: session.view().run_seconds > 1.2)
+        session.end()
+        first = session.measured().first
+        assert first is not None and first.time_ns >= session.load_started_ns + 10**9
+
+
+class TestFailure:
+    @pytest.mark.parametrize(
+        ("part", "manner", "reason"),
+        [
+            ("server", "failed", "no room on the shelf"),
+            ("server", "bug", "ended with exit code 1: RuntimeError: the wheel came off"),
+            ("fleet", "failed", "no room on the shelf"),
+            ("fleet", "bug", "ended with exit code 1: RuntimeError: the wheel came off"),
+            ("server", "chatty", "said what is no event: b'hello\\n'"),
+        ],
+    )
+    def test_a_part_that_cannot_says_why(
+        self, ended: Callable[[Session], Session], part: str, manner: str, reason: str
+    ) -> None:
+        session = ended(started(make(**{part: manner})))
+        pump(session, lambda: session.failed)
+        assert session.failures == [f"{part}: {reason}"]
+        assert [p.failure for p in session.view().parts if p.name == part] == [reason]
+
+    @pytest.mark.parametrize("victim", ["server", "fleet", "panels"])
+    def test_a_killed_part_is_named_and_the_rest_lives(
+        self, ended: Callable[[Session], Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+    ) -> None:
+        monkeypatch.setenv("FAKE_PIDS", str(tmp_path))
+        session = ended(started(make(with_panels=True)))
+        pump(session, lambda: session.load_started_ns > 0 and len(list(tmp_path.iterdir())) == 3)
+        os.kill(pid_of(tmp_path, victim), signal.SIGKILL)
+        pump(session, lambda: session.failed)
+        assert session.failures == [f"{victim}: ended by SIGKILL"]
+        for other in {"server", "fleet", "panels"} - {victim}:
+            os.kill(pid_of(tmp_path, other), 0)
+
+    def test_a_bug_keeps_its_traceback(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make(server="bug")))
+        pump(session, lambda: session.failed)
+        session.end()
+        assert len(session.tracebacks) == 1
+        assert "Traceback (most recent call last)" in session.tracebacks[0]
+
+    def test_a_killed_part_has_no_traceback(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make(server="failed")))
+        pump(session, lambda: session.failed)
+        session.end()
+        assert session.tracebacks == []
+
+
+# --- As a process of its own ----------------------------------------------------------------------------------------
+
+RUN = """
+import sys
+from devices.config import FleetConfig
+from pathlib import Path
+from workbench.run_command import Outputs, run_scenario
+from workbench.scenario import Scenario
+commands = {part: [sys.executable, sys.argv[1], part, "good"] for part in ("server", "fleet", "panels")}
+scenario = Scenario(name="small", fleet=FleetConfig(connections=5))
+sys.exit(run_scenario(scenario, Outputs(headless=True, summary=Path(sys.argv[2])), commands=commands))
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run without a window whose load has begun; its parts' process files are in `tmp_path`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, FAKE, str(tmp_path / "summary.json")],
+        cwd=ROOT,
+        env={**os.environ, "FAKE_PIDS": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "offered" in line:
+            break
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def pid_of(folder: Path, part: str) -> int:
+    (path,) = folder.glob(f"{part}-*")
+    return int(path.name.partition("-")[2])
+
+
+def assert_nothing_left(folder: Path) -> None:
+    for part in ("server", "fleet"):
+        wait_until_gone(pid_of(folder, part))
+    assert [path.name for path in Path("/dev/shm").iterdir() if "pixel" in path.name] == []
+
+
+class TestLeftovers:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_it_in_order(
+        self, running: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+    ) -> None:
+        running.send_signal(number)
+        _, errors = running.communicate(timeout=PATIENCE_S)
+        assert (running.returncode, errors) == (0, "")
+        assert_nothing_left(tmp_path)
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert summary["connections"] == summary["viewers_checked"] == 5
+        assert [path.name for path in tmp_path.iterdir() if "summary" in path.name] == ["summary.json"]
+
+    def test_kill_of_the_parent_leaves_nothing(self, running: subprocess.Popen[str], tmp_path: Path) -> None:
+        running.kill()
+        running.wait(PATIENCE_S)
+        assert_nothing_left(tmp_path)
+
+    def test_death_of_the_server_ends_it_with_one_line(self, running: subprocess.Popen[str], tmp_path: Path) -> None:
+        os.kill(pid_of(tmp_path, "server"), signal.SIGKILL)
+        _, errors = running.communicate(timeout=PATIENCE_S)
+        assert (running.returncode, errors) == (1, "server: ended by SIGKILL\n")
+        assert_nothing_left(tmp_path)
+
+
+def test_children_are_not_shadowed_by_the_folder_they_start_in(tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text("raise SystemExit('shadowed')")
+    command = module_command("server")
+    assert command[1:] == ["-P", "-m", "server"]
+    found = subprocess.run(
+        [*command[:2], "-c", "import server; print(server.__file__)"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(found.stdout.strip()) == ROOT / "server" / "__init__.py"

@@ -1,0 +1,248 @@
+"""What a run comes to: counts over time, nulls for what is unknown, quantiles of the right buckets, samples in time."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from server.config import ServerConfig
+from server.control import Progress
+from server.kernels import layout
+from server.kernels.histogram import bucket_bounds_us, bucket_index, percentiles
+from workbench.counters import Counters, Span, read_counters
+from workbench.live_table import line_of, table_of
+from workbench.pages import SessionPages
+from workbench.quantile import bounds_us, maximum_ms, quantile_ms
+from workbench.sampler import Sampler
+from workbench.summary import Measured, summarise
+from workbench.tick_log import TickLog
+from workbench.view import Part, Reading, View
+
+SECOND = 1_000_000_000
+FIXED = [
+    "seconds",
+    "connections",
+    "offered_per_s",
+    "received_per_s",
+    "admitted_per_s",
+    "throttled_per_s",
+    "merged_per_s",
+    "delivered_per_s",
+    "broadcast_deltas_per_s",
+    "broadcast_bytes_per_s",
+    "tick_ms_p50",
+    "tick_ms_p99",
+    "placement_to_view_ms_p50",
+    "placement_to_view_ms_p99",
+    "placement_to_view_ms_max",
+    "server_cpu_cores",
+    "fleet_cpu_cores",
+    "window_fps",
+    "connections_lost",
+    "protocol_errors",
+    "canvas_checksum",
+    "machine",
+]
+
+
+@pytest.fixture
+def pages() -> SessionPages:
+    return SessionPages.create(ServerConfig(width=4, height=4, loops=2))
+
+
+def work(pages: SessionPages, now_ns: int) -> None:
+    """Add a little to every counter that the summary divides, as server and fleet would."""
+    server, fleet = pages.telemetry["server"][0], pages.fleet["fleet"][0]
+    for loop in pages.telemetry["loops"]:
+        for number, field in enumerate(layout.LOOP.names or ()):
+            loop[field] += number + 1
+    for number, field in enumerate(("merged_count", "cpu_ns", "tick")):
+        server[field] += 10 * (number + 1)
+    for number, field in enumerate(("offered_count", "sent_count", "delta_count", "delta_pixel_count", "write_count")):
+        fleet[field] += 100 * (number + 1)
+    server["heartbeat_ns"] = fleet["heartbeat_ns"] = now_ns
+
+
+def measured(first: Counters | None, last: Counters | None, drained: Counters) -> Measured:
+    intervals = np.array([100, 100, 100, 200], np.int64) * 1_000_000
+    return Measured(7, first, last, drained, intervals if first else None, 42, 1.5)
+
+
+class TestSummary:
+    def test_fixed_keys_come_first_and_always(self, pages: SessionPages) -> None:
+        empty = read_counters(pages, 0, SECOND)
+        summary = summarise(measured(None, None, empty))
+        assert list(summary)[: len(FIXED)] == FIXED
+        assert set(summary["machine"]) == {"cpu", "cores", "python", "os"}
+
+    def test_what_is_unknown_is_null(self, pages: SessionPages) -> None:
+        summary = summarise(measured(None, None, read_counters(pages, 0, SECOND)))
+        known = {"connections", "canvas_checksum", "machine", "setup_seconds", "failures"}
+        assert {key for key, value in summary.items() if value is not None} == known
+
+    def test_rates_are_counts_over_time(self, pages: SessionPages) -> None:
+        work(pages, SECOND)
+        first = read_counters(pages, 10, SECOND)
+        work(pages, 3 * SECOND)
+        last = read_counters(pages, 70, 3 * SECOND)
+        work(pages, 4 * SECOND)
+        summary = summarise(measured(first, last, read_counters(pages, 80, 4 * SECOND)))
+        received = 2 * ((layout.LOOP.names or ()).index("received_count") + 1)
+        assert summary["seconds"] == 2
+        assert summary["received_per_s"] == received / 2, "both loops, over two seconds"
+        assert summary["offered_per_s"] == 50 and summary["delivered_per_s"] == 200
+        assert summary["merged_per_s"] == 5 and summary["window_fps"] == 30
+        assert summary["frames_per_write"] == pytest.approx(0.4)
+        assert (summary["tick_ms_p50"], summary["tick_count"]) == (100, 30)
+        assert 100 < summary["tick_ms_p99"] <= 200
+
+    def test_latency_includes_what_was_under_way(self, pages: SessionPages) -> None:
+        pages.fleet["latency"][10] += 5  # Before the steady state: not told.
+        work(pages, SECOND)
+        first = read_counters(pages, 0, SECOND)
+        work(pages, 2 * SECOND)
+        last = read_counters(pages, 0, 2 * SECOND)
+        pages.fleet["latency"][20] += 1
+        pages.fleet["latency_max_us"][0] = 20
+        summary = summarise(measured(first, last, read_counters(pages, 0, 3 * SECOND)))
+        assert summary["placement_to_view_ms_p50"] == summary["placement_to_view_ms_max"] == 0.02
+
+    def test_a_fleet_that_never_wrote_is_unknown(self, pages: SessionPages) -> None:
+        work(pages, SECOND)
+        pages.fleet["fleet"][0]["heartbeat_ns"] = 0
+        first = read_counters(pages, 0, SECOND)
+        last = read_counters(pages, 0, 2 * SECOND)
+        summary = summarise(measured(first, last, last))
+        fleet_side = ("offered_per_s", "delivered_per_s", "fleet_cpu_cores", "connections_lost")
+        assert [summary[key] for key in fleet_side] == [None] * 4
+        assert summary["received_per_s"] == 0
+
+    def test_processor_time_is_over_the_writers_own_time(self, pages: SessionPages) -> None:
+        server = pages.telemetry["server"][0]
+        server["heartbeat_ns"], server["cpu_ns"] = SECOND, 0
+        first = read_counters(pages, 0, SECOND + 90_000_000)
+        server["heartbeat_ns"], server["cpu_ns"] = 2 * SECOND, SECOND // 2
+        span = Span(first, read_counters(pages, 0, 2 * SECOND + 10_000_000))
+        assert span.server_cores() == 0.5
+
+
+class TestQuantile:
+    def test_buckets_are_those_that_are_written(self) -> None:
+        least, greatest = bucket_bounds_us()
+        assert [bounds_us(bucket) for bucket in range(layout.HISTOGRAM_BUCKETS - 1)] == list(
+            zip(least[:-1].tolist(), greatest[:-1].tolist(), strict=True)
+        )
+
+    @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=50), st.floats(0.01, 1))
+    @settings(deadline=None, max_examples=60)
+    def test_agrees_with_sorting(self, values: list[int], quantile: float) -> None:
+        counts = np.zeros(layout.HISTOGRAM_BUCKETS, np.uint64)
+        for value in values:
+            counts[bucket_index(value)] += np.uint64(1)
+        exact = sorted(values)[max(1, math.ceil(quantile * len(values))) - 1]
+        found = quantile_ms(counts, max(values), quantile)
+        assert found is not None and abs(found * 1000 - exact) <= exact / 32 + 1
+        assert maximum_ms(counts, max(values)) == max(values) / 1000
+
+    def test_agrees_with_the_histograms_own(self) -> None:
+        counts = np.zeros(layout.HISTOGRAM_BUCKETS, np.uint64)
+        counts[5:900:7] = 3
+        own = percentiles(counts, [0.5, 0.99])
+        assert own is not None
+        assert [quantile_ms(counts, 2**60, q) for q in (0.5, 0.99)] == [value / 1000 for value in own]
+
+    def test_of_nothing_is_unknown(self) -> None:
+        empty = np.zeros(layout.HISTOGRAM_BUCKETS, np.uint64)
+        assert quantile_ms(empty, 5, 0.5) is None and maximum_ms(empty, 5) is None
+
+
+class TestTickLog:
+    def write(self, pages: SessionPages, ticks: range) -> None:
+        for tick in ticks:
+            row = pages.telemetry["ticks"][tick % layout.TICK_ROWS]
+            row["tick"], row["start_ns"], row["interval_ns"] = tick, tick * 100, tick
+            pages.telemetry["server"][0]["tick"] = tick
+
+    def test_each_tick_is_collected_once(self, pages: SessionPages) -> None:
+        log = TickLog(pages.telemetry)
+        self.write(pages, range(1, 4))
+        assert log.collect()["tick"].tolist() == [1, 2, 3]
+        assert len(log.collect()) == 0
+        self.write(pages, range(4, 6))
+        assert log.collect()["tick"].tolist() == [4, 5]
+        assert log.intervals_ns(200, 500).tolist() == [2, 3, 4]
+
+    def test_what_the_ring_lost_is_not_made_up(self, pages: SessionPages) -> None:
+        log = TickLog(pages.telemetry)
+        self.write(pages, range(1, layout.TICK_ROWS + 101))
+        rows = log.collect()
+        assert rows["tick"].tolist() == list(range(rows["tick"][0], layout.TICK_ROWS + 101))
+        assert 101 <= rows["tick"][0] <= 120
+
+
+class TestSampler:
+    def test_rates_are_over_the_last_second(self, pages: SessionPages) -> None:
+        sampler = Sampler(pages, 7)
+        fleet = pages.fleet["fleet"][0]
+        for step in range(30):
+            fleet["heartbeat_ns"] = step + 1
+            fleet["offered_count"] = 10 * min(step, 10)  # A second of 100 a second, then none.
+            assert sampler.poll(SECOND + step * layout.SAMPLE_INTERVAL_NS)
+            if step == 10:
+                assert sampler.reading.offered_per_s == 100
+        assert sampler.reading.offered_per_s == 0
+        assert sampler.reading.received_per_s is None
+
+    def test_a_sample_is_due_every_interval(self, pages: SessionPages) -> None:
+        sampler = Sampler(pages, 7)
+        assert sampler.poll(SECOND)
+        assert not sampler.poll(SECOND + layout.SAMPLE_INTERVAL_NS - 1)
+        assert sampler.poll(SECOND + layout.SAMPLE_INTERVAL_NS + 5)
+        assert sampler.due_ns() == SECOND + 2 * layout.SAMPLE_INTERVAL_NS, "a late poll does not shift the rest"
+
+    def test_history_holds_what_the_reading_says(self, pages: SessionPages) -> None:
+        sampler = Sampler(pages, 7)
+        work(pages, SECOND)
+        sampler.poll(SECOND)
+        work(pages, 2 * SECOND)
+        TestTickLog().write(pages, range(61, 63))
+        pages.telemetry["ticks"][61]["depth_peak"][layout.Stage.APPLY] = 9
+        sampler.poll(2 * SECOND)
+        assert int(pages.history["head"][0]) == 2
+        row = pages.history["samples"][1]
+        assert row["time_ns"] == 2 * SECOND and row["offered_per_s"] == 100
+        assert math.isnan(row["latency_ms_p50"])
+        assert row["depth_peak"][layout.Stage.APPLY] == 9
+
+    def test_the_ring_comes_round(self, pages: SessionPages) -> None:
+        sampler = Sampler(pages, 7)
+        pages.history["head"][0] = layout.SAMPLE_ROWS
+        sampler.poll(SECOND)
+        assert pages.history["samples"][0]["time_ns"] == SECOND
+
+
+class TestTable:
+    def view(self, reading: Reading, run_seconds: float, *parts: Part) -> View:
+        pixels = np.zeros((2, 2), np.uint8)
+        return View(0, "first [red]light", "T.", "ws://h:1/canvas", parts, reading, pixels, run_seconds)
+
+    def test_a_line_says_figures_with_units_and_dashes(self) -> None:
+        reading = Reading(offered_per_s=300_000, admitted_per_s=812, tick_ms=180, connection_count=5000)
+        line = line_of(self.view(reading, 2.5))
+        assert "2.5 s  connections 5,000  offered 300.0 k/s" in line
+        assert "admitted 812 /s" in line and "throttled -" in line and "tick 180 ms" in line
+
+    def test_before_the_load_it_says_what_the_parts_do(self) -> None:
+        server = Part("server", "compiling", Progress("compiling decode", 3, 19))
+        line = line_of(self.view(Reading(), 0, server, Part("fleet", "starting")))
+        assert line == "server compiling decode 3 of 19, fleet starting"
+
+    def test_a_table_shows_text_as_it_is(self) -> None:
+        console = Console(width=90, record=True, file=io.StringIO())
+        console.print(table_of(self.view(Reading(), 3, Part("fleet", "failed", failure="lost [b]all"))))
+        shown = console.export_text()
+        assert "first [red]light" in shown and "failed: lost [b]all" in shown
