@@ -1,9 +1,5 @@
 """What the tests of the window share: a session that shows what it is told, and looks at the window's picture."""
 
-import os
-
-os.environ["SDL_VIDEODRIVER"] = "dummy"
-
 from dataclasses import dataclass, replace
 
 import numpy as np
