@@ -5,7 +5,7 @@ Invariant: whatever happens in between, the session is ended before this returns
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from workbench.errors import RunError, UserError
 from workbench.live_table import LiveTable
 from workbench.output_file import require_writable, write_atomically
 from workbench.scenario import Scenario
-from workbench.session import Session
+from workbench.session import COMMANDS, Session
 from workbench.stop_signal import StopSignal
 from workbench.summary import summarise
 
@@ -40,14 +40,19 @@ class Outputs:
     summary: Path | None = None
 
 
-def run_scenario(scenario: Scenario, outputs: Outputs, address: Address | None = None) -> int:
+def run_scenario(
+    scenario: Scenario,
+    outputs: Outputs,
+    address: Address | None = None,
+    commands: Mapping[str, Sequence[str]] = COMMANDS,
+) -> int:
     """Run it until its time is over, somebody ends it, or nothing is left to run. Returns the exit code.
 
-    With an `address`, only the fleet runs, against the server there. Raises UserError before anything is started,
-    RunError for what could not be left behind.
+    With an `address`, only the fleet runs, against the server there. `commands` are the programs behind the parts.
+    Raises UserError before anything is started, RunError for what could not be left behind.
     """
     _refuse_early(scenario, outputs, address)
-    session = Session(scenario, with_panels=_draws(outputs), address=address)
+    session = Session(scenario, with_panels=_draws(outputs), address=address, commands=commands)
     with StopSignal() as stop:
         window = _open_window(session, outputs)
         try:
