@@ -1,10 +1,12 @@
-"""The one module that reads clocks. Everything else is told the time.
+"""The one module that reads clocks, and the process's other meters. Everything else is told the time.
 
 Invariant: `now_ns` is the clock of the compiled loops too (CLOCK_MONOTONIC), so that times of all processes on one
 machine can be subtracted from each other.
 """
 
+import resource
 import time
+from pathlib import Path
 
 
 def now_ns() -> int:
@@ -15,6 +17,20 @@ def now_ns() -> int:
 def process_cpu_ns() -> int:
     """Nanoseconds of processor time, user and system, all threads of this process since it started."""
     return time.process_time_ns()
+
+
+def thread_cpu_ns() -> int:
+    """Nanoseconds of processor time of the calling thread since it started."""
+    return time.thread_time_ns()
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM, in bytes; the peak so far where /proc is not to be had."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return pages * resource.getpagesize()
 
 
 def wait_s(seconds: float) -> None:

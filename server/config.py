@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from server.kernels.layout import CANVAS_SIDE_MAX
+from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,3 +62,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; it must be {least} to {most}")
+        across, down = tile_shape(self.width, self.height)
+        if across * down > TILES_MAX:
+            raise ValueError(
+                f"{self.width} x {self.height} has {across * down} tiles; at most {TILES_MAX} can be numbered"
+            )

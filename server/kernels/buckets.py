@@ -5,6 +5,8 @@ while the bucket would be full again within `burst_ns`. That is a token bucket o
 with no rounding that adds up and nothing to refill. We police: what does not fit is dropped and counted.
 """
 
+import numpy as np
+
 from server.kernels.kernel import kernel
 from server.kernels.layout import Kind
 
@@ -12,7 +14,7 @@ from server.kernels.layout import Kind
 @kernel
 def take_token(connection, rules, now_ns):
     """Take one token of a connection's bucket. Writes `full_ns`. True when there was one."""
-    full_ns = max(connection.full_ns, now_ns) + rules.token_ns
+    full_ns = max(int(connection.full_ns), now_ns) + rules.token_ns
     if full_ns - now_ns > rules.burst_ns:
         return False
     connection.full_ns = full_ns
@@ -42,8 +44,9 @@ def _admit_one(loop, canvas, message, now_ns):
     counts.admitted_count += 1
     queues = loop.queues[0]
     placement = loop.placements[queues.placement_end]
-    placement.pixel = message.y * rules.width + message.x
-    placement.tile = (message.y >> 5) * rules.tiles_across + (message.x >> 5)
+    x, y = np.int64(message.x), np.int64(message.y)
+    placement.pixel = y * int(rules.width) + x
+    placement.tile = (y >> 5) * int(rules.tiles_across) + (x >> 5)
     placement.slot = message.slot
     placement.color = message.color
     placement.kind = Kind.PLACE

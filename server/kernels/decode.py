@@ -4,6 +4,8 @@ Everything else is handed over to the slow path with its bytes, in order. Invari
 once, kept as the connection's carry, or handed over; none is dropped.
 """
 
+import numpy as np
+
 from server.kernels.kernel import kernel
 from server.kernels.layout import CARRY_BYTES, PLACE_MANY_MAX, Kind, Phase, Reason
 
@@ -17,7 +19,7 @@ DONE, UNKNOWN, FULL = 0, 1, 2
 @kernel
 def _u16(buffer, start, mask):
     """The little-endian u16 at `start` of a masked payload; `mask` is turned so that its low byte masks `start`."""
-    value = buffer[start] | (buffer[start + 1] << 8)
+    value = np.int64(buffer[start]) | np.int64(buffer[start + 1]) << 8
     return (value ^ mask) & 0xFFFF
 
 
@@ -66,7 +68,7 @@ def _push_request(loop, slot, op, buffer, start, mask):
     request = loop.requests[queues.request_end]
     request.slot = slot
     request.op = op
-    request.flags = buffer[start + 1] ^ (mask >> 8) & 0xFF
+    request.flags = np.int64(buffer[start + 1]) ^ (mask >> 8) & 0xFF
     if op == _SUBSCRIBE:
         request.x = _u16(buffer, start + 2, _turn(mask, 2))
         request.y = _u16(buffer, start + 4, mask)
@@ -74,9 +76,9 @@ def _push_request(loop, slot, op, buffer, start, mask):
         request.height = _u16(buffer, start + 8, mask)
         request.interval_ms = _u16(buffer, start + 10, _turn(mask, 2))
     else:
-        nonce = 0
+        nonce = np.uint64(0)
         for i in range(8):
-            nonce |= (buffer[start + 4 + i] ^ (mask >> ((i & 3) * 8)) & 0xFF) << (8 * i)
+            nonce |= np.uint64(np.int64(buffer[start + 4 + i]) ^ (mask >> ((i & 3) * 8)) & 0xFF) << np.uint64(8 * i)
         request.nonce = nonce
     message = loop.messages[queues.message_end]
     message.slot = slot
@@ -101,7 +103,7 @@ def _push_places(loop, slot, buffer, start, length, mask):
         at = 4 + 5 * i
         x = _u16(buffer, start + at, _turn(mask, at))
         y = _u16(buffer, start + at + 2, _turn(mask, at + 2))
-        color = buffer[start + at + 4] ^ _turn(mask, at + 4) & 0xFF
+        color = np.int64(buffer[start + at + 4]) ^ _turn(mask, at + 4) & 0xFF
         _push_place(loop, slot, x, y, color)
     return DONE
 
@@ -114,13 +116,13 @@ def decode_payload(loop, slot, buffer, start, length, mask):
     Writes `loop.messages`, `loop.requests` and their ends. Reads buffer[start : start + length], all of which the
     caller has. Cost: O(placements). Returns DONE, UNKNOWN or FULL; only DONE has changed anything.
     """
-    op = buffer[start] ^ mask & 0xFF
+    op = np.int64(buffer[start]) ^ mask & 0xFF
     if op == _PLACE and length == 6:
         if loop.queues[0].message_end == len(loop.messages):
             return FULL
         x = _u16(buffer, start + 2, _turn(mask, 2))
         y = _u16(buffer, start + 4, mask)
-        _push_place(loop, slot, x, y, buffer[start + 1] ^ (mask >> 8) & 0xFF)
+        _push_place(loop, slot, x, y, np.int64(buffer[start + 1]) ^ (mask >> 8) & 0xFF)
         return DONE
     if op == _PLACE_MANY:
         return _push_places(loop, slot, buffer, start, length, mask)
@@ -133,13 +135,13 @@ def decode_payload(loop, slot, buffer, start, length, mask):
 def _decode_segment(loop, segment):
     """Decode whole frames from `segment.start` on, moving it. Returns DONE, or FULL when a queue has no room."""
     arena = loop.arena
-    slot = segment.slot
+    slot = int(segment.slot)
     position = int(segment.start)
     end = int(segment.end)
     connection = loop.connections[slot]
     result = DONE
     while end - position >= 2 and connection.phase == Phase.FAST:
-        length = int(arena[position + 1] & 0x7F)
+        length = np.int64(arena[position + 1] & 0x7F)
         header = 6
         if arena[position] != _BINARY_WHOLE or arena[position + 1] < 0x80 or length == 127 or length == 0:
             result = UNKNOWN
@@ -148,7 +150,7 @@ def _decode_segment(loop, segment):
             header = 8
             if end - position < 4:
                 break
-            length = (int(arena[position + 2]) << 8) | int(arena[position + 3])
+            length = (np.int64(arena[position + 2]) << 8) | np.int64(arena[position + 3])
             if length < 126:
                 result = UNKNOWN
                 break
@@ -156,7 +158,7 @@ def _decode_segment(loop, segment):
             break
         mask = 0
         for i in range(4):
-            mask |= int(arena[position + header - 4 + i]) << (8 * i)
+            mask |= np.int64(arena[position + header - 4 + i]) << (8 * i)
         result = decode_payload(loop, slot, arena, position + header, length, mask)
         if result != DONE:
             break
@@ -169,10 +171,11 @@ def _decode_segment(loop, segment):
 def _keep_rest(loop, segment, unknown):
     """What a segment leaves: to the carry when short and plain, else to the slow path, which then has the stream."""
     connection = loop.connections[segment.slot]
-    rest = segment.end - segment.start
+    start = int(segment.start)
+    rest = int(segment.end) - start
     if connection.phase == Phase.FAST and not unknown and rest <= CARRY_BYTES:
         for i in range(rest):
-            loop.carry[segment.slot, i] = loop.arena[segment.start + i]
+            loop.carry[segment.slot, i] = loop.arena[start + i]
         connection.carry_bytes = rest
     elif rest > 0 and connection.phase != Phase.FREE:
         if connection.phase == Phase.FAST:
@@ -205,6 +208,6 @@ def waiting_bytes(loop):
     """Bytes of the arena that wait to be decoded."""
     queues = loop.queues[0]
     total = 0
-    for i in range(queues.segment_head, queues.segment_end):
-        total += loop.segments[i].end - loop.segments[i].start
+    for i in range(int(queues.segment_head), int(queues.segment_end)):
+        total += int(loop.segments[i].end) - int(loop.segments[i].start)
     return total

@@ -57,7 +57,7 @@ STAGE = np.dtype(
         ("batch_count", "i8"),
         ("item_count", "i8"),  # Items served.
         ("depth", "i8"),  # Items waiting in front of the stage when it last began a batch.
-        ("depth_peak", "i8"),  # The most that ever waited.
+        ("depth_peak", "i8"),  # The most that waited since the last tick.
         ("depth_sum", "i8"),  # Sum of `depth` over all batches: mean depth = depth_sum / batch_count.
         ("depth_max", "i8"),  # The limit of the queue in front, in the same items.
         ("drop_count", "i8"),  # Items given up in front of this stage, for whatever reason.
@@ -227,8 +227,8 @@ CONNECTION = np.dtype(
         ("subscribed", "u1"),
         ("writable_armed", "u1"),  # EPOLLOUT is asked for.
         ("reading_paused", "u1"),  # Its outbox is above the high-water mark: we do not read from it.
-        ("number", "u4"),  # Unique since the start; HELLO tells it.
-        ("cursor", "u4"),  # The tick up to which this connection has all changes.
+        ("number", "i8"),  # Unique since the start; HELLO tells it.
+        ("cursor", "i8"),  # The tick up to which this connection has all changes.
         ("tile_x0", "u2"),  # Subscribed tiles, half open.
         ("tile_y0", "u2"),
         ("tile_x1", "u2"),
@@ -243,10 +243,10 @@ CONNECTION = np.dtype(
         ("over_since_ns", "i8"),  # Over the limit without a second's pause since; 0: not.
         ("progress_ns", "i8"),  # When the peer last took bytes, or last owed us nothing.
         ("outbox_pointer", "i8"),  # malloc'ed private bytes that go out before any further delta.
-        ("outbox_start", "u4"),
-        ("outbox_end", "u4"),
-        ("outbox_size", "u4"),
-        ("dropped_reported", "u4"),  # `dropped` of the last THROTTLED.
+        ("outbox_start", "i8"),
+        ("outbox_end", "i8"),
+        ("outbox_size", "i8"),
+        ("dropped_reported", "i8"),  # `dropped` of the last THROTTLED.
         ("reported_ns", "i8"),
         ("received_count", "i8"),
         ("admitted_count", "i8"),
@@ -259,7 +259,7 @@ CONNECTION = np.dtype(
     align=True,
 )
 
-assert CONNECTION.itemsize == 168
+assert CONNECTION.itemsize == 192
 
 
 class Kind(IntEnum):
@@ -271,7 +271,7 @@ class Kind(IntEnum):
 
 MESSAGE = np.dtype(
     [
-        ("slot", "u4"),
+        ("slot", "i4"),
         ("x", "u2"),
         ("y", "u2"),
         ("color", "u1"),
@@ -284,8 +284,8 @@ MESSAGE = np.dtype(
 
 PLACEMENT = np.dtype(
     [
-        ("pixel", "u4"),  # y * width + x.
-        ("slot", "u4"),
+        ("pixel", "i4"),  # y * width + x.
+        ("slot", "i4"),
         ("tile", "u2"),
         ("index", "u2"),
         ("color", "u1"),
@@ -298,7 +298,7 @@ PLACEMENT = np.dtype(
 REQUEST = np.dtype(
     [
         ("nonce", "u8"),
-        ("slot", "u4"),
+        ("slot", "i4"),
         ("interval_ms", "u2"),
         ("x", "u2"),
         ("y", "u2"),
@@ -312,7 +312,7 @@ REQUEST = np.dtype(
 REQUESTS_MAX = 4096
 """Requests waiting at once in a loop; a full array stops the decoder until they are answered."""
 
-SEGMENT = np.dtype([("slot", "u4"), ("start", "u4"), ("end", "u4"), ("reason", "u4")], align=True)
+SEGMENT = np.dtype([("slot", "i4"), ("start", "i4"), ("end", "i4"), ("reason", "i4")], align=True)
 """Bytes of one connection in the arena: [start, end). `reason` is a `Reason` when handed over."""
 
 
@@ -338,22 +338,23 @@ class Wake(IntEnum):
 
 QUEUES = np.dtype(
     [
-        ("arena_end", "u4"),  # Bytes used of the arena.
-        ("segment_head", "u4"),
-        ("segment_end", "u4"),
-        ("message_head", "u4"),
-        ("message_end", "u4"),
-        ("placement_head", "u4"),
-        ("placement_end", "u4"),
-        ("request_end", "u4"),
-        ("handover_count", "u4"),
-        ("slot_end", "u4"),  # One past the highest slot in use.
-        ("fanout_position", "u4"),  # Slots of this sweep that have had their turn.
-        ("fanout_first", "u4"),  # Slot at which this sweep began; another one each tick, to be fair.
-        ("conflated_since", "u4"),  # What `conflated` holds: changes of the whole canvas after this tick,
-        ("conflated_until", "u4"),  # up to this one,
-        ("conflated_bytes", "u4"),  # in so many bytes
-        ("conflated_pixels", "u4"),  # and pixels.
+        ("arena_end", "i8"),  # Bytes used of the arena.
+        ("segment_head", "i8"),
+        ("segment_end", "i8"),
+        ("message_head", "i8"),
+        ("message_end", "i8"),
+        ("placement_head", "i8"),
+        ("placement_end", "i8"),
+        ("request_end", "i8"),
+        ("handover_count", "i8"),
+        ("slot_end", "i8"),  # One past the highest slot in use.
+        ("fanout_position", "i8"),  # Slots of this sweep that have had their turn.
+        ("fanout_first", "i8"),  # Slot at which this sweep began; another one each tick, to be fair.
+        ("conflated_since", "i8"),  # What `conflated` holds: changes of the whole canvas after this tick,
+        ("conflated_until", "i8"),  # up to this one,
+        ("conflated_start", "i8"),  # as a frame from here
+        ("conflated_end", "i8"),  # to here,
+        ("conflated_pixels", "i8"),  # with so many pixels.
         ("patrol_ns", "i8"),  # When the next patrol is due.
     ],
     align=True,
@@ -366,11 +367,11 @@ RULES = np.dtype(
         ("burst_ns", "i8"),  # Time to refill the whole bucket.
         ("stall_ns", "i8"),
         ("evict_ns", "i8"),  # 0: never.
-        ("width", "u4"),
-        ("height", "u4"),
-        ("tiles_across", "u4"),
-        ("tiles_down", "u4"),
-        ("tick_next", "u4"),  # The tick that will carry what is applied now.
+        ("width", "i8"),
+        ("height", "i8"),
+        ("tiles_across", "i8"),
+        ("tiles_down", "i8"),
+        ("tick_next", "i8"),  # The tick that will carry what is applied now.
     ],
     align=True,
 )
@@ -378,12 +379,13 @@ RULES = np.dtype(
 
 BROADCAST = np.dtype(
     [
-        ("since", "u4"),  # The newest frame holds all changes after this tick,
-        ("tick", "u4"),  # up to this one.
-        ("frame_start", "u4"),  # The whole-canvas frame in `bytes`, WebSocket header included.
-        ("frame_end", "u4"),
-        ("pixel_count", "u4"),
-        ("tile_count", "u4"),
+        ("since", "i8"),  # The newest frame holds all changes after this tick,
+        ("tick", "i8"),  # up to this one.
+        ("frame_start", "i8"),  # The whole-canvas frame in `bytes`, WebSocket header included.
+        ("frame_end", "i8"),
+        ("encoding", "i8"),  # 0: its blocks as they are; 1: zlib.
+        ("pixel_count", "i8"),
+        ("tile_count", "i8"),
     ],
     align=True,
 )
@@ -392,7 +394,7 @@ assert MESSAGE.itemsize == 12
 assert PLACEMENT.itemsize == 16
 assert REQUEST.itemsize == 24
 assert SEGMENT.itemsize == 16
-assert RULES.itemsize == 56
+assert RULES.itemsize == 72
 
 HELD_BYTES_MAX = 64 * 1024
 """High-water mark of an outbox: above it we stop reading from the connection, so that answers cannot pile up."""
@@ -429,8 +431,10 @@ class BroadcastArrays(NamedTuple):
     """Shape (1,), BROADCAST."""
     bytes: NDArray[np.uint8]
     """Room for a frame of every tile, twice: as encoded, and compressed."""
-    block_start: NDArray[np.uint32]
+    block_start: NDArray[np.int64]
     """Shape (tiles + 1,): where each tile's block stands in `bytes`; as long as to the next tile's start."""
+    block_pixels: NDArray[np.int64]
+    """Shape (tiles,): pixel changes in each tile's block."""
 
 
 class LoopArrays(NamedTuple):
@@ -501,8 +505,8 @@ def new_loop_arrays(
 def new_broadcast_arrays(tiles: int) -> BroadcastArrays:
     """An empty broadcast for a canvas of so many tiles."""
     room = 2 * (HEAD_ROOM + tiles * BLOCK_BYTES_MAX)
-    return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), np.zeros(tiles + 1, np.uint32))
-
+    starts, pixels = np.zeros(tiles + 1, np.int64), np.zeros(tiles, np.int64)
+    return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), starts, pixels)
 
 
 def tile_shape(width: int, height: int) -> tuple[int, int]:

@@ -75,6 +75,7 @@ def end_connection(loop, slot, reason):
     connection = loop.connections[slot]
     if connection.phase != Phase.DEAD and connection.phase != Phase.FREE:
         connection.phase = Phase.DEAD
+        loop.counts[0].subscriber_count -= connection.subscribed
         connection.subscribed = 0
         release(loop, connection)
         hand_over(loop, slot, 0, 0, reason)

@@ -14,17 +14,17 @@ def apply(loop, canvas):
     """
     queues = loop.queues[0]
     tick = canvas.rules[0].tick_next
-    head = queues.placement_head
+    head = int(queues.placement_head)
     while queues.placement_head < queues.placement_end:
         placement = loop.placements[queues.placement_head]
         if placement.kind == Kind.REQUEST:
-            loop.counts[0].applied_count += queues.placement_head - head
+            loop.counts[0].applied_count += int(queues.placement_head) - head
             return int(placement.index)
         canvas.pixels[placement.pixel] = placement.color
         canvas.pixel_tick[placement.pixel] = tick
         canvas.tile_tick[placement.tile] = tick
         queues.placement_head += 1
-    loop.counts[0].applied_count += queues.placement_head - head
+    loop.counts[0].applied_count += int(queues.placement_head) - head
     queues.placement_head = 0
     queues.placement_end = 0
     if queues.message_head == queues.message_end:

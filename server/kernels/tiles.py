@@ -5,7 +5,7 @@ arrays serve the tick's one broadcast and any laggard.
 """
 
 from server.kernels.kernel import kernel
-from server.kernels.layout import HEAD_ROOM, TILE_PIXELS, TILE_SIDE, TILES_MAX
+from server.kernels.layout import HEAD_ROOM, TILE_PIXELS, TILE_SIDE
 
 SPARSE, BITMAP, FULL = 0, 1, 2
 _BITMAP_BYTES = TILE_PIXELS // 8
@@ -162,28 +162,65 @@ def encode_region(canvas, tiles, since, until, out):
 
 
 @kernel
+def _is_dirty(canvas, tick):
+    """True when any tile changed in `tick`."""
+    for tile in range(len(canvas.tile_tick)):
+        if canvas.tile_tick[tile] == tick:
+            return True
+    return False
+
+
+@kernel
 def encode_tick(canvas, broadcast, tick):
     """Make the broadcast of `tick`: the blocks of all tiles it changed, and the whole-canvas frame around them.
 
     canvas: read. broadcast.bytes, block_start, head: written in place, while no loop runs. Cost: O(tiles) and 1024 a
-    dirty tile. When nothing changed, the broadcast stays as it was. Returns the number of merged pixel changes.
+    dirty tile. When nothing changed, the broadcast stays as it was, for those who still lack it. Returns the number
+    of merged pixel changes.
     """
+    if not _is_dirty(canvas, tick):
+        return 0
     rules = canvas.rules[0]
     across, down = int(rules.tiles_across), int(rules.tiles_down)
     at, pixel_count, block_count = HEAD_ROOM, 0, 0
     for tile in range(across * down):
         broadcast.block_start[tile] = at
-        if canvas.tile_tick[tile] == tick and block_count < TILES_MAX:
+        broadcast.block_pixels[tile] = 0
+        if canvas.tile_tick[tile] == tick:
             at, changed = encode_block(canvas, tile % across, tile // across, tick - 1, broadcast.bytes, at)
+            broadcast.block_pixels[tile] = changed
             pixel_count += changed
             block_count += changed > 0
     broadcast.block_start[across * down] = at
     head = broadcast.head[0]
     head.pixel_count = pixel_count
     head.tile_count = block_count
-    if block_count > 0:
-        head.since = head.tick
-        head.tick = tick
-        head.frame_start = write_frame_head(broadcast.bytes, HEAD_ROOM, at - HEAD_ROOM, block_count, 0, tick)
-        head.frame_end = at
+    head.since = head.tick
+    head.tick = tick
+    head.frame_start = write_frame_head(broadcast.bytes, HEAD_ROOM, at - HEAD_ROOM, block_count, 0, tick)
+    head.frame_end = at
     return pixel_count
+
+
+@kernel
+def gather_region(canvas, broadcast, tiles, out):
+    """Make one DELTA frame of the newest tick's blocks in the tiles (x0, y0, x1, y1), by copying them.
+
+    broadcast: read. out: uint8, room for HEAD_ROOM and a block a tile, written. Cost: O(tiles) and a copy of their
+    bytes. Returns (start, end, pixels), as `encode_region`.
+    """
+    x0, y0, x1, y1 = tiles
+    across = int(canvas.rules[0].tiles_across)
+    at, pixel_count, block_count = HEAD_ROOM, 0, 0
+    for tile_y in range(y0, y1):
+        row = tile_y * across
+        first, last = int(broadcast.block_start[row + x0]), int(broadcast.block_start[row + x1])
+        out[at : at + last - first] = broadcast.bytes[first:last]
+        at += last - first
+        for tile in range(row + x0, row + x1):
+            pixel_count += int(broadcast.block_pixels[tile])
+            block_count += broadcast.block_pixels[tile] > 0
+    if block_count == 0:
+        return HEAD_ROOM, HEAD_ROOM, 0
+    start = write_frame_head(out, HEAD_ROOM, at - HEAD_ROOM, block_count, 0, int(broadcast.head[0].tick))
+    return start, at, pixel_count

@@ -1,0 +1,66 @@
+"""The canvas: pixels in shared memory, the ticks that changed them, and the rules that the stages go by."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.config import ServerConfig
+from server.kernels.layout import RULES, CanvasArrays, tile_shape
+from server.page import Page
+from server.protocol.messages import Snapshot
+
+Region = tuple[int, int, int, int]
+"""x, y, width, height in pixels."""
+
+
+def new_rules(config: ServerConfig) -> NDArray[np.void]:
+    """The rules of a canvas before its first tick, shape (1,), dtype RULES."""
+    rules = np.zeros(1, RULES)
+    row = rules[0]
+    row["token_ns"] = max(1, 1_000_000_000 // config.rate_per_s)
+    row["burst_ns"] = row["token_ns"] * config.burst
+    row["stall_ns"] = int(config.stall_s * 1e9)
+    row["evict_ns"] = int(config.evict_after_s * 1e9)
+    row["width"], row["height"] = config.width, config.height
+    row["tiles_across"], row["tiles_down"] = tile_shape(config.width, config.height)
+    row["tick_next"] = 1
+    return rules
+
+
+class Canvas:
+    """The server's canvas. `arrays` is what kernels get; `pixels` is the same memory, shape (height, width)."""
+
+    def __init__(self, config: ServerConfig, page: Page) -> None:
+        self.width, self.height = config.width, config.height
+        self.tiles_across, self.tiles_down = tile_shape(config.width, config.height)
+        self.pixels: NDArray[np.uint8] = page["pixels"]
+        self.arrays = CanvasArrays(
+            pixels=page["pixels"].reshape(-1),
+            pixel_tick=page["pixel_tick"].reshape(-1),
+            tile_tick=page["tile_tick"].reshape(-1),
+            rules=new_rules(config),
+        )
+
+    @property
+    def tile_count(self) -> int:
+        """Tiles of the canvas, edge tiles included."""
+        return self.tiles_across * self.tiles_down
+
+    def clip(self, x: int, y: int, width: int, height: int) -> Region:
+        """The part of a region that is on the canvas; 0 x 0 asks for the whole. May be empty."""
+        if width == 0 and height == 0:
+            return 0, 0, self.width, self.height
+        x0, y0 = min(x, self.width), min(y, self.height)
+        return x0, y0, min(x + width, self.width) - x0, min(y + height, self.height) - y0
+
+    def tiles_of(self, region: Region) -> tuple[int, int, int, int]:
+        """The tiles that a region touches: x0, y0, x1, y1, half open."""
+        x, y, width, height = region
+        if width == 0 or height == 0:
+            return 0, 0, 0, 0
+        return x >> 5, y >> 5, (x + width + 31) >> 5, (y + height + 31) >> 5
+
+    def snapshot(self, region: Region, tick: int) -> Snapshot:
+        """The region's pixels now. `tick` is the last finished one: later deltas bring what changes from here."""
+        x, y, width, height = region
+        pixels = self.pixels[y : y + height, x : x + width].tobytes()
+        return Snapshot(tick=tick, x=x, y=y, width=width, height=height, pixels=pixels)

@@ -1,0 +1,207 @@
+"""The engine: one canvas, its tick and its broadcast. No sockets, no clock: `tick(now_ns)` is all that moves it.
+
+Loops bring their arrays; stages write to the canvas through them. Invariant: `tick` runs while no stage does, so that
+a tick's broadcast holds exactly what was applied before it.
+"""
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.canvas import Canvas
+from server.config import ServerConfig
+from server.kernels.fanout import begin_sweep, sweep_rest
+from server.kernels.layout import (
+    HEAD_ROOM,
+    TICK_ROWS,
+    TILE_SIDE,
+    LoopArrays,
+    Stage,
+    new_broadcast_arrays,
+    new_loop_arrays,
+)
+from server.kernels.tiles import encode_tick, write_frame_head
+from server.page import Page
+from server.protocol.messages import CANCEL, Hello, Snapshot
+
+COMPRESS_BYTES_MIN = 512
+"""Below this a zlib stream saves less than a client pays to open it."""
+COMPRESS_PAUSE_TICKS = 8
+"""Ticks to leave the compressor alone after it gained nothing: noise stays noise for a while."""
+STRETCH_RATIO = 1.25
+SHRINK_RATIO = 0.9
+
+
+class Engine:
+    """The canvas, its tick and its broadcast, for any number of loops."""
+
+    def __init__(self, config: ServerConfig, telemetry: Page, canvas_page: Page) -> None:
+        self.config = config
+        self.telemetry = telemetry
+        self.canvas_page = canvas_page
+        self.canvas = Canvas(config, canvas_page)
+        self.broadcast = new_broadcast_arrays(self.canvas.tile_count)
+        self.loops: list[LoopArrays] = []
+        self.interval_ns = config.tick_ms * 1_000_000
+        self.next_tick_ns = 0
+        self.is_hurried = False
+        """The next tick is due at once, whatever `next_tick_ns` says."""
+        self._last_tick_ns = 0
+        self._compress_after = 0
+        self._numbers = 0
+
+    def new_loop(self, slots: int, descriptors: int) -> LoopArrays:
+        """Arrays for one more loop, joined to the canvas and to its own row of the telemetry page."""
+        index = len(self.loops)
+        counts = self.telemetry["loops"][index : index + 1]
+        stages = self.telemetry["stages"][index]
+        arrays = new_loop_arrays(slots, descriptors, self.canvas.tile_count, counts, stages)
+        self.loops.append(arrays)
+        return arrays
+
+    @property
+    def tick_number(self) -> int:
+        """The last finished tick; 0 before the first."""
+        return int(self.canvas.arrays.rules[0]["tick_next"]) - 1
+
+    def hello(self) -> Hello:
+        """The first message to the next connection, with a number of its own."""
+        self._numbers += 1
+        config = self.config
+        return Hello(
+            width=config.width,
+            height=config.height,
+            tile=TILE_SIDE,
+            tick_ms=config.tick_ms,
+            rate_per_s=config.rate_per_s,
+            burst=config.burst,
+            connection=self._numbers & 0xFFFFFFFF,
+        )
+
+    def start(self, now_ns: int) -> None:
+        """Set the first tick's time."""
+        self._last_tick_ns = now_ns
+        self.next_tick_ns = now_ns + self.interval_ns
+
+    def tick(self, now_ns: int) -> bool:
+        """Finish a tick: encode what changed, once, and let every loop begin to send it.
+
+        Called while no stage runs. False when the last broadcast is still under way: then the tick is put off and
+        the interval grows, so that broadcasts cannot pile up.
+        """
+        if any(sweep_rest(loop) > 0 for loop in self.loops) and self._stretch(now_ns):
+            return False
+        tick = self.tick_number + 1
+        merged = encode_tick(self.canvas.arrays, self.broadcast, tick)
+        if merged:
+            self._compress(tick)
+        self.canvas.arrays.rules[0]["tick_next"] = tick + 1
+        for loop in self.loops:
+            begin_sweep(loop)
+        self.interval_ns = max(self.config.tick_ms * 1_000_000, int(self.interval_ns * SHRINK_RATIO))
+        return True
+
+    def publish(self, now_ns: int, encode_ns: int) -> None:
+        """Write the finished tick's row of the telemetry page and set the next tick's time."""
+        tick = self.tick_number
+        head = self.broadcast.head[0]
+        was_encoded = head["tick"] == tick
+        server = self.telemetry["server"][0]
+        row = self.telemetry["ticks"][tick % TICK_ROWS]
+        row["tick"] = tick
+        row["start_ns"] = now_ns
+        row["lateness_ns"] = max(0, now_ns - self.next_tick_ns)
+        row["interval_ns"] = now_ns - self._last_tick_ns
+        row["encode_ns"] = encode_ns
+        row["tile_count"] = head["tile_count"] if was_encoded else 0
+        row["pixel_count"] = head["pixel_count"] if was_encoded else 0
+        row["frame_bytes"] = head["frame_end"] - head["frame_start"] if was_encoded else 0
+        row["encoding"] = head["encoding"] if was_encoded else 0
+        row["admitted_count"] = sum(int(loop.counts[0]["admitted_count"]) for loop in self.loops)
+        row["in_flight_count"] = self.in_flight()
+        self._note_encoding(int(row["tile_count"]), encode_ns)
+        row["depth_peak"] = self._take_peaks()
+        server["merged_count"] += row["pixel_count"]
+        server["encoded_bytes"] += row["frame_bytes"]
+        server["tick_interval_ns"] = self.interval_ns
+        server["tick"] = tick  # Last: it says that the row above is whole.
+        self._last_tick_ns = now_ns
+        self.next_tick_ns = max(self.next_tick_ns + self.interval_ns, now_ns + self.interval_ns // 2)
+
+    def in_flight(self) -> int:
+        """Placements decoded but neither admitted nor refused, by the ledger of all loops."""
+        total = 0
+        for loop in self.loops:
+            row = loop.counts[0]
+            refused = row["throttled_count"] + row["shed_count"] + row["out_of_bounds_count"]
+            total += int(row["received_count"] - row["admitted_count"] - refused)
+        return total
+
+    def subscribe(self, loop: LoopArrays, index: int, now_ns: int) -> Snapshot | None:
+        """Carry out the SUBSCRIBE at `index` of a loop's requests. Returns its answer; a cancellation has none."""
+        request = loop.requests[index]
+        connection = loop.connections[request["slot"]]
+        loop.counts[0]["subscriber_count"] -= int(connection["subscribed"])
+        connection["subscribed"] = 0
+        if request["flags"] & CANCEL:
+            return None
+        asked = (int(request[name]) for name in ("x", "y", "width", "height"))
+        region = self.canvas.clip(*asked)
+        tiles = self.canvas.tiles_of(region)
+        for name, value in zip(("tile_x0", "tile_y0", "tile_x1", "tile_y1"), tiles, strict=True):
+            connection[name] = value
+        connection["interval_ns"] = int(request["interval_ms"]) * 1_000_000
+        connection["due_ns"] = now_ns + connection["interval_ns"]
+        connection["cursor"] = self.tick_number
+        connection["subscribed"] = 1
+        loop.counts[0]["subscriber_count"] += 1
+        loop.counts[0]["snapshot_count"] += 1
+        return self.canvas.snapshot(region, self.tick_number)
+
+    def _stretch(self, now_ns: int) -> bool:
+        """Put the tick off by a part of its interval, which grows. False when it is as long as it may be."""
+        most_ns = self.config.tick_ms_max * 1_000_000
+        overdue_ns = now_ns - self._last_tick_ns
+        if overdue_ns >= max(most_ns, self.interval_ns):
+            return False
+        self.interval_ns = min(most_ns, max(self.interval_ns, int(overdue_ns * STRETCH_RATIO)))
+        self.next_tick_ns = now_ns + max(1_000_000, self.interval_ns // 16)
+        self.telemetry["server"][0]["tick_stretch_count"] += 1
+        return True
+
+    def _compress(self, tick: int) -> None:
+        """Put a zlib frame of the same blocks behind the plain one, and send that, where it is shorter."""
+        head = self.broadcast.head[0]
+        head["encoding"] = 0
+        end = int(head["frame_end"])
+        if end - HEAD_ROOM < COMPRESS_BYTES_MIN or tick < self._compress_after:
+            return
+        packed = zlib.compress(memoryview(self.broadcast.bytes)[HEAD_ROOM:end], 1)
+        if len(packed) >= end - HEAD_ROOM:
+            self._compress_after = tick + COMPRESS_PAUSE_TICKS
+            return
+        start = end + HEAD_ROOM
+        self.broadcast.bytes[start : start + len(packed)] = np.frombuffer(packed, np.uint8)
+        head["frame_start"] = write_frame_head(
+            self.broadcast.bytes, start, len(packed), int(head["tile_count"]), 1, tick
+        )
+        head["frame_end"] = start + len(packed)
+        head["encoding"] = 1
+
+    def _note_encoding(self, tile_count: int, encode_ns: int) -> None:
+        """Encoding is the engine's own stage; its row is the first loop's."""
+        stage = self.telemetry["stages"][0, Stage.ENCODE]
+        stage["busy_ns"] += encode_ns
+        stage["batch_count"] += 1
+        stage["item_count"] += tile_count
+        stage["depth"] = tile_count
+        stage["depth_sum"] += tile_count
+        stage["depth_peak"] = tile_count
+
+    def _take_peaks(self) -> NDArray[np.int64]:
+        """The most that waited in front of each stage since the last call, over all loops, shape (STAGE_COUNT,)."""
+        stages = self.telemetry["stages"]
+        peaks: NDArray[np.int64] = stages["depth_peak"].sum(axis=0)
+        stages["depth_peak"] = 0
+        return peaks

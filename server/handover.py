@@ -1,0 +1,236 @@
+"""The slow path: all that a compiled loop hands over, one connection at a time, in plain Python.
+
+Handshakes, plain HTTP, fragments, control frames, faults and the close handshake go through the sans-I/O
+`Connection`; canvas messages that arrive this way join the same message queue, in order. Invariant: a connection is
+in phase FAST only while its `Connection` is open at a frame boundary, so either path sees a whole stream.
+"""
+
+import socket
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from server import http
+from server.engine import Engine
+from server.kernels.decode import DONE, FULL, decode_payload
+from server.kernels.layout import LoopArrays, Phase
+from server.protocol.connection import Connection, Role
+from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
+from server.protocol.http import is_origin_allowed
+from server.protocol.messages import SUBPROTOCOL, decode_client_message
+from server.protocol.websocket import CloseCode, ProtocolViolation
+
+ECHO_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Shell(Protocol):
+    """What the slow path needs of the loop that owns the sockets."""
+
+    def post(self, slot: int, data: bytes, now_ns: int) -> None:
+        """Send bytes after all that this connection is owed already."""
+
+    def drain_queues(self, now_ns: int) -> None:
+        """Serve what is decoded, so that the message queue has room."""
+
+    def discard(self, slot: int, client_socket: socket.socket) -> None:
+        """Close the socket and free the slot."""
+
+
+@dataclass(slots=True)
+class Client:
+    """The Python half of one connection."""
+
+    socket: socket.socket
+    connection: Connection
+    route: str = ""
+    """The path once upgraded."""
+    is_refused: bool = False
+    """We closed it for what it sent: what came behind that in the same bytes does not count."""
+    is_over: bool = False
+    """The connection said `Closed`: the socket goes when its last byte has."""
+
+
+@dataclass
+class Desk:
+    """The slow path of one loop."""
+
+    engine: Engine
+    loop: LoopArrays
+    shell: Shell
+    clients: dict[int, Client] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
+    """Slots whose `Connection` has a deadline."""
+
+    def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
+        """Take in a new socket."""
+        handshake_ns = int(self.engine.config.handshake_s * 1e9)
+        self.clients[slot] = Client(accepted, Connection(Role.SERVER, now_ns, handshake_ns=handshake_ns))
+        self.loop.connections[slot]["phase"] = Phase.SLOW
+        self.waiting.add(slot)
+
+    def receive(self, slot: int, data: bytes, now_ns: int) -> None:
+        """Bytes of a stream that is not on the fast path."""
+        client = self.clients[slot]
+        self._act(slot, client, client.connection.receive_data(data, now_ns), now_ns)
+
+    def ended(self, slot: int, now_ns: int) -> None:
+        """The peer ended the stream or the socket failed."""
+        self.clients[slot].connection.receive_eof(now_ns)
+        self.drop(slot)
+
+    def flushed(self, slot: int) -> None:
+        """The last byte is out: end our side; the peer ends its own, or the timer does."""
+        client = self.clients[slot]
+        if client.is_over:
+            self.drop(slot)
+            return
+        row = self.loop.connections[slot]
+        row["closing"] = 0
+        row["phase"] = Phase.SLOW
+        try:
+            client.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.drop(slot)  # The peer was quicker: there is no connection left to end.
+
+    def evict(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
+        """Close a connection for its conduct. One that takes no bytes is reset: it would not read the reason."""
+        if code == CloseCode.TRY_AGAIN_LATER:
+            self.loop.counts[0]["evicted_count"] += 1
+            self.drop(slot)
+        elif self.clients[slot].connection.is_open:
+            self.loop.counts[0]["evicted_count"] += 1
+            self.close(slot, code, reason, now_ns)
+
+    def close(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
+        """Begin the close handshake, or answer 503 where none was opened."""
+        client = self.clients[slot]
+        client.connection.close(code, reason)
+        self._settle(slot, client, now_ns)
+
+    def on_timers(self, now_ns: int) -> None:
+        """Call the connections whose deadline has come."""
+        for slot in list(self.waiting):
+            client = self.clients[slot]
+            deadline_ns = client.connection.next_deadline_ns()
+            if deadline_ns is not None and deadline_ns <= now_ns:
+                self._act(slot, client, client.connection.on_timer(now_ns), now_ns)
+                if client.is_over and slot in self.clients:
+                    self.drop(slot)  # What it still owes, nobody has taken in time.
+
+    # Events.
+
+    def _act(self, slot: int, client: Client, events: list[Event], now_ns: int) -> None:
+        """Act on events in order; answering one may bring more."""
+        position = 0
+        while position < len(events):
+            event = events[position]
+            position += 1
+            if isinstance(event, Request):
+                events[position:position] = self._answer(slot, client, event, now_ns)
+            elif isinstance(event, Message):
+                self._take_message(slot, client, event, now_ns)
+            elif isinstance(event, Violated | Refused):
+                self.loop.counts[0]["protocol_error_count"] += 1
+            elif isinstance(event, Closed):
+                client.is_over = True
+        self._settle(slot, client, now_ns)
+
+    def _answer(self, slot: int, client: Client, request: Request, now_ns: int) -> list[Event]:
+        path = request.head.path
+        served = (http.CANVAS_PATH, http.ECHO_PATH) if self.engine.config.echo else (http.CANVAS_PATH,)
+        if not request.is_upgrade or path not in served:
+            page = http.respond(request.head, self.engine.telemetry, self.engine.canvas_page, now_ns)
+            client.connection.respond(page.status, page.headers, page.body)
+            return []
+        if not is_origin_allowed(request.head, self.engine.config.origins):
+            page = http.origin_refused(request.head)
+            client.connection.respond(page.status, page.headers, page.body)
+            return []
+        client.route = path
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
+        if path == http.ECHO_PATH:
+            return client.connection.accept_upgrade(subprotocol, message_bytes_max=ECHO_BYTES_MAX)
+        behind = client.connection.accept_upgrade(subprotocol)
+        self._open_canvas(slot, client, now_ns)
+        return behind
+
+    def _open_canvas(self, slot: int, client: Client, now_ns: int) -> None:
+        hello = self.engine.hello()
+        row = self.loop.connections[slot]
+        row["number"] = hello.connection
+        row["opened_ns"] = now_ns
+        row["progress_ns"] = now_ns
+        self.loop.counts[0]["connection_count"] += 1
+        if client.connection.can_send:
+            client.connection.send_binary(hello.encode())
+
+    def _take_message(self, slot: int, client: Client, message: Message, now_ns: int) -> None:
+        if client.is_refused:
+            return
+        if client.route == http.ECHO_PATH:
+            self._echo(client, message)
+        elif message.is_text:
+            self._refuse(slot, client, ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas"))
+        elif not message.data or self._queue(slot, message.data, now_ns) != DONE:
+            try:
+                decode_client_message(message.data)
+            except ProtocolViolation as violation:
+                self._refuse(slot, client, violation)
+            else:
+                raise AssertionError(f"the decoders disagree about {message.data[:20]!r}")
+
+    def _queue(self, slot: int, payload: bytes, now_ns: int) -> int:
+        """Join the message queue as the fast path would."""
+        buffer = np.frombuffer(payload, np.uint8)
+        result = int(decode_payload(self.loop, slot, buffer, 0, len(payload), 0))
+        if result == FULL:
+            self.shell.drain_queues(now_ns)
+            result = int(decode_payload(self.loop, slot, buffer, 0, len(payload), 0))
+        return result
+
+    def _echo(self, client: Client, message: Message) -> None:
+        if not client.connection.can_send:
+            return
+        if message.is_text:
+            client.connection.send_text(message.data.decode())
+        else:
+            client.connection.send_binary(message.data)
+
+    def _refuse(self, slot: int, client: Client, violation: ProtocolViolation) -> None:
+        self.loop.counts[0]["protocol_error_count"] += 1
+        client.is_refused = True
+        client.connection.close(violation.close_code, violation.reason)
+
+    # Afterwards.
+
+    def _settle(self, slot: int, client: Client, now_ns: int) -> None:
+        """Send what there is, and choose the path of what comes next."""
+        row = self.loop.connections[slot]
+        connection = client.connection
+        if not connection.is_open:
+            self._unsubscribe(slot)
+        is_fast = client.route == http.CANVAS_PATH and connection.at_frame_boundary
+        if row["phase"] != Phase.DEAD:
+            row["phase"] = Phase.FAST if is_fast else Phase.SLOW
+            if connection.output_ended:
+                row["closing"] = 1
+            self.shell.post(slot, connection.data_to_send(), now_ns)
+        if connection.next_deadline_ns() is None:
+            self.waiting.discard(slot)
+        else:
+            self.waiting.add(slot)
+
+    def _unsubscribe(self, slot: int) -> None:
+        row = self.loop.connections[slot]
+        self.loop.counts[0]["subscriber_count"] -= int(row["subscribed"])
+        row["subscribed"] = 0
+
+    def drop(self, slot: int) -> None:
+        """The end of a connection, whatever it was doing."""
+        self._unsubscribe(slot)
+        if self.loop.connections[slot]["opened_ns"] > 0:
+            self.loop.counts[0]["connection_count"] -= 1
+        self.loop.counts[0]["closed_count"] += 1
+        self.waiting.discard(slot)
+        self.shell.discard(slot, self.clients.pop(slot).socket)

@@ -1,0 +1,178 @@
+"""A server: one engine, its loops, a listener, and the life of them all. Threads meet once a tick, nowhere else.
+
+Each loop runs in a thread of its own; at the tick all wait for each other and the last one in runs it, so that the
+engine needs no lock. Invariant: the state changes only there, so all loops always see the same one.
+"""
+
+import resource
+import socket
+import threading
+from collections.abc import Callable
+
+from server import clock
+from server.config import ServerConfig
+from server.engine import Engine
+from server.kernels.kernel import Warm, compile_all
+from server.kernels.layout import State
+from server.loops import warm
+from server.loops.native import NativeLoop
+from server.page import Page
+
+BACKLOG = 4096
+"""Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
+RESERVED_FILES = 64
+"""Files beside connections: listener, bells, pages, pipes, whatever libraries open."""
+DRAIN_NS = 3_000_000_000
+"""How long clients may take to answer the close frame before their sockets are closed."""
+DRAIN_TICK_NS = 20_000_000
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; one line says why and what to do."""
+
+
+def raise_file_limit() -> int:
+    """Allow this process as many open files as it may have; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, 1_048_576)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Server:
+    """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler."""
+
+    def __init__(self, config: ServerConfig, telemetry: Page, canvas: Page) -> None:
+        self.config = config
+        self.state = State.STARTING
+        self._engine = Engine(config, telemetry, canvas)
+        self._row = telemetry["server"][0]
+        descriptors = raise_file_limit()
+        slots = max(1, min(config.connections_max, descriptors - RESERVED_FILES))
+        descriptors = min(descriptors, slots + 1024)
+        self._loops = [NativeLoop(self._engine, slots, descriptors) for _ in range(config.loops)]
+        self._barrier = threading.Barrier(len(self._loops), action=self._tick)
+        self._listener: socket.socket | None = None
+        self._stop_requested = False
+        self._drain_until_ns = 0
+        self._resident_at_ns = 0
+        self._bug: BaseException | None = None
+        self._ended = threading.Event()
+
+    def prepare(self, progress: Callable[[int, int, str], None]) -> None:
+        """Compile or load every kernel, so that no client waits for one. `progress(done, total, name)`."""
+        self._set_state(State.COMPILING)
+        compile_all(self.warms(), progress)
+
+    def warms(self) -> list[Warm]:
+        """The kernels this server will call."""
+        return warm.native_kernels(self._loops[0].arrays, self._engine.canvas.arrays, self._engine.broadcast)
+
+    def listen(self) -> tuple[str, int]:
+        """Bind and listen. Returns host and port. Raises CannotListen."""
+        config = self.config
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((config.host, config.port))
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            remedy = "choose another port, or 0 for any free one" if config.port else "choose another host"
+            raise CannotListen(
+                f"cannot listen on {config.host} port {config.port}: {error.strerror}; {remedy}"
+            ) from None
+        listener.setblocking(False)
+        self._listener = listener
+        host, port = listener.getsockname()[:2]
+        self._row["port"] = port
+        self._loops[0].listen(listener, self._hand_out)
+        return host, port
+
+    def run(self) -> None:
+        """Serve until `stop`, then drain. Raises what a loop raised, which is a bug."""
+        now_ns = clock.now_ns()
+        self._engine.start(now_ns)
+        self._set_state(State.RUNNING)
+        threads = [
+            threading.Thread(target=self._live, args=(loop,), name=f"loop {index}")
+            for index, loop in enumerate(self._loops)
+        ]
+        for thread in threads:
+            thread.start()
+        self._ended.wait()
+        for thread in threads:
+            thread.join()
+        self._set_state(State.STOPPED)
+        for loop in self._loops:
+            loop.release()
+        if self._listener is not None:
+            self._listener.close()
+        if self._bug is not None:
+            raise self._bug
+
+    def stop(self) -> None:
+        """Drain and return from `run`. May be called from any thread, from a signal handler, and twice."""
+        self._stop_requested = True
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._engine.is_hurried = True
+        for loop in self._loops:
+            loop.ring()
+
+    def _hand_out(self, accepted: socket.socket) -> None:
+        """Give a new socket to the loop that has the fewest."""
+        loop = min(self._loops, key=lambda candidate: candidate.client_count)
+        loop.inbox.append(accepted)
+        if loop is not self._loops[0]:
+            loop.ring()
+
+    def _live(self, loop: NativeLoop) -> None:
+        """One loop's thread."""
+        closing = False
+        try:
+            while self.state != State.STOPPED:
+                now_ns = loop.serve()
+                if self.state == State.DRAINING and not closing:
+                    closing = True
+                    loop.stop_listening()
+                    loop.close_clients(now_ns)
+                self._barrier.wait()
+        except threading.BrokenBarrierError:
+            pass  # Another loop failed and says why.
+        except BaseException as bug:
+            self._bug = bug
+            self._barrier.abort()
+            self._hurry()
+        self._ended.set()
+
+    def _tick(self) -> None:
+        """All loops stand still: finish the tick, and look whether to go on."""
+        now_ns = clock.now_ns()
+        self._engine.is_hurried = False
+        if self._engine.tick(now_ns):
+            self._engine.publish(now_ns, clock.now_ns() - now_ns)
+        self._row["heartbeat_ns"] = now_ns
+        self._row["cpu_ns"] = clock.process_cpu_ns()
+        if now_ns - self._resident_at_ns > 1_000_000_000:
+            self._resident_at_ns = now_ns
+            self._row["resident_bytes"] = clock.resident_bytes()
+        if self._stop_requested:
+            self._drain(now_ns)
+
+    def _drain(self, now_ns: int) -> None:
+        """Running: one more tick shows what was accepted. Draining: until all clients are gone, or have had time."""
+        if self.state == State.RUNNING:
+            self._set_state(State.DRAINING)
+            self._drain_until_ns = now_ns + DRAIN_NS
+        elif now_ns >= self._drain_until_ns or not any(loop.client_count for loop in self._loops):
+            self._set_state(State.STOPPED)
+        self._engine.next_tick_ns = now_ns + DRAIN_TICK_NS
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._row["state"] = state
