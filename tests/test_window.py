@@ -138,6 +138,16 @@ def test_a_text_too_long_ends_in_an_ellipsis() -> None:
     assert writer.elided("short", 200, theme.BODY) == "short"
 
 
+def test_a_sentence_is_broken_between_words() -> None:
+    writer = Pen(1)
+    sentence = "a sentence that is much too long for where it is to stand"
+    rows = writer.wrapped(sentence, 200, theme.BODY, rows_max=9)
+    assert " ".join(rows) == sentence and len(rows) > 1
+    assert all(writer.width(row, theme.BODY) <= 200 for row in rows)
+    assert len(writer.wrapped(sentence, 200, theme.BODY, rows_max=2)) == 2
+    assert writer.wrapped("", 200, theme.BODY, rows_max=2) == []
+
+
 def test_letters_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pen, "TEXTS_KEPT_MAX", 8)
     writer, target = Pen(1), toolkit.offscreen((200, 20))
@@ -245,7 +255,7 @@ def test_letters_of_the_panels_double_with_the_window() -> None:
 def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64)))
     said = words(written).split("\n")
-    assert "First light: 1,000 devices paint a heat map" in said
+    assert "A thousand devices paint one picture together, and a few greedy ones meet the rate limit." in " ".join(said)
     for text in ("1,000", "61.2 k/s", "58.3 k/s", "2.79 k/s", "17.4 k/s", "118 ms", "100 ms", "live", "02:14"):
         assert text in said
 

@@ -62,7 +62,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 
-_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 400, 96, 112, 150, 20
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 96, 112, 150, 20
+_NAME_GAP = 18
 
 
 class HeaderView:
@@ -133,10 +134,14 @@ class HeaderView:
 
     def _draw_name(self, target: pygame.Surface, title: str) -> pygame.Rect:
         inside = self._clear(target, self._name)
-        upper, lower = self._rows(self._name)
-        upper.height += self._pen.px(4)
-        self._pen.write(target, "Pixel Canvas", upper, theme.PRODUCT)
-        self._pen.write(target, title, lower, theme.NOTE)
+        pen, left, width = self._pen, self._name.left, self._name.width - self._pen.px(_NAME_GAP)
+        rows = pen.wrapped(title, width, theme.LABEL, rows_max=2)
+        row_height = pen.px(16)
+        top = self._name.centery - (pen.px(24) + len(rows) * row_height) // 2
+        pen.write(target, "Pixel Canvas", pygame.Rect(left, top, width, pen.px(22)), theme.PRODUCT)
+        for index, row in enumerate(rows):
+            box = pygame.Rect(left, top + pen.px(24) + index * row_height, width, row_height)
+            pen.write(target, row, box, theme.LABEL)
         return inside
 
     def _draw_figure(self, target: pygame.Surface, figure: Figure, text: str, slot: pygame.Rect) -> pygame.Rect:

@@ -62,7 +62,7 @@ class Loading:
         pen.card(target, box, theme.RAISED, theme.LINE, radius=10)
         inner = box.inflate(-2 * pen.px(_MARGIN), -2 * pen.px(_MARGIN))
         title = pygame.Rect(inner.left, inner.top, inner.width, pen.px(_TITLE_ROW - 18))
-        pen.write(target, scene.view.scenario_title, title, theme.TITLE)
+        pen.write(target, f"Starting {scene.view.scenario_name}", title, theme.TITLE)
         for index, part in enumerate(scene.view.parts):
             top = inner.top + pen.px(_TITLE_ROW + index * _ROW)
             row = pygame.Rect(inner.left, top, inner.width, pen.px(_ROW))

@@ -56,6 +56,17 @@ class Pen:
                 high = middle - 1
         return text[:low].rstrip() + "…" if low else ""
 
+    def wrapped(self, text: str, width: int, lettering: Lettering, rows_max: int) -> list[str]:
+        """The text in at most `rows_max` rows, broken between words. The last holds all the rest, however wide."""
+        rows: list[str] = []
+        for word in text.split():
+            longer = f"{rows[-1]} {word}" if rows else word
+            if rows and (len(rows) == rows_max or self.width(longer, lettering) <= width):
+                rows[-1] = longer
+            else:
+                rows.append(word)
+        return rows
+
     def write(
         self, target: pygame.Surface, text: str, box: pygame.Rect, lettering: Lettering, align: Align = "left"
     ) -> pygame.Rect:
