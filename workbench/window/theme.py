@@ -26,8 +26,8 @@ PURPLE: Color = (204, 121, 167)
 SILVER: Color = (195, 202, 212)
 
 HEADER: Color = (18, 21, 26)
-LETTERBOX: Color = SURFACE
-"""Around the canvas: the ground of the plots, lighter than an empty canvas, so that the canvas's edge is seen."""
+LETTERBOX: Color = HEADER
+"""Around the canvas: lighter than an empty canvas, so that the canvas's edge is seen, and calmer than a plot."""
 RAISED: Color = (28, 32, 40)
 ALARM_SURFACE: Color = (46, 21, 9)
 ALARM_TEXT: Color = (255, 205, 170)
