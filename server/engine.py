@@ -177,7 +177,7 @@ class Engine:
         end = int(head["frame_end"])
         if end - HEAD_ROOM < COMPRESS_BYTES_MIN or tick < self._compress_after:
             return
-        packed = zlib.compress(memoryview(self.broadcast.bytes)[HEAD_ROOM:end], 1)
+        packed = zlib.compress(self.broadcast.bytes[HEAD_ROOM:end].data, 1)
         if len(packed) >= end - HEAD_ROOM:
             self._compress_after = tick + COMPRESS_PAUSE_TICKS
             return

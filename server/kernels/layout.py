@@ -1,8 +1,9 @@
 """Every dtype and array shape that a kernel or another process sees. Imports no compiler.
 
 Arrays are plain C-ordered numpy arrays. Times are int64 nanoseconds of CLOCK_MONOTONIC. Counters only grow, have one
-writer and are eight bytes wide, so a reader in another process needs no lock: a difference of two readings is always
-a true count. They are signed, since a kernel that adds signed to unsigned gets a float. All records are aligned; the asserts below hold the layout that `LAYOUT_VERSION` names.
+writer and are eight bytes wide, so a reader in another process needs no lock: a difference of two readings is always a
+true count. They are signed, since a kernel that adds signed to unsigned gets a float. All records are aligned; the
+asserts below hold the layout that `LAYOUT_VERSION` names.
 """
 
 from enum import IntEnum

@@ -1,7 +1,8 @@
 """The C library as kernels call it: clock, epoll, sockets, memory. Linux only; nothing here imports sockets or time.
 
 Pointers are signed 64-bit integers, from `address_of` or `malloc`: numba makes a float of unsigned plus signed. The
-caller owns every buffer for the length of the call. Results are as in the manual pages: -1 and `error_number()` on failure.
+caller owns every buffer for the length of the call. Results are as in the manual pages: -1 and `error_number()` on
+failure.
 """
 
 import platform

@@ -5,9 +5,9 @@ Invariant: a frame once begun on a socket is finished before any other; `outbox_
 """
 
 from server.kernels import libc
+from server.kernels.decode import hand_over
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason
-from server.kernels.decode import hand_over
 
 
 @kernel
