@@ -64,9 +64,10 @@ def put_batch(arrays, d, buffer):
     buffer: (>= frames_per_write * 12,) u1, written in place. Returns the number of bytes. Cost: one paint a frame.
     """
     device, settings, times = arrays.devices[d], arrays.settings[0], arrays.times[d]
-    offset = 0
+    board, ridges = arrays.board, arrays.ridges
+    offset, sequence = 0, np.int64(device.sequence)
     for i in range(device.batch_count):
-        x, y, color = paint(arrays, d, np.int64(device.sequence) + i, times[i])
+        x, y, color = paint(settings, board, ridges, d, sequence + i, times[i])
         put_place(buffer, offset, x, y, color, mask_word(settings))
         offset += PLACE_FRAME_BYTES
     device.sequence += device.batch_count

@@ -84,12 +84,12 @@ def _hotspot(settings, d, sequence, seconds):
 
 
 @kernel
-def paint(arrays, d, sequence, time_ns):
+def paint(settings, board, ridges, d, sequence, time_ns):
     """What device d paints as its placement number `sequence`, intended for `time_ns`: (x, y, color) int64.
 
-    Reads arrays.settings, ridges and board. The pixel is taken modulo or clamped to the canvas.
+    settings: a SETTINGS record; board and ridges as in `layout.Arrays`; all read only. The pixel is taken modulo or
+    clamped to the canvas. The arrays come one by one because handing on all of a fleet costs more than a paint.
     """
-    settings = arrays.settings[0]
     width, height = np.int64(settings.width), np.int64(settings.height)
     seconds = (time_ns - settings.started_ns) * 1e-9
     if settings.pattern == _HOTSPOT:
@@ -103,8 +103,8 @@ def paint(arrays, d, sequence, time_ns):
     y = pixel // width
     x = pixel - y * width
     if settings.pattern == _LIFE:
-        return x, y, np.int64(arrays.board[y, x])
+        return x, y, np.int64(board[y, x])
     if settings.pattern == _IMAGE:
-        return x, y, scene_color(arrays.ridges, x, y, width, height, seconds)
+        return x, y, scene_color(ridges, x, y, width, height, seconds)
     heat = heat_at(x, y, width, height, seconds)
     return x, y, HEAT_FIRST + np.int64(heat * (HEAT_COUNT - 1) + 0.5)
