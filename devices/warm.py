@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from devices.config import FleetConfig
 from devices.dialer import new_links
 from devices.fleet import Fleet
-from devices.kernels import arrivals, chance, drain, life, sockets, viewer
+from devices.kernels import arrivals, chance, drain, life, patterns, sockets, viewer
 from devices.kernels.layout import Arrays, Links
 from server.kernels.kernel import Warm
 from server.page import Page, fleet_sections
@@ -39,7 +39,7 @@ def warm_kernels() -> list[Warm]:
     """Every kernel of a fleet, for `server.kernels.kernel.compile_all`; the slowest ones last."""
     return [
         Warm("seed", chance.seeded, lambda: (np.uint64(0), np.uint64(0))),
-        Warm("scatter", arrivals.scatter_stride, lambda: (1,)),
+        Warm("scatter", patterns.scatter_bits, lambda: (1,)),
         Warm("life", life.next_generation, lambda: (_ages(), _ages())),
         Warm("life's colours", life.color_ages, lambda: (_ages(), _pixels())),
         Warm("tile blocks", viewer.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),

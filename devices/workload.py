@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.kernels import layout
-from devices.kernels.arrivals import scatter_stride
 from devices.kernels.chance import seeded
 from devices.kernels.layout import Arrays
+from devices.kernels.patterns import scatter_bits
 from devices.patterns import draw_ridges
 from server.page import Page
 
@@ -78,7 +78,7 @@ def _settings(config: FleetConfig, width: int, height: int, seed: int) -> NDArra
     settings["stop_ns"] = layout.NEVER_NS
     settings["device_count"] = config.connections
     settings["width"], settings["height"] = width, height
-    settings["stride"] = scatter_stride(width * height)
+    settings["scatter_bits"] = scatter_bits(width * height)
     settings["frames_per_write"] = config.frames_per_write
     settings["arrivals"] = layout.Arrivals[config.arrivals.upper()]
     settings["pattern"] = layout.Pattern[config.pattern.upper()]

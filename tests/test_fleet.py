@@ -66,6 +66,7 @@ def test_whole_load_in_virtual_time():
     written += take_writes(fleet, now_ns)
     assert fleet.backlog_count(now_ns) == 0 and fleet.next_write_ns() is None
     assert fleet.arrays.counters["offered_count"][0] == len(written) == pytest.approx(4000, rel=0.1)
+    fleet.stop_sending(now_ns + 10**9)  # The first end stands.
     fleet.advance(now_ns + 10**10)
     assert fleet.arrays.counters["offered_count"][0] == len(written)
 

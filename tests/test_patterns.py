@@ -11,7 +11,7 @@ from devices.config import FleetConfig
 from devices.fleet import Fleet
 from devices.kernels import frames, life
 from devices.kernels.patterns import owned_pixel, paint
-from devices.kernels.scene import scene_color
+from devices.kernels.scene import DAY_SECONDS, scene_color
 from devices.patterns import Life, draw_ridges
 from server.page import Page, fleet_sections
 from server.palette import CUBE_FIRST, HEAT_COUNT, HEAT_FIRST, PALETTE, WHITE
@@ -91,7 +91,7 @@ def test_scene_darkens_at_night():
         colors = [scene_color(ridges, x, y, 64, 48, seconds) for y in range(48) for x in range(64)]
         return PALETTE[np.array(colors)].mean()
 
-    assert light(75.0) > 2.5 * light(28.0)
+    assert light(0.8 * DAY_SECONDS) > 2.5 * light(0.3 * DAY_SECONDS)
 
 
 def test_hotspot_is_hot_and_moves():

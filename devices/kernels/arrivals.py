@@ -98,7 +98,11 @@ def start_schedule(arrays, started_ns):
 
 @kernel
 def stop_schedule(arrays, stop_ns):
-    """End the schedules: nothing is intended after `stop_ns`; what batches hold of earlier times is due at once."""
+    """End the schedules: nothing is intended after `stop_ns`; what batches hold of earlier times is due at once.
+
+    The first end stands: a later one would intend anew what was never drawn.
+    """
+    stop_ns = min(stop_ns, arrays.settings[0].stop_ns)
     arrays.settings[0].stop_ns = stop_ns
     for d in range(len(arrays.devices)):
         device, times = arrays.devices[d], arrays.times[d]

@@ -126,7 +126,7 @@ SETTINGS = np.dtype(
         ("device_count", "u4"),
         ("width", "u4"),
         ("height", "u4"),
-        ("stride", "u4"),  # Steps through the pixels in an order that scatters them; coprime to their number.
+        ("scatter_bits", "u4"),  # See `patterns.scatter_bits`.
         ("frames_per_write", "u4"),
         ("arrivals", "u1"),
         ("pattern", "u1"),

@@ -12,19 +12,42 @@ from devices.kernels.chance import advance, mix, seeded, unit
 from devices.kernels.layout import Pattern
 from devices.kernels.scene import scene_color, wave
 from server.kernels.kernel import kernel
-from server.palette import CUBE_FIRST, CUBE_LEVELS, HEAT_COUNT, HEAT_FIRST
+from server.palette import CUBE_FIRST, CUBE_LEVELS, HEAT_COUNT, HEAT_FIRST, WHITE
 
 _SENSOR_FIELD, _IMAGE, _LIFE = int(Pattern.SENSOR_FIELD), int(Pattern.IMAGE), int(Pattern.LIFE)
 _HOTSPOT = int(Pattern.HOTSPOT)
 _CUBE_COUNT = CUBE_LEVELS[0] * CUBE_LEVELS[1] * CUBE_LEVELS[2]
+_KNEE = 0.66
 _BLOBS = (
     # Weight, radius, then turns a second and phase of the way across and of the way down.
-    (0.74, 0.24, 0.031, 0.10, 0.047, 0.35),
-    (0.66, 0.20, 0.043, 0.62, 0.029, 0.80),
-    (0.58, 0.16, 0.059, 0.27, 0.037, 0.05),
-    (-0.50, 0.24, 0.037, 0.80, 0.053, 0.55),
-    (-0.44, 0.18, 0.027, 0.45, 0.061, 0.20),
+    (0.74, 0.24, 0.019, 0.10, 0.029, 0.35),
+    (0.66, 0.20, 0.027, 0.62, 0.018, 0.80),
+    (0.58, 0.16, 0.037, 0.27, 0.023, 0.05),
+    (-0.50, 0.24, 0.023, 0.80, 0.033, 0.55),
+    (-0.44, 0.18, 0.017, 0.45, 0.038, 0.20),
 )
+
+
+@kernel
+def scatter_bits(pixels):
+    """Bits of the smallest power of two that is not below `pixels`; at least 2."""
+    bits = 2
+    while 1 << bits < pixels:
+        bits += 1
+    return bits
+
+
+@kernel
+def _scattered(index, pixels, bits):
+    """A fixed permutation of 0..pixels-1 without visible order: shuffle a power of two, walk on while outside."""
+    mask, half = (1 << bits) - 1, bits >> 1
+    while True:
+        index = (index * 0x2545F491 + 0x9E37) & mask
+        index ^= index >> half
+        index = (index * 0x5851F42D + 0x1B56) & mask
+        index ^= index >> half
+        if index < pixels:
+            return index
 
 
 @kernel
@@ -32,15 +55,15 @@ def owned_pixel(settings, d, sequence):
     """The pixel, y * width + x, that device d paints at `sequence`: the pixels of its own in turn.
 
     All devices together own each pixel once (or, being more than there are pixels, share them), and what is painted
-    within a round is scattered evenly over the canvas.
+    within a round is scattered over the canvas like grain, so that a picture develops everywhere at once.
     """
-    pixels = np.int64(settings.width) * settings.height
+    pixels = np.int64(settings.width) * np.int64(settings.height)
     devices = np.int64(settings.device_count)
     index = d % pixels
     if devices < pixels:
         owned = (pixels - d + devices - 1) // devices
         index = d + devices * (sequence % owned)
-    return (index * settings.stride) % pixels
+    return _scattered(index, pixels, np.int64(settings.scatter_bits))
 
 
 @kernel
@@ -55,6 +78,9 @@ def heat_at(x, y, width, height, seconds):
         dv = v - down * (0.5 + 0.46 * wave(speed_y * seconds + phase_y))
         fall = 1.0 + (du * du + dv * dv) / (radius * radius)
         heat += weight / (fall * fall)
+    if heat > _KNEE:  # Where blobs meet the ramp must not end in a flat patch.
+        over = (heat - _KNEE) / (1.0 - _KNEE)
+        heat = _KNEE + (1.0 - _KNEE) * over / (1.0 + 0.55 * over)
     return min(max(heat, 0.0), 1.0)
 
 
@@ -79,7 +105,7 @@ def _hotspot(settings, d, sequence, seconds):
     sigma = 0.045 * min(width, height)
     x = width * (0.5 + 0.36 * wave(0.041 * seconds)) + sigma * radius * wave(turns)
     y = height * (0.5 + 0.34 * wave(0.063 * seconds + 0.2)) + sigma * radius * wave(turns + 0.25)
-    color = hue_color(0.035 * seconds, 1.0 - 0.22 * min(radius, 3.0))
+    color = WHITE if radius < 0.4 else hue_color(0.035 * seconds, 1.0 - 0.15 * min(radius, 3.0))
     return min(max(np.int64(x), 0), width - 1), min(max(np.int64(y), 0), height - 1), color
 
 
