@@ -188,6 +188,13 @@ class TestWords:
         assert cli.run_main(["scenarios", "show", "crowd"]) == 0
         assert capsys.readouterr().out == builtin_text("crowd")
 
+    def test_a_reader_that_leaves_is_no_fault(self) -> None:
+        process = workbench("scenarios")
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(PATIENCE_S), process.stderr.read()) == (0, "")
+        process.stderr.close()
+
     def test_help_imports_nothing_heavy(self) -> None:
         script = (
             "import sys, workbench.cli; print(sorted({'numba', 'pygame', 'matplotlib', 'rich'} & set(sys.modules)))"

@@ -62,6 +62,7 @@ def ended() -> Iterator[Callable[[Session], Session]]:
     yield register
     for session in sessions:
         session.end()
+        session.close()
 
 
 def wait_until_gone(pid: int) -> None:
@@ -175,6 +176,17 @@ class TestFailure:
         assert session.failures == [f"{victim}: ended by SIGKILL"]
         for other in {"server", "fleet", "panels"} - {victim}:
             os.kill(pid_of(tmp_path, other), 0)
+
+    def test_a_fleet_that_lost_its_server_is_not_told_apart(
+        self, ended: Callable[[Session], Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("FAKE_PIDS", str(tmp_path))
+        session = ended(started(make()))
+        pump(session, lambda: session.load_started_ns > 0)
+        for part in ("fleet", "server"):
+            os.kill(pid_of(tmp_path, part), signal.SIGKILL)
+        pump(session, lambda: [part.state for part in session.view().parts] == ["failed", "failed"])
+        assert session.failures == ["server: ended by SIGKILL"]
 
     def test_a_bug_keeps_its_traceback(self, ended: Callable[[Session], Session]) -> None:
         session = ended(started(make(server="bug")))

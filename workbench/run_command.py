@@ -68,7 +68,9 @@ def run_scenario(
             session.end()
             if window is not None:
                 window.close()
-        return _tell_end(session, outputs)
+        code = _tell_end(session, outputs)
+        session.close()
+        return code
 
 
 def write_summary(path: Path | None, summary: dict[str, Any]) -> None:

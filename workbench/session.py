@@ -84,6 +84,7 @@ class Session:
         self._progress: dict[str, Progress] = {}
         self._failures: dict[str, str] = {}
         self._ended: set[str] = set()
+        self._stopping: set[str] = set()
         self._phases: set[str] = set()
         self._panels_size = _PANELS_SIZE
         self._ending = False
@@ -159,11 +160,18 @@ class Session:
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
         if self._lives("panels"):
+            self._stopping.add("panels")
             self._children["panels"].tell(Stop())  # It needs nobody, so it can end meanwhile.
         for name in ("fleet", "server", "panels"):
             if name in self._children:
+                self.poll(clock.now_ns())
+                self._stopping.add(name)
                 self._children[name].stop(STOP_WAIT_S)
         self.poll(clock.now_ns())
+
+    def close(self) -> None:
+        """Give the shared pages back, after the last look at them."""
+        self.pages.close()
 
     # --- What it tells ---
 
@@ -179,8 +187,9 @@ class Session:
 
     @property
     def failures(self) -> list[str]:
-        """One line for each part that failed."""
-        return [f"{name}: {reason}" for name, reason in self._failures.items()]
+        """One line for each part that failed, but for a fleet whose server did: it has lost all it had."""
+        names = [name for name in self._failures if name != "fleet" or "server" not in self._failures]
+        return [f"{name}: {self._failures[name]}" for name in names]
 
     @property
     def tracebacks(self) -> list[str]:
@@ -238,14 +247,12 @@ class Session:
                 self._fail(heard.name, reason, now_ns)
             case Ended(exit_code):
                 self._ended.add(heard.name)
-                # A process that we had to end by a signal has no fault of its own to tell.
-                if not self._ending or exit_code > 0:
+                # A process that we ended, by a signal if need be, has no fault of its own to tell.
+                if heard.name not in self._stopping or exit_code > 0:
                     self._fail(heard.name, self._children[heard.name].reason(), now_ns)
 
     def _fail(self, name: str, reason: str, now_ns: int) -> None:
-        """Note the first reason of a part; at the end only if nothing failed before, which would explain it."""
-        if self._ending and self._failures:
-            return
+        """Note the first reason of a part: what it says itself comes before how it ended."""
         self._failures.setdefault(name, reason)
         self.failed_ns = self.failed_ns or now_ns
 
