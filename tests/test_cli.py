@@ -188,11 +188,11 @@ class TestWords:
         assert cli.run_main(["scenarios", "show", "crowd"]) == 0
         assert capsys.readouterr().out == builtin_text("crowd")
 
-    def test_a_reader_that_leaves_is_no_fault(self) -> None:
+    def test_a_reader_that_leaves_is_told_nothing(self) -> None:
         process = workbench("scenarios")
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
-        assert (process.wait(PATIENCE_S), process.stderr.read()) == (0, "")
+        assert (process.wait(PATIENCE_S), process.stderr.read()) == (1, "")
         process.stderr.close()
 
     def test_help_imports_nothing_heavy(self) -> None:

@@ -5,7 +5,6 @@ Invariant: an error that a user can cause is one line on standard error and exit
 what was asked); only a bug shows a traceback, with 70.
 """
 
-import os
 import signal
 import sys
 import traceback
@@ -200,16 +199,14 @@ def doctor() -> int:
 
 
 def run_main(arguments: Sequence[str]) -> int:
-    """Do what the words ask for. Returns the exit code; raises nothing."""
+    """Do what the words ask for. Returns the exit code; ends the program quietly when nobody reads its output."""
     try:
         code = app(list(arguments), prog_name="workbench", standalone_mode=False)
-        sys.stdout.flush()
+
     except CommandError as error:
         return _refuse(str(error), error.exit_code)
     except _ParserError as error:
         return _refuse(_parser_line(error), 2)
-    except BrokenPipeError:
-        return _leave_quietly()
     except (KeyboardInterrupt, typer.Abort):
         return 0  # Before or after a session, which has its own way to end.
     except Exception:
@@ -227,12 +224,6 @@ def main() -> NoReturn:
 def _refuse(line: str, code: int) -> int:
     print(" ".join(line.split()), file=sys.stderr)
     return code
-
-
-def _leave_quietly() -> int:
-    """Whoever read what we print has gone, and took what it wanted: `workbench scenarios | head -1`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What is still buffered goes nowhere at the exit.
-    return 0
 
 
 def _parser_line(error: Any) -> str:
