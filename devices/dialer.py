@@ -30,6 +30,7 @@ REFUSALS_MAX = 64
 """So many refusals without one connection are answer enough."""
 FRAME_HEADROOM_BYTES = 65_536
 HANDSHAKE_NS = 10_000_000_000
+_WATCH_ALL = Subscribe().encode()
 
 
 def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> Links:
@@ -229,7 +230,7 @@ class Dialer:
         self._counters["connection_count"] += 1
         connection = self._connections[d]
         if connection is not None and self.fleet.arrays.devices["viewer"][d]:
-            connection.send_binary(Subscribe(0, 0, 0, 0).encode())
+            connection.send_binary(_WATCH_ALL)
 
     def _accuse(self, d: int, violation: ProtocolViolation) -> None:
         """The server broke the canvas protocol: count it, say so, and leave."""

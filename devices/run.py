@@ -49,6 +49,7 @@ class Run:
         self._on_event = on_event
         self._commands = commands
         self._counters = page["fleet"][0]
+        self._canvas: Page | None = None
         self._drain: Drain | None = None
         self._check_until_ns: int | None = None
         self._is_stopped = False
@@ -162,8 +163,9 @@ class Run:
         """Compare what viewers hold with the server's canvas, if it is within reach."""
         assert self._check_until_ns is not None
         if self._start.canvas_fd >= 0:
-            canvas = Page.attach(self._start.canvas_fd, canvas_sections(fleet.width, fleet.height))
-            checked, wrong = fleet.viewers.check(np.array(canvas["pixels"]))
+            if self._canvas is None:
+                self._canvas = Page.attach(self._start.canvas_fd, canvas_sections(fleet.width, fleet.height))
+            checked, wrong = fleet.viewers.check(np.array(self._canvas["pixels"]))
             self._counters["viewer_checked_count"] = checked
             self._counters["viewer_wrong_count"] = wrong
             if wrong and now_ns < self._check_until_ns:
