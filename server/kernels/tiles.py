@@ -9,6 +9,8 @@ from server.kernels.layout import HEAD_ROOM, TILE_PIXELS, TILE_SIDE
 
 SPARSE, BITMAP, FULL = 0, 1, 2
 _BITMAP_BYTES = TILE_PIXELS // 8
+_SPARSE_MAX = 255
+_BITMAP_MAX = TILE_PIXELS - _BITMAP_BYTES
 _DELTA = 0x82
 _DELTA_HEAD = 8
 _BINARY_WHOLE = 0x82
@@ -37,22 +39,31 @@ def _count_changed(canvas, tile_x, tile_y, since):
 
 @kernel
 def _write_sparse(canvas, tile_x, tile_y, since, out, at):
+    """Returns (end, pixels written); pixels is -1 when they are more than one byte counts."""
     rules = canvas.rules[0]
     width = int(rules.width)
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
     rows = min(TILE_SIDE, int(rules.height) - tile_y * TILE_SIDE)
+    head = at
+    at += 1
+    count = 0
     for row in range(rows):
         first = (tile_y * TILE_SIDE + row) * width + tile_x * TILE_SIDE
         for column in range(columns):
             if canvas.pixel_tick[first + column] > since:
+                if count == _SPARSE_MAX:
+                    return head, -1
                 _write_u16(out, at, row * TILE_SIDE + column)
                 out[at + 2] = canvas.pixels[first + column]
                 at += 3
-    return at
+                count += 1
+    out[head] = count
+    return at, count
 
 
 @kernel
 def _write_bitmap(canvas, tile_x, tile_y, since, out, at):
+    """Returns (end, pixels written); pixels is -1 when the full kind would be as short."""
     rules = canvas.rules[0]
     width = int(rules.width)
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
@@ -60,15 +71,19 @@ def _write_bitmap(canvas, tile_x, tile_y, since, out, at):
     bits = at
     out[bits : bits + _BITMAP_BYTES] = 0
     at += _BITMAP_BYTES
+    count = 0
     for row in range(rows):
         first = (tile_y * TILE_SIDE + row) * width + tile_x * TILE_SIDE
         for column in range(columns):
             if canvas.pixel_tick[first + column] > since:
+                if count == _BITMAP_MAX:
+                    return bits, -1
                 offset = row * TILE_SIDE + column
                 out[bits + (offset >> 3)] |= 1 << (offset & 7)
                 out[at] = canvas.pixels[first + column]
                 at += 1
-    return at
+                count += 1
+    return at, count
 
 
 @kernel
@@ -91,20 +106,24 @@ def encode_block(canvas, tile_x, tile_y, since, out, at):
     """Write one tile block of all that changed after tick `since` to `out[at:]`.
 
     canvas: read. out: uint8, written from `at`, at most BLOCK_BYTES_MAX bytes, which the caller has. Cost: O(1024).
-    Returns (end, pixels); (at, 0) when nothing changed.
+    Returns (end, pixels); (at, 0) when nothing changed. Other loops may paint meanwhile: pixels then join those that
+    changed and none leaves them, so each kind counts what it writes, and one that grew too long gives way to the next.
     """
     count = _count_changed(canvas, tile_x, tile_y, since)
     if count == 0:
         return at, 0
     _write_u16(out, at, tile_y * int(canvas.rules[0].tiles_across) + tile_x)
     body = at + 3
-    if count < 256 and 1 + 3 * count <= _BITMAP_BYTES + count:
-        out[at + 2] = SPARSE
-        out[body] = count
-        return _write_sparse(canvas, tile_x, tile_y, since, out, body + 1), count
-    if _BITMAP_BYTES + count < TILE_PIXELS:
-        out[at + 2] = BITMAP
-        return _write_bitmap(canvas, tile_x, tile_y, since, out, body), count
+    if 1 + 3 * count <= _BITMAP_BYTES + count:
+        end, written = _write_sparse(canvas, tile_x, tile_y, since, out, body)
+        if written >= 0:
+            out[at + 2] = SPARSE
+            return end, written
+    if count < _BITMAP_MAX:
+        end, written = _write_bitmap(canvas, tile_x, tile_y, since, out, body)
+        if written >= 0:
+            out[at + 2] = BITMAP
+            return end, written
     out[at + 2] = FULL
     return _write_full(canvas, tile_x, tile_y, out, body), count
 
@@ -215,7 +234,8 @@ def gather_region(canvas, broadcast, tiles, out):
     for tile_y in range(y0, y1):
         row = tile_y * across
         first, last = int(broadcast.block_start[row + x0]), int(broadcast.block_start[row + x1])
-        out[at : at + last - first] = broadcast.bytes[first:last]
+        for i in range(last - first):
+            out[at + i] = broadcast.bytes[first + i]
         at += last - first
         for tile in range(row + x0, row + x1):
             pixel_count += int(broadcast.block_pixels[tile])
