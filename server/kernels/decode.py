@@ -140,10 +140,15 @@ def _decode_segment(loop, segment):
     end = int(segment.end)
     connection = loop.connections[slot]
     result = DONE
-    while end - position >= 2 and connection.phase == Phase.FAST:
+    while position < end and connection.phase == Phase.FAST:
+        if arena[position] != _BINARY_WHOLE:
+            result = UNKNOWN
+            break
+        if end - position < 2:
+            break
         length = np.int64(arena[position + 1] & 0x7F)
         header = 6
-        if arena[position] != _BINARY_WHOLE or arena[position + 1] < 0x80 or length == 127 or length == 0:
+        if arena[position + 1] < 0x80 or length == 127 or length == 0:
             result = UNKNOWN
             break
         if length == 126:

@@ -1,0 +1,84 @@
+"""The obvious form of what kernels do: plain Python over lists and dictionaries, against which they are tested.
+
+Nothing here is fast and nothing shares code with a kernel; messages are read by the plain protocol reference.
+"""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from feeding import NOW
+
+from server.protocol.connection import Connection
+from server.protocol.events import Message, Violated
+from server.protocol.messages import Place, PlaceMany, Subscribe, decode_client_message
+from server.protocol.websocket import CloseCode, ProtocolViolation
+
+
+def values_of(slot, message):
+    """A client message as the message queue has it: every placement by itself."""
+    if isinstance(message, Place):
+        return [("place", slot, message.x, message.y, message.color)]
+    if isinstance(message, PlaceMany):
+        return [("place", slot, *placement) for placement in message.placements]
+    if isinstance(message, Subscribe):
+        names = ("flags", "x", "y", "width", "height", "interval_ms")
+        return [("subscribe", slot, *(getattr(message, name) for name in names))]
+    return [("ping", slot, message.nonce)]
+
+
+@dataclass
+class Reader:
+    """What a connection's stream means: messages, faults, and bytes in answer. After it has refused, nothing counts."""
+
+    connection: Connection
+    slot: int = 0
+    found: list = field(default_factory=list)
+    answered: bytes = b""
+    is_refused: bool = False
+
+    def feed(self, data, queue=None):
+        """`queue(payload)` takes a known message; without it, it is noted in `found` at once."""
+        for event in self.connection.receive_data(data, NOW):
+            if self.is_refused:
+                return
+            if isinstance(event, Violated):
+                self.found.append(("violated", event.close_code, event.reason))
+            elif isinstance(event, Message):
+                self._take(event, queue)
+        self.answered += self.connection.data_to_send()
+
+    def _take(self, event, queue):
+        try:
+            if event.is_text:
+                raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text")
+            message = decode_client_message(event.data)
+        except ProtocolViolation as violation:
+            self.is_refused = True
+            self.found.append(("refused", violation.close_code, violation.reason))
+            self.connection.close(violation.close_code, violation.reason)
+        else:
+            if queue is None:
+                self.found += values_of(self.slot, message)
+            else:
+                queue(event.data)
+
+
+@dataclass
+class Bucket:
+    """The textbook's token bucket, exact: `burst` tokens at most, one more each `token_ns`, a placement costs one."""
+
+    token_ns: int
+    burst: int
+    level: Fraction = Fraction(0)
+    seen_ns: int | None = None
+
+    def take(self, now_ns):
+        if self.seen_ns is None:
+            self.level = Fraction(self.burst)
+        else:
+            self.level = min(Fraction(self.burst), self.level + Fraction(now_ns - self.seen_ns, self.token_ns))
+        self.seen_ns = now_ns
+        if self.level < 1:
+            return False
+        self.level -= 1
+        return True
