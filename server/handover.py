@@ -103,8 +103,9 @@ class Desk:
             self.close(slot, code, reason, now_ns)
 
     def close(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
-        """Begin the close handshake, or answer 503 where none was opened."""
+        """Begin the close handshake, or answer 503 where none was opened. What came before is served first."""
         client = self.clients[slot]
+        self.shell.drain_queues(now_ns)
         client.connection.close(code, reason)
         self._settle(slot, client, now_ns)
 
@@ -171,12 +172,13 @@ class Desk:
         if client.route == http.ECHO_PATH:
             self._echo(client, message)
         elif message.is_text:
-            self._refuse(slot, client, ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas"))
+            violation = ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
+            self._refuse(client, violation, now_ns)
         elif not message.data or self._queue(slot, message.data, now_ns) != DONE:
             try:
                 decode_client_message(message.data)
             except ProtocolViolation as violation:
-                self._refuse(slot, client, violation)
+                self._refuse(client, violation, now_ns)
             else:
                 raise AssertionError(f"the decoders disagree about {message.data[:20]!r}")
 
@@ -197,7 +199,8 @@ class Desk:
         else:
             client.connection.send_binary(message.data)
 
-    def _refuse(self, slot: int, client: Client, violation: ProtocolViolation) -> None:
+    def _refuse(self, client: Client, violation: ProtocolViolation, now_ns: int) -> None:
+        self.shell.drain_queues(now_ns)
         self.loop.counts[0]["protocol_error_count"] += 1
         client.is_refused = True
         client.connection.close(violation.close_code, violation.reason)
@@ -209,6 +212,8 @@ class Desk:
         row = self.loop.connections[slot]
         connection = client.connection
         if not connection.is_open:
+            # Answers to what it sent before go out before its close frame, and none after it.
+            self.shell.drain_queues(now_ns)
             self._unsubscribe(slot)
         is_fast = client.route == http.CANVAS_PATH and connection.at_frame_boundary
         if row["phase"] != Phase.DEAD:

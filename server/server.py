@@ -16,6 +16,7 @@ from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
 from server.loops import warm
 from server.loops.native import NativeLoop
+from server.loops.sink import SinkLoop, sink_kernels
 from server.page import Page
 
 BACKLOG = 4096
@@ -52,7 +53,8 @@ class Server:
         descriptors = raise_file_limit()
         slots = max(1, min(config.connections_max, descriptors - RESERVED_FILES))
         descriptors = min(descriptors, slots + 1024)
-        self._loops = [NativeLoop(self._engine, slots, descriptors) for _ in range(config.loops)]
+        kind = SinkLoop if config.loop == "sink" else NativeLoop
+        self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._barrier = threading.Barrier(len(self._loops), action=self._tick)
         self._listener: socket.socket | None = None
         self._stop_requested = False
@@ -68,7 +70,8 @@ class Server:
 
     def warms(self) -> list[Warm]:
         """The kernels this server will call."""
-        return warm.native_kernels(self._loops[0].arrays, self._engine.canvas.arrays, self._engine.broadcast)
+        kernels = sink_kernels if self.config.loop == "sink" else warm.native_kernels
+        return kernels(self._loops[0].arrays, self._engine.canvas.arrays, self._engine.broadcast)
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen. Returns host and port. Raises CannotListen."""

@@ -20,6 +20,9 @@ READ_BYTES_MAX = 16 * 1024
 SENDS_A_STEP = 256
 """Frames offered before the sockets are looked at again: about a millisecond."""
 PATROL_NS = 100_000_000
+STEP_NS = 500_000
+"""Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
+write. One that comes alone, after a pause, is served at once."""
 _EVENTS_MAX = 1000
 _LISTENER, _BELL = -2, -3
 _PING, _PONG = 4, 0x84
@@ -86,8 +89,12 @@ def _poll(loop, epoll_fd, timeout_ms):
     """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the bell."""
     queues = loop.queues[0]
     queues.arena_end = 0
+    early_ns = queues.poll_ns + STEP_NS - libc.monotonic_ns()
+    if timeout_ms > 0 and early_ns > 0:
+        libc.usleep(early_ns // 1000)
     count = libc.epoll_wait(epoll_fd, address_of(loop.events), _EVENTS_MAX, timeout_ms)
     begun_ns = libc.monotonic_ns()
+    queues.poll_ns = begun_ns
     wake = 0
     for i in range(count):
         at = i * libc.EVENT_BYTES

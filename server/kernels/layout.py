@@ -357,6 +357,7 @@ QUEUES = np.dtype(
         ("conflated_end", "i8"),  # to here,
         ("conflated_pixels", "i8"),  # with so many pixels.
         ("patrol_ns", "i8"),  # When the next patrol is due.
+        ("poll_ns", "i8"),  # When the sockets were last looked at.
     ],
     align=True,
 )

@@ -78,7 +78,7 @@ class NativeLoop:
             until_ns = 0 if engine.is_hurried else engine.next_tick_ns
             if self.desk.waiting:
                 until_ns = min(until_ns, now_ns + TIMER_NS)
-            wake = epoll_loop.run(self.arrays, engine.canvas.arrays, engine.broadcast, self._epoll.fileno(), until_ns)
+            wake = self.turn(until_ns)
             now_ns = clock.now_ns()
             if wake & ~Wake.TICK:
                 self._attend(wake, now_ns)
@@ -87,6 +87,11 @@ class NativeLoop:
             if engine.is_hurried or now_ns >= engine.next_tick_ns:
                 self.arrays.counts[0]["cpu_ns"] = clock.thread_cpu_ns()
                 return now_ns
+
+    def turn(self, until_ns: int) -> int:
+        """Serve until the time or until Python is needed, without the interpreter lock. Returns Wake bits."""
+        engine = self.engine
+        return int(epoll_loop.run(self.arrays, engine.canvas.arrays, engine.broadcast, self._epoll.fileno(), until_ns))
 
     def close_clients(self, now_ns: int) -> None:
         """Begin to close every connection, politely."""
@@ -121,7 +126,8 @@ class NativeLoop:
                 self._subscribe(now_ns)
 
     def discard(self, slot: int, client_socket: socket.socket) -> None:
-        """Close the socket and free the slot."""
+        """Close the socket and free the slot, once what it sent is served: else that would count for its successor."""
+        self.drain_queues(clock.now_ns())
         self._epoll.unregister(client_socket.fileno())
         self.arrays.slot_of_fd[client_socket.fileno()] = -1
         client_socket.close()
@@ -136,10 +142,10 @@ class NativeLoop:
             os.eventfd_read(self._bell)
             while self.inbox:
                 self._adopt(self.inbox.popleft(), now_ns)
+        if wake & Wake.SUBSCRIBE:
+            self.drain_queues(now_ns)  # Before what was handed over, which came behind it.
         if wake & Wake.HANDOVER:
             self._take_handovers(now_ns)
-        if wake & Wake.SUBSCRIBE:
-            self._subscribe(now_ns)
         if wake & Wake.ACCEPT and self._listener is not None:
             self._accept(self._listener, now_ns)
         stage = self.arrays.stages[Stage.ACCEPT]
@@ -208,7 +214,7 @@ class NativeLoop:
         """Answer the SUBSCRIBE at which the placement queue stands."""
         placement = self.arrays.placements[self.arrays.queues[0]["placement_head"]]
         slot, index = int(placement["slot"]), int(placement["index"])
-        if slot in self.desk.clients and self.desk.clients[slot].connection.is_open:
+        if slot in self.desk.clients and self.desk.clients[slot].connection.can_send:
             answer = self.engine.subscribe(self.arrays, index, now_ns)
             if answer is not None:
                 payload = answer.encode(compress=len(answer.pixels) >= SNAPSHOT_COMPRESS_BYTES)

@@ -1,0 +1,148 @@
+"""The sink's compiled loop: it reads, counts what came, and does nothing with it. The least that any server must do.
+
+A bound to compare with, not a server: no frame is unmasked, no placement looked at. What a connection sent is its bytes
+divided by the length of a PLACE frame. Invariant: every byte of a connection is counted once, or handed to Python.
+
+    BYTES LEFT OVER  WHAT CAME
+                  0  whole PLACE frames, 12 bytes each; or, when the read begins with 0x88, a close frame
+                  6  a PING frame, 18 bytes, behind whole PLACE frames; or half a PLACE frame
+             others  a part of a PLACE frame
+"""
+
+import numpy as np
+
+from server.kernels import libc
+from server.kernels.decode import hand_over
+from server.kernels.kernel import address_of, kernel
+from server.kernels.layout import Phase, Reason, Wake
+from server.kernels.outbox import end_connection, flush, post
+
+PLACE_FRAME_BYTES = 12
+PING_FRAME_BYTES = 18
+PONG_FRAME_BYTES = 18
+READ_BYTES_MAX = 16 * 1024
+LOOK_NS = 1_000_000
+"""Least time between two looks at the sockets: a wake for each write of thousands would cost more than the reading."""
+_EVENTS_MAX = 1000
+_LISTENER, _BELL = -2, -3
+_BINARY_WHOLE, _CLOSE = 0x82, 0x88
+_MASKED_12 = 0x80 | 12
+_PING, _PONG = 4, 0x84
+
+
+@kernel
+def _word(events, at):
+    """The little-endian i32 at a byte offset of the event buffer."""
+    return (
+        np.int64(events[at])
+        | np.int64(events[at + 1]) << 8
+        | np.int64(events[at + 2]) << 16
+        | np.int64(events[at + 3]) << 24
+    )
+
+
+@kernel
+def _is_ping(arena, start):
+    """Whether the 18 bytes at `start` are a masked PING: a PLACE frame there has another length in its second byte."""
+    if arena[start] != _BINARY_WHOLE or arena[start + 1] != _MASKED_12:
+        return False
+    return arena[start + 6] ^ arena[start + 2] == _PING
+
+
+@kernel
+def _answer_ping(loop, epoll_fd, slot, start, now_ns):
+    """Send PONG with the nonce of the PING at `start`: all that came before it is counted."""
+    arena, frame = loop.arena, loop.scratch
+    frame[:PONG_FRAME_BYTES] = 0
+    frame[0], frame[1], frame[2] = _BINARY_WHOLE, 16, _PONG
+    for i in range(8):
+        frame[6 + i] = arena[start + 10 + i] ^ arena[start + 2 + (i & 3)]
+    post(loop, epoll_fd, slot, frame[:PONG_FRAME_BYTES], now_ns)
+
+
+@kernel
+def _count(loop, epoll_fd, slot, start, taken, now_ns):
+    """Count the frames that end in `taken` bytes at `start`; what is left over waits for the rest of its frame."""
+    connection = loop.connections[slot]
+    counts = loop.counts[0]
+    left = int(connection.carry_bytes) + taken
+    frames = left // PLACE_FRAME_BYTES
+    left -= frames * PLACE_FRAME_BYTES
+    ping = start + taken - PING_FRAME_BYTES
+    if left == PING_FRAME_BYTES - PLACE_FRAME_BYTES and ping >= start and _is_ping(loop.arena, ping):
+        frames -= 1
+        left = 0
+        _answer_ping(loop, epoll_fd, slot, ping, now_ns)
+    connection.carry_bytes = left
+    counts.received_count += frames
+    counts.admitted_count += frames
+    counts.read_count += 1
+    counts.received_bytes += taken
+
+
+@kernel
+def _read_socket(loop, epoll_fd, slot, now_ns):
+    """Receive what a socket has: counted, or handed over where Python has the stream or the peer begins to close."""
+    queues = loop.queues[0]
+    connection = loop.connections[slot]
+    start = int(queues.arena_end)
+    taken = libc.recv(connection.fd, address_of(loop.arena) + start, READ_BYTES_MAX, libc.MSG_DONTWAIT)
+    if taken <= 0:
+        if taken == 0 or not libc.would_block():
+            end_connection(loop, slot, Reason.ENDED)
+        return
+    if connection.phase == Phase.FAST and connection.carry_bytes == 0 and loop.arena[start] == _CLOSE:
+        connection.phase = Phase.SLOW
+    if connection.phase == Phase.FAST:
+        _count(loop, epoll_fd, slot, start, taken, now_ns)
+    else:
+        queues.arena_end = start + taken
+        hand_over(loop, slot, start, start + taken, Reason.BYTES)
+
+
+@kernel
+def _poll(loop, epoll_fd, timeout_ms):
+    """Wait for sockets, then read and flush them. Returns (Wake bits, events)."""
+    count = libc.epoll_wait(epoll_fd, address_of(loop.events), _EVENTS_MAX, timeout_ms)
+    now_ns = libc.monotonic_ns()
+    wake = 0
+    for i in range(count):
+        at = i * libc.EVENT_BYTES
+        bits = _word(loop.events, at)
+        slot = loop.slot_of_fd[_word(loop.events, at + libc.EVENT_DATA)]
+        if slot == _LISTENER:
+            wake |= Wake.ACCEPT
+        elif slot == _BELL:
+            wake |= Wake.SIGNAL
+        elif slot >= 0:
+            if bits & libc.EPOLLOUT:
+                flush(loop, epoll_fd, slot, now_ns)
+            fits = int(loop.queues[0].arena_end) + READ_BYTES_MAX <= len(loop.arena)
+            if bits & ~libc.EPOLLOUT and loop.connections[slot].phase != Phase.DEAD and fits:
+                _read_socket(loop, epoll_fd, slot, now_ns)
+    return wake, max(count, 0)
+
+
+@kernel
+def run(loop, epoll_fd, until_ns):
+    """Count until `until_ns` or until Python is needed. Returns Wake bits.
+
+    loop: owned by the calling thread. connections, counts, handovers: written; arena: overwritten. epoll_fd:
+    level-triggered, with the fd as data. Cost: one `recv` a ready socket. Out of bounds cannot happen: fds are below
+    the limit that sized `slot_of_fd`, and the arena is asked for room before each read.
+    """
+    queues = loop.queues[0]
+    queues.arena_end = 0
+    queues.fanout_position = queues.slot_end  # Nothing is broadcast, so nobody is owed anything.
+    while True:
+        begun_ns = libc.monotonic_ns()
+        if begun_ns >= until_ns:
+            return 0 | Wake.TICK
+        wake, count = _poll(loop, epoll_fd, (until_ns - begun_ns + 999_999) // 1_000_000)
+        if queues.handover_count > 0:
+            wake |= Wake.HANDOVER
+        if wake != 0:
+            return wake
+        spent_ns = libc.monotonic_ns() - begun_ns
+        if count < _EVENTS_MAX and spent_ns < LOOK_NS:
+            libc.usleep((LOOK_NS - spent_ns) // 1000)
