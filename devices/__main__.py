@@ -1,23 +1,37 @@
-"""A fleet's process in a session: reads its orders from standard input, tells what happens on standard output."""
+"""A fleet's process in a session: reads its orders from standard input, tells what happens on standard output.
+
+It compiles its kernels while it waits for its orders, which come when the server listens: on a new machine both
+processes compile at the same time.
+"""
 
 import queue
 import sys
+import threading
 
 from devices.config import StartFleet
 from devices.limits import FleetFailed
 from devices.run import Commands, Run
+from devices.warm import warm_kernels
 from server import control
+from server.kernels.kernel import compile_all
 from server.kernels.layout import State
 from server.page import Page, fleet_sections
+
+
+def _tell(done: int, total: int, name: str) -> None:
+    control.say(control.Progress(f"compiling {name}" if name else "compiled", done, total))
 
 
 def main() -> int:
     """Run the fleet that the first line of standard input describes. Returns the exit code: 1 when it failed."""
     control.leave_signals_to_parent()
+    early = threading.Thread(target=compile_all, args=(warm_kernels(), _tell), name="compiler", daemon=True)
+    early.start()
     start: StartFleet = control.read_start(StartFleet)
     page = Page.attach(start.telemetry_fd, fleet_sections())
     commands: Commands = queue.SimpleQueue()
     control.follow_commands(commands.put)
+    early.join()
     try:
         Run(start, page, control.say, commands).run()
     except FleetFailed as failure:

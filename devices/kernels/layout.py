@@ -176,13 +176,14 @@ CURSOR = np.dtype(
         ("epoll_fd", "i4"),
         ("event_index", "u4"),  # Next ready socket to look at.
         ("event_count", "u4"),
+        ("write_index", "i8"),  # The device at which writing goes on.
     ],
     align=True,
 )
 """Where the socket pass stopped, so that it goes on there when Python has done its part."""
 
 assert DEVICE.itemsize == 128
-assert CURSOR.itemsize == 64
+assert CURSOR.itemsize == 72
 
 
 class Arrays(NamedTuple):

@@ -30,6 +30,10 @@ STEP_NS = 1_000_000
 """Least time between two looks at the sockets: a broadcast reaches thousands one by one, and a wake for each would
 cost more than the reading. Adds at most as much to a latency that is seen."""
 
+WRITES_A_STEP = 512
+"""Batches written before the sockets are read again, a few milliseconds' worth: a fleet that is behind its schedule
+still hears what it is sent."""
+
 _CONNECTING, _SLOW, _FAST = int(Phase.CONNECTING), int(Phase.SLOW), int(Phase.FAST)
 _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
 _HANDOVER, _CONNECTED, _ENDED = int(Verdict.HANDOVER), int(Verdict.CONNECTED), int(Verdict.ENDED)
@@ -152,12 +156,24 @@ def _write_batch(arrays, links, d, now_ns):
 
 @kernel
 def _write_due(arrays, links, now_ns):
-    """Write each batch that is due. Returns the earliest time that another will be, or NEVER_NS."""
-    due_ns = arrays.due_ns
+    """Write batches that are due, WRITES_A_STEP at most, from where the cursor stands. Returns when to write next.
+
+    That is now, when some had to wait for the sockets to be read first; NEVER_NS when nothing will be due.
+    """
+    due_ns, cursor = arrays.due_ns, links.cursor[0]
     earliest_ns = NEVER_NS
-    for d in range(len(due_ns)):
+    first, count = np.int64(cursor.write_index), len(due_ns)
+    written = 0
+    for i in range(count):
+        d = first + i
+        if d >= count:
+            d -= count
         if due_ns[d] <= now_ns:
+            if written == WRITES_A_STEP:
+                cursor.write_index = d
+                return now_ns
             _write_batch(arrays, links, d, now_ns)
+            written += 1
         earliest_ns = min(earliest_ns, due_ns[d])
     return earliest_ns
 
@@ -296,15 +312,16 @@ def turn(arrays, links, until_ns):
         now_ns = libc.monotonic_ns()
         next_ns = _write_due(arrays, links, now_ns)
         now_ns = libc.monotonic_ns()
-        if now_ns >= until_ns:
-            return _DONE
-        if cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
+        is_over = now_ns >= until_ns
+        if not is_over and next_ns > now_ns and cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
             libc.usleep((STEP_NS - (now_ns - begun_ns)) // 1000)
             now_ns = libc.monotonic_ns()
         wait_ms = max((min(next_ns, until_ns) - now_ns) // 1_000_000, 0)
         count = libc.epoll_wait(cursor.epoll_fd, address_of(links.events), EVENTS_MAX, wait_ms)
         cursor.event_index = 0
         cursor.event_count = max(count, 0)
+        if is_over:
+            return _DONE  # After the look at the sockets: however long the writes took, they are read next.
 
 
 @kernel
