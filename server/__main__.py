@@ -2,8 +2,9 @@
 
 from server import control
 from server.control import Command, Failed, Listening, Progress, StartServer, Stop
+from server.listener import CannotListen
 from server.page import Page, canvas_sections, telemetry_sections
-from server.server import CannotListen, Server
+from server.server import Server
 
 
 def main() -> int:

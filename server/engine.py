@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from server.canvas import Canvas
 from server.config import ServerConfig
-from server.kernels.fanout import begin_sweep, sweep_rest
+from server.kernels.dues import begin_sweep, sweep_rest
 from server.kernels.layout import (
     HEAD_ROOM,
     TICK_ROWS,

@@ -4,7 +4,6 @@ Each loop runs in a thread of its own; at the tick all wait for each other and t
 engine needs no lock. Invariant: the state changes only there, so all loops always see the same one.
 """
 
-import resource
 import socket
 import threading
 from collections.abc import Callable
@@ -14,32 +13,24 @@ from server.config import ServerConfig
 from server.engine import Engine
 from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
-from server.loops import warm
+from server.listener import connections_allowed, open_listener, raise_file_limit
+from server.loops import native
+from server.loops.loop import Loop
 from server.loops.native import NativeLoop
-from server.loops.sink import SinkLoop, sink_kernels
+from server.loops.portable import PortableLoop
+from server.loops.sink import SinkLoop
 from server.page import Page
 
-BACKLOG = 4096
-"""Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
-RESERVED_FILES = 64
-"""Files beside connections: listener, bells, pages, pipes, whatever libraries open."""
 DRAIN_NS = 3_000_000_000
 """How long clients may take to answer the close frame before their sockets are closed."""
 DRAIN_TICK_NS = 20_000_000
 
 
-class CannotListen(Exception):
-    """The address cannot be listened on; one line says why and what to do."""
-
-
-def raise_file_limit() -> int:
-    """Allow this process as many open files as it may have; returns how many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = max(soft, 1_048_576)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+def kind_of_loop(config: ServerConfig) -> type[Loop]:
+    """The loop that `config` asks for; the portable one where the native one cannot be."""
+    if config.loop == "sink":
+        return SinkLoop
+    return NativeLoop if config.loop == "native" and native.is_possible() else PortableLoop
 
 
 class Server:
@@ -51,9 +42,9 @@ class Server:
         self._engine = Engine(config, telemetry, canvas)
         self._row = telemetry["server"][0]
         descriptors = raise_file_limit()
-        slots = max(1, min(config.connections_max, descriptors - RESERVED_FILES))
+        slots = connections_allowed(config, descriptors)
         descriptors = min(descriptors, slots + 1024)
-        kind = SinkLoop if config.loop == "sink" else NativeLoop
+        kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._barrier = threading.Barrier(len(self._loops), action=self._tick)
         self._listener: socket.socket | None = None
@@ -70,25 +61,11 @@ class Server:
 
     def warms(self) -> list[Warm]:
         """The kernels this server will call."""
-        kernels = sink_kernels if self.config.loop == "sink" else warm.native_kernels
-        return kernels(self._loops[0].arrays, self._engine.canvas.arrays, self._engine.broadcast)
+        return self._loops[0].warms()
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen. Returns host and port. Raises CannotListen."""
-        config = self.config
-        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((config.host, config.port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            remedy = "choose another port, or 0 for any free one" if config.port else "choose another host"
-            raise CannotListen(
-                f"cannot listen on {config.host} port {config.port}: {error.strerror}; {remedy}"
-            ) from None
-        listener.setblocking(False)
+        listener = open_listener(self.config)
         self._listener = listener
         host, port = listener.getsockname()[:2]
         self._row["port"] = port
@@ -134,7 +111,7 @@ class Server:
         if loop is not self._loops[0]:
             loop.ring()
 
-    def _live(self, loop: NativeLoop) -> None:
+    def _live(self, loop: Loop) -> None:
         """One loop's thread."""
         closing = False
         try:

@@ -28,7 +28,8 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     require_free(config.host, config.port)
     file_limit.raise_to_hard()
     # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
-    from server.server import CannotListen, Server
+    from server.listener import CannotListen
+    from server.server import Server
 
     pages = SessionPages.create(config)
     server = Server(config, pages.telemetry, pages.canvas)

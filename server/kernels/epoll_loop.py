@@ -9,22 +9,28 @@ import numpy as np
 from server.kernels import libc
 from server.kernels.buckets import admit
 from server.kernels.decode import decode, waiting_bytes
-from server.kernels.fanout import fan_out, patrol, sweep_rest
+from server.kernels.dues import sweep_rest
+from server.kernels.fanout import fan_out, patrol
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import CARRY_BYTES, Phase, Reason, Stage, Wake
+from server.kernels.layout import (
+    BELL,
+    CARRY_BYTES,
+    LISTENER,
+    PATROL_NS,
+    READ_BYTES_MAX,
+    SENDS_A_STEP,
+    Phase,
+    Reason,
+    Stage,
+    Wake,
+)
 from server.kernels.outbox import end_connection, flush, post
 from server.kernels.pixels import apply, pass_request
 
-READ_BYTES_MAX = 16 * 1024
-"""Most that one connection is read at once, so that a fast sender does not fill the arena alone."""
-SENDS_A_STEP = 256
-"""Frames offered before the sockets are looked at again: about a millisecond."""
-PATROL_NS = 100_000_000
 STEP_NS = 500_000
 """Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
 write. One that comes alone, after a pause, is served at once."""
 _EVENTS_MAX = 1000
-_LISTENER, _BELL = -2, -3
 _PING, _PONG = 4, 0x84
 
 
@@ -100,9 +106,9 @@ def _poll(loop, epoll_fd, timeout_ms):
         at = i * libc.EVENT_BYTES
         bits = _word(loop.events, at)
         slot = loop.slot_of_fd[_word(loop.events, at + libc.EVENT_DATA)]
-        if slot == _LISTENER:
+        if slot == LISTENER:
             wake |= Wake.ACCEPT
-        elif slot == _BELL:
+        elif slot == BELL:
             wake |= Wake.SIGNAL
         elif slot >= 0:
             if bits & libc.EPOLLOUT:

@@ -327,6 +327,14 @@ class Reason(IntEnum):
     FLUSHED = 4  # Its outbox is empty and it was to be closed then.
 
 
+class Source(IntEnum):
+    """Which bytes a frame for one connection stands in."""
+
+    SHARED = 0  # The broadcast's.
+    CONFLATED = 1  # `conflated`: the whole canvas, for laggards.
+    OWN = 2  # `scratch`: made for this connection.
+
+
 class Wake(IntEnum):
     """Bits of what a compiled loop returns: why Python is needed."""
 
@@ -362,6 +370,22 @@ QUEUES = np.dtype(
     align=True,
 )
 """Heads and ends of a loop's queues. Each is a plain array filled from 0 and emptied whole."""
+
+ARRIVAL = np.dtype([("slot", "i8"), ("start", "i8"), ("end", "i8")], align=True)
+"""Bytes that a portable loop received: [start, end) of the arena, with room for a carry before them."""
+
+OFFER = np.dtype(
+    [
+        ("slot", "i8"),
+        ("source", "i8"),  # Source of the frame,
+        ("start", "i8"),  # from here
+        ("end", "i8"),  # to here.
+        ("pixel_count", "i8"),
+        ("taken", "i8"),  # Bytes that the socket took; -1: it failed.
+    ],
+    align=True,
+)
+"""A frame that a portable loop is to send, and what became of it."""
 
 RULES = np.dtype(
     [
@@ -439,6 +463,10 @@ class BroadcastArrays(NamedTuple):
     """Shape (tiles,): pixel changes in each tile's block."""
 
 
+LISTENER, BELL = -2, -3
+"""Marks in `slot_of_fd` of what is no connection: the listener, and what another thread rings."""
+
+
 class LoopArrays(NamedTuple):
     """One loop's connections and queues. Only that loop's thread touches them, but for the telemetry rows."""
 
@@ -447,7 +475,7 @@ class LoopArrays(NamedTuple):
     carry: NDArray[np.uint8]
     """Shape (slots, CARRY_BYTES)."""
     slot_of_fd: NDArray[np.int32]
-    """Shape (open-file limit,): -1 for what is no connection."""
+    """Shape (open-file limit,): LISTENER, BELL, or -1 for what is not watched."""
     events: NDArray[np.uint8]
     """Room for `epoll_wait`."""
     arena: NDArray[np.uint8]
@@ -468,6 +496,13 @@ class LoopArrays(NamedTuple):
     stages: NDArray[np.void]
     """Shape (STAGE_COUNT,), STAGE: this loop's rows of the telemetry page."""
 
+
+READ_BYTES_MAX = 16 * 1024
+"""Most that one connection is read at once, so that a fast sender does not fill the arena alone."""
+SENDS_A_STEP = 256
+"""Frames offered before the sockets are looked at again: about a millisecond."""
+PATROL_NS = 100_000_000
+"""How often all connections are looked at for drops to report and for those who stall."""
 
 ARENA_BYTES = 1 << 20
 SEGMENTS_MAX = 8192

@@ -6,14 +6,9 @@ Invariant: a frame once begun on a socket is finished before any other; `outbox_
 
 from server.kernels import libc
 from server.kernels.decode import hand_over
+from server.kernels.dues import waiting
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason
-
-
-@kernel
-def waiting(connection):
-    """Bytes in a connection's outbox."""
-    return int(connection.outbox_end) - int(connection.outbox_start)
 
 
 @kernel

@@ -6,8 +6,6 @@ because what it costs is what the sockets cost, and no server can be cheaper. Li
 
 from server.kernels import sink
 from server.kernels.kernel import Warm
-from server.kernels.layout import BroadcastArrays, CanvasArrays, LoopArrays
-from server.loops import warm
 from server.loops.native import NativeLoop
 
 
@@ -18,7 +16,6 @@ class SinkLoop(NativeLoop):
         """Count until the time or until Python is needed. Returns Wake bits."""
         return int(sink.run(self.arrays, self._epoll.fileno(), until_ns))
 
-
-def sink_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastArrays) -> list[Warm]:
-    """All that a sink and the engine beside it call."""
-    return [*warm.native_kernels(loop, canvas, broadcast), Warm("count", sink.run, lambda: (loop, 0, 0))]
+    def warms(self) -> list[Warm]:
+        """The kernels that a sink and the engine beside it call."""
+        return [*super().warms(), Warm("count", sink.run, lambda: (self.arrays, 0, 0))]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from server.kernels import buckets, decode, epoll_loop, fanout, outbox, pixels, tiles
+from server.kernels import buckets, decode, dues, epoll_loop, fanout, offers, outbox, pixels, tiles
 from server.kernels.kernel import Warm
-from server.kernels.layout import BroadcastArrays, CanvasArrays, LoopArrays
+from server.kernels.layout import ARRIVAL, OFFER, BroadcastArrays, CanvasArrays, LoopArrays
 
 
 def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastArrays) -> list[Warm]:
@@ -19,8 +19,8 @@ def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastAr
         Warm("encode region", tiles.encode_region, lambda: (canvas, (0, 0, 1, 1), 0, 0, loop.scratch)),
         Warm("encode tick", tiles.encode_tick, lambda: (canvas, broadcast, 0)),
         Warm("frame head", tiles.write_frame_head, lambda: (broadcast.bytes, 0, 0, 0, 0, 0)),
-        Warm("begin sweep", fanout.begin_sweep, lambda: (loop,)),
-        Warm("sweep rest", fanout.sweep_rest, lambda: (loop,)),
+        Warm("begin sweep", dues.begin_sweep, lambda: (loop,)),
+        Warm("sweep rest", dues.sweep_rest, lambda: (loop,)),
     ]
 
 
@@ -36,4 +36,18 @@ def native_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastA
         Warm("patrol", fanout.patrol, lambda: (loop, canvas, 0, 0)),
         Warm("run stages", epoll_loop.run_stages, lambda: (loop, canvas, 0)),
         Warm("run", epoll_loop.run, lambda: (loop, canvas, broadcast, 0, 0)),
+    ]
+
+
+def portable_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastArrays) -> list[Warm]:
+    """All that a portable loop and its engine call; none of it needs the C library."""
+    arrivals, frames = np.zeros(1, ARRIVAL), np.zeros(1, OFFER)
+    return [
+        *stage_kernels(loop, canvas, broadcast),
+        Warm("waiting bytes", decode.waiting_bytes, lambda: (loop,)),
+        Warm("hand over", decode.hand_over, lambda: (loop, 0, 0, 0, 0)),
+        Warm("take arrivals", offers.take_arrivals, lambda: (loop, arrivals, 0)),
+        Warm("choose offers", offers.choose_offers, lambda: (loop, canvas, broadcast, 0, frames)),
+        Warm("settle offers", offers.settle_offers, lambda: (loop, broadcast, frames, 0, 0)),
+        Warm("patrol", offers.patrol_dues, lambda: (loop, canvas, 0, frames)),
     ]

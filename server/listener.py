@@ -1,0 +1,49 @@
+"""Where a server listens, and how many sockets it may hold. What is done with them is the server's affair.
+
+Invariant: a listener that cannot be had is told in one line, with the remedy, and leaves nothing open.
+"""
+
+import resource
+import socket
+
+from server.config import ServerConfig
+
+BACKLOG = 4096
+"""Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
+RESERVED_FILES = 64
+"""Files beside connections: listener, bells, pages, pipes, whatever libraries open."""
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; one line says why and what to do."""
+
+
+def open_listener(config: ServerConfig) -> socket.socket:
+    """A socket that listens where `config` says, without blocking. Raises CannotListen."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host, config.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        remedy = "choose another port, or 0 for any free one" if config.port else "choose another host"
+        raise CannotListen(f"cannot listen on {config.host} port {config.port}: {error.strerror}; {remedy}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def raise_file_limit() -> int:
+    """Allow this process as many open files as it may have; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, 1_048_576)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def connections_allowed(config: ServerConfig, descriptors: int) -> int:
+    """Connections that fit what was configured and what the open-file limit leaves."""
+    return max(1, min(config.connections_max, descriptors - RESERVED_FILES))

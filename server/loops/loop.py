@@ -1,0 +1,235 @@
+"""What every loop that stands on the compiled stages has in common: its slots, its desk, its life from tick to tick.
+
+A loop owns its sockets, its arrays and its desk; nothing else touches them. Other threads may only `ring` it and leave
+sockets in `inbox`. How bytes come in and go out is for the loops that derive from this one. Invariant: what was handed
+over is answered before anything more is read, so the arena still holds it.
+"""
+
+import errno
+import socket
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from server import clock
+from server.engine import Engine
+from server.handover import Desk
+from server.kernels.kernel import Warm
+from server.kernels.layout import CONNECTION, LISTENER, LoopArrays, Reason, Stage, Wake
+from server.kernels.pixels import pass_request
+from server.protocol.websocket import CloseCode, Opcode, encode_frame
+
+ACCEPTS_A_STEP = 64
+"""Sockets taken in before others are served again."""
+SNAPSHOT_COMPRESS_BYTES = 32 * 1024
+"""Smaller snapshots go as they are: compressing costs more than their bytes do."""
+TIMER_NS = 100_000_000
+"""How often deadlines of the slow path are looked at."""
+
+
+class Loop(ABC):
+    """One loop, a thread's whole work: `serve` until the tick is due, again and again."""
+
+    def __init__(self, engine: Engine, slots: int, descriptors: int) -> None:
+        self.engine = engine
+        self.arrays: LoopArrays = engine.new_loop(slots, descriptors)
+        self.desk = Desk(engine, self.arrays, self)
+        self.inbox: deque[socket.socket] = deque()
+        self._free = list(range(slots - 1, -1, -1))
+        self._listener: socket.socket | None = None
+        self._hand_out: Callable[[socket.socket], None] = self.inbox.append
+
+    @property
+    def client_count(self) -> int:
+        """Sockets it owns."""
+        return len(self.desk.clients) + len(self.inbox)
+
+    def listen(self, listener: socket.socket, hand_out: Callable[[socket.socket], None]) -> None:
+        """Accept from `listener` from now on; `hand_out` gives each socket to the loop that is to own it."""
+        self._listener = listener
+        self._hand_out = hand_out
+        self._watch(listener, LISTENER)
+
+    def stop_listening(self) -> None:
+        """Accept no more."""
+        if self._listener is not None:
+            self._unwatch(self._listener)
+            self._listener = None
+
+    def serve(self) -> int:
+        """Serve until the tick is due. Returns the time then, in nanoseconds."""
+        engine = self.engine
+        while True:
+            now_ns = clock.now_ns()
+            until_ns = 0 if engine.is_hurried else engine.next_tick_ns
+            if self.desk.waiting:
+                until_ns = min(until_ns, now_ns + TIMER_NS)
+            wake = self.turn(until_ns)
+            now_ns = clock.now_ns()
+            if wake & ~Wake.TICK:
+                self._attend(wake, now_ns)
+            if self.desk.waiting:
+                self.desk.on_timers(now_ns)
+            if engine.is_hurried or now_ns >= engine.next_tick_ns:
+                self.arrays.counts[0]["cpu_ns"] = clock.thread_cpu_ns()
+                return now_ns
+
+    def close_clients(self, now_ns: int) -> None:
+        """Begin to close every connection, politely."""
+        for slot in list(self.desk.clients):
+            self.desk.close(slot, CloseCode.GOING_AWAY, "the server stops", now_ns)
+
+    def release(self) -> None:
+        """Close every socket that is left, and the loop's own descriptors."""
+        for slot in list(self.desk.clients):
+            self.desk.drop(slot)
+        while self.inbox:
+            self.inbox.popleft().close()
+        self._close()
+
+    # What differs from loop to loop.
+
+    @abstractmethod
+    def warms(self) -> list[Warm]:
+        """The kernels that this loop and its engine call."""
+
+    @abstractmethod
+    def ring(self) -> None:
+        """Call the loop up from any thread."""
+
+    @abstractmethod
+    def post(self, slot: int, data: bytes, now_ns: int) -> None:
+        """Send bytes after all that this connection is owed already; end it then when it is `closing`."""
+
+    @abstractmethod
+    def turn(self, until_ns: int) -> int:
+        """Read, run the stages and send, until `until_ns` or until the rest is needed. Returns Wake bits."""
+
+    @abstractmethod
+    def _run_stages(self) -> int:
+        """Decode, admit and apply what was read, up to a SUBSCRIBE. Returns Wake bits."""
+
+    @abstractmethod
+    def _watch(self, watched: socket.socket, mark: int) -> None:
+        """Wake for what comes in there. `mark`: its slot, LISTENER or BELL."""
+
+    @abstractmethod
+    def _unwatch(self, watched: socket.socket) -> None:
+        """Wake for it no more."""
+
+    @abstractmethod
+    def _forget_outbox(self, slot: int) -> None:
+        """Give up what a connection is still owed."""
+
+    @abstractmethod
+    def _silence(self) -> None:
+        """Take note of every ring so far."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Close the loop's own descriptors."""
+
+    # What the slow path asks of its loop, beside `post`.
+
+    def drain_queues(self, now_ns: int) -> None:
+        """Serve what is decoded, so that the message queue has room."""
+        queues = self.arrays.queues[0]
+        while queues["message_end"] or queues["placement_end"]:
+            if self._run_stages() & Wake.SUBSCRIBE:
+                self._subscribe(now_ns)
+
+    def discard(self, slot: int, client_socket: socket.socket) -> None:
+        """Close the socket and free the slot, once what it sent is served: else that would count for its successor."""
+        self.drain_queues(clock.now_ns())
+        self._unwatch(client_socket)
+        client_socket.close()
+        self._forget_outbox(slot)
+        self.arrays.connections[slot] = np.zeros((), CONNECTION)
+        self._free.append(slot)
+
+    # What `turn` returns for.
+
+    def _attend(self, wake: int, now_ns: int) -> None:
+        if wake & Wake.SIGNAL:
+            self._silence()
+            while self.inbox:
+                self._adopt(self.inbox.popleft(), now_ns)
+        if wake & Wake.SUBSCRIBE:
+            self.drain_queues(now_ns)  # Before what was handed over, which came behind it.
+        if wake & Wake.HANDOVER:
+            self._take_handovers(now_ns)
+        if wake & Wake.ACCEPT and self._listener is not None:
+            self._accept(self._listener, now_ns)
+        stage = self.arrays.stages[Stage.ACCEPT]
+        stage["busy_ns"] += clock.now_ns() - now_ns
+        stage["batch_count"] += 1
+        stage["depth"] = len(self.desk.waiting)
+        stage["depth_sum"] += len(self.desk.waiting)
+        stage["depth_peak"] = max(stage["depth_peak"], len(self.desk.waiting))
+
+    def _accept(self, listener: socket.socket, now_ns: int) -> None:
+        for _ in range(ACCEPTS_A_STEP):
+            try:
+                accepted, _address = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    break  # The backlog keeps them until a connection ends and gives its file back.
+                if error.errno in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
+                    continue  # That peer is gone already; the next may not be.
+                raise
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._hand_out(accepted)
+        while self.inbox:
+            self._adopt(self.inbox.popleft(), now_ns)
+
+    def _adopt(self, accepted: socket.socket, now_ns: int) -> None:
+        descriptor = accepted.fileno()
+        if not self._free or descriptor >= len(self.arrays.slot_of_fd):
+            accepted.close()
+            self.arrays.counts[0]["closed_count"] += 1
+            return
+        slot = self._free.pop()
+        queues = self.arrays.queues[0]
+        queues["slot_end"] = max(queues["slot_end"], slot + 1)
+        self.arrays.connections[slot]["fd"] = descriptor
+        self.desk.welcome(slot, accepted, now_ns)
+        self._watch(accepted, slot)
+        self.arrays.counts[0]["accepted_count"] += 1
+        self.arrays.stages[Stage.ACCEPT]["item_count"] += 1
+
+    def _take_handovers(self, now_ns: int) -> None:
+        """Answer all that was handed over; answering may hand over more, behind the rest."""
+        queues, desk = self.arrays.queues[0], self.desk
+        position = 0
+        while position < queues["handover_count"]:
+            slot, start, end, reason = self.arrays.handovers[position].tolist()
+            position += 1
+            if slot not in desk.clients:
+                continue  # It ended earlier in this batch.
+            if reason == Reason.BYTES:
+                desk.receive(slot, self.arrays.arena[start:end].tobytes(), now_ns)
+            elif reason == Reason.ENDED:
+                desk.ended(slot, now_ns)
+            elif reason == Reason.FLUSHED:
+                desk.flushed(slot)
+            elif reason == Reason.STALLED:
+                desk.evict(slot, CloseCode.TRY_AGAIN_LATER, "takes no bytes", now_ns)
+            else:
+                desk.evict(slot, CloseCode.POLICY_VIOLATION, "over the rate limit for too long", now_ns)
+        queues["handover_count"] = 0
+
+    def _subscribe(self, now_ns: int) -> None:
+        """Answer the SUBSCRIBE at which the placement queue stands."""
+        placement = self.arrays.placements[self.arrays.queues[0]["placement_head"]]
+        slot, index = int(placement["slot"]), int(placement["index"])
+        if slot in self.desk.clients and self.desk.clients[slot].connection.can_send:
+            answer = self.engine.subscribe(self.arrays, index, now_ns)
+            if answer is not None:
+                payload = answer.encode(compress=len(answer.pixels) >= SNAPSHOT_COMPRESS_BYTES)
+                self.post(slot, encode_frame(Opcode.BINARY, payload), now_ns)
+        pass_request(self.arrays)
