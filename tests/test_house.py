@@ -59,6 +59,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "rich": ("workbench/live_table.py",),
     "subprocess": ("workbench/child.py",),
     "sqlite3": (),
+    "websockets": ("workbench/bench/peers/websockets_peer.py",),
+    "picows": ("workbench/bench/peers/picows_peer.py",),
+    "aiohttp": ("workbench/bench/peers/aiohttp_peer.py",),
 }
 """Each outside package, and standard modules that touch the world, to the modules that may import it."""
 

@@ -190,6 +190,25 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from '
     return 0
 
 
+@app.command(epilog="Example: workbench bench quiet --peers --trials 5 --out results")
+def bench(
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="A name from --list; without one, all.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the cases, one line each.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: shows that it runs, measures little.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Run peers too, where a case allows and they are here.")
+    ] = False,
+    trials: Annotated[
+        int | None, _whole("N", "Repeat so often, all programs in turn. Default: 3, or 1 with --quick.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep the results there, as JSON.")] = None,
+) -> int:
+    """Benchmark the server against a bare counter and peers."""
+    from workbench.bench.command import list_cases, run_bench
+
+    return list_cases() if list_ else run_bench(case, quick=quick, peers=peers, trials=trials, out=out)
+
+
 @app.command(epilog="Example: workbench doctor")
 def doctor() -> int:
     """Tell what this machine can do, and the remedy for what it cannot."""

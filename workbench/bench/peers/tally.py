@@ -1,0 +1,71 @@
+"""What a peer has counted, told to the session on the pages and in the words of a server of our own.
+
+A peer does what the sink does: it greets, reads, counts PLACE messages and answers a PING, so that a fleet knows that
+all was read. Invariant: the count is written ten times a second and at the end, never a message at a time.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from server import clock, control
+from server.config import ServerConfig
+from server.control import Listening
+from server.kernels.layout import TILE_SIDE, State
+from server.page import Page
+from server.protocol.messages import Hello, Ping, Pong, decode_client_message
+
+HOST = "127.0.0.1"
+BACKLOG = 4096
+PLACE_BYTES = 6
+"""Length of a PLACE message: what a peer's loop tells it by."""
+PUBLISH_S = 0.1
+
+
+class Tally:
+    """One peer's count. Its handlers add to `count`, and await `stopped` before they end."""
+
+    def __init__(self, telemetry: Page, config: ServerConfig) -> None:
+        self.count = 0
+        self.stopped = asyncio.Event()
+        self.cost: Callable[[], tuple[int, int]] = own_cost
+        """What counting has cost: nanoseconds and bytes. Replaced where another process counts."""
+        self.hello = Hello(
+            width=config.width,
+            height=config.height,
+            tile=TILE_SIDE,
+            tick_ms=config.tick_ms,
+            rate_per_s=config.rate_per_s,
+            burst=config.burst,
+            connection=0,
+        ).encode()
+        self._loop_row = telemetry["loops"][0]
+        self._server_row = telemetry["server"][0]
+
+    def answer(self, message: bytes) -> bytes:
+        """The PONG to a PING. Any other message is a fault of the benchmark: AssertionError."""
+        ping = decode_client_message(message)
+        assert isinstance(ping, Ping), f"a peer was sent {ping}"
+        return Pong(nonce=ping.nonce, tick=0).encode()
+
+    async def listen(self, port: int) -> None:
+        """Say where we listen, and publish until told to stop."""
+        self._server_row["state"] = State.RUNNING
+        self.publish()
+        control.say(Listening(HOST, port))
+        while not self.stopped.is_set():
+            self.publish()
+            try:
+                await asyncio.wait_for(self.stopped.wait(), PUBLISH_S)
+            except TimeoutError:
+                continue  # Time to publish again.
+
+    def publish(self) -> None:
+        """Write the count and its cost to the telemetry page."""
+        self._loop_row["received_count"] = self._loop_row["admitted_count"] = self.count
+        self._server_row["cpu_ns"], self._server_row["resident_bytes"] = self.cost()
+        self._server_row["heartbeat_ns"] = clock.now_ns()
+
+
+def own_cost() -> tuple[int, int]:
+    """Processor time of this process in nanoseconds, and its memory in bytes."""
+    return clock.process_cpu_ns(), clock.resident_bytes()

@@ -1,0 +1,89 @@
+"""The programs that are measured: our server, the sink, and peers; where they run, and whether they are here.
+
+Each speaks as the server of a session does, so one session runs any of them. Only ours has viewers: the others read and
+count. Invariant: a program that is not on this machine is named with the remedy, never measured as nothing.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from workbench.bench.peers.node_peer import module_folders
+from workbench.scenario import Scenario
+
+OURS, SINK = "workbench", "sink"
+_PEERS = {"websockets": "websockets", "picows": "picows", "aiohttp": "aiohttp", "Node ws": "node"}
+"""How a peer is called, to the module that it is."""
+PEERS = tuple(_PEERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Cores for server and fleet, None for any, and how nice the server is to others on its core."""
+
+    server_core: int | None = None
+    fleet_core: int | None = None
+    server_nice: int = 0
+
+    def __str__(self) -> str:
+        if self.server_core is None:
+            return "server and fleet on any core"
+        if self.server_core == self.fleet_core:
+            return f"server (nice {self.server_nice}) and fleet share core {self.server_core}"
+        return f"server on core {self.server_core}, fleet on core {self.fleet_core}"
+
+
+def place(*, shared: bool) -> Place:
+    """A core for the server and one for the fleet, where there are two; one for both when `shared`.
+
+    On a shared core the server gives way to the fleet, which can so send more than the server can take.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if shared and cores:
+        return Place(cores[0], cores[0], server_nice=10)
+    return Place(cores[0], cores[1]) if len(cores) > 1 else Place()
+
+
+def missing(program: str) -> str:
+    """Why a program cannot be run here, with the remedy; "" when it can."""
+    if program in (OURS, SINK):
+        return ""
+    if program != "Node ws":
+        found = importlib.util.find_spec(_PEERS[program]) is not None
+        return "" if found else f"{program} is not installed: pip install {program}"
+    if shutil.which("node") is None:
+        return "Node ws: there is no node on PATH; install Node.js"
+    if not any((folder / "ws").is_dir() for folder in module_folders()):
+        return "Node ws: its module ws is not found: npm install ws here, or name its folder in NODE_PATH"
+    return ""
+
+
+def adapted(scenario: Scenario, program: str) -> Scenario:
+    """The scenario as this program runs it: whoever only counts has no viewers."""
+    if program == OURS:
+        return scenario
+    loop = "sink" if program == SINK else scenario.server.loop
+    server = msgspec.structs.replace(scenario.server, loop=loop)
+    return msgspec.structs.replace(
+        scenario, server=server, fleet=msgspec.structs.replace(scenario.fleet, viewers="none")
+    )
+
+
+def commands(program: str, where: Place) -> Mapping[str, Sequence[str]]:
+    """The command lines of a session's parts."""
+    own = program in (OURS, SINK)
+    server = ["server"] if own else ["workbench.bench.peers", _PEERS[program]]
+    return {
+        "server": _pinned(where.server_core, where.server_nice, *server),
+        "fleet": _pinned(where.fleet_core, 0, "devices"),
+    }
+
+
+def _pinned(core: int | None, nice: int, *words: str) -> list[str]:
+    where = "-" if core is None else str(core)
+    return [sys.executable, "-P", "-m", "workbench.bench.pinned", where, str(nice), *words]

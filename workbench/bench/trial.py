@@ -1,0 +1,146 @@
+"""One trial: a session with one program in the server's place, from its start to its figures.
+
+It runs the same session as `workbench run` and reads the same summary; it adds what only a benchmark asks for. Nothing
+waits without a bound. Invariant: figures come from the steady state alone, and every trial says what became of its
+messages.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from server import clock
+from workbench.counters import NANOSECONDS, Counters, Span, read_counters
+from workbench.errors import RunError
+from workbench.scenario import Scenario
+from workbench.session import WARM_UP_NS, Session
+from workbench.summary import summarise
+
+START_SECONDS_MAX = 180.0
+"""For all to compile, connect and begin: the slowest peers let 17,000 in within a minute."""
+
+Figures = dict[str, float | None]
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What became of the messages of a trial, and the proof."""
+
+    sent: int
+    received: int
+    admitted: int
+    checksum: str
+    """CRC-32 of the canvas at the end, 8 hexadecimal digits; of the counts where the program holds no canvas."""
+    faults: tuple[str, ...] = ()
+    """What was not as it should be: connections lost, protocol errors, messages not accounted for."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """One trial's figures and its work."""
+
+    figures: Figures
+    work: Work
+
+
+class _Storm:
+    """When the fleet began to connect, and what the server had spent until then."""
+
+    def __init__(self) -> None:
+        self.first: Counters | None = None
+        self.last: Counters | None = None
+
+    def watch(self, session: Session, now_ns: int) -> None:
+        """To be called after each poll."""
+        if self.first is None and _is_connecting(session):
+            self.first = read_counters(session.pages, 0, now_ns)
+        if self.last is None and session.load_started_ns:
+            self.last = read_counters(session.pages, 0, now_ns)
+
+    def figures(self, connections: int) -> Figures:
+        """How fast all were let in."""
+        if self.first is None or self.last is None or self.first.time_ns == self.last.time_ns:
+            return {}
+        span = Span(self.first, self.last)
+        cores = span.server_cores()
+        return {
+            "connect_seconds": span.seconds,
+            "connects_per_s": connections / span.seconds,
+            "connects_per_core_s": connections / (span.seconds * cores) if cores else None,
+            "refused": float(self.last.fleet["refused_count"]),
+        }
+
+
+def run_trial(
+    scenario: Scenario, commands: Mapping[str, Sequence[str]], seconds: float, is_stopped: Callable[[], bool]
+) -> Outcome | None:
+    """Run the scenario, measure `seconds` of its steady state, end it. None when stopped before that.
+
+    Raises RunError when a part fails or the load does not begin in time.
+    """
+    session = Session(scenario, with_panels=False, commands=commands)
+    storm = _Storm()
+    try:
+        try:
+            session.start(clock.now_ns())
+            until_ns = clock.now_ns() + int(START_SECONDS_MAX * NANOSECONDS)
+            while not _is_over(session, seconds) and not is_stopped():
+                session.wait(0.5)
+                session.poll(clock.now_ns())
+                storm.watch(session, clock.now_ns())
+                if not session.load_started_ns and clock.now_ns() > until_ns:
+                    raise RunError(f"the load did not begin within {START_SECONDS_MAX:g} s")
+        finally:
+            session.end()
+        if session.failed:
+            raise RunError("; ".join(session.failures))
+        return None if is_stopped() else _outcome(session, storm)
+    finally:
+        session.close()
+
+
+def _is_connecting(session: Session) -> bool:
+    return any(part.name == "fleet" and part.state in ("connecting", "running") for part in session.view().parts)
+
+
+def _is_over(session: Session, seconds: float) -> bool:
+    if session.failed:
+        return True
+    steady_ns = WARM_UP_NS + int(seconds * NANOSECONDS) if seconds else 0
+    return session.load_started_ns > 0 and clock.now_ns() - session.load_started_ns >= steady_ns
+
+
+def _outcome(session: Session, storm: _Storm) -> Outcome:
+    summary = summarise(session.measured())
+    figures: Figures = {key: value for key, value in summary.items() if isinstance(value, int | float)}
+    figures |= storm.figures(session.scenario.fleet.connections)
+    figures |= _per_core(figures)
+    return Outcome(figures, _work(session, summary))
+
+
+def _per_core(figures: Figures) -> Figures:
+    """What a second of one core of the server does."""
+    cores, received = figures.get("server_cpu_cores"), figures.get("received_per_s")
+    deltas = figures.get("broadcast_deltas_per_s")
+    if not cores:
+        return {}
+    return {
+        "messages_per_core_s": received / cores if received is not None else None,
+        "message_ns": NANOSECONDS * cores / received if received else None,
+        "deltas_per_s": deltas,
+        "deltas_per_core_s": deltas / cores if deltas is not None else None,
+    }
+
+
+def _work(session: Session, summary: dict[str, object]) -> Work:
+    """Read after the end, when nobody writes any more."""
+    last = read_counters(session.pages, 0, clock.now_ns())
+    sent, received = int(last.fleet["sent_count"]), last.loop_sum("received_count")
+    admitted = last.loop_sum("admitted_count")
+    counts = [f"{summary['connections_lost']} connections lost"] if summary["connections_lost"] else []
+    counts += [f"{summary['protocol_errors']} protocol errors"] if summary["protocol_errors"] else []
+    counts += [f"{summary['viewers_wrong']} viewers differ from the canvas"] if summary["viewers_wrong"] else []
+    if sent > received:
+        counts.append(f"{sent - received:,} of {sent:,} messages still unread at the end")
+    pixels = session.pages.canvas["pixels"]
+    proof = zlib.crc32(pixels.tobytes() if pixels.any() else f"{sent} {received}".encode())
+    return Work(sent, received, admitted, f"{proof:08x}", tuple(counts))
