@@ -1,5 +1,7 @@
 """Decode: the compiled fast path and what it hands over, together, against the plain protocol alone."""
 
+from itertools import pairwise
+
 import numpy as np
 from feeding import open_server
 from hypothesis import example, given, settings
@@ -97,7 +99,7 @@ def by_the_reference(stream):
 
 def cut(stream, places_to_cut):
     edges = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places_to_cut)})
-    return [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(edges)]
 
 
 @given(st.lists(frames(), max_size=8).map(b"".join), st.lists(st.integers(0, 2000), max_size=6))

@@ -16,8 +16,9 @@ import numpy as np
 from server import clock
 from server.engine import Engine
 from server.handover import Desk
+from server.kernels.decode import hand_over
 from server.kernels.kernel import Warm
-from server.kernels.layout import CONNECTION, LISTENER, LoopArrays, Reason, Stage, Wake
+from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, LoopArrays, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 
@@ -25,6 +26,9 @@ ACCEPTS_A_STEP = 64
 """Sockets taken in before others are served again."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 """Smaller snapshots go as they are: compressing costs more than their bytes do."""
+SNAPSHOTS_HELD_MAX = 4
+"""Pictures of the whole canvas that one outbox may hold. A single read brings hundreds of SUBSCRIBEs: without a limit
+they would hold as many pictures."""
 TIMER_NS = 100_000_000
 """How often deadlines of the slow path are looked at."""
 
@@ -227,9 +231,23 @@ class Loop(ABC):
         """Answer the SUBSCRIBE at which the placement queue stands."""
         placement = self.arrays.placements[self.arrays.queues[0]["placement_head"]]
         slot, index = int(placement["slot"]), int(placement["index"])
-        if slot in self.desk.clients and self.desk.clients[slot].connection.can_send:
+        is_heard = slot in self.desk.clients and self.desk.clients[slot].connection.can_send
+        if is_heard and not self._holds_enough(slot):
             answer = self.engine.subscribe(self.arrays, index, now_ns)
             if answer is not None:
                 payload = answer.encode(compress=len(answer.pixels) >= SNAPSHOT_COMPRESS_BYTES)
                 self.post(slot, encode_frame(Opcode.BINARY, payload), now_ns)
         pass_request(self.arrays)
+
+    def _holds_enough(self, slot: int) -> bool:
+        """True when a connection is over; as it is from now on when it asks for pictures and takes none of them."""
+        row = self.arrays.connections[slot]
+        held = int(row["outbox_end"] - row["outbox_start"])
+        is_over = bool(row["phase"] == Phase.DEAD)
+        if is_over or held <= HELD_BYTES_MAX + SNAPSHOTS_HELD_MAX * len(self.engine.canvas.arrays.pixels):
+            return is_over
+        row["phase"] = Phase.DEAD
+        self.arrays.counts[0]["subscriber_count"] -= row["subscribed"]
+        row["subscribed"] = 0
+        hand_over(self.arrays, slot, 0, 0, Reason.STALLED)
+        return True

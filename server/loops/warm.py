@@ -12,6 +12,7 @@ def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastAr
     payload = np.frombuffer(b"\0", np.uint8)
     return [
         Warm("decode payload", decode.decode_payload, lambda: (loop, 0, payload, 0, 1, 0)),
+        Warm("hand over", decode.hand_over, lambda: (loop, 0, 0, 0, 0)),
         Warm("decode", decode.decode, lambda: (loop,)),
         Warm("admit", buckets.admit, lambda: (loop, canvas, 0)),
         Warm("apply", pixels.apply, lambda: (loop, canvas)),
@@ -45,7 +46,6 @@ def portable_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: Broadcas
     return [
         *stage_kernels(loop, canvas, broadcast),
         Warm("waiting bytes", decode.waiting_bytes, lambda: (loop,)),
-        Warm("hand over", decode.hand_over, lambda: (loop, 0, 0, 0, 0)),
         Warm("take arrivals", offers.take_arrivals, lambda: (loop, arrivals, 0)),
         Warm("choose offers", offers.choose_offers, lambda: (loop, canvas, broadcast, 0, frames)),
         Warm("settle offers", offers.settle_offers, lambda: (loop, broadcast, frames, 0, 0)),
