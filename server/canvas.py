@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.config import ServerConfig
-from server.kernels.layout import RULES, CanvasArrays, tile_shape
+from server.kernels.layout import RULES, TILE_SIDE, CanvasArrays, tile_shape
 from server.page import Page
-from server.protocol.messages import Snapshot
+from server.protocol.messages import Hello, Snapshot
 
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -24,6 +24,19 @@ def new_rules(config: ServerConfig) -> NDArray[np.void]:
     row["tiles_across"], row["tiles_down"] = tile_shape(config.width, config.height)
     row["tick_next"] = 1
     return rules
+
+
+def new_hello(config: ServerConfig, connection: int) -> Hello:
+    """The first message to a connection: the canvas, its rules, and the connection's number."""
+    return Hello(
+        width=config.width,
+        height=config.height,
+        tile=TILE_SIDE,
+        tick_ms=config.tick_ms,
+        rate_per_s=config.rate_per_s,
+        burst=config.burst,
+        connection=connection & 0xFFFFFFFF,
+    )
 
 
 class Canvas:

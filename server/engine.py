@@ -9,13 +9,12 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from server.canvas import Canvas
+from server.canvas import Canvas, new_hello
 from server.config import ServerConfig
 from server.kernels.dues import begin_sweep, sweep_rest
 from server.kernels.layout import (
     HEAD_ROOM,
     TICK_ROWS,
-    TILE_SIDE,
     LoopArrays,
     Stage,
     new_broadcast_arrays,
@@ -68,16 +67,7 @@ class Engine:
     def hello(self) -> Hello:
         """The first message to the next connection, with a number of its own."""
         self._numbers += 1
-        config = self.config
-        return Hello(
-            width=config.width,
-            height=config.height,
-            tile=TILE_SIDE,
-            tick_ms=config.tick_ms,
-            rate_per_s=config.rate_per_s,
-            burst=config.burst,
-            connection=self._numbers & 0xFFFFFFFF,
-        )
+        return new_hello(self.config, self._numbers)
 
     def start(self, now_ns: int) -> None:
         """Set the first tick's time."""

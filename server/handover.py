@@ -11,17 +11,14 @@ from typing import Protocol
 
 import numpy as np
 
-from server import http
+from server import http, reception
 from server.engine import Engine
 from server.kernels.decode import DONE, FULL, decode_payload
 from server.kernels.layout import LoopArrays, Phase
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
-from server.protocol.http import is_origin_allowed
-from server.protocol.messages import SUBPROTOCOL, decode_client_message
+from server.protocol.messages import decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
-
-ECHO_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Shell(Protocol):
@@ -138,22 +135,12 @@ class Desk:
         self._settle(slot, client, now_ns)
 
     def _answer(self, slot: int, client: Client, request: Request, now_ns: int) -> list[Event]:
-        path = request.head.path
-        served = (http.CANVAS_PATH, http.ECHO_PATH) if self.engine.config.echo else (http.CANVAS_PATH,)
-        if not request.is_upgrade or path not in served:
-            page = http.respond(request.head, self.engine.telemetry, self.engine.canvas_page, now_ns)
-            client.connection.respond(page.status, page.headers, page.body)
-            return []
-        if not is_origin_allowed(request.head, self.engine.config.origins):
-            page = http.origin_refused(request.head)
-            client.connection.respond(page.status, page.headers, page.body)
-            return []
-        client.route = path
-        subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
-        if path == http.ECHO_PATH:
-            return client.connection.accept_upgrade(subprotocol, message_bytes_max=ECHO_BYTES_MAX)
-        behind = client.connection.accept_upgrade(subprotocol)
-        self._open_canvas(slot, client, now_ns)
+        engine = self.engine
+        client.route, behind = reception.receive(
+            client.connection, request, engine.config, engine.telemetry, engine.canvas_page, now_ns
+        )
+        if client.route == http.CANVAS_PATH:
+            self._open_canvas(slot, client, now_ns)
         return behind
 
     def _open_canvas(self, slot: int, client: Client, now_ns: int) -> None:
@@ -170,7 +157,7 @@ class Desk:
         if client.is_refused:
             return
         if client.route == http.ECHO_PATH:
-            self._echo(client, message)
+            reception.echo(client.connection, message.data, message.is_text)
         elif message.is_text:
             violation = ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
             self._refuse(client, violation, now_ns)
@@ -190,14 +177,6 @@ class Desk:
             self.shell.drain_queues(now_ns)
             result = int(decode_payload(self.loop, slot, buffer, 0, len(payload), 0))
         return result
-
-    def _echo(self, client: Client, message: Message) -> None:
-        if not client.connection.can_send:
-            return
-        if message.is_text:
-            client.connection.send_text(message.data.decode())
-        else:
-            client.connection.send_binary(message.data)
 
     def _refuse(self, client: Client, violation: ProtocolViolation, now_ns: int) -> None:
         self.shell.drain_queues(now_ns)

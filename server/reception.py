@@ -1,0 +1,41 @@
+"""Reception: what becomes of a request, whichever loop read it: a canvas connection, an echo, or a plain answer.
+
+It decides and writes to the `Connection`; it holds no socket. Invariant: a request is answered once.
+"""
+
+from server import http
+from server.config import ServerConfig
+from server.page import Page
+from server.protocol.connection import Connection
+from server.protocol.events import Event, Request
+from server.protocol.http import is_origin_allowed
+from server.protocol.messages import SUBPROTOCOL
+
+ECHO_BYTES_MAX = 16 * 1024 * 1024
+
+
+def receive(
+    connection: Connection, request: Request, config: ServerConfig, telemetry: Page, canvas: Page, now_ns: int
+) -> tuple[str, list[Event]]:
+    """Answer a request. Returns the WebSocket path that it opened, "" for none, and what came behind the request."""
+    path = request.head.path
+    served = (http.CANVAS_PATH, http.ECHO_PATH) if config.echo else (http.CANVAS_PATH,)
+    if not request.is_upgrade or path not in served:
+        page = http.respond(request.head, telemetry, canvas, now_ns)
+        connection.respond(page.status, page.headers, page.body)
+        return "", []
+    if not is_origin_allowed(request.head, config.origins):
+        page = http.origin_refused(request.head)
+        connection.respond(page.status, page.headers, page.body)
+        return "", []
+    subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
+    bytes_max = ECHO_BYTES_MAX if path == http.ECHO_PATH else None
+    return path, connection.accept_upgrade(subprotocol, message_bytes_max=bytes_max)
+
+
+def echo(connection: Connection, data: bytes, is_text: bool) -> None:
+    """Send a message back as it came, while there is somebody to hear it."""
+    if connection.can_send and is_text:
+        connection.send_text(data.decode())
+    elif connection.can_send:
+        connection.send_binary(data)
