@@ -43,8 +43,8 @@ class Case:
     """How long the steady state of a trial is measured."""
     in_memory: bool = False
     """Without sockets, in this process, and a fixed number of batches instead of seconds."""
-    shares_core: bool = False
-    """Server and fleet are on one core, where the fleet has the better part: the server can be overloaded."""
+    slows_server: bool = False
+    """The server gets a small share of its core, so that it can be overloaded."""
 
 
 _LOAD = ("received_per_s", "message_ns", "server_cpu_cores", "fleet_cpu_cores")
@@ -133,7 +133,7 @@ def _overload(count: int) -> Case:
     steps = tuple(Step(f"{share:g} x capacity", tree, of_capacity=share) for share in (1.0, 2.0))
     title = f"{count:,} connections that offer up to twice what the server can take: goodput past capacity"
     columns = ("offered_per_s", "server_cpu_cores", "fleet_cpu_cores", "tick_ms_p99", "server_resident_bytes")
-    return Case("overload", title, "admitted_per_s", columns, steps, programs=(OURS,), shares_core=True)
+    return Case("overload", title, "admitted_per_s", columns, steps, programs=(OURS,), slows_server=True)
 
 
 def _engine(count: int) -> Case:

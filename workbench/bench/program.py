@@ -14,17 +14,20 @@ from dataclasses import dataclass
 import msgspec
 
 from workbench.bench.peers.node_peer import module_folders
+from workbench.errors import RunError
 from workbench.scenario import Scenario
 
 OURS, SINK = "workbench", "sink"
 _PEERS = {"websockets": "websockets", "picows": "picows", "aiohttp": "aiohttp", "Node ws": "node"}
 """How a peer is called, to the module that it is."""
+_SLOW_NICE = 10
+"""The scheduler's weight is then about a ninth of a burner's."""
 PEERS = tuple(_PEERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Cores for server and fleet, None for any, and how nice the server is to others on its core."""
+    """Cores for server and fleet, None for any, and how nice the server is to a burner on its core."""
 
     server_core: int | None = None
     fleet_core: int | None = None
@@ -33,20 +36,20 @@ class Place:
     def __str__(self) -> str:
         if self.server_core is None:
             return "server and fleet on any core"
-        if self.server_core == self.fleet_core:
-            return f"server (nice {self.server_nice}) and fleet share core {self.server_core}"
-        return f"server on core {self.server_core}, fleet on core {self.fleet_core}"
+        share = f" (nice {self.server_nice}, beside a process that burns the rest)" if self.server_nice else ""
+        return f"server on core {self.server_core}{share}, fleet on core {self.fleet_core}"
 
 
-def place(*, shared: bool) -> Place:
-    """A core for the server and one for the fleet, where there are two; one for both when `shared`.
+def place(*, slowed: bool) -> Place:
+    """A core for the server and one for the fleet, where there are two.
 
-    On a shared core the server gives way to the fleet, which can so send more than the server can take.
+    A slowed server has about a tenth of its core, so that a fleet on the other can send more than it takes. Raises
+    RunError where there is no second core for that.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if shared and cores:
-        return Place(cores[0], cores[0], server_nice=10)
-    return Place(cores[0], cores[1]) if len(cores) > 1 else Place()
+    if slowed and len(cores) < 2:
+        raise RunError("an overload needs a core for the fleet and one for the server; this machine has one")
+    return Place(cores[0], cores[1], _SLOW_NICE if slowed else 0) if len(cores) > 1 else Place()
 
 
 def missing(program: str) -> str:

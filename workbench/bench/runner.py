@@ -44,9 +44,10 @@ class _Progress:
 def run_case(case: Case, terms: Terms) -> CaseResult:
     """Run a case. What cannot be run is left out with a note; nothing is raised for it."""
     progress = _Progress()
-    where = program.place(shared=case.shares_core)
+    where = program.Place()
     programs = _programs(case, terms, progress)
     try:
+        where = program.place(slowed=case.slows_server)
         scenarios = [(step, _scenario(case, step)) for step in case.steps]
         if any(step.of_capacity for step in case.steps):
             scenarios = _of_capacity(case, scenarios, terms, where)
