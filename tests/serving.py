@@ -23,7 +23,7 @@ from server.protocol.messages import (
     Snapshot,
     decode_server_message,
 )
-from server.protocol.websocket import Opcode, decode_close, encode_close, encode_frame, parse_head
+from server.protocol.websocket import Opcode, decode_close, encode_frame, parse_head
 from server.server import Server
 
 PATIENCE_S = 20
@@ -181,9 +181,11 @@ class Client:
         return head.opcode, payload
 
     def message(self):
-        """The next message. Raises ClosedByServer when a close frame comes instead."""
+        """The next message. A close frame is answered, and raises ClosedByServer."""
         opcode, payload = self.frame()
         if opcode == Opcode.CLOSE:
+            with contextlib.suppress(ConnectionError):  # It may be gone already, if we closed first.
+                self.send_raw(masked(payload, Opcode.CLOSE))
             raise ClosedByServer(*decode_close(payload))
         assert opcode == Opcode.BINARY, (opcode, payload)
         message = decode_server_message(payload)
@@ -223,13 +225,11 @@ class Client:
             self.ping()
 
     def closed(self):
-        """Read on until a close frame comes, and answer it; returns its code and reason."""
+        """Read on until a close frame comes; returns its code and reason."""
         try:
             while True:
                 self.message()
         except ClosedByServer as end:
-            with contextlib.suppress(ConnectionError):  # It may be gone already, if we closed first.
-                self.send_raw(masked(encode_close(end.code), Opcode.CLOSE))
             return end.code, end.reason
 
     def ended(self):

@@ -58,6 +58,12 @@ def new_loop(canvas, slots=4, messages=256, placements=256, requests=8):
     return as_kernels_take_them(arrays._replace(**queues))
 
 
+def new_records(count, dtype):
+    """Zeros of a record dtype."""
+    zeros = np.zeros(count, dtype)
+    return zeros if is_compiled() else zeros.view(np.recarray)
+
+
 def new_broadcast(canvas):
     return as_kernels_take_them(new_broadcast_arrays(len(canvas.tile_tick)))
 

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from deltas import check_frame, read_delta, room_for
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stages import needs_compiler, new_broadcast, new_canvas, new_loop, paint, picture
@@ -13,7 +14,6 @@ from server.kernels.pixels import apply
 from server.kernels.tiles import encode_block, encode_region, encode_tick, gather_region, write_frame_head
 from server.protocol.blocks import apply_blocks, decode_blocks, tile_colors
 from server.protocol.blocks import encode_block as reference_block
-from server.protocol.messages import Delta, decode_server_message
 from server.protocol.websocket import parse_head
 
 SIDES = st.one_of(st.integers(1, 100), st.sampled_from([1, 31, 32, 33, 63, 64, 65, 96]))
@@ -104,58 +104,11 @@ def test_frame_head_is_the_plain_one(size, count, encoding, tick):
     assert out[HEAD_ROOM] == 0xAA
 
 
-def read_delta(frame):
-    """The DELTA that is the whole of one WebSocket frame."""
-    head = parse_head(frame, 0)
-    assert head is not None and head.mask_key is None
-    assert len(frame) == head.head_bytes + head.payload_bytes
-    delta = decode_server_message(frame[head.head_bytes :])
-    assert isinstance(delta, Delta)
-    return delta
-
-
 @st.composite
 def regions(draw, canvas):
     across, down = int(canvas.rules[0]["tiles_across"]), int(canvas.rules[0]["tiles_down"])
     x0, y0 = draw(st.integers(0, across)), draw(st.integers(0, down))
     return x0, y0, draw(st.integers(x0, across)), draw(st.integers(y0, down))
-
-
-def room_for(canvas):
-    return np.zeros(HEAD_ROOM + len(canvas.tile_tick) * BLOCK_BYTES_MAX, np.uint8)
-
-
-def touched_since(canvas, tiles, since):
-    """{(x, y): colour} of what a viewer of `tiles` lacks."""
-    width, height = int(canvas.rules[0]["width"]), int(canvas.rules[0]["height"])
-    x0, y0, x1, y1 = tiles
-    return {
-        (x, y): int(canvas.pixels[y * width + x])
-        for y in range(y0 * 32, min(y1 * 32, height))
-        for x in range(x0 * 32, min(x1 * 32, width))
-        if canvas.pixel_tick[y * width + x] > since
-    }
-
-
-def check_frame(canvas, tiles, since, until, out, result):
-    """The frame brings a viewer of `tiles` from `since` to now, and touches no tile outside them."""
-    start, end, count = result
-    lacks = touched_since(canvas, tiles, since)
-    assert count == len(lacks)
-    if not lacks:
-        assert start == end
-        return
-    delta = read_delta(out[start:end].tobytes())
-    assert delta.tick == until
-    seen = picture(canvas)
-    for x, y in lacks:
-        seen[y, x] ^= 0xFF
-    apply_blocks(seen, delta.blocks)
-    assert (seen == picture(canvas)).all()
-    across = int(canvas.rules[0]["tiles_across"])
-    x0, y0, x1, y1 = tiles
-    assert all(x0 <= block.tile % across < x1 and y0 <= block.tile // across < y1 for block in delta.blocks)
-    assert len({block.tile for block in delta.blocks}) == len(delta.blocks)
 
 
 @given(painted(), st.integers(0, 4), st.data())
