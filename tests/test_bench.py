@@ -137,7 +137,7 @@ class TestOrder:
         monkeypatch.setattr(runner, "run_trial", pretend)
         monkeypatch.setattr(program, "place", lambda slowed: Place(0, 1, 10))
         run_case(case_of("overload", quick=True), terms(trials=1))
-        assert rates[1:] == [500.0, 1000.0] and rates[0] > 1000
+        assert rates[1:] == [500.0, 1000.0, 2000.0] and rates[0] > 2000
 
     def test_what_cannot_be_done_yet_is_one_line(self, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         case = case_of("quiet", quick=True)

@@ -130,8 +130,8 @@ def _slow_consumers(count: int) -> Case:
 def _overload(count: int) -> Case:
     tree = _tree(count, 20_000.0, 20)  # Far more than can be taken: what is taken then is the capacity.
     tree["server"] |= {"rate_per_s": 65535, "burst": 65535}  # What is refused is refused for overload alone.
-    steps = tuple(Step(f"{share:g} x capacity", tree, of_capacity=share) for share in (1.0, 2.0))
-    title = f"{count:,} connections that offer up to twice what the server can take: goodput past capacity"
+    steps = tuple(Step(f"{share:g} x capacity", tree, of_capacity=share) for share in (1.0, 2.0, 4.0))
+    title = f"{count:,} connections that offer up to four times what the server takes of a flood: goodput past capacity"
     columns = ("offered_per_s", "server_cpu_cores", "fleet_cpu_cores", "tick_ms_p99", "server_resident_bytes")
     return Case("overload", title, "admitted_per_s", columns, steps, programs=(OURS,), slows_server=True)
 
