@@ -4,7 +4,7 @@ from server import control
 from server.control import Command, Failed, Listening, Progress, StartServer, Stop
 from server.listener import CannotListen
 from server.page import Page, canvas_sections, telemetry_sections
-from server.server import Server
+from server.server import open_server
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     config = start.config
     telemetry = Page.attach(start.telemetry_fd, telemetry_sections(config.loops))
     canvas = Page.attach(start.canvas_fd, canvas_sections(config.width, config.height))
-    server = Server(config, telemetry, canvas)
+    server = open_server(config, telemetry, canvas)
 
     def obey(command: Command) -> None:
         if isinstance(command, Stop):

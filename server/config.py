@@ -62,6 +62,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; it must be {least} to {most}")
+        if self.loop == "mailbox" and self.loops > 1:
+            raise ValueError(
+                f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
+            )
         across, down = tile_shape(self.width, self.height)
         if across * down > TILES_MAX:
             raise ValueError(

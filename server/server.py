@@ -19,6 +19,7 @@ from server.loops.loop import Loop
 from server.loops.native import NativeLoop
 from server.loops.portable import PortableLoop
 from server.loops.sink import SinkLoop
+from server.mailbox import Mailbox
 from server.page import Page
 
 DRAIN_NS = 3_000_000_000
@@ -31,6 +32,11 @@ def kind_of_loop(config: ServerConfig) -> type[Loop]:
     if config.loop == "sink":
         return SinkLoop
     return NativeLoop if config.loop == "native" and native.is_possible() else PortableLoop
+
+
+def open_server(config: ServerConfig, telemetry: Page, canvas: Page) -> "Server | Mailbox":
+    """The server that `config.loop` asks for, over the pages that it is to write."""
+    return Mailbox(config, telemetry, canvas) if config.loop == "mailbox" else Server(config, telemetry, canvas)
 
 
 class Server:
@@ -53,6 +59,9 @@ class Server:
         self._resident_at_ns = 0
         self._bug: BaseException | None = None
         self._ended = threading.Event()
+        self._bells = threading.RLock()
+        """Held while the loops are rung and while they are released, for `stop` may come at any time."""
+        self._is_released = False
 
     def prepare(self, progress: Callable[[int, int, str], None]) -> None:
         """Compile or load every kernel, so that no client waits for one. `progress(done, total, name)`."""
@@ -87,22 +96,26 @@ class Server:
         for thread in threads:
             thread.join()
         self._set_state(State.STOPPED)
-        for loop in self._loops:
-            loop.release()
+        with self._bells:
+            self._is_released = True
+            for loop in self._loops:
+                loop.release()
         if self._listener is not None:
             self._listener.close()
         if self._bug is not None:
             raise self._bug
 
     def stop(self) -> None:
-        """Drain and return from `run`. May be called from any thread, from a signal handler, and twice."""
+        """Drain and return from `run`. May be called from any thread or signal handler, twice, and after the end."""
         self._stop_requested = True
         self._hurry()
 
     def _hurry(self) -> None:
         self._engine.is_hurried = True
-        for loop in self._loops:
-            loop.ring()
+        with self._bells:
+            if not self._is_released:
+                for loop in self._loops:
+                    loop.ring()
 
     def _hand_out(self, accepted: socket.socket) -> None:
         """Give a new socket to the loop that has the fewest."""

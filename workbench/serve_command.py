@@ -29,10 +29,10 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     file_limit.raise_to_hard()
     # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
     from server.listener import CannotListen
-    from server.server import Server
+    from server.server import open_server
 
     pages = SessionPages.create(config)
-    server = Server(config, pages.telemetry, pages.canvas)
+    server = open_server(config, pages.telemetry, pages.canvas)
     with StopSignal(server.stop) as stop:
         server.prepare(_show_progress)
         if stop.asked:

@@ -1,0 +1,302 @@
+"""The mailbox server: what one writes first. A task a connection, one mailbox to a canvas task, a queue a viewer.
+
+It obeys the same protocol as the loops and is kept to compare with them, to test them, and to be read first. What it
+lacks is on show: a letter costs the same whether one waits or a thousand do, and nothing is handled as a batch.
+Invariant: a connection waits for itself alone; what it shares with others is the mailbox.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+from server import clock, http, reception
+from server.canvas import new_hello, new_rules
+from server.config import ServerConfig
+from server.kernels.layout import Stage, State, tile_shape
+from server.listener import BACKLOG, connections_allowed, open_listener, raise_file_limit
+from server.mailbox_canvas import MAILBOX_MAX, MailboxCanvas
+from server.mailbox_client import OUTBOX_MAX, Letter, Limits, MailboxClient
+from server.page import Page
+from server.protocol.connection import Connection, Role
+from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
+from server.protocol.messages import Place, PlaceMany, decode_client_message
+from server.protocol.websocket import CloseCode, Opcode, ProtocolViolation, encode_frame
+from server.tally import Tally
+
+READ_BYTES = 4096
+"""What one connection's turn is worth: some 340 placements."""
+PLACE_FRAME_BYTES = 12
+PATROL_S = 0.1
+DRAIN_S = 3.0
+"""How long clients may take to answer the close frame before their sockets are closed."""
+
+
+class Mailbox:
+    """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler."""
+
+    def __init__(self, config: ServerConfig, telemetry: Page, canvas_page: Page) -> None:
+        self.config = config
+        self.state = State.STARTING
+        self._telemetry, self._page = telemetry, canvas_page
+        self._row = telemetry["server"][0]
+        rules = new_rules(config)[0]
+        self._limits = Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
+        self._clients_max = connections_allowed(config, raise_file_limit())
+        self._tally = Tally(telemetry, self._depths_max())
+        self._counts = self._tally.counts
+        self._clients: set[MailboxClient] = set()
+        self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients)
+        self._deserted = asyncio.Event()
+        self._deserted.set()
+        self._numbers = 0
+        self._listener: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_asked = False
+        self._stop_bell = asyncio.Event()
+
+    def _depths_max(self) -> dict[Stage, int]:
+        across, down = tile_shape(self.config.width, self.config.height)
+        return {
+            Stage.ACCEPT: BACKLOG,
+            Stage.READ: self._clients_max,
+            Stage.DECODE: READ_BYTES,
+            Stage.ADMIT: READ_BYTES // PLACE_FRAME_BYTES,
+            Stage.APPLY: MAILBOX_MAX,
+            Stage.ENCODE: across * down,
+            Stage.FANOUT: self._clients_max * OUTBOX_MAX,
+        }
+
+    # Its life.
+
+    def prepare(self, progress: Callable[[int, int, str], None]) -> None:
+        """Nothing is compiled here: it is ready at once, and says so."""
+        progress(1, 1, "")
+
+    def listen(self) -> tuple[str, int]:
+        """Bind and listen. Returns host and port. Raises CannotListen."""
+        self._listener = open_listener(self.config)
+        host, port = self._listener.getsockname()[:2]
+        self._row["port"] = port
+        return host, port
+
+    def run(self) -> None:
+        """Serve until `stop`, then drain. Raises what a task raised, which is a bug."""
+        asyncio.run(self._live())
+        self._set_state(State.STOPPED)
+
+    def stop(self) -> None:
+        """Drain and return from `run`. May be called from any thread, from a signal handler, and twice."""
+        self._stop_asked = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # It has ended already.
+                self._loop.call_soon_threadsafe(self._stop_bell.set)
+
+    async def _live(self) -> None:
+        self._loop, canvas = asyncio.get_running_loop(), self._canvas
+        if self._stop_asked:
+            self._stop_bell.set()
+        self._set_state(State.RUNNING)
+        async with asyncio.TaskGroup() as tasks:
+
+            def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                tasks.create_task(self._serve(reader, writer))
+
+            server = await asyncio.start_server(welcome, sock=self._listener, limit=READ_BYTES, backlog=BACKLOG)
+            chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol)]
+            await self._stop_bell.wait()
+            self._set_state(State.DRAINING)
+            server.close()
+            await self._drain()
+            for chore in chores:
+                chore.cancel()
+
+    async def _drain(self) -> None:
+        """What was accepted is applied and shown; then all are told to go, and have some time for it."""
+        await self._canvas.in_turn(lambda: None)
+        self._canvas.finish_tick(clock.now_ns())
+        for client in self._clients:
+            client.connection.close(CloseCode.GOING_AWAY, "the server stops")
+            client.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._deserted.wait()
+        for client in self._clients:
+            client.writer.transport.abort()
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._row["state"] = state
+
+    # A connection.
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection from its first byte to its last: one task hears it, one speaks to it."""
+        now_ns = clock.now_ns()
+        connection = Connection(Role.SERVER, now_ns, handshake_ns=int(self.config.handshake_s * 1e9))
+        client = MailboxClient(reader, writer, connection, self._limits, progress_ns=now_ns)
+        self._counts["accepted_count"] += 1
+        self._tally.served(Stage.ACCEPT, 1, 0)
+        if len(self._clients) < self._clients_max:
+            self._clients.add(client)
+            self._deserted.clear()
+            try:
+                async with asyncio.TaskGroup() as pair:
+                    speaker = pair.create_task(self._speak(client))
+                    await self._hear(client)
+                    speaker.cancel()
+            except* OSError:
+                connection.receive_eof(clock.now_ns())  # The socket failed; whatever was to be said, nobody hears it.
+            self._forget(client)
+        await self._close(client)
+
+    def _forget(self, client: MailboxClient) -> None:
+        self._clients.discard(client)
+        if not self._clients:
+            self._deserted.set()
+        self._canvas.unsubscribe(client)
+        if client.opened_ns:
+            self._counts["connection_count"] -= 1
+
+    async def _close(self, client: MailboxClient) -> None:
+        """Close the socket when its last byte is out, or after some time."""
+        self._counts["closed_count"] += 1
+        client.writer.close()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await client.writer.wait_closed()
+        except TimeoutError:
+            client.writer.transport.abort()
+        except OSError:
+            pass  # It failed, so it is closed all the same.
+
+    async def _hear(self, client: MailboxClient) -> None:
+        """Take what the peer sends, until the connection says `Closed`."""
+        while True:
+            data = await client.reader.read(READ_BYTES)
+            begun_ns = clock.now_ns()
+            if not data:
+                client.connection.receive_eof(begun_ns)
+                return
+            self._counts["read_count"] += 1
+            self._counts["received_bytes"] += len(data)
+            self._tally.queued(Stage.DECODE, len(data))
+            events = client.connection.receive_data(data, begun_ns)
+            self._tally.served(Stage.DECODE, len(data), clock.now_ns() - begun_ns)
+            if await self._act(client, events):
+                return
+            # What is buffered already does not make a reader wait: without this a fast sender would be heard alone.
+            await asyncio.sleep(0)
+
+    async def _act(self, client: MailboxClient, events: list[Event]) -> bool:
+        """Act on events in order; answering one may bring more. True when the last was `Closed`."""
+        self._tally.queued(Stage.ADMIT, len(events))
+        is_over = False
+        position = 0
+        while position < len(events):
+            event = events[position]
+            position += 1
+            if isinstance(event, Message):
+                await self._take_message(client, event)
+            elif isinstance(event, Request):
+                events[position:position] = self._answer_request(client, event)
+            elif isinstance(event, Violated | Refused):
+                self._counts["protocol_error_count"] += 1
+            elif isinstance(event, Closed):
+                is_over = True
+        if client.connection.output_ended:
+            self._tally.publish()  # Whoever sees the end finds it counted.
+        client.flush()
+        await client.writer.drain()
+        return is_over
+
+    def _answer_request(self, client: MailboxClient, request: Request) -> list[Event]:
+        now_ns = clock.now_ns()
+        client.route, behind = reception.receive(
+            client.connection, request, self.config, self._telemetry, self._page, now_ns
+        )
+        if client.route == http.CANVAS_PATH:
+            self._numbers += 1
+            client.opened_ns = now_ns
+            self._counts["connection_count"] += 1
+            if client.connection.can_send:
+                client.connection.send_binary(new_hello(self.config, self._numbers).encode())
+        client.flush()
+        return behind
+
+    async def _take_message(self, client: MailboxClient, message: Message) -> None:
+        if client.is_refused:
+            return
+        if client.route == http.ECHO_PATH:
+            reception.echo(client.connection, message.data, message.is_text)
+            return
+        try:
+            if message.is_text:
+                raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
+            order = decode_client_message(message.data)
+        except ProtocolViolation as violation:
+            self._counts["protocol_error_count"] += 1
+            client.is_refused = True
+            client.connection.close(violation.close_code, violation.reason)
+            return
+        if isinstance(order, Place):
+            self._canvas.admit(client, order.x, order.y, order.color, clock.now_ns())
+        elif isinstance(order, PlaceMany):
+            now_ns = clock.now_ns()
+            for placement in order.placements:
+                self._canvas.admit(client, *placement, now_ns)
+        else:
+            await self._canvas.ask(client, order)
+
+    async def _speak(self, client: MailboxClient) -> None:
+        """Send what is put into the outbox; a peer that takes nothing is waited for here, and nowhere else."""
+        while True:
+            letter = await client.outbox.get()
+            begun_ns = clock.now_ns()
+            if client.connection.can_send:
+                client.writer.write(letter.frame)
+                self._counts["send_count"] += 1
+                self._counts["sent_bytes"] += len(letter.frame)
+                self._counts["delta_count"] += letter.pixel_count > 0
+                self._counts["delta_bytes"] += len(letter.frame) if letter.pixel_count else 0
+                self._counts["delta_pixel_count"] += letter.pixel_count
+            self._tally.served(Stage.FANOUT, 1, clock.now_ns() - begun_ns)
+            await client.writer.drain()
+            client.outbox.task_done()
+
+    # The patrol.
+
+    async def _patrol(self) -> None:
+        """Look at every connection, again and again: deadlines, drops to report, who stalls, who stays over."""
+        while True:
+            await asyncio.sleep(PATROL_S)
+            now_ns = clock.now_ns()
+            self._tally.queued(Stage.ACCEPT, sum(not client.route for client in self._clients))
+            for client in self._clients:
+                self._keep_deadline(client, now_ns)
+                if client.opened_ns:
+                    self._judge(client, now_ns)
+            self._counts["outbox_bytes"] = sum(client.owed_bytes for client in self._clients)
+
+    def _keep_deadline(self, client: MailboxClient, now_ns: int) -> None:
+        deadline_ns = client.connection.next_deadline_ns()
+        if deadline_ns is None or now_ns < deadline_ns:
+            return
+        for event in client.connection.on_timer(now_ns):
+            if isinstance(event, Refused):
+                self._counts["protocol_error_count"] += 1
+                client.flush()
+            elif isinstance(event, Closed):
+                client.writer.transport.abort()  # What it is still owed, nobody has taken in time.
+
+    def _judge(self, client: MailboxClient, now_ns: int) -> None:
+        report = client.report(now_ns)
+        if report is not None:
+            client.outbox.put_nowait(Letter(encode_frame(Opcode.BINARY, report.encode())))
+        if client.has_stalled(now_ns):
+            self._counts["evicted_count"] += 1
+            client.writer.transport.abort()  # It would not read why.
+        elif client.connection.is_open and client.is_over_limit(now_ns):
+            self._counts["evicted_count"] += 1
+            client.connection.close(CloseCode.POLICY_VIOLATION, "over the rate limit for too long")
+            client.flush()
