@@ -6,6 +6,7 @@ import msgspec
 
 Arrivals = Literal["periodic", "poisson", "bursty"]
 PatternName = Literal["sensor_field", "image", "life", "hotspot", "noise"]
+RegionName = Literal["whole", "around"]
 
 
 class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,7 +23,11 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     pattern: PatternName = "sensor_field"
     """What the devices paint."""
     viewers: int | Literal["all", "none"] = "all"
-    """How many of the devices watch the whole canvas."""
+    """How many of the devices watch."""
+    region: RegionName = "whole"
+    """What they watch: the whole canvas, or the four tiles around the device's pixel, near which it then paints."""
+    slow_ratio: float = 0.0
+    """Share of the viewers, 0 to 1, that never read from their connection. They paint as others do."""
     greedy_ratio: float = 0.0
     """Share of devices, 0 to 1, that send `greedy_factor` times the rate."""
     greedy_factor: float = 5.0
@@ -35,6 +40,7 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             ("connections", 0, 1_000_000),
             ("rate_per_s", 0, 1_000_000),
             ("frames_per_write", 1, 64),
+            ("slow_ratio", 0, 1),
             ("greedy_ratio", 0, 1),
             ("greedy_factor", 1, 1000),
             ("connect_per_s", 1, 1_000_000),

@@ -21,7 +21,7 @@ from server import clock
 from server.kernels.libc import EVENT_BYTES
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Event, Message, Refused, Violated
-from server.protocol.messages import SUBPROTOCOL, Hello, ServerOp, Subscribe, decode_server_message
+from server.protocol.messages import SUBPROTOCOL, Hello, ServerOp, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 
 IN_FLIGHT_MAX = 256
@@ -30,12 +30,12 @@ REFUSALS_MAX = 64
 """So many refusals without one connection are answer enough."""
 FRAME_HEADROOM_BYTES = 65_536
 HANDSHAKE_NS = 10_000_000_000
-_WATCH_ALL = Subscribe().encode()
 
 
 def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> Links:
     """The arrays of the socket pass, for descriptors below `descriptors`."""
     frame_bytes_max = 2 * fleet.width * fleet.height + FRAME_HEADROOM_BYTES  # Tiles of the full kind may stick out.
+    words = np.zeros(WRITE_BYTES_MAX // 4, np.uint32)
     cursor = np.zeros(1, layout.CURSOR)
     cursor["device"] = -1
     cursor["epoll_fd"] = epoll_fd
@@ -43,7 +43,8 @@ def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> Links:
     return Links(
         cursor=cursor,
         arena=np.zeros(frame_bytes_max + 16 + layout.READ_BYTES_MAX, np.uint8),
-        outgoing=np.zeros(WRITE_BYTES_MAX, np.uint8),
+        outgoing=words.view(np.uint8),
+        words=words,
         events=np.zeros(layout.EVENTS_MAX * EVENT_BYTES + 16, np.uint8),
         device_of_fd=np.full(descriptors, -1, np.int32),
     )
@@ -77,9 +78,9 @@ class Dialer:
 
     @property
     def is_complete(self) -> bool:
-        """Every device was dialled, none is still shaking hands, every viewer has its SNAPSHOT."""
+        """Every device was dialled, none is still shaking hands, every viewer that reads has its SNAPSHOT."""
         devices = self.fleet.arrays.devices
-        waiting = (devices["viewer"] == 1) & (devices["seen"] == 0) & (devices["phase"] != Phase.GONE)
+        waiting = (devices["viewer"] > devices["slow"]) & (devices["seen"] == 0) & (devices["phase"] != Phase.GONE)
         return self._dialled == len(self._sockets) and not self._pending and not waiting.any()
 
     @property
@@ -230,7 +231,9 @@ class Dialer:
         self._counters["connection_count"] += 1
         connection = self._connections[d]
         if connection is not None and self.fleet.arrays.devices["viewer"][d]:
-            connection.send_binary(_WATCH_ALL)
+            connection.send_binary(self.fleet.subscribe(d).encode())
+            if self.fleet.arrays.devices["slow"][d]:
+                self._epoll.modify(int(self.fleet.arrays.devices["fd"][d]), 0)  # From here on it never reads.
 
     def _accuse(self, d: int, violation: ProtocolViolation) -> None:
         """The server broke the canvas protocol: count it, say so, and leave."""
@@ -254,11 +257,11 @@ class Dialer:
     # Ending.
 
     def close(self, now_ns: int) -> None:
-        """Begin to close every connection in order; handshakes under way are given up."""
+        """Begin to close every connection in order; handshakes under way, and those that never read, are given up."""
         self._closing = True
         self._dialled = len(self._sockets)
         for d, connection in enumerate(self._connections):
-            if connection is None or d in self._pending:
+            if connection is None or d in self._pending or self.fleet.arrays.devices["slow"][d]:
                 if self._sockets[d] is not None:
                     self._end(d, "")
                 continue

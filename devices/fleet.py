@@ -16,6 +16,7 @@ from devices.viewer import ViewerTable
 from devices.workload import new_arrays
 from server.kernels.layout import State
 from server.page import Page
+from server.protocol.messages import Subscribe
 from server.protocol.websocket import CloseCode, ProtocolViolation
 
 _BOARD_NONE = (1, 1)
@@ -67,6 +68,13 @@ class Fleet:
         """Put device `d` into `phase`, which decides whether it sends."""
         self.arrays.devices["phase"][d] = phase
         arrivals.arm(self.arrays, d)
+
+    def subscribe(self, d: int) -> Subscribe:
+        """What device `d` asks for when it begins to watch."""
+        if self.config.region == "whole":
+            return Subscribe()
+        x, y, width, height = self.arrays.groups[self.arrays.devices["group"][d]].tolist()
+        return Subscribe(x=x, y=y, width=width, height=height)
 
     def set_state(self, state: State) -> None:
         """Say on the page what the fleet is doing."""

@@ -2,7 +2,8 @@
 
 The compiled half (`kernels.viewer`) follows branches; this half teaches one when a frame is new to a state: it
 inflates, applies and finds the canvas that results among those known, so that viewers that took different ways to the
-same picture share it again. Invariant: `state_of[canvas of s] == s` for every state in use, state 0 is no canvas.
+same picture share it again. What viewers of regions see is all in the compiled half, which is asked. Invariant:
+`state_of[canvas of s] == s` for every state in use, state 0 is no canvas.
 """
 
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays
-from devices.kernels.viewer import apply_blocks
+from devices.kernels.block import apply_blocks
+from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays, Region, Verdict
+from devices.kernels.region import learn
 from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
 from server.protocol.messages import DELTA, SNAPSHOT, ServerOp
@@ -28,6 +30,7 @@ class ViewerTable:
 
     def __init__(self, arrays: Arrays, width: int, height: int) -> None:
         self._arrays = arrays
+        self._is_regional = int(arrays.settings["region"][0]) == Region.AROUND
         self._shape = (height, width)
         self._canvases: list[bytes | None] = [None] * STATES_MAX
         self._state_of: dict[bytes, int] = {}
@@ -39,6 +42,9 @@ class ViewerTable:
 
     def teach(self, d: int, payload: bytes) -> None:
         """Teach where `payload`, a SNAPSHOT or DELTA, leads from the state of device `d`. Raises ProtocolViolation."""
+        if self._is_regional:
+            self._teach_region(d, payload)
+            return
         self._stamp += 1
         state = int(self._arrays.devices["state"][d])
         self._arrays.states["used"][state] = self._stamp
@@ -52,12 +58,22 @@ class ViewerTable:
         arrays.branches[state, branch] = (frame, target, pixel_count, payload[0])
 
     def canvas(self, d: int) -> NDArray[np.uint8] | None:
-        """What device `d` sees now: shape (height, width), uint8, read-only; None before its SNAPSHOT."""
+        """What device `d` sees now: shape (height, width), uint8, read-only; None before its SNAPSHOT.
+
+        A viewer of a region sees only that.
+        """
+        if self._is_regional:
+            return self._region(int(self._arrays.devices["state"][d]))
         data = self._canvases[int(self._arrays.devices["state"][d])]
         return None if data is None else self._pixels(data)
 
     def check(self, pixels: NDArray[np.uint8]) -> tuple[int, int]:
-        """How many viewers hold a canvas, and how many of them one that differs from `pixels`, (height, width) u1."""
+        """How many viewers hold a canvas, and how many of them one that differs from `pixels`, (height, width) u1.
+
+        Of a region, only what belongs to it is compared.
+        """
+        if self._is_regional:
+            return self._check_regions(pixels)
         expected = pixels.tobytes()
         holders = self._arrays.states["holders"]
         held = [(int(holders[s]), canvas) for s, canvas in enumerate(self._canvases) if canvas is not None]
@@ -68,6 +84,42 @@ class ViewerTable:
     def state_count(self) -> int:
         """Distinct canvases remembered."""
         return len(self._state_of)
+
+    def _teach_region(self, d: int, payload: bytes) -> None:
+        """Inflate a message about a region, and have the compiled half learn it."""
+        is_snapshot = payload[0] == ServerOp.SNAPSHOT
+        head = SNAPSHOT if is_snapshot else DELTA
+        if len(payload) < head.size:
+            raise _fault(f"a message about a region of {len(payload)} bytes; its head alone has {head.size}")
+        words = head.unpack_from(payload)
+        limit = words[-2] * words[-1] if is_snapshot else words[2] * BLOCK_BYTES_MAX
+        body = read_body("SNAPSHOT" if is_snapshot else "DELTA", words[1], payload[head.size :], limit)
+        plain = head.pack(words[0], 0, *words[2:]) + body
+        buffers = [np.frombuffer(bytearray(data), np.uint8) for data in (payload, plain)]
+        verdict, _ = learn(self._arrays, d, buffers[0], 0, len(payload), buffers[1])
+        if verdict != Verdict.DONE:
+            raise _fault(f"a message about a region whose {len(body)} bytes cannot be read")
+
+    def _region(self, state: int) -> NDArray[np.uint8] | None:
+        group, place = divmod(state, int(self._arrays.settings["states_a_group"][0]))
+        if place == 0:
+            return None
+        region = self._arrays.groups[group]
+        pixels: NDArray[np.uint8] = self._arrays.regions[state, : region["height"], : region["width"]]
+        return pixels
+
+    def _check_regions(self, pixels: NDArray[np.uint8]) -> tuple[int, int]:
+        checked = wrong = 0
+        holders = self._arrays.states["holders"]
+        for state in np.flatnonzero(holders):
+            seen = self._region(int(state))
+            if seen is not None:
+                group = self._arrays.groups[int(state) // int(self._arrays.settings["states_a_group"][0])]
+                x, y, width, height = group.tolist()
+                checked += int(holders[state])
+                is_right = np.array_equal(seen, pixels[y : y + height, x : x + width])
+                wrong += 0 if is_right else int(holders[state])
+        return checked, wrong
 
     def _pixels(self, canvas: bytes) -> NDArray[np.uint8]:
         return np.frombuffer(canvas, np.uint8).reshape(self._shape)

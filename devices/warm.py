@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from devices.config import FleetConfig
 from devices.dialer import new_links
 from devices.fleet import Fleet
-from devices.kernels import arrivals, chance, drain, life, patterns, sockets, viewer
+from devices.kernels import arrivals, block, chance, drain, life, patterns, region, sockets, viewer
 from devices.kernels.layout import Arrays, Links
 from server.kernels.kernel import Warm
 from server.page import Page, fleet_sections
@@ -42,12 +42,13 @@ def warm_kernels() -> list[Warm]:
         Warm("scatter", patterns.scatter_bits, lambda: (1,)),
         Warm("life", life.next_generation, lambda: (_ages(), _ages())),
         Warm("life's colours", life.color_ages, lambda: (_ages(), _pixels())),
-        Warm("tile blocks", viewer.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),
+        Warm("tile blocks", block.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),
         Warm("schedule", arrivals.start_schedule, lambda: (_example()[0], 0)),
         Warm("end of schedule", arrivals.stop_schedule, lambda: (_example()[0], 0)),
         Warm("arming", arrivals.arm, lambda: (_example()[0], 0)),
         Warm("offered count", arrivals.count_offered, lambda: (_example()[0], 0)),
         Warm("backlog", arrivals.count_backlog, lambda: (_example()[0], 0)),
+        Warm("regions", region.learn, lambda: (_example()[0], 0, _bytes(), 0, 0, _bytes())),
         Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _bytes(), 0, 0, 0)),
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),

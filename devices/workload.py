@@ -13,6 +13,7 @@ from devices.kernels.chance import seeded
 from devices.kernels.layout import Arrays
 from devices.kernels.patterns import scatter_bits
 from devices.patterns import draw_ridges
+from devices.watching import new_tables
 from server.page import Page
 
 _SECOND_NS = 1_000_000_000
@@ -27,14 +28,14 @@ def spread(count: int, of: int) -> NDArray[np.bool_]:
 def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Page, board: NDArray[np.uint8]) -> Arrays:
     """The arrays of a fleet that is about to connect; `page` has `fleet_sections`. See `layout.Arrays`."""
     count, frames = config.connections, config.frames_per_write
-    branches = np.zeros((layout.STATES_MAX, layout.BRANCHES), layout.BRANCH)
-    branches["frame"] = -1
+    settings, devices = _settings(config, width, height, seed), _devices(config)
+    tables = new_tables(config, settings, devices)
     return Arrays(
-        devices=_devices(config),
+        devices=devices,
         due_ns=np.full(count, layout.NEVER_NS, np.int64),
         times=np.zeros((count, frames), np.int64),
         probe_times=np.zeros((count, frames), np.int64),
-        settings=_settings(config, width, height, seed),
+        settings=settings,
         counters=page["fleet"],
         latency=page["latency"],
         latency_max_us=page["latency_max_us"],
@@ -42,9 +43,7 @@ def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Pa
         lateness_max_us=page["lateness_max_us"],
         board=board,
         ridges=draw_ridges(width),
-        frames=np.zeros(layout.FRAMES_MAX, layout.FRAME),
-        states=_states(config),
-        branches=branches,
+        **tables,
     )
 
 
@@ -56,18 +55,14 @@ def _devices(config: FleetConfig) -> NDArray[np.void]:
     devices["send_next_ns"] = layout.NEVER_NS
     devices["offer_next_ns"] = layout.NEVER_NS
     devices["viewer"] = spread(config.viewer_count, count)
+    slow = spread(round(config.slow_ratio * config.viewer_count), config.viewer_count)
+    devices["slow"][np.flatnonzero(devices["viewer"])[slow]] = 1
     greedy = spread(round(config.greedy_ratio * count), count)
     devices["greedy"] = greedy
     if config.rate_per_s > 0:
         rates = config.rate_per_s * np.where(greedy, config.greedy_factor, 1.0)
         devices["interval_ns"] = np.maximum(np.rint(_SECOND_NS / rates), 1).astype(np.int64)
     return devices
-
-
-def _states(config: FleetConfig) -> NDArray[np.void]:
-    states = np.zeros(layout.STATES_MAX, layout.STATE)
-    states["holders"][0] = config.connections
-    return states
 
 
 def _settings(config: FleetConfig, width: int, height: int, seed: int) -> NDArray[np.void]:
@@ -82,4 +77,5 @@ def _settings(config: FleetConfig, width: int, height: int, seed: int) -> NDArra
     settings["frames_per_write"] = config.frames_per_write
     settings["arrivals"] = layout.Arrivals[config.arrivals.upper()]
     settings["pattern"] = layout.Pattern[config.pattern.upper()]
+    settings["region"] = layout.Region[config.region.upper()]
     return settings

@@ -89,6 +89,24 @@ def test_every_viewer_sees_the_canvas(traits):
     assert set(peer.closed_codes) == {1001}
 
 
+def test_viewers_of_what_is_around_them_see_it():
+    config = msgspec.structs.replace(CONFIG, region="around")
+    with Peer() as peer:
+        counters = WholeRun(peer, config=config).counters
+        assert counters["viewer_checked_count"] == config.connections
+        assert counters["viewer_wrong_count"] == counters["protocol_error_count"] == 0
+
+
+def test_viewers_that_never_read_paint_and_see_nothing():
+    config = msgspec.structs.replace(CONFIG, slow_ratio=0.25)
+    with Peer() as peer:
+        counters = WholeRun(peer, config=config).counters
+        senders = {number for number, _ in peer.placements}
+    assert len(senders) == config.connections
+    assert counters["viewer_checked_count"] == counters["snapshot_count"] == config.connections * 3 // 4
+    assert counters["viewer_wrong_count"] == counters["lost_count"] == 0
+
+
 def test_wrong_canvas_is_told():
     with Peer() as peer:
         canvas = Page.create(canvas_sections(peer.width, peer.height))

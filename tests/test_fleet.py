@@ -32,11 +32,11 @@ def fleet_of(**settings):
 
 def take_writes(fleet, now_ns):
     """Messages of all batches due at `now_ns`, unmasked, as (device, message)."""
-    buffer = np.zeros(frames.WRITE_BYTES_MAX, np.uint8)
+    words = np.zeros(frames.WRITE_BYTES_MAX // 4, np.uint32)
     written = []
     for d in np.flatnonzero(fleet.arrays.due_ns <= now_ns):
-        size = frames.put_batch(fleet.arrays, d, buffer)
-        for frame in buffer[:size].reshape(-1, 12):
+        size = frames.put_batch(fleet.arrays, d, words, 0)
+        for frame in words.view(np.uint8)[:size].reshape(-1, 12):
             payload = frame[6:] ^ np.resize(frame[2:6], 6)
             written.append((d, decode_client_message(payload.tobytes())))
         arrivals.fill_batch(fleet.arrays, d)
@@ -111,7 +111,7 @@ def test_device_in_the_slow_path_does_not_send():
     fleet.set_phase(0, Phase.SLOW)
     assert fleet.next_write_ns() is None
     fleet.set_phase(0, Phase.FAST)
-    assert fleet.next_write_ns() == fleet.arrays.times[0, 1]
+    assert fleet.next_write_ns() == arrivals.batch_time(fleet.arrays, 0, 1)
 
 
 def test_violation_names_the_message():

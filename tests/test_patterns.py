@@ -10,6 +10,7 @@ from websockets.streams import StreamReader
 from devices.config import FleetConfig
 from devices.fleet import Fleet
 from devices.kernels import frames, life
+from devices.kernels.arrivals import batch_time
 from devices.kernels.patterns import owned_pixel, paint
 from devices.kernels.scene import DAY_SECONDS, scene_color
 from devices.patterns import Life, draw_ridges
@@ -21,8 +22,10 @@ PATTERNS = ["sensor_field", "image", "life", "hotspot", "noise"]
 SECOND_NS = 1_000_000_000
 
 
-def fleet_of(pattern, connections=30, width=40, height=24, frames_per_write=5):
-    config = FleetConfig(connections=connections, rate_per_s=20, frames_per_write=frames_per_write, pattern=pattern)
+def fleet_of(pattern, connections=30, width=40, height=24, frames_per_write=5, **more):
+    config = FleetConfig(
+        connections=connections, rate_per_s=20, frames_per_write=frames_per_write, pattern=pattern, **more
+    )
     fleet = Fleet(config, width, height, 3, Page.create(fleet_sections()))
     fleet.start(SECOND_NS)
     return fleet
@@ -152,22 +155,52 @@ def read_frame(data):
     return stopped.value.value, bytes(reader.buffer)
 
 
-def test_frames_are_what_an_independent_parser_reads():
-    fleet = fleet_of("image", 9, frames_per_write=7)
-    buffer = np.zeros(frames.WRITE_BYTES_MAX, np.uint8)
+def batch_of(fleet, device):
+    """What a batch is to be, painted one by one, and what its frames say to an independent parser."""
+    count = int(fleet.arrays.devices["batch_count"][device])
+    seconds = [(batch_time(fleet.arrays, device, i) - SECOND_NS) / SECOND_NS for i in range(count)]
+    expected = [painted(fleet, device, i, seconds[i]) for i in range(count)]
+    words = np.zeros(4 + frames.WRITE_BYTES_MAX // 4, np.uint32)
+    size = frames.put_batch(fleet.arrays, device, words, 4)
+    rest = words.view(np.uint8)[16 : 16 + size].tobytes()
+    seen = []
+    while rest:
+        frame, rest = read_frame(rest)
+        assert frame.fin and frame.opcode == 2
+        message = decode_client_message(bytes(frame.data))
+        assert isinstance(message, Place)
+        seen.append((message.x, message.y, message.color))
+    return expected, seen
+
+
+@pytest.mark.parametrize(("width", "height"), [(256, 200), (70, 40), (20, 31), (5, 100)])
+def test_devices_that_watch_what_is_around_them_paint_there(width, height):
+    fleet = fleet_of("sensor_field", 50, width, height, region="around")
+    for device in range(50):
+        asked = fleet.subscribe(device)
+        assert min(33, width) <= asked.width <= 64 and min(33, height) <= asked.height <= 64
+        painted_pixels = {painted(fleet, device, k, 0.0)[:2] for k in range(961)}
+        assert len(painted_pixels) >= 16 * min(width, 16)
+        assert all(0 <= x - asked.x < asked.width and 0 <= y - asked.y < asked.height for x, y in painted_pixels)
+
+
+@pytest.mark.parametrize("arrivals", ["periodic", "poisson"])
+def test_frames_are_what_an_independent_parser_reads(arrivals):
+    fleet = fleet_of("image", 9, frames_per_write=7, arrivals=arrivals)
     for device in range(9):
-        times = fleet.arrays.times[device].copy()
-        expected = [painted(fleet, device, i, (times[i] - SECOND_NS) / SECOND_NS) for i in range(7)]
-        rest = buffer[: frames.put_batch(fleet.arrays, device, buffer)].tobytes()
-        seen = []
-        while rest:
-            frame, rest = read_frame(rest)
-            assert frame.fin and frame.opcode == 2
-            message = decode_client_message(bytes(frame.data))
-            assert isinstance(message, Place)
-            seen.append((message.x, message.y, message.color))
+        expected, seen = batch_of(fleet, device)
         assert seen == expected
     assert set(fleet.arrays.devices["sequence"]) == {7}
+
+
+@pytest.mark.parametrize("frames_per_write", [1, 2, 60])
+def test_a_sensor_of_one_pixel_paints_the_field(frames_per_write):
+    fleet = fleet_of("sensor_field", 2000, frames_per_write=frames_per_write)
+    for device in range(0, 2000, 37):
+        expected, seen = batch_of(fleet, device)
+        assert [place[:2] for place in seen] == [place[:2] for place in expected]
+        assert all(abs(got[2] - want[2]) <= 1 for got, want in zip(seen, expected, strict=True))
+        assert (seen[0], seen[-1]) == (expected[0], expected[-1])
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
@@ -182,6 +215,6 @@ def test_ping_frame(nonce, mask):
 
 def test_masks_differ():
     fleet = fleet_of("noise", 1, frames_per_write=64)
-    buffer = np.zeros(frames.WRITE_BYTES_MAX, np.uint8)
-    size = frames.put_batch(fleet.arrays, 0, buffer)
-    assert len(np.unique(buffer[:size].reshape(-1, 12)[:, 2:6], axis=0)) == 64
+    words = np.zeros(frames.WRITE_BYTES_MAX // 4, np.uint32)
+    size = frames.put_batch(fleet.arrays, 0, words, 0)
+    assert len(np.unique(words.view(np.uint8)[:size].reshape(-1, 12)[:, 2:6], axis=0)) == 64

@@ -201,3 +201,17 @@ def test_carry_is_handed_back():
         assert sockets.take_carry(pair.fleet.arrays, pair.links, 0) == 6
         assert pair.links.arena[:6].tobytes() == b"\x82\x05\x85abc"
         assert sockets.take_carry(pair.fleet.arrays, pair.links, 0) == 0
+
+
+def test_sockets_are_read_however_late_the_writes_are():
+    stream, pixels = stream_of_deltas(9)
+    with Pair(rate_per_s=1000, frames_per_write=1) as pair:
+        late_ns = clock.now_ns() - 60_000 * MS
+        pair.fleet.start(late_ns)
+        pair.theirs.sendall(stream)
+        for _ in range(len(stream)):
+            assert pair.turn(ms=-1) == Verdict.DONE  # Its time is over before it begins, and writes are due.
+            pair.receive()
+        assert pair.counters["sent_count"] > 0
+        assert pair.fleet.backlog_count(clock.now_ns()) > 0
+        assert (pair.fleet.viewers.canvas(0) == pixels).all()

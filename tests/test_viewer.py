@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from devices.config import FleetConfig
 from devices.fleet import Fleet
+from devices.kernels.block import apply_blocks
 from devices.kernels.layout import BRANCHES, FRAMES_MAX
-from devices.kernels.viewer import apply_blocks
 from server.kernels.layout import tile_shape
 from server.page import Page, fleet_sections
 from server.protocol.blocks import Block, encode_block, tile_colors
@@ -92,6 +92,65 @@ def test_mixed_streams_equal_a_decode_for_each(seed):
     expected = naive[0].pixels
     wrong = sum((viewer.pixels != expected).any() for viewer in naive)
     assert fleet.viewers.check(expected) == (VIEWERS, wrong)
+
+
+def cut(blocks, corner, region, width):
+    """The blocks that touch a region, as a server would send them."""
+    across = tile_shape(width, 1)[0]
+    corners = {block.tile: (block.tile % across * 32, block.tile // across * 32) for block in blocks}
+    return tuple(
+        block
+        for block in blocks
+        if corner[0] <= corners[block.tile][0] < corner[0] + region[1]
+        and corner[1] <= corners[block.tile][1] < corner[1] + region[0]
+    )
+
+
+@given(st.integers(0, 2**32), st.sampled_from([(150, 130), (64, 64), (33, 200), (10, 12)]))
+@settings(deadline=None, max_examples=60)
+def test_viewers_of_regions_equal_a_decode_for_each(seed, size):
+    width, height = size
+    count, random = 40, np.random.default_rng(seed)
+    config = FleetConfig(connections=count, region="around")
+    fleet = Fleet(config, width, height, 1, Page.create(fleet_sections()))
+    canvas = random.integers(0, 5, (height, width), dtype=np.uint8)
+    history = [canvas.copy()]
+    asked = [fleet.subscribe(d) for d in range(count)]
+    groups = len({(a.x, a.y) for a in asked})
+    seen = np.zeros(count, int)
+    for d, region in enumerate(asked):
+        pixels = canvas[region.y : region.y + region.height, region.x : region.x + region.width]
+        answer = Snapshot(0, region.x, region.y, region.width, region.height, pixels.tobytes())
+        fleet.receive(d, answer.encode(compress=bool(random.integers(2))), 0)
+    for tick in range(1, 12):
+        blocks = random_blocks(random, width, height)
+        apply_delta(canvas, Delta(tick, blocks))
+        history.append(canvas.copy())
+        for d in random.permutation(count):
+            region = asked[d]
+            if seen[d] == tick - 1 and random.integers(6):
+                seen[d] = tick
+                part = cut(blocks, (region.x, region.y), (region.height, region.width), width)
+                if part:
+                    fleet.receive(d, Delta(tick, part).encode(compress=not random.integers(5)), 0)
+    wrong = 0
+    for d, region in enumerate(asked):
+        rows, columns = slice(region.y, region.y + region.height), slice(region.x, region.x + region.width)
+        shown = fleet.viewers.canvas(d)
+        assert shown is None or (shown == history[seen[d]][rows, columns]).all()
+        wrong += shown is not None and (shown != canvas[rows, columns]).any()
+    checked = sum(fleet.viewers.canvas(d) is not None for d in range(count))
+    assert fleet.viewers.check(canvas) == (checked, wrong)
+    assert checked == count or len(fleet.arrays.states) // groups == 8
+    assert fleet.arrays.states["holders"].sum() == count
+
+
+def test_blocks_of_a_region_that_cannot_be_read_are_refused():
+    fleet = Fleet(FleetConfig(connections=1, region="around"), 64, 64, 1, Page.create(fleet_sections()))
+    fleet.receive(0, Snapshot(0, 0, 0, 64, 64, bytes(4096)).encode(), 0)
+    for payload in (DELTA.pack(ServerOp.DELTA, 0, 1, 1), DELTA.pack(ServerOp.DELTA, 1, 1, 1) + b"x", b"\x82\x00"):
+        with pytest.raises(ProtocolViolation):
+            fleet.receive(0, payload, 0)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 100), st.integers(1, 100))

@@ -40,12 +40,42 @@ def draw_gap(arrivals, interval_ns, word):
 
 
 @kernel
+def count_periodic(next_ns, until_ns, interval_ns):
+    """How many of the times next_ns, next_ns + interval_ns, ... are not after `until_ns`."""
+    return (until_ns - next_ns) // interval_ns + 1 if next_ns <= until_ns else 0
+
+
+@kernel
+def _fill_periodic(device, settings):
+    """`fill_batch` where the times follow from the first."""
+    next_ns, interval_ns = np.int64(device.send_next_ns), np.int64(device.interval_ns)
+    count = min(np.int64(settings.frames_per_write), count_periodic(next_ns, settings.stop_ns, interval_ns))
+    device.batch_count = count
+    device.wake_ns = next_ns + (count - 1) * interval_ns if count > 0 else NEVER_NS
+    device.send_next_ns = next_ns + count * interval_ns
+
+
+@kernel
+def batch_time(arrays, d, i):
+    """The intended time of placement number i of device d's batch."""
+    device = arrays.devices[d]
+    if arrays.settings[0].arrivals == _PERIODIC:
+        return np.int64(device.wake_ns) - (np.int64(device.batch_count) - 1 - i) * np.int64(device.interval_ns)
+    return np.int64(arrays.times[d, i])
+
+
+@kernel
 def fill_batch(arrays, d):
     """Draw the next batch of device d: its intended times up to the end of the schedule, and when to write it.
 
-    Writes times[d], and batch_count, wake_ns, send_* of devices[d]; not due_ns. Cost: frames_per_write draws.
+    Writes times[d] unless they are periodic, and batch_count, wake_ns, send_* of devices[d]; not due_ns. Cost:
+    frames_per_write draws; nothing where they are periodic.
     """
-    device, settings, times = arrays.devices[d], arrays.settings[0], arrays.times[d]
+    device, settings = arrays.devices[d], arrays.settings[0]
+    if settings.arrivals == _PERIODIC:
+        _fill_periodic(device, settings)
+        return
+    times = arrays.times[d]
     next_ns, word = device.send_next_ns, device.send_word
     count = 0
     while count < settings.frames_per_write and next_ns <= settings.stop_ns:
@@ -105,12 +135,13 @@ def stop_schedule(arrays, stop_ns):
     stop_ns = min(stop_ns, arrays.settings[0].stop_ns)
     arrays.settings[0].stop_ns = stop_ns
     for d in range(len(arrays.devices)):
-        device, times = arrays.devices[d], arrays.times[d]
-        count = 0
-        while count < device.batch_count and times[count] <= stop_ns:
+        device = arrays.devices[d]
+        count, wake_ns = 0, NEVER_NS
+        while count < device.batch_count and batch_time(arrays, d, count) <= stop_ns:
+            wake_ns = batch_time(arrays, d, count)
             count += 1
         device.batch_count = count
-        device.wake_ns = times[count - 1] if count > 0 else NEVER_NS
+        device.wake_ns = wake_ns
         arm(arrays, d)
 
 
@@ -118,7 +149,8 @@ def stop_schedule(arrays, stop_ns):
 def count_offered(arrays, now_ns):
     """Count placements whose intended time has come since the last call. A device that is gone intends nothing.
 
-    Returns their number. Cost: one draw each. Writes offer_* of the devices.
+    Returns their number. Cost: one draw each, or one division a device where they are periodic. Writes offer_* of
+    the devices.
     """
     settings = arrays.settings[0]
     until_ns = min(now_ns, settings.stop_ns)
@@ -127,6 +159,11 @@ def count_offered(arrays, now_ns):
         device = arrays.devices[d]
         next_ns, word = device.offer_next_ns, device.offer_word
         if next_ns > until_ns or device.phase == _GONE:
+            continue
+        if settings.arrivals == _PERIODIC:
+            count = count_periodic(np.int64(next_ns), np.int64(until_ns), np.int64(device.interval_ns))
+            device.offer_next_ns = next_ns + count * np.int64(device.interval_ns)
+            offered += count
             continue
         while next_ns <= until_ns:
             gap, word = draw_gap(settings.arrivals, device.interval_ns, word)

@@ -13,12 +13,13 @@ _NONE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
 def send_last_pings(arrays, links, asked):
     """Send a PING on each connection that has none under way and was not asked yet. Returns how many are unanswered.
 
-    asked: (devices,) bool, written in place. Devices with placements still to send are left for the next call.
+    asked: (devices,) bool, written in place. Devices with placements still to send are left for the next call;
+    those that never read cannot be asked.
     """
     unanswered = 0
     for d in range(len(arrays.devices)):
         device = arrays.devices[d]
-        if device.phase == _GONE:
+        if device.phase == _GONE or device.slow:
             continue
         if not asked[d] and device.phase == _FAST and device.probe == _NONE and device.batch_count == 0:
             device.probe_nonce = put_nonce(arrays, links.outgoing, 0)

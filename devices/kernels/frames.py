@@ -9,36 +9,36 @@
          8     2  x        little-endian
         10     2  y
 
-A PING for a latency probe may follow the batch. Invariant: the bytes are those that `Connection.send_binary` would
-make with the same masks.
+A frame is three words of 32 bits, and written as such. A PING for a latency probe may follow the batch. Invariant: the
+bytes are those that `Connection.send_binary` would make with the same masks.
 """
 
 import numpy as np
 
-from devices.kernels.arrivals import mask_word
-from devices.kernels.layout import PING_FRAME_BYTES, PLACE_FRAME_BYTES
-from devices.kernels.patterns import paint
+from devices.kernels.arrivals import batch_time, mask_word
+from devices.kernels.chance import advance, mix
+from devices.kernels.layout import PING_FRAME_BYTES, PLACE_FRAME_BYTES, Pattern, Region
+from devices.kernels.patterns import heat_at, heat_color, owned_pixel, paint
 from server.kernels.kernel import kernel
 
 _OP_PLACE = 0x01
 _OP_PING = 0x04
 _LOW = np.uint64(0xFF)
+_PLACE_WORDS = PLACE_FRAME_BYTES // 4
+_STEADY_NS = 1_000_000_000
+"""For so long the heat at a pixel goes nearly evenly."""
+_SENSOR_FIELD, _WHOLE = int(Pattern.SENSOR_FIELD), int(Region.WHOLE)
+
+assert PLACE_FRAME_BYTES % 4 == 0
 
 
 @kernel
-def put_place(buffer, offset, x, y, color, mask):
-    """Write one PLACE frame of 12 bytes at `offset`; `mask` is 32 bits of a uint64. `buffer`: (>= offset + 12,) u1."""
-    m0, m1 = np.uint8(mask & _LOW), np.uint8((mask >> np.uint64(8)) & _LOW)
-    m2, m3 = np.uint8((mask >> np.uint64(16)) & _LOW), np.uint8((mask >> np.uint64(24)) & _LOW)
-    buffer[offset] = 0x82
-    buffer[offset + 1] = 0x86
-    buffer[offset + 2], buffer[offset + 3], buffer[offset + 4], buffer[offset + 5] = m0, m1, m2, m3
-    buffer[offset + 6] = np.uint8(_OP_PLACE) ^ m0
-    buffer[offset + 7] = np.uint8(color) ^ m1
-    buffer[offset + 8] = np.uint8(x & 0xFF) ^ m2
-    buffer[offset + 9] = np.uint8(x >> 8) ^ m3
-    buffer[offset + 10] = np.uint8(y & 0xFF) ^ m0
-    buffer[offset + 11] = np.uint8(y >> 8) ^ m1
+def put_place(words, at, x, y, color, mask):
+    """Write one PLACE frame as three little-endian words at `at`. mask: its low 32 bits. words: (>= at + 3,) u4."""
+    low, high = mask & 0xFFFF, (mask >> 16) & 0xFFFF
+    words[at] = np.uint32(0x8682 | low << 16)
+    words[at + 1] = np.uint32(high | ((_OP_PLACE | color << 8) ^ low) << 16)
+    words[at + 2] = np.uint32((x | y << 16) ^ (high | low << 16))
 
 
 @kernel
@@ -58,20 +58,58 @@ def put_ping(buffer, offset, nonce, mask):
 
 
 @kernel
-def put_batch(arrays, d, buffer):
-    """Write the frames of device d's batch at the start of `buffer`, and count its placements as written.
+def _put_sensor(settings, words, at, pixel, heats, count):
+    """Write `count` frames of one sensor, whose heat goes evenly from the first to the last of `heats`.
 
-    buffer: (>= frames_per_write * 12,) u1, written in place. Returns the number of bytes. Cost: one paint a frame.
+    A batch is short beside what the field takes to turn, so that the colours are those of `paint` or the next ones.
     """
-    device, settings, times = arrays.devices[d], arrays.settings[0], arrays.times[d]
-    board, ridges = arrays.board, arrays.ridges
-    offset, sequence = 0, np.int64(device.sequence)
-    for i in range(device.batch_count):
-        x, y, color = paint(settings, board, ridges, d, sequence + i, times[i])
-        put_place(buffer, offset, x, y, color, mask_word(settings))
-        offset += PLACE_FRAME_BYTES
+    width = np.int64(settings.width)
+    x, y = pixel % width, pixel // width
+    first, last = heats
+    step = (last - first) / max(count - 1, 1)
+    state, drawn = settings.mask_word, np.int64(0)
+    for i in range(count):
+        if i & 1:
+            drawn >>= 32
+        else:
+            state = advance(state)
+            drawn = np.int64(mix(state))
+        put_place(words, at + i * _PLACE_WORDS, x, y, heat_color(first + i * step), drawn & 0xFFFFFFFF)
+    settings.mask_word = state
+
+
+@kernel
+def _put_painted(arrays, d, words, at):
+    """Write the frames of a batch, each painted by itself."""
+    device, settings = arrays.devices[d], arrays.settings[0]
+    board, ridges, sequence = arrays.board, arrays.ridges, np.int64(device.sequence)
+    for i in range(np.int64(device.batch_count)):
+        x, y, color = paint(settings, board, ridges, d, sequence + i, batch_time(arrays, d, i))
+        put_place(words, at + i * _PLACE_WORDS, x, y, color, np.int64(mask_word(settings)) & 0xFFFFFFFF)
+
+
+@kernel
+def put_batch(arrays, d, words, at):
+    """Write the frames of device d's batch from word `at` on, and count its placements as written.
+
+    words: (>= at + frames_per_write * 3,) u4, written in place. Returns the number of bytes. Cost: one paint a frame;
+    two a batch for a sensor of one pixel.
+    """
+    device, settings = arrays.devices[d], arrays.settings[0]
+    count, sequence = np.int64(device.batch_count), np.int64(device.sequence)
+    width, height = np.int64(settings.width), np.int64(settings.height)
+    one_pixel = settings.region == _WHOLE and np.int64(settings.device_count) >= width * height
+    first_ns, last_ns = batch_time(arrays, d, 0), np.int64(device.wake_ns)
+    if settings.pattern == _SENSOR_FIELD and one_pixel and count > 0 and last_ns - first_ns <= _STEADY_NS:
+        pixel = owned_pixel(settings, d, sequence)
+        x, y = pixel % width, pixel // width
+        first = heat_at(x, y, width, height, (first_ns - settings.started_ns) * 1e-9)
+        last = heat_at(x, y, width, height, (last_ns - settings.started_ns) * 1e-9)
+        _put_sensor(settings, words, at, pixel, (first, last), count)
+    else:
+        _put_painted(arrays, d, words, at)
     device.sequence += device.batch_count
-    return offset
+    return count * PLACE_FRAME_BYTES
 
 
 @kernel
@@ -83,5 +121,5 @@ def put_nonce(arrays, buffer, offset):
     return settings.nonce
 
 
-WRITE_BYTES_MAX = 64 * PLACE_FRAME_BYTES + PING_FRAME_BYTES
-"""The longest write: 64 placements, the most that a fleet's settings allow, and a probe."""
+WRITE_BYTES_MAX = 64 * PLACE_FRAME_BYTES + (PING_FRAME_BYTES + 3) // 4 * 4
+"""The longest write, in whole words: 64 placements, the most that a fleet's settings allow, and a probe."""

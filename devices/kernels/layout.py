@@ -34,6 +34,16 @@ FRAMES_MAX = 256
 """Distinct frames remembered. Viewers are a few ticks apart, so the most recent ones are all that is asked for."""
 STATES_MAX = 1024
 """Distinct canvases held. State 0 is no canvas at all: nothing received yet, or given up for want of memory."""
+REGION_PAYLOAD_BYTES_MAX = 4 * 1027 + 44
+"""The longest message about one region: four blocks of the full kind, or a SNAPSHOT, which is shorter."""
+REGION_SIDE = 64
+"""Pixels across and down of the four tiles around a device."""
+REGION_REACH = 15
+"""How far from its own pixel a device paints that watches what is around it: always within these four tiles."""
+REGION_FRAMES_MAX = 8
+"""The same of a region that few devices share."""
+REGION_STATES_MAX = 8
+"""The same of a region that few devices share."""
 
 
 class Arrivals(IntEnum):
@@ -52,6 +62,13 @@ class Pattern(IntEnum):
     LIFE = 2
     HOTSPOT = 3
     NOISE = 4
+
+
+class Region(IntEnum):
+    """What viewers watch."""
+
+    WHOLE = 0
+    AROUND = 1  # The two by two tiles around the device's pixel, which paints there too.
 
 
 class Phase(IntEnum):
@@ -105,12 +122,14 @@ DEVICE = np.dtype(
         ("dropped", "u4"),  # As the last THROTTLED told.
         ("fd", "i4"),
         ("state", "i4"),  # What it sees: index into `states`.
+        ("group", "i4"),  # Whose region it watches: index into `groups`.
         ("phase", "u1"),
         ("probe", "u1"),
         ("greedy", "u1"),
         ("viewer", "u1"),
         ("seen", "u1"),  # Has had its SNAPSHOT.
         ("writable_armed", "u1"),  # EPOLLOUT is asked for.
+        ("slow", "u1"),  # Asks to watch and then never reads.
     ],
     align=True,
 )
@@ -130,9 +149,19 @@ SETTINGS = np.dtype(
         ("frames_per_write", "u4"),
         ("arrivals", "u1"),
         ("pattern", "u1"),
+        ("region", "u1"),
+        ("states_a_group", "u4"),
+        ("frames_a_group", "u4"),
+        ("stamp", "u8"),  # Grows with each frame that viewers of regions learn.
     ],
     align=True,
 )
+
+GROUP = np.dtype([("x", "i4"), ("y", "i4"), ("width", "i4"), ("height", "i4")], align=True)
+"""Viewers that watch one region, in pixels: it begins at a tile's corner and ends at one, or at the canvas's edge.
+
+A group has so many states and frames of its own as `Arrays.states` and `frames` have a group; the first of its states
+is no canvas at all."""
 
 FRAME = np.dtype(
     [
@@ -191,7 +220,7 @@ class Arrays(NamedTuple):
 
     devices: NDArray[Any]  # (n,) DEVICE
     due_ns: NDArray[Any]  # (n,) i8: when to write, or NEVER_NS.
-    times: NDArray[Any]  # (n, f) i8: intended times of the batch.
+    times: NDArray[Any]  # (n, f) i8: intended times of the batch; never touched where they are periodic.
     probe_times: NDArray[Any]  # (n, f) i8: of the batch that was probed.
     settings: NDArray[Any]  # (1,) SETTINGS
     counters: NDArray[Any]  # (1,) server.kernels.layout.FLEET, on the page of the fleet.
@@ -201,9 +230,12 @@ class Arrays(NamedTuple):
     lateness_max_us: NDArray[Any]  # (1,) i8
     board: NDArray[Any]  # (height, width) u1: the present generation of life, as colours; (1, 1) for other patterns.
     ridges: NDArray[Any]  # (RIDGES, width) f4: skylines of the picture's mountains, 0 top to 1 bottom.
-    frames: NDArray[Any]  # (FRAMES_MAX,) FRAME
-    states: NDArray[Any]  # (STATES_MAX,) STATE
-    branches: NDArray[Any]  # (STATES_MAX, BRANCHES) BRANCH
+    groups: NDArray[Any]  # (groups,) GROUP: one, the whole canvas, unless viewers watch regions.
+    frames: NDArray[Any]  # (groups * frames a group,) FRAME
+    states: NDArray[Any]  # (groups * states a group,) STATE
+    branches: NDArray[Any]  # (groups * states a group, BRANCHES) BRANCH
+    payloads: NDArray[Any]  # (frames, bytes) u1: payloads of regions' frames; one byte for the whole canvas.
+    regions: NDArray[Any]  # (states, side, side) u1: what regions' states show; one byte for the whole canvas.
 
 
 EVENTS_MAX = 4096
@@ -217,5 +249,6 @@ class Links(NamedTuple):
     cursor: NDArray[Any]  # (1,) CURSOR
     arena: NDArray[Any]  # (frame_bytes_max + READ_BYTES_MAX,) u1: the bytes of one socket at a time.
     outgoing: NDArray[Any]  # (WRITE_BYTES_MAX,) u1: one write.
+    words: NDArray[Any]  # (WRITE_BYTES_MAX / 4,) u4: the same memory.
     events: NDArray[Any]  # (EVENTS_MAX * EVENT_BYTES + 16,) u1: `struct epoll_event`s, the last one for epoll_ctl.
     device_of_fd: NDArray[Any]  # (descriptors,) i4: -1 where there is none.

@@ -9,13 +9,16 @@ import math
 import numpy as np
 
 from devices.kernels.chance import advance, mix, seeded, unit
-from devices.kernels.layout import Pattern
+from devices.kernels.layout import REGION_REACH, Pattern, Region
 from devices.kernels.scene import scene_color, wave
 from server.kernels.kernel import kernel
 from server.palette import CUBE_FIRST, CUBE_LEVELS, HEAT_COUNT, HEAT_FIRST, WHITE
 
 _SENSOR_FIELD, _IMAGE, _LIFE = int(Pattern.SENSOR_FIELD), int(Pattern.IMAGE), int(Pattern.LIFE)
 _HOTSPOT = int(Pattern.HOTSPOT)
+_AROUND = int(Region.AROUND)
+_PATCH_SIDE = 2 * REGION_REACH + 1
+_PATCH_STRIDE = 367
 _CUBE_COUNT = CUBE_LEVELS[0] * CUBE_LEVELS[1] * CUBE_LEVELS[2]
 _KNEE = 0.66
 _BLOBS = (
@@ -51,15 +54,34 @@ def _scattered(index, pixels, bits):
 
 
 @kernel
+def home_pixel(settings, d):
+    """The first of the pixels that device d owns, y * width + x."""
+    pixels = np.int64(settings.width) * np.int64(settings.height)
+    return _scattered(d % pixels, pixels, np.int64(settings.scatter_bits))
+
+
+@kernel
+def _near(home, width, height, sequence):
+    """A pixel of the patch around `home`, cut to the canvas: all of them in turn, one after another far apart."""
+    step = sequence * _PATCH_STRIDE % (_PATCH_SIDE * _PATCH_SIDE)
+    x = home % width + step % _PATCH_SIDE - REGION_REACH
+    y = home // width + step // _PATCH_SIDE - REGION_REACH
+    return min(max(y, 0), height - 1) * width + min(max(x, 0), width - 1)
+
+
+@kernel
 def owned_pixel(settings, d, sequence):
     """The pixel, y * width + x, that device d paints at `sequence`: the pixels of its own in turn.
 
     All devices together own each pixel once (or, being more than there are pixels, share them), and what is painted
-    within a round is scattered over the canvas like grain, so that a picture develops everywhere at once.
+    within a round is scattered over the canvas like grain, so that a picture develops everywhere at once. A device
+    that watches what is around it paints around the first of its pixels, so that it sees what it does.
     """
     pixels = np.int64(settings.width) * np.int64(settings.height)
     devices = np.int64(settings.device_count)
     index = d % pixels
+    if settings.region == _AROUND:
+        return _near(home_pixel(settings, d), np.int64(settings.width), np.int64(settings.height), sequence)
     if devices < pixels:
         owned = (pixels - d + devices - 1) // devices
         index = d + devices * (sequence % owned)
@@ -82,6 +104,12 @@ def heat_at(x, y, width, height, seconds):
         over = (heat - _KNEE) / (1.0 - _KNEE)
         heat = _KNEE + (1.0 - _KNEE) * over / (1.0 + 0.55 * over)
     return min(max(heat, 0.0), 1.0)
+
+
+@kernel
+def heat_color(heat):
+    """The palette index of a heat, 0 to 1."""
+    return HEAT_FIRST + np.int64(heat * (HEAT_COUNT - 1) + 0.5)
 
 
 @kernel
@@ -133,4 +161,4 @@ def paint(settings, board, ridges, d, sequence, time_ns):
     if settings.pattern == _IMAGE:
         return x, y, scene_color(ridges, x, y, width, height, seconds)
     heat = heat_at(x, y, width, height, seconds)
-    return x, y, HEAT_FIRST + np.int64(heat * (HEAT_COUNT - 1) + 0.5)
+    return x, y, heat_color(heat)

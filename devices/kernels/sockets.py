@@ -7,7 +7,7 @@ Invariant: bytes of a connection are sent and looked at in their order, whicheve
 
 import numpy as np
 
-from devices.kernels.arrivals import arm, fill_batch, mask_word
+from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word
 from devices.kernels.chance import unit
 from devices.kernels.frames import put_batch, put_nonce
 from devices.kernels.layout import (
@@ -21,7 +21,8 @@ from devices.kernels.layout import (
     Probe,
     Verdict,
 )
-from devices.kernels.viewer import move_viewer, read_u32, receive_message
+from devices.kernels.number import read_u32
+from devices.kernels.viewer import move_viewer, receive_message
 from server.kernels import libc
 from server.kernels.histogram import record
 from server.kernels.kernel import address_of, kernel
@@ -46,10 +47,10 @@ _CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
 
 @kernel
 def _watch(arrays, links, d, writable):
-    """Ask epoll for EPOLLIN and, when `writable`, for EPOLLOUT of device d."""
+    """Ask epoll for EPOLLIN, unless device d never reads, and for EPOLLOUT when `writable`."""
     device, events = arrays.devices[d], links.events
     device.writable_armed = writable
-    events[_CONTROL_EVENT] = libc.EPOLLIN | (libc.EPOLLOUT if writable else 0)
+    events[_CONTROL_EVENT] = (0 if device.slow else libc.EPOLLIN) | (libc.EPOLLOUT if writable else 0)
     for i in range(1, libc.EVENT_BYTES):
         events[_CONTROL_EVENT + i] = 0
     for i in range(4):
@@ -127,7 +128,7 @@ def _add_probe(arrays, links, d, count, size, now_ns):
     device.probe = _PINGED
     device.probe_count = count
     for i in range(count):
-        arrays.probe_times[d, i] = arrays.times[d, i]
+        arrays.probe_times[d, i] = batch_time(arrays, d, i)
     return size + PING_FRAME_BYTES
 
 
@@ -139,7 +140,7 @@ def _write_batch(arrays, links, d, now_ns):
     record(arrays.lateness, late_us, 1)
     arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], late_us)
     count = np.int64(device.batch_count)
-    size = put_batch(arrays, d, links.outgoing)
+    size = put_batch(arrays, d, links.words, 0)
     size = _add_probe(arrays, links, d, count, size, now_ns)
     address = address_of(links.outgoing)
     taken = _send_some(arrays, d, address, size)
@@ -342,5 +343,5 @@ def release(arrays, d):
     device.probe = _NO_PROBE
     device.phase = Phase.GONE
     device.fd = -1
-    move_viewer(arrays, d, 0)
+    move_viewer(arrays, d, -1)
     arm(arrays, d)
