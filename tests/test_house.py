@@ -45,6 +45,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "socket": (
         "server/server.py",
         "server/listener.py",
+        "server/mailbox.py",
         "server/handover.py",
         "server/loops/*",
         "devices/dialer.py",
