@@ -24,7 +24,7 @@ from server.protocol.messages import (
     decode_server_message,
 )
 from server.protocol.websocket import Opcode, decode_close, encode_frame, parse_head
-from server.server import Server
+from server.server import open_server
 
 PATIENCE_S = 20
 MASK = b"\x5a\xc3\x0f\x99"
@@ -37,7 +37,7 @@ class Serving:
         self.config = ServerConfig(**{"width": 70, "height": 45, "tick_ms": 10, "connections_max": 256} | settings)
         self.telemetry = Page.create(telemetry_sections(self.config.loops))
         self.canvas = Page.create(canvas_sections(self.config.width, self.config.height))
-        self.server = Server(self.config, self.telemetry, self.canvas)
+        self.server = open_server(self.config, self.telemetry, self.canvas)
         self.port = 0
         self._failure = None
         self._thread = threading.Thread(target=self._run, name="server")

@@ -33,7 +33,7 @@ from server.protocol.messages import (
 SIDE = 96
 
 
-@pytest.fixture(scope="module", params=["native", "portable"])
+@pytest.fixture(scope="module", params=["native", "portable", "mailbox"])
 def serving(request):
     with Serving(loop=request.param, width=SIDE, height=SIDE, rate_per_s=65_535, burst=65_535, echo=True) as serving:
         yield serving

@@ -1,5 +1,6 @@
 """Each kind of loop on real sockets: how bytes arrive, who misbehaves, who is slow, and what others notice of it."""
 
+import contextlib
 import functools
 import random
 
@@ -8,7 +9,7 @@ import pytest
 from feeding import random_cuts
 from serving import Client, Serving, masked
 
-from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, HELD_BYTES_MAX, READ_BYTES_MAX, TILE_SIDE
+from server.kernels.layout import BLOCK_BYTES_MAX, CARRY_BYTES, HEAD_ROOM, HELD_BYTES_MAX, READ_BYTES_MAX, TILE_SIDE
 from server.protocol.messages import (
     PLACE_ITEM_DTYPE,
     PLACE_MANY,
@@ -316,11 +317,21 @@ class TestSlowConsumers:
         """Answers cannot pile up: above the high-water mark its bytes stay in its own socket."""
         with self.noisy(serve) as serving, serving.client() as other, serving.client(receive_bytes=4096) as asker:
             asker.socket.setblocking(False)
+            frame, answer_bytes, sent = masked(Subscribe(0, 0, 0, 10, 10)), 2 + 14 + 100, 0
+
+            def ask():
+                nonlocal sent
+                with contextlib.suppress(BlockingIOError):
+                    sent += asker.socket.send((frame * 1000)[sent % len(frame) :])
+                return serving.counted("outbox_bytes") > HELD_BYTES_MAX
+
+            other.serve_until(ask)
             with pytest.raises(BlockingIOError):
                 while True:
-                    asker.socket.send(masked(Ping(1)) * 500)
+                    asker.socket.send(bytes(1000))
                     other.ping()
-            assert serving.counted("outbox_bytes") <= HELD_BYTES_MAX + READ_BYTES_MAX
+            read_last = (CARRY_BYTES + READ_BYTES_MAX) // len(frame)
+            assert serving.counted("outbox_bytes") <= HELD_BYTES_MAX + read_last * answer_bytes
 
     def test_one_that_asks_for_more_pictures_than_it_takes_is_closed(self, serve):
         """A read full of SUBSCRIBE would hold a picture for each; a few are held, then it is closed."""

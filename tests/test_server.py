@@ -27,7 +27,7 @@ from server.protocol.websocket import Opcode
 TILE = 32
 
 
-@pytest.fixture(scope="module", params=["native", "portable"])
+@pytest.fixture(scope="module", params=["native", "portable", "mailbox"])
 def serve(request):
     """`serve(**settings)`: a server on each kind of loop; what it promises does not depend on that."""
     return functools.partial(Serving, loop=request.param)
