@@ -83,6 +83,7 @@ class Mailbox:
     def run(self) -> None:
         """Serve until `stop`, then drain. Raises what a task raised, which is a bug."""
         asyncio.run(self._live())
+        self._tally.publish()
         self._set_state(State.STOPPED)
 
     def stop(self) -> None:
@@ -123,6 +124,8 @@ class Mailbox:
                 await self._deserted.wait()
         for client in self._clients:
             client.writer.transport.abort()
+        await self._canvas.in_turn(lambda: None)  # What came in while they were told.
+        self._canvas.finish_tick(clock.now_ns())
 
     def _set_state(self, state: State) -> None:
         self.state = state

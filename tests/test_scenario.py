@@ -67,8 +67,8 @@ class TestOverrides:
         assert load_scenario("crowd", ["seed=2", "seed=3"]).seed == 3
 
     def test_loop_and_loops_are_short_for_the_servers(self) -> None:
-        server = load_scenario("crowd", ["loop=mailbox", "loops=2"]).server
-        assert (server.loop, server.loops) == ("mailbox", 2)
+        server = load_scenario("crowd", ["loop=portable", "loops=2"]).server
+        assert (server.loop, server.loops) == ("portable", 2)
 
     @given(st.integers(0, 1_000_000))
     @settings(deadline=None, max_examples=20)

@@ -11,17 +11,32 @@ import socket
 import numpy as np
 
 from server.engine import Engine
-from server.kernels import epoll_loop
+from server.kernels import epoll_loop, fanout
 from server.kernels.kernel import Warm
-from server.kernels.layout import BELL
+from server.kernels.layout import BELL, BroadcastArrays, CanvasArrays, LoopArrays
 from server.kernels.outbox import flush, post, release
-from server.loops import warm
 from server.loops.loop import Loop
+from server.loops.warm import stage_kernels
 
 
 def is_possible() -> bool:
     """Whether this system has what the native loop needs."""
     return hasattr(select, "epoll") and hasattr(os, "eventfd")
+
+
+def native_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastArrays) -> list[Warm]:
+    """All that a native loop and its engine call."""
+    data = np.frombuffer(b"\0", np.uint8)
+    return [
+        *stage_kernels(loop, canvas, broadcast),
+        Warm("release", release, lambda: (loop, loop.connections[0])),
+        Warm("flush", flush, lambda: (loop, 0, 0, 0)),
+        Warm("post", post, lambda: (loop, 0, 0, data, 0)),
+        Warm("fan out", fanout.fan_out, lambda: (loop, canvas, broadcast, 0, 0, 0)),
+        Warm("patrol", fanout.patrol, lambda: (loop, canvas, 0, 0)),
+        Warm("run stages", epoll_loop.run_stages, lambda: (loop, canvas, 0)),
+        Warm("run", epoll_loop.run, lambda: (loop, canvas, broadcast, 0, 0)),
+    ]
 
 
 class NativeLoop(Loop):
@@ -36,7 +51,7 @@ class NativeLoop(Loop):
 
     def warms(self) -> list[Warm]:
         """The kernels that this loop and its engine call."""
-        return warm.native_kernels(self.arrays, self.engine.canvas.arrays, self.engine.broadcast)
+        return native_kernels(self.arrays, self.engine.canvas.arrays, self.engine.broadcast)
 
     def ring(self) -> None:
         """Call the loop up from any thread."""

@@ -37,8 +37,8 @@ from server.kernels.layout import (
 )
 from server.kernels.offers import choose_offers, patrol_dues, settle_offers, take_arrivals
 from server.kernels.pixels import apply, pass_request
-from server.loops import warm
 from server.loops.loop import Loop
+from server.loops.warm import stage_kernels
 from server.protocol.messages import ClientOp, Pong
 from server.protocol.websocket import Opcode, encode_frame
 
@@ -67,7 +67,15 @@ class PortableLoop(Loop):
 
     def warms(self) -> list[Warm]:
         """The kernels that this loop and its engine call."""
-        return warm.portable_kernels(self.arrays, self.engine.canvas.arrays, self.engine.broadcast)
+        loop, canvas, broadcast = self.arrays, self.engine.canvas.arrays, self.engine.broadcast
+        return [
+            *stage_kernels(loop, canvas, broadcast),
+            Warm("waiting bytes", waiting_bytes, lambda: (loop,)),
+            Warm("take arrivals", take_arrivals, lambda: (loop, self._arrivals, 0)),
+            Warm("choose offers", choose_offers, lambda: (loop, canvas, broadcast, 0, self._offers)),
+            Warm("settle offers", settle_offers, lambda: (loop, broadcast, self._offers, 0, 0)),
+            Warm("patrol", patrol_dues, lambda: (loop, canvas, 0, self._offers)),
+        ]
 
     def ring(self) -> None:
         """Call the loop up from any thread."""

@@ -16,7 +16,7 @@ from server.engine import Engine
 from server.kernels import epoll_loop
 from server.kernels.kernel import compile_all
 from server.kernels.layout import SEGMENT, LoopArrays, Phase, Stage
-from server.loops.warm import native_kernels
+from server.loops.native import native_kernels
 from server.page import Page, canvas_sections, telemetry_sections
 from workbench.bench.trial import Figures, Outcome, Work
 from workbench.counters import NANOSECONDS
