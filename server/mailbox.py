@@ -94,23 +94,32 @@ class Mailbox:
                 self._loop.call_soon_threadsafe(self._stop_bell.set)
 
     async def _live(self) -> None:
-        self._loop, canvas = asyncio.get_running_loop(), self._canvas
+        self._loop = asyncio.get_running_loop()
         if self._stop_asked:
             self._stop_bell.set()
         self._set_state(State.RUNNING)
-        async with asyncio.TaskGroup() as tasks:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._keep_house(tasks)
+        finally:
+            for client in self._clients:
+                client.writer.transport.abort()  # Only a bug leaves any.
 
-            def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                tasks.create_task(self._serve(reader, writer))
+    async def _keep_house(self, tasks: asyncio.TaskGroup) -> None:
+        """Let connections in and keep canvas, time and order, until it is time to drain."""
 
-            server = await asyncio.start_server(welcome, sock=self._listener, limit=READ_BYTES, backlog=BACKLOG)
-            chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol)]
+        def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.create_task(self._serve(reader, writer))
+
+        canvas = self._canvas
+        chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol)]
+        server = await asyncio.start_server(welcome, sock=self._listener, limit=READ_BYTES, backlog=BACKLOG)
+        with contextlib.closing(server):
             await self._stop_bell.wait()
-            self._set_state(State.DRAINING)
-            server.close()
-            await self._drain()
-            for chore in chores:
-                chore.cancel()
+        self._set_state(State.DRAINING)
+        await self._drain()
+        for chore in chores:
+            chore.cancel()
 
     async def _drain(self) -> None:
         """What was accepted is applied and shown; then all are told to go, and have some time for it."""

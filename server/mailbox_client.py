@@ -5,6 +5,7 @@ were put into `outbox`, and what the peer does not take costs it, never others.
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -84,7 +85,8 @@ class MailboxClient:
         self.writer.write(data)
         if self.connection.output_ended:
             self.is_half_closed = True
-            self.writer.write_eof()
+            with contextlib.suppress(OSError):  # The peer was quicker: there is no connection left to end.
+                self.writer.write_eof()
 
     def is_owed_delta(self, tick: int, now_ns: int) -> bool:
         """Whether it watches, lacks something of `tick`, has waited its interval, and has room."""

@@ -1,0 +1,201 @@
+"""The mailbox server: what it promises beyond the protocol, which `test_server` and `test_loops` hold it to.
+
+Its parts are plain Python, so they are also held to the compiled ones that do the same: two forms, one meaning.
+"""
+
+import asyncio
+
+import numpy as np
+import pytest
+from feeding import open_server as open_connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving import Serving
+from stages import new_canvas, new_loop, paint
+
+from server import mailbox_canvas
+from server.canvas import new_rules
+from server.config import ServerConfig
+from server.kernels.buckets import take_token
+from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TICK_ROWS, Stage
+from server.kernels.tiles import encode_region
+from server.mailbox_canvas import MailboxCanvas
+from server.mailbox_client import OUTBOX_MAX, Limits, MailboxClient
+from server.page import Page, canvas_sections, telemetry_sections
+from server.plain_delta import encode_changes
+from server.protocol.messages import Delta, Place, Reason, Snapshot, Subscribe, apply_delta, decode_server_message
+from server.tally import Tally
+
+WIDTH, HEIGHT = 70, 45
+WHOLE = (0, 0, 3, 2)
+
+
+def limits_of(config):
+    rules = new_rules(config)[0]
+    return Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
+
+
+class Room:
+    """A mailbox canvas without sockets."""
+
+    def __init__(self):
+        self.config = ServerConfig(width=WIDTH, height=HEIGHT, rate_per_s=1000, burst=1000)
+        self.telemetry = Page.create(telemetry_sections(1))
+        self.page = Page.create(canvas_sections(WIDTH, HEIGHT))
+        self.tally = Tally(self.telemetry, {Stage.APPLY: mailbox_canvas.MAILBOX_MAX})
+        self.clients = []
+        self.canvas = MailboxCanvas(self.config, self.telemetry, self.page, self.tally, self.clients)
+
+    def client(self):
+        self.clients.append(MailboxClient(None, None, open_connection(), limits_of(self.config)))
+        return self.clients[-1]
+
+    async def open_all(self):
+        """Let the canvas task open every letter that waits."""
+        task = asyncio.create_task(self.canvas.open_letters())
+        await self.canvas.in_turn(lambda: None)
+        task.cancel()
+
+    def deltas(self, client):
+        """The deltas that wait for a client, taken out."""
+        taken = []
+        while not client.outbox.empty():
+            frame = client.outbox.get_nowait().frame
+            taken.append(decode_server_message(frame[4 if frame[1] == 126 else 2 :]))
+        return taken
+
+
+class TestMailbox:
+    def test_what_finds_it_full_is_shed_counted_and_reported(self, monkeypatch):
+        monkeypatch.setattr(mailbox_canvas, "MAILBOX_MAX", 8)
+        room = Room()
+        client = room.client()
+        for x in range(11):
+            room.canvas.admit(client, x, 0, 1, now_ns=0)
+        asyncio.run(room.open_all())
+        room.canvas.finish_tick(1)
+        counts, stage = room.telemetry["loops"][0], room.telemetry["stages"][0][Stage.APPLY]
+        assert (counts["received_count"], counts["admitted_count"], counts["shed_count"]) == (11, 8, 3)
+        assert (counts["applied_count"], stage["drop_count"], stage["depth_max"]) == (8, 3, 8)
+        assert room.telemetry["ticks"][1 % TICK_ROWS]["depth_peak"][Stage.APPLY] == 8
+        assert room.page["pixels"].sum() == 8
+        report = client.report(2_000_000_000)
+        assert (report.reason, report.dropped) == (Reason.OVERLOAD, 3)
+        assert client.report(4_000_000_000) is None
+
+    def test_letters_are_opened_in_order(self):
+        room = Room()
+        client = room.client()
+        for color in (3, 1, 2):
+            room.canvas.admit(client, 5, 5, color, now_ns=0)
+        assert room.page["pixels"][5, 5] == 0
+        asyncio.run(room.open_all())
+        assert room.page["pixels"][5, 5] == 2
+
+
+class TestViewers:
+    def test_one_that_takes_nothing_is_left_out_and_then_gets_the_newest(self):
+        room = Room()
+        client = room.client()
+        client.tiles = WHOLE
+
+        async def live():
+            for tick in range(OUTBOX_MAX + 3):
+                room.canvas.admit(client, tick, 0, 9, now_ns=0)
+                await room.open_all()
+                room.canvas.finish_tick(tick + 1)
+            first = room.deltas(client)
+            assert len(first) == OUTBOX_MAX
+            room.canvas.finish_tick(100)
+            return first, room.deltas(client)
+
+        first, rest = asyncio.run(live())
+        pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for delta in first:
+            apply_delta(pixels, delta)
+        assert pixels.sum() == 9 * OUTBOX_MAX
+        (conflated,) = rest
+        apply_delta(pixels, conflated)
+        assert (pixels == room.page["pixels"]).all()
+        assert room.tally.counts["conflated_count"] == 1
+
+    def test_an_interval_holds_deltas_back(self):
+        room = Room()
+        client = room.client()
+        client.tiles, client.interval_ns = WHOLE, 1000
+
+        async def live():
+            for now_ns in (2000, 2500, 3000):
+                room.canvas.admit(client, 1, 1, now_ns & 0xFF, now_ns=0)
+                await room.open_all()
+                room.canvas.finish_tick(now_ns)
+            return [delta.tick for delta in room.deltas(client)]
+
+        assert asyncio.run(live()) == [1, 3]
+
+
+class TestTwoForms:
+    """Plain and compiled say the same."""
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.integers(1, 5000), st.integers(1, 50), st.lists(st.integers(0, 3_000_000), max_size=80))
+    def test_buckets(self, rate_per_s, burst, pauses_ns):
+        config = ServerConfig(width=WIDTH, height=HEIGHT, rate_per_s=rate_per_s, burst=burst)
+        canvas = new_canvas(WIDTH, HEIGHT, rate_per_s=rate_per_s, burst=burst)
+        row = new_loop(canvas).connections[0]
+        client = MailboxClient(None, None, open_connection(), limits_of(config))
+        now_ns = 10**9
+        for pause_ns in pauses_ns:
+            now_ns += pause_ns
+            assert client.take_token(now_ns) == take_token(row, canvas.rules[0], now_ns)
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.data())
+    def test_deltas(self, data):
+        canvas = new_canvas(WIDTH, HEIGHT)
+        count, seed = data.draw(st.integers(0, 4000)), data.draw(st.integers(0, 99))
+        chance = np.random.default_rng(seed)
+        for x, y, color, tick in chance.integers(0, [WIDTH, HEIGHT, 256, 5], (count, 4)).tolist():
+            paint(canvas, x, y, color, tick + 1)
+        since = data.draw(st.integers(0, 5))
+        tiles = data.draw(st.sampled_from([WHOLE, (0, 0, 1, 1), (2, 0, 3, 2), (1, 1, 3, 2), (0, 0, 0, 0)]))
+        out = np.zeros(HEAD_ROOM + 6 * BLOCK_BYTES_MAX, np.uint8)
+        start, end, pixel_count = encode_region(canvas, tiles, since, 5, out)
+        shape = (HEIGHT, WIDTH)
+        plain, plain_count = encode_changes(
+            canvas.pixels.reshape(shape), canvas.pixel_tick.reshape(shape), tiles, since, 5
+        )
+        assert plain_count == pixel_count
+        if pixel_count:
+            frame = out[start:end].tobytes()
+            compiled = decode_server_message(frame[4 if frame[1] == 126 else 2 :])
+            assert decode_server_message(plain) == compiled
+            assert isinstance(compiled, Delta)
+
+
+class TestServer:
+    def test_loops_are_one_by_nature(self):
+        with pytest.raises(ValueError, match="loops is 2; mailbox is one loop: set loops to 1"):
+            ServerConfig(loop="mailbox", loops=2)
+
+    def test_one_that_asks_without_reading_waits_for_itself_alone(self):
+        """However many pictures it asks for, one is owed at a time; others go on, and in the end it is closed."""
+        settings = {"width": 1000, "height": 1000, "stall_s": 0.5, "rate_per_s": 65_535, "burst": 65_535}
+        with Serving(loop="mailbox", **settings) as serving, serving.client() as other:
+            serving.pixels[:] = np.random.default_rng(1).integers(0, 256, (1000, 1000))
+            with serving.client(receive_bytes=4096) as asker:
+                asker.send(*[Subscribe()] * 200)
+                other.serve_until(lambda: serving.counted("evicted_count") == 1)
+            assert serving.counted("snapshot_count") < 10
+            other.send(Place(3, 3, 3), Subscribe(x=3, y=3, width=1, height=1))
+            assert other.until(Snapshot).pixels == b"\3"
+
+    def test_a_bug_ends_it_and_is_raised(self, monkeypatch):
+        def fail(*_):
+            raise AssertionError("a bug")
+
+        serving = Serving(loop="mailbox")
+        with pytest.raises(ExceptionGroup) as raised, serving, serving.client() as client:
+            monkeypatch.setattr(MailboxCanvas, "finish_tick", fail)
+            client.ended()
+        assert raised.group_contains(AssertionError, match="a bug")
