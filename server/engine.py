@@ -20,6 +20,7 @@ from server.kernels.layout import (
     new_broadcast_arrays,
     new_loop_arrays,
 )
+from server.kernels.ledger import waiting_placements
 from server.kernels.tiles import encode_tick, write_frame_head
 from server.page import Page
 from server.protocol.messages import CANCEL, Hello, Snapshot
@@ -109,7 +110,7 @@ class Engine:
         row["frame_bytes"] = head["frame_end"] - head["frame_start"] if was_encoded else 0
         row["encoding"] = head["encoding"] if was_encoded else 0
         row["admitted_count"] = sum(int(loop.counts[0]["admitted_count"]) for loop in self.loops)
-        row["in_flight_count"] = self.in_flight()
+        row["in_flight_count"], server["ledger_gap"] = self.balance()
         self._note_encoding(int(row["tile_count"]), encode_ns)
         row["depth_peak"] = self._take_peaks()
         server["merged_count"] += row["pixel_count"]
@@ -119,14 +120,21 @@ class Engine:
         self._last_tick_ns = now_ns
         self.next_tick_ns = max(self.next_tick_ns + self.interval_ns, now_ns + self.interval_ns // 2)
 
-    def in_flight(self) -> int:
-        """Placements decoded but neither admitted nor refused, by the ledger of all loops."""
-        total = 0
+    def balance(self) -> tuple[int, int]:
+        """The ledger of all loops: placements in flight, by looking into the queues, and those unaccounted for.
+
+        The second is 0 as long as received = admitted + throttled + shed + out of bounds + waiting, and admitted =
+        applied + waiting. Called while no stage runs.
+        """
+        in_flight, gap = 0, 0
         for loop in self.loops:
             row = loop.counts[0]
-            refused = row["throttled_count"] + row["shed_count"] + row["out_of_bounds_count"]
-            total += int(row["received_count"] - row["admitted_count"] - refused)
-        return total
+            decoded, admitted = waiting_placements(loop)
+            refused = int(row["throttled_count"] + row["shed_count"] + row["out_of_bounds_count"])
+            gap += abs(int(row["received_count"] - row["admitted_count"]) - refused - decoded)
+            gap += abs(int(row["admitted_count"] - row["applied_count"]) - admitted)
+            in_flight += decoded + admitted
+        return in_flight, gap
 
     def subscribe(self, loop: LoopArrays, index: int, now_ns: int) -> Snapshot | None:
         """Carry out the SUBSCRIBE at `index` of a loop's requests. Returns its answer; a cancellation has none."""

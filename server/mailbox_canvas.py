@@ -165,6 +165,12 @@ class MailboxCanvas:
             frames[tiles, since] = letter
         return letter
 
+    def _unaccounted(self) -> int:
+        """Placements that were received and are neither admitted nor refused. Anything but 0 is a bug."""
+        counts = self._counts
+        refused = counts["throttled_count"] + counts["shed_count"] + counts["out_of_bounds_count"]
+        return abs(counts["received_count"] - counts["admitted_count"] - refused)
+
     def _publish(self, now_ns: int, merged: Letter, encode_ns: int) -> None:
         """Write the tick to the telemetry page and set the next tick's time."""
         tile_count = int((self._tile_tick == self.tick).sum())
@@ -187,6 +193,7 @@ class MailboxCanvas:
         row["tick_interval_ns"] = self._interval_ns
         row["merged_count"] += merged.pixel_count
         row["encoded_bytes"] += frame_bytes
+        row["ledger_gap"] = self._unaccounted()
         row["tick"] = self.tick  # Last: it says that the row above is whole.
         self._tick_ns = now_ns
         self._due_ns = max(self._due_ns + self._interval_ns, now_ns + self._interval_ns // 2)

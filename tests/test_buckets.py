@@ -112,11 +112,10 @@ class NaiveAdmit:
             self.found.append((slot, y * WIDTH + x, y // 32 * 3 + x // 32, color))
         else:
             fate = "throttled_count"
-        self.counts[slot]["received_count"] += 1
         self.counts[slot][fate] += 1
 
 
-COUNTS = ("received_count", "admitted_count", "throttled_count", "out_of_bounds_count")
+COUNTS = ("admitted_count", "throttled_count", "out_of_bounds_count")
 
 
 @given(

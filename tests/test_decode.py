@@ -173,6 +173,15 @@ def test_the_longest_message_is_taken_whole():
     loop = new_loop(new_canvas(), messages=4096)
     assert decode_payload(loop, SLOT, payload, 0, len(payload), 0) == DONE
     assert waiting_messages(loop) == [("place", SLOT, *placement) for placement in placements]
+    assert loop.connections[SLOT]["received_count"] == loop.counts[0]["received_count"] == 4096
+
+
+def test_placements_alone_are_counted_as_received():
+    loop = new_loop(new_canvas())
+    for message in (Place(x=1, y=2, color=3), Ping(nonce=4), Subscribe(0, 0, 0, 0), Place(x=9, y=9, color=9)):
+        payload = np.frombuffer(message.encode(), np.uint8)
+        assert decode_payload(loop, SLOT, payload, 0, len(payload), 0) == DONE
+    assert loop.connections[SLOT]["received_count"] == loop.counts[0]["received_count"] == 2
 
 
 @given(places | many | subscribes | pings, st.integers(0, MANY_MAX))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from server.config import ServerConfig
 from server.engine import COMPRESS_BYTES_MIN, COMPRESS_PAUSE_TICKS, Engine
 from server.kernels.dues import sweep_rest
-from server.kernels.layout import REQUEST, TICK_ROWS, Stage
+from server.kernels.layout import REQUEST, TICK_ROWS, Kind, Stage
 from server.page import Page, canvas_sections, telemetry_sections
 from server.protocol.blocks import apply_blocks
 from server.protocol.messages import CANCEL, Delta, Hello, decode_server_message
@@ -125,13 +125,29 @@ class TestTick:
         bench.tick()
         assert bench.row()["depth_peak"][Stage.ADMIT] == 0
 
-    def test_in_flight_is_what_the_ledger_leaves(self, bench):
-        counts = bench.loop.counts[0]
-        for name, count in (("received", 100), ("admitted", 60), ("throttled", 20), ("shed", 5), ("out_of_bounds", 3)):
-            counts[f"{name}_count"] = count
-        assert bench.engine.in_flight() == 12
+    def test_in_flight_is_what_waits_in_the_queues(self, bench):
+        """Requests wait too, but are no placements."""
+        loop, queues = bench.loop, bench.loop.queues[0]
+        for name, count in (("received", 100), ("admitted", 60), ("throttled", 25), ("shed", 5), ("out_of_bounds", 7)):
+            loop.counts[0][f"{name}_count"] = count
+        loop.counts[0]["applied_count"] = 58
+        loop.messages["kind"][4:9] = (Kind.PLACE, Kind.REQUEST, Kind.PLACE, Kind.REQUEST, Kind.PLACE)
+        queues["message_head"], queues["message_end"] = 4, 9
+        loop.placements["kind"][1:4] = (Kind.PLACE, Kind.PLACE, Kind.REQUEST)
+        queues["placement_head"], queues["placement_end"] = 1, 4
+        assert bench.engine.balance() == (5, 0)
         bench.tick()
-        assert (bench.row()["in_flight_count"], bench.row()["admitted_count"]) == (12, 60)
+        assert (bench.row()["in_flight_count"], bench.row()["admitted_count"]) == (5, 60)
+        assert bench.telemetry["server"][0]["ledger_gap"] == 0
+
+    @pytest.mark.parametrize("lost", ["received_count", "throttled_count", "applied_count"])
+    def test_a_placement_that_is_nowhere_is_a_gap_in_the_ledger(self, bench, lost):
+        counts = bench.loop.counts[0]
+        counts["received_count"] = counts["admitted_count"] = counts["applied_count"] = 10
+        assert bench.engine.balance() == (0, 0)
+        counts[lost] += 3
+        bench.tick()
+        assert bench.telemetry["server"][0]["ledger_gap"] == 3
 
 
 class TestStretch:

@@ -125,7 +125,7 @@ def test_texts_of_the_status_line_do_not_touch(written: list[Written]) -> None:
     headless(session, (1280, 720))
     row = boxes(session, (1280, 720)).status
     letters = sorted((entry.letters for entry in written if row.contains(entry.letters)), key=lambda rect: rect.left)
-    assert len(letters) == 12
+    assert len(letters) == 18
     assert all(left.right < right.left for left, right in pairwise(letters))
 
 
@@ -262,7 +262,7 @@ def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -
 
 def test_what_is_not_known_is_a_dash(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), reading=Reading()))
-    assert [entry.text for entry in written].count(UNKNOWN) == 7
+    assert [entry.text for entry in written].count(UNKNOWN) == 11
 
 
 def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None:
@@ -271,7 +271,22 @@ def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None
     for text in ("server\n0.31 core", "fleet\n0.42 core", "panels\n0.12 core", "tick\n1,234", "utilisation\n28 %"):
         assert text in said
     assert "connections\n1,000 of 1,000, 3 lost" in said
+    assert "ledger\nadds up" in said and "merge\n3.4 : 1" in said
     assert "join at ws://127.0.0.1:43121/canvas" in said
+
+
+def test_a_ledger_that_does_not_add_up_is_red() -> None:
+    session = FakeSession(heat_map(64, 64))
+    window = headless(session)
+    row = boxes(session).status
+
+    def red_pixels() -> int:
+        picture = pygame.surfarray.array3d(window.draw())[row.left : row.right, row.top : row.bottom]
+        return int((picture == theme.VERMILION).all(axis=2).sum())
+
+    assert red_pixels() == 0
+    session.change(reading=replace(READING, ledger_gap=12))
+    assert red_pixels() > 20
 
 
 def test_a_slow_figure_is_renewed_four_times_a_second(written: list[Written]) -> None:

@@ -26,6 +26,8 @@ READING = Reading(
     shed_per_s=0.0,
     out_of_bounds_per_s=0.0,
     merged_per_s=17_400.0,
+    delivered_per_s=17_400_000.0,
+    broadcast_bytes_per_s=18_100_000.0,
     latency_ms_p50=71.0,
     latency_ms_p99=118.4,
     latency_ms_max=161.0,
@@ -38,6 +40,7 @@ READING = Reading(
     fleet_cpu_cores=0.42,
     panels_cpu_cores=0.12,
     utilisation_ratio=0.28,
+    ledger_gap=0,
 )
 
 

@@ -87,6 +87,7 @@ class Sampler:
             subscriber_count=int(last.fleet["subscriber_count"]),
             lost_count=int(last.fleet["lost_count"]),
             protocol_error_count=last.loop_sum("protocol_error_count") + int(last.fleet["protocol_error_count"]),
+            ledger_gap=int(last.server["ledger_gap"]) if last.server_alive else None,
             server_cpu_cores=span.server_cores(),
             fleet_cpu_cores=span.fleet_cores(),
             panels_cpu_cores=span.panels_cores(),

@@ -149,9 +149,19 @@ def _total_extras(drained: Counters) -> dict[str, Any]:
         "conflated_count": drained.loop_sum("conflated_count") if alive else None,
         "evicted_count": drained.loop_sum("evicted_count") if alive else None,
         "tick_stretch_count": int(server["tick_stretch_count"]) if alive else None,
+        "ledger": _ledger(drained) if alive else None,
         "server_resident_bytes": int(server["resident_bytes"]) or None,
         "fleet_resident_bytes": int(fleet["resident_bytes"]) or None,
     }
+
+
+def _ledger(drained: Counters) -> dict[str, int | None]:
+    """Where every placement went, since the start. `gap`: those that the server's own books cannot account for."""
+    fleet = drained.fleet if drained.fleet_alive else None
+    sides = {name: None if fleet is None else int(fleet[f"{name}_count"]) for name in ("offered", "sent")}
+    for name in ("received", "admitted", "throttled", "shed", "out_of_bounds", "applied"):
+        sides[name] = drained.loop_sum(f"{name}_count")
+    return sides | {"gap": int(drained.server["ledger_gap"])}
 
 
 def _tick_ms(intervals_ns: NDArray[np.int64] | None) -> dict[str, float | None]:

@@ -36,6 +36,8 @@ class Reading:
     subscriber_count: int = 0
     lost_count: int = 0
     protocol_error_count: int = 0
+    ledger_gap: int | None = None
+    """Placements that the server's ledger of the last tick cannot account for: 0, or there is a bug."""
     server_cpu_cores: float | None = None
     fleet_cpu_cores: float | None = None
     panels_cpu_cores: float | None = None

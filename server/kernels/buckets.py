@@ -27,8 +27,6 @@ def _admit_one(loop, canvas, message, now_ns):
     rules = canvas.rules[0]
     connection = loop.connections[message.slot]
     counts = loop.counts[0]
-    connection.received_count += 1
-    counts.received_count += 1
     if message.x >= rules.width or message.y >= rules.height:
         connection.out_of_bounds_count += 1
         counts.out_of_bounds_count += 1

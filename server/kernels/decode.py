@@ -57,6 +57,8 @@ def _push_place(loop, slot, x, y, color):
     message.color = color
     message.kind = Kind.PLACE
     queues.message_end += 1
+    loop.connections[slot].received_count += 1
+    loop.counts[0].received_count += 1
 
 
 @kernel

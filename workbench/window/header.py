@@ -46,10 +46,16 @@ FIGURES: tuple[Figure, ...] = (
         lambda r: format_count(r.throttled_per_s, "/s"),
     ),
     Figure(
-        "broadcast",
-        "Distinct pixel changes sent out, the same to every viewer",
+        "merged",
+        "Distinct pixel changes broadcast, the newest of each tick",
         theme.ORANGE,
         lambda r: format_count(r.merged_per_s, "/s"),
+    ),
+    Figure(
+        "delivered",
+        "Pixel changes that reached viewers, summed over all of them",
+        None,
+        lambda r: format_count(r.delivered_per_s, "/s"),
     ),
     Figure(
         "view p99",
@@ -62,7 +68,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 
-_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 96, 112, 150, 20
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 96, 104, 150, 20
 _NAME_GAP = 18
 
 

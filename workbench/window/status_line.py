@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from workbench.view import Part, Reading
 from workbench.window import theme
-from workbench.window.figure import format_cores, format_ratio, format_whole
+from workbench.window.figure import UNKNOWN, format_cores, format_count, format_ratio, format_whole
 from workbench.window.keys import BINDINGS
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
@@ -46,6 +46,26 @@ def _connections(reading: Reading) -> str:
     return f"{format_whole(reading.connection_count)}{target}{lost}"
 
 
+def _ledger_item(reading: Reading) -> Item:
+    """Green while every placement is accounted for, and red the moment one is not."""
+    if reading.ledger_gap:
+        return Item("ledger", f"off by {format_whole(reading.ledger_gap)}", "off by 000", theme.VERMILION)
+    return Item("ledger", UNKNOWN if reading.ledger_gap is None else "adds up", "off by 000", theme.GREEN)
+
+
+def _merge_ratio(reading: Reading) -> str:
+    """Admitted placements to one that is broadcast."""
+    if not reading.merged_per_s or reading.admitted_per_s is None:
+        return UNKNOWN
+    return f"{reading.admitted_per_s / reading.merged_per_s:.1f} : 1"
+
+
+def _viewer_bytes(reading: Reading) -> str:
+    if not reading.subscriber_count or reading.broadcast_bytes_per_s is None:
+        return UNKNOWN
+    return format_count(reading.broadcast_bytes_per_s / reading.subscriber_count, "B/s")
+
+
 def items_of(scene: Scene) -> list[Item]:
     """What the status line says, the most important first."""
     reading = scene.reading
@@ -62,6 +82,9 @@ def items_of(scene: Scene) -> list[Item]:
         Item("tick", format_whole(reading.tick), "000,000"),
         Item("utilisation", format_ratio(reading.utilisation_ratio), "100 %"),
         Item("connections", _connections(reading), f"{target} of {target}"),
+        _ledger_item(reading),
+        Item("merge", _merge_ratio(reading), "1,000 : 1"),
+        Item("a viewer", _viewer_bytes(reading), "999 kB/s"),
     ]
 
 
