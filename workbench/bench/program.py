@@ -20,6 +20,11 @@ from workbench.scenario import Scenario
 OURS, SINK = "workbench", "sink"
 _PEERS = {"websockets": "websockets", "picows": "picows", "aiohttp": "aiohttp", "Node ws": "node"}
 """How a peer is called, to the module that it is."""
+_OFFERED_PER_S_MAX = {"websockets": 100_000, "aiohttp": 150_000}
+"""What these are offered at most, in messages a second over all connections: half of what a core of theirs takes.
+
+With more on thousands of sockets they read without end and hand on nothing; then there is no cost to be told.
+"""
 _SLOW_NICE = 10
 """The scheduler's weight is then about a ninth of a burner's."""
 PEERS = tuple(_PEERS)
@@ -67,14 +72,16 @@ def missing(program: str) -> str:
 
 
 def adapted(scenario: Scenario, program: str) -> Scenario:
-    """The scenario as this program runs it: whoever only counts has no viewers."""
+    """The scenario as this program runs it: whoever only counts has no viewers, and some are offered less."""
     if program == OURS:
         return scenario
-    loop = "sink" if program == SINK else scenario.server.loop
-    server = msgspec.structs.replace(scenario.server, loop=loop)
-    return msgspec.structs.replace(
-        scenario, server=server, fleet=msgspec.structs.replace(scenario.fleet, viewers="none")
-    )
+    server, fleet = scenario.server, msgspec.structs.replace(scenario.fleet, viewers="none")
+    if program == SINK:
+        server = msgspec.structs.replace(server, loop="sink")
+    if program in _OFFERED_PER_S_MAX:
+        rate = min(fleet.rate_per_s, _OFFERED_PER_S_MAX[program] / max(fleet.connections, 1))
+        fleet = msgspec.structs.replace(fleet, rate_per_s=rate)
+    return msgspec.structs.replace(scenario, server=server, fleet=fleet)
 
 
 def commands(program: str, where: Place) -> Mapping[str, Sequence[str]]:

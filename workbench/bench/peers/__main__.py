@@ -17,6 +17,7 @@ async def _serve(name: str, start: StartServer) -> None:
 
     def obey(command: Command) -> None:
         if isinstance(command, Stop):
+            tally.publish()  # The event loop may be too busy to hear of the end in time.
             loop.call_soon_threadsafe(tally.stopped.set)
 
     control.follow_commands(obey)

@@ -5,6 +5,7 @@ all was read. Invariant: the count is written ten times a second and at the end,
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 from server import clock, control
@@ -38,6 +39,7 @@ class Tally:
             burst=config.burst,
             connection=0,
         ).encode()
+        self._ended = threading.Event()
         self._loop_row = telemetry["loops"][0]
         self._server_row = telemetry["server"][0]
 
@@ -48,16 +50,18 @@ class Tally:
         return Pong(nonce=ping.nonce, tick=0).encode()
 
     async def listen(self, port: int) -> None:
-        """Say where we listen, and publish until told to stop."""
+        """Say where we listen, and wait until told to stop."""
         self._server_row["state"] = State.RUNNING
         self.publish()
+        threading.Thread(target=self._keep_publishing, name="publisher", daemon=True).start()
         control.say(Listening(HOST, port))
-        while not self.stopped.is_set():
+        await self.stopped.wait()
+        self._ended.set()
+
+    def _keep_publishing(self) -> None:
+        """In a thread of its own: an event loop with more to read than it can has no time for its timers."""
+        while not self._ended.wait(PUBLISH_S):
             self.publish()
-            try:
-                await asyncio.wait_for(self.stopped.wait(), PUBLISH_S)
-            except TimeoutError:
-                continue  # Time to publish again.
 
     def publish(self) -> None:
         """Write the count and its cost to the telemetry page."""
