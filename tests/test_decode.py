@@ -12,7 +12,7 @@ from stages import new_canvas, new_loop, take_messages, waiting_messages
 from server.kernels.decode import DONE, FULL, UNKNOWN, decode, decode_payload, waiting_bytes
 from server.kernels.layout import CARRY_BYTES, Phase, Reason
 from server.protocol.messages import Ping, Place, PlaceMany, Subscribe, decode_client_message
-from server.protocol.websocket import Opcode, ProtocolViolation, encode_frame
+from server.protocol.websocket import Opcode, ProtocolViolation, apply_mask, encode_frame
 
 SLOT = 2
 MANY_MAX = 40
@@ -50,7 +50,7 @@ def frames(draw):
     if kind == "bare":
         return encode_frame(Opcode.BINARY, payload)
     if kind == "long form":
-        return b"\x82\xfe\x00\x06" + mask + bytes(6)
+        return b"\x82\xfe" + len(payload).to_bytes(2, "big") + mask + apply_mask(payload, mask)
     return draw(st.binary(max_size=40))
 
 
