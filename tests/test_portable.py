@@ -1,4 +1,4 @@
-"""The portable loop beyond the protocol, to which `test_server` holds it: when it serves, and what it does in batches."""
+"""The portable loop beyond the protocol, which `test_server` holds it to: when it serves, and its work in batches."""
 
 import subprocess
 import sys
