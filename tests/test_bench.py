@@ -14,7 +14,7 @@ from workbench.bench.case import case_names, case_of
 from workbench.bench.command import list_cases, run_bench
 from workbench.bench.engine import run_engine
 from workbench.bench.figure import FIGURES, amount
-from workbench.bench.program import OURS, PEERS, SINK, Place
+from workbench.bench.program import OURS, PEERS, PORTABLE, SINK, Place
 from workbench.bench.result import BenchResult, CaseResult, Row
 from workbench.bench.runner import Terms, run_case
 from workbench.bench.table import case_text, warnings
@@ -78,7 +78,7 @@ class TestPrograms:
     def test_whoever_only_counts_has_no_viewers(self) -> None:
         scenario = Scenario()
         assert program.adapted(scenario, OURS) == scenario
-        assert program.adapted(scenario, SINK).server.loop == "sink"
+        assert [program.adapted(scenario, name).server.loop for name in (SINK, PORTABLE)] == ["sink", "portable"]
         for name in (SINK, *PEERS):
             assert program.adapted(scenario, name).fleet.viewers == "none"
 

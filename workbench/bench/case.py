@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.bench.program import OURS, SINK
+from workbench.bench.program import MAILBOX, OURS, PORTABLE, SINK
 
 Tree = dict[str, Any]
 """A scenario as TOML would have it."""
@@ -79,13 +79,15 @@ def _quiet(count: int) -> Case:
         Step("12/s each, 6 frames a write", _tree(count, 12.0, 6)),
     )
     title = f"{count:,} connections that send, and nobody watches: what a message costs"
-    return Case("quiet", title, "messages_per_core_s", _LOAD, steps, with_peers=True)
+    programs = (OURS, SINK, PORTABLE)
+    return Case("quiet", title, "messages_per_core_s", _LOAD, steps, programs, with_peers=True)
 
 
 def _seed(count: int) -> Case:
     steps = tuple(Step(f"{count * rate:,}/s, 10 frames a write", _tree(count, rate, 10)) for rate in (140, 1000))
     title = f"{count:,} busy connections: where a design with a mailbox a connection stops, and upward"
-    return Case("seed", title, "messages_per_core_s", _LOAD, steps, with_peers=True)
+    programs = (OURS, SINK, MAILBOX)
+    return Case("seed", title, "messages_per_core_s", _LOAD, steps, programs, with_peers=True)
 
 
 def _single_frame(count: int) -> Case:

@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -17,7 +18,14 @@ from workbench.bench.peers.node_peer import module_folders
 from workbench.errors import RunError
 from workbench.scenario import Scenario
 
-OURS, SINK = "workbench", "sink"
+OURS, SINK, PORTABLE, MAILBOX = "workbench", "sink", "portable", "mailbox"
+_LOOPS: dict[str, Literal["native", "portable", "mailbox", "sink"]] = {
+    OURS: "native",
+    SINK: "sink",
+    PORTABLE: "portable",
+    MAILBOX: "mailbox",
+}
+"""What runs in our own server's process, to the loop that it is."""
 _PEERS = {"websockets": "websockets", "picows": "picows", "aiohttp": "aiohttp", "Node ws": "node"}
 """How a peer is called, to the module that it is."""
 _OFFERED_PER_S_MAX = {"websockets": 100_000, "aiohttp": 150_000}
@@ -59,7 +67,7 @@ def place(*, slowed: bool) -> Place:
 
 def missing(program: str) -> str:
     """Why a program cannot be run here, with the remedy; "" when it can."""
-    if program in (OURS, SINK):
+    if program in _LOOPS:
         return ""
     if program != "Node ws":
         found = importlib.util.find_spec(_PEERS[program]) is not None
@@ -73,11 +81,11 @@ def missing(program: str) -> str:
 
 def adapted(scenario: Scenario, program: str) -> Scenario:
     """The scenario as this program runs it: whoever only counts has no viewers, and some are offered less."""
-    if program == OURS:
-        return scenario
-    server, fleet = scenario.server, msgspec.structs.replace(scenario.fleet, viewers="none")
-    if program == SINK:
-        server = msgspec.structs.replace(server, loop="sink")
+    server, fleet = scenario.server, scenario.fleet
+    if program in _LOOPS:
+        server = msgspec.structs.replace(server, loop=_LOOPS[program])
+    if program == SINK or program not in _LOOPS:
+        fleet = msgspec.structs.replace(fleet, viewers="none")
     if program in _OFFERED_PER_S_MAX:
         rate = min(fleet.rate_per_s, _OFFERED_PER_S_MAX[program] / max(fleet.connections, 1))
         fleet = msgspec.structs.replace(fleet, rate_per_s=rate)
@@ -86,8 +94,7 @@ def adapted(scenario: Scenario, program: str) -> Scenario:
 
 def commands(program: str, where: Place) -> Mapping[str, Sequence[str]]:
     """The command lines of a session's parts."""
-    own = program in (OURS, SINK)
-    server = ["server"] if own else ["workbench.bench.peers", _PEERS[program]]
+    server = ["server"] if program in _LOOPS else ["workbench.bench.peers", _PEERS[program]]
     return {
         "server": _pinned(where.server_core, where.server_nice, *server),
         "fleet": _pinned(where.fleet_core, 0, "devices"),

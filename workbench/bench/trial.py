@@ -136,11 +136,14 @@ def _work(session: Session, summary: dict[str, object]) -> Work:
     last = read_counters(session.pages, 0, clock.now_ns())
     sent, received = int(last.fleet["sent_count"]), last.loop_sum("received_count")
     admitted = last.loop_sum("admitted_count")
-    counts = [f"{summary['connections_lost']} connections lost"] if summary["connections_lost"] else []
-    counts += [f"{summary['protocol_errors']} protocol errors"] if summary["protocol_errors"] else []
-    counts += [f"{summary['viewers_wrong']} viewers differ from the canvas"] if summary["viewers_wrong"] else []
+    faults = [f"{summary['connections_lost']} connections lost"] if summary["connections_lost"] else []
+    faults += [f"{summary['protocol_errors']} protocol errors"] if summary["protocol_errors"] else []
+    faults += [f"{summary['viewers_wrong']} viewers differ from the canvas"] if summary["viewers_wrong"] else []
+    ledger = summary.get("ledger")
+    if isinstance(ledger, dict) and ledger["gap"]:
+        faults.append(f"the server's ledger does not add up: {ledger['gap']:,} placements")
     if sent > received:
-        counts.append(f"{sent - received:,} of {sent:,} messages still unread at the end")
+        faults.append(f"{sent - received:,} of {sent:,} messages still unread at the end")
     pixels = session.pages.canvas["pixels"]
     proof = zlib.crc32(pixels.tobytes() if pixels.any() else f"{sent} {received}".encode())
-    return Work(sent, received, admitted, f"{proof:08x}", tuple(counts))
+    return Work(sent, received, admitted, f"{proof:08x}", tuple(faults))
