@@ -26,8 +26,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Tick interval as configured. Short shows changes sooner and sends more bytes; it stretches when too short."""
     tick_ms_max: int = 2000
     """The longest interval the tick may stretch to."""
-    loop: Literal["native", "portable", "mailbox", "sink"] = "native"
-    """Which shell moves the bytes. A sink only counts them: the limit to measure the others by."""
+    loop: Literal["native", "portable", "mailbox"] = "native"
+    """Which shell moves the bytes."""
+    counts_only: bool = False
+    """Serve nothing and only count what comes in: the machine's limit, to measure the loops by."""
     loops: int = 1
     """Loops, a thread each. More than there are free cores only adds switching."""
     connections_max: int = 20_000

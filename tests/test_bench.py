@@ -78,7 +78,8 @@ class TestPrograms:
     def test_whoever_only_counts_has_no_viewers(self) -> None:
         scenario = Scenario()
         assert program.adapted(scenario, OURS) == scenario
-        assert [program.adapted(scenario, name).server.loop for name in (SINK, PORTABLE)] == ["sink", "portable"]
+        assert program.adapted(scenario, SINK).server.counts_only
+        assert program.adapted(scenario, PORTABLE).server.loop == "portable"
         for name in (SINK, *PEERS):
             assert program.adapted(scenario, name).fleet.viewers == "none"
 
@@ -109,7 +110,7 @@ class TestOrder:
         programs: list[str] = []
 
         def pretend(scenario: Scenario, commands: Any, seconds: float, is_stopped: Callable[[], bool]) -> Outcome:
-            programs.append(SINK if scenario.server.loop == SINK else OURS)
+            programs.append(SINK if scenario.server.counts_only else OURS)
             if programs[-1] == SINK and programs.count(SINK) == 2:
                 raise RunError("server: ended by SIGKILL")
             return outcome(5.0, admitted_per_s=50_000.0)

@@ -19,9 +19,9 @@ from workbench.errors import RunError
 from workbench.scenario import Scenario
 
 OURS, SINK, PORTABLE, MAILBOX = "workbench", "sink", "portable", "mailbox"
-_LOOPS: dict[str, Literal["native", "portable", "mailbox", "sink"]] = {
+_LOOPS: dict[str, Literal["native", "portable", "mailbox"]] = {
     OURS: "native",
-    SINK: "sink",
+    SINK: "native",
     PORTABLE: "portable",
     MAILBOX: "mailbox",
 }
@@ -83,7 +83,7 @@ def adapted(scenario: Scenario, program: str) -> Scenario:
     """The scenario as this program runs it: whoever only counts has no viewers, and some are offered less."""
     server, fleet = scenario.server, scenario.fleet
     if program in _LOOPS:
-        server = msgspec.structs.replace(server, loop=_LOOPS[program])
+        server = msgspec.structs.replace(server, loop=_LOOPS[program], counts_only=program == SINK)
     if program == SINK or program not in _LOOPS:
         fleet = msgspec.structs.replace(fleet, viewers="none")
     if program in _OFFERED_PER_S_MAX:

@@ -140,7 +140,7 @@ def _work(session: Session, summary: dict[str, object]) -> Work:
     faults += [f"{summary['protocol_errors']} protocol errors"] if summary["protocol_errors"] else []
     faults += [f"{summary['viewers_wrong']} viewers differ from the canvas"] if summary["viewers_wrong"] else []
     ledger = summary.get("ledger")
-    is_sink = session.scenario.server.loop == "sink"  # It applies nothing, so its ledger cannot add up.
+    is_sink = session.scenario.server.counts_only  # It applies nothing, so its ledger cannot add up.
     if isinstance(ledger, dict) and ledger["gap"] and not is_sink:
         faults.append(f"the server's ledger does not add up: {ledger['gap']:,} placements")
     if sent > received:
