@@ -13,7 +13,7 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """One fleet of simulated devices, each with a WebSocket connection of its own."""
 
     connections: int = 1000
-    """Devices. Bounded by the open-file limit of the fleet's process."""
+    """Devices. Bounded by the open-file limit of the fleet's process, unless it is linked in memory."""
     rate_per_s: float = 20.0
     """Placements a second that each device intends. 0: devices that only watch."""
     frames_per_write: int = 1
@@ -61,9 +61,18 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return self.viewers
         return self.connections if self.viewers == "all" else 0
 
+    @property
+    def reading_count(self) -> int:
+        """Devices that watch and read what they are sent."""
+        return self.viewer_count - round(self.slow_ratio * self.viewer_count)
+
 
 class StartFleet(msgspec.Struct, frozen=True, tag=True):
-    """First line to a fleet process. `canvas_fd` is -1 when the server's canvas page is out of reach."""
+    """First line to a fleet process.
+
+    `canvas_fd` is -1 when the server's canvas page is out of reach. With a `link_fd`, the fleet is linked with the
+    server in memory, and dials nobody.
+    """
 
     config: FleetConfig
     host: str
@@ -74,3 +83,4 @@ class StartFleet(msgspec.Struct, frozen=True, tag=True):
     canvas_fd: int
     width: int
     height: int
+    link_fd: int = -1

@@ -11,9 +11,11 @@ import select
 import socket
 
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.fleet import Fleet, describe_violation
 from devices.kernels import layout, sockets
+from devices.kernels.drain import send_last_pings
 from devices.kernels.frames import WRITE_BYTES_MAX
 from devices.kernels.layout import Links, Phase, Verdict
 from devices.limits import FleetFailed
@@ -67,6 +69,7 @@ class Dialer:
         self._connections: list[Connection | None] = [None] * count
         self._pending: set[int] = set()  # Shaking hands.
         self._leaving: set[int] = set()  # We have said why we go, and wait for the end of the stream.
+        self._asked = np.zeros(count, np.bool_)  # Has sent its last PING.
         self._dialled = 0
         self._begun_ns = clock.now_ns()
         self._closing = False
@@ -146,6 +149,14 @@ class Dialer:
             if verdict == Verdict.DONE:
                 return
             self._on_verdict(verdict, clock.now_ns())
+
+    def count_unanswered(self) -> int:
+        """Have every device that has sent all it intends send a last PING. Returns how many wait for its answer."""
+        return int(send_last_pings(self.fleet.arrays, self.links, self._asked))
+
+    def check_viewers(self, pixels: NDArray[np.uint8]) -> tuple[int, int]:
+        """How many viewers hold a canvas, and how many of them one that differs from `pixels`, (height, width) u1."""
+        return self.fleet.viewers.check(pixels)
 
     def watch_deadlines(self, now_ns: int) -> None:
         """Give up handshakes and closings that take too long. To be called a few times a second."""

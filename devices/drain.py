@@ -6,11 +6,9 @@ no viewer has received anything for longer than the server lets its viewers wait
 
 from collections import deque
 
-import numpy as np
-
 from devices.dialer import Dialer
-from devices.kernels.drain import send_last_pings
 from devices.kernels.layout import Probe
+from devices.memory import MemoryLink
 
 _QUIET_NS_LEAST = 300_000_000
 _TICKS = 3
@@ -20,9 +18,8 @@ _GAPS = 16
 class Drain:
     """Watches a fleet that has stopped intending, and says when it is quiet."""
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(self, dialer: Dialer | MemoryLink) -> None:
         self._dialer = dialer
-        self._asked = np.zeros(dialer.fleet.config.connections, np.bool_)
         self._received = -1
         self._changed_ns = 0
         self._gaps_ns: deque[int] = deque([0], maxlen=_GAPS)
@@ -36,7 +33,7 @@ class Drain:
             if self._received >= 0:
                 self._gaps_ns.append(now_ns - self._changed_ns)
             self._received, self._changed_ns = received, now_ns
-        unanswered = int(send_last_pings(fleet.arrays, self._dialer.links, self._asked))
+        unanswered = self._dialer.count_unanswered()
         is_still = now_ns - self._changed_ns >= self._patience_ns()
         if is_still:
             # A placement that changed nothing is shown by no delta: its probe has nothing to wait for.

@@ -20,6 +20,8 @@ from server.protocol.messages import Subscribe
 from server.protocol.websocket import CloseCode, ProtocolViolation
 
 _BOARD_NONE = (1, 1)
+OFFERED_NS_A_DEVICE = 250
+"""Least time between two counts of what is offered, which look at every device: they take a percent or two of it."""
 
 
 class Fleet:
@@ -29,6 +31,7 @@ class Fleet:
         self.config = config
         self.width, self.height = width, height
         self._life: Life | None = None
+        self._offered_ns = 0
         board = np.zeros(_BOARD_NONE, np.uint8)
         if config.pattern == "life":
             self._life = Life(width, height, seed, config.connections * config.rate_per_s)
@@ -52,10 +55,12 @@ class Fleet:
         """What Python has to do now and then: move life on, count what is offered."""
         if self._life is not None and self.is_started:
             self._life.advance(now_ns - int(self.arrays.settings["started_ns"][0]))
-        self.publish_offered(now_ns)
+        if now_ns - self._offered_ns >= OFFERED_NS_A_DEVICE * self.config.connections:
+            self.publish_offered(now_ns)
 
     def publish_offered(self, now_ns: int) -> None:
         """Bring the count of offered placements up to `now_ns`."""
+        self._offered_ns = now_ns
         if self.is_started:
             self._counters["offered_count"] += arrivals.count_offered(self.arrays, now_ns)
 

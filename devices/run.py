@@ -18,12 +18,13 @@ from devices.drain import Drain
 from devices.fleet import Fleet
 from devices.greeting import read_hello
 from devices.limits import FleetFailed, check_ports, raise_open_files, resident_bytes
+from devices.memory import MemoryLink
 from devices.warm import warm_kernels
 from server import clock
 from server.control import CheckViewers, Command, Event, Failed, Phase, Progress, Stop, StopSending
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
-from server.page import Page, canvas_sections
+from server.page import Page, canvas_sections, link_sections
 
 TURN_NS = 20_000_000
 """How long the compiled pass runs at a time: commands and the heartbeat wait no longer."""
@@ -68,23 +69,27 @@ class Run:
             self._beat(dialer.fleet, clock.now_ns())
         self._counters["state"] = State.STOPPED
 
-    def _prepare(self) -> Dialer:
+    def _prepare(self) -> Dialer | MemoryLink:
         start = self._start
-        descriptors = raise_open_files(start.config.connections)
-        check_ports(start.config.connections)
+        descriptors = 0
+        if start.link_fd < 0:
+            descriptors = raise_open_files(start.config.connections)
+            check_ports(start.config.connections)
         self._counters["state"] = State.COMPILING
         compile_all(warm_kernels(), self._tell_compiling)
         if not start.width:
             hello = read_hello(start.host, start.port, start.path)
             start = msgspec.structs.replace(start, width=hello.width, height=hello.height)
         fleet = Fleet(start.config, start.width, start.height, start.seed, self._page)
+        if start.link_fd >= 0:
+            return MemoryLink(fleet, Page.attach(start.link_fd, link_sections(start.width, start.height)))
         return Dialer(fleet, start.host, start.port, start.path, descriptors)
 
     def _tell_compiling(self, done: int, total: int, name: str) -> None:
         self._counters["heartbeat_ns"] = clock.now_ns()
         self._on_event(Progress(f"compiling {name}" if name else "compiled", done, total))
 
-    def _connect(self, dialer: Dialer) -> None:
+    def _connect(self, dialer: Dialer | MemoryLink) -> None:
         self._counters["state"] = State.CONNECTING
         total = self._start.config.connections
         while not self._is_stopped and not dialer.is_complete:
@@ -99,7 +104,7 @@ class Run:
             self._on_event(Progress("connecting", dialer.open_count, total))
             self._on_event(Phase("connected"))
 
-    def _load(self, dialer: Dialer) -> None:
+    def _load(self, dialer: Dialer | MemoryLink) -> None:
         if self._is_stopped:
             return
         self._counters["state"] = State.RUNNING
@@ -113,9 +118,9 @@ class Run:
                 self._drain = None
                 self._on_event(Phase("quiet"))
             if self._check_until_ns is not None:
-                self._check(dialer.fleet, now_ns)
+                self._check(dialer, now_ns)
 
-    def _close(self, dialer: Dialer) -> None:
+    def _close(self, dialer: Dialer | MemoryLink) -> None:
         self._counters["state"] = State.DRAINING
         now_ns = clock.now_ns()
         dialer.fleet.stop_sending(now_ns)
@@ -128,7 +133,7 @@ class Run:
 
     # Between two turns.
 
-    def _tend(self, dialer: Dialer, now_ns: int) -> None:
+    def _tend(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
         """Commands, deadlines, counts, heartbeat; and see whether anybody is left."""
         if now_ns - self._watched_ns >= DEADLINE_CHECK_NS:
             self._watched_ns = now_ns
@@ -147,7 +152,7 @@ class Run:
         self._counters["resident_bytes"] = resident_bytes()
         self._counters["heartbeat_ns"] = now_ns
 
-    def _follow_commands(self, dialer: Dialer, now_ns: int) -> None:
+    def _follow_commands(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
         while not self._commands.empty():
             command = self._commands.get()
             if isinstance(command, Stop):
@@ -159,13 +164,14 @@ class Run:
             elif isinstance(command, CheckViewers):
                 self._check_until_ns = now_ns + CHECK_NS
 
-    def _check(self, fleet: Fleet, now_ns: int) -> None:
+    def _check(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
         """Compare what viewers hold with the server's canvas, if it is within reach."""
         assert self._check_until_ns is not None
         if self._start.canvas_fd >= 0:
+            fleet = dialer.fleet
             if self._canvas is None:
                 self._canvas = Page.attach(self._start.canvas_fd, canvas_sections(fleet.width, fleet.height))
-            checked, wrong = fleet.viewers.check(np.array(self._canvas["pixels"]))
+            checked, wrong = dialer.check_viewers(np.array(self._canvas["pixels"]))
             self._counters["viewer_checked_count"] = checked
             self._counters["viewer_wrong_count"] = wrong
             if wrong and now_ns < self._check_until_ns:

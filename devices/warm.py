@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from devices.config import FleetConfig
 from devices.dialer import new_links
 from devices.fleet import Fleet
-from devices.kernels import arrivals, block, chance, drain, life, patterns, region, sockets, viewer
-from devices.kernels.layout import Arrays, Links
+from devices.kernels import arrivals, block, chance, drain, life, patterns, region, ring, sockets, viewer
+from devices.kernels.layout import FILL, Arrays, Links
 from server.kernels.kernel import Warm
+from server.kernels.layout import SEGMENT
+from server.kernels.link import BLOCK
+from server.kernels.ring import await_state
 from server.page import Page, fleet_sections
 
 
@@ -21,6 +24,10 @@ from server.page import Page, fleet_sections
 def _example() -> tuple[Arrays, Links]:
     fleet = Fleet(FleetConfig(connections=1), 1, 1, 0, Page.create(fleet_sections()))
     return fleet.arrays, new_links(fleet, 1, -1)
+
+
+def _block() -> tuple[NDArray[np.uint32], NDArray[np.void]]:
+    return np.zeros(3, np.uint32), np.zeros(1, SEGMENT)
 
 
 def _bytes() -> NDArray[np.uint8]:
@@ -50,6 +57,9 @@ def warm_kernels() -> list[Warm]:
         Warm("backlog", arrivals.count_backlog, lambda: (_example()[0], 0)),
         Warm("regions", region.learn, lambda: (_example()[0], 0, _bytes(), 0, 0, _bytes())),
         Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _bytes(), 0, 0, 0)),
+        Warm("seen probes", viewer.end_probe, lambda: (_example()[0], 0, 0)),
+        Warm("blocks", ring.fill_block, lambda: (_example()[0], np.zeros(1, FILL), *_block(), 0)),
+        Warm("await block", await_state, lambda: (np.zeros(1, BLOCK), 0, 0, 0)),
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
         Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),

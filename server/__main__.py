@@ -3,7 +3,7 @@
 from server import control
 from server.control import Command, Failed, Listening, Progress, StartServer, Stop
 from server.listener import CannotListen
-from server.page import Page, canvas_sections, telemetry_sections
+from server.page import Page, canvas_sections, link_sections, telemetry_sections
 from server.server import open_server
 
 
@@ -12,9 +12,11 @@ def main() -> int:
     control.leave_signals_to_parent()
     start = control.read_start(StartServer)
     config = start.config
-    telemetry = Page.attach(start.telemetry_fd, telemetry_sections(config.loops))
+    is_linked = start.link_fd >= 0
+    telemetry = Page.attach(start.telemetry_fd, telemetry_sections(config.loops + is_linked))
     canvas = Page.attach(start.canvas_fd, canvas_sections(config.width, config.height))
-    server = open_server(config, telemetry, canvas)
+    link = Page.attach(start.link_fd, link_sections(config.width, config.height)) if is_linked else None
+    server = open_server(config, telemetry, canvas, link)
 
     def obey(command: Command) -> None:
         if isinstance(command, Stop):

@@ -69,11 +69,12 @@ class Resize(msgspec.Struct, frozen=True, tag=True):
 
 
 class StartServer(msgspec.Struct, frozen=True, tag=True):
-    """First line to a server process: its settings and the descriptors of its pages."""
+    """First line to a server process: its settings and the descriptors of its pages. `link_fd` is -1 without a link."""
 
     config: ServerConfig
     telemetry_fd: int
     canvas_fd: int
+    link_fd: int = -1
 
 
 class StartPanels(msgspec.Struct, frozen=True, tag=True):

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels import layout
+from server.kernels import layout, link
 
 _HEAD = struct.Struct("<8sII32s")
 _ALIGNMENT = 64
@@ -140,6 +140,22 @@ def fleet_sections() -> dict[str, type_of_section]:
         "latency_max_us": (np.dtype("i8"), (1,)),
         "lateness": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
         "lateness_max_us": (np.dtype("i8"), (1,)),
+    }
+
+
+def link_sections(width: int, height: int) -> dict[str, type_of_section]:
+    """Sections of a memory link: a ring of blocks of client frames, and a view of the newest broadcast.
+
+    A block is `arenas[i]`, of which each row of `segments[i]` names the bytes of one device. `view` has room for a
+    frame of the whole canvas.
+    """
+    across, down = layout.tile_shape(width, height)
+    return {
+        "link": (link.LINK, (1,)),
+        "blocks": (link.BLOCK, (link.LINK_BLOCKS,)),
+        "segments": (layout.SEGMENT, (link.LINK_BLOCKS, link.LINK_SEGMENTS)),
+        "arenas": (np.dtype("u1"), (link.LINK_BLOCKS, link.LINK_BYTES)),
+        "view": (np.dtype("u1"), (layout.HEAD_ROOM + across * down * layout.BLOCK_BYTES_MAX,)),
     }
 
 

@@ -16,6 +16,7 @@ from server.kernels.layout import State
 from server.listener import connections_allowed, open_listener, raise_file_limit
 from server.loops import native
 from server.loops.loop import Loop
+from server.loops.memory import MemoryLoop
 from server.loops.native import NativeLoop
 from server.loops.portable import PortableLoop
 from server.loops.sink import SinkLoop
@@ -29,20 +30,26 @@ DRAIN_TICK_NS = 20_000_000
 
 def kind_of_loop(config: ServerConfig) -> type[Loop]:
     """The loop that `config` asks for; the portable one where the native one cannot be."""
-    if config.loop == "sink":
+    if config.counts_only:
         return SinkLoop
     return NativeLoop if config.loop == "native" and native.is_possible() else PortableLoop
 
 
-def open_server(config: ServerConfig, telemetry: Page, canvas: Page) -> "Server | Mailbox":
-    """The server that `config.loop` asks for, over the pages that it is to write."""
-    return Mailbox(config, telemetry, canvas) if config.loop == "mailbox" else Server(config, telemetry, canvas)
+def open_server(config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None) -> "Server | Mailbox":
+    """The server that `config.loop` asks for, over the pages that it is to write. See `Server` for `link`."""
+    if config.loop == "mailbox":
+        return Mailbox(config, telemetry, canvas)
+    return Server(config, telemetry, canvas, link)
 
 
 class Server:
-    """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler."""
+    """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler.
 
-    def __init__(self, config: ServerConfig, telemetry: Page, canvas: Page) -> None:
+    With a `link`, a page with `link_sections`, it also serves the fleet at its other end, in a loop of its own, for
+    which `telemetry` has a row behind those of the others.
+    """
+
+    def __init__(self, config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None) -> None:
         self.config = config
         self.state = State.STARTING
         self._engine = Engine(config, telemetry, canvas)
@@ -52,7 +59,9 @@ class Server:
         descriptors = min(descriptors, slots + 1024)
         kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
-        self._barrier = threading.Barrier(len(self._loops), action=self._tick)
+        self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]
+        self._all_loops: list[Loop | MemoryLoop] = [*self._loops, *self._memory_loops]
+        self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
         self._stop_requested = False
         self._drain_until_ns = 0
@@ -70,7 +79,7 @@ class Server:
 
     def warms(self) -> list[Warm]:
         """The kernels this server will call."""
-        return self._loops[0].warms()
+        return self._loops[0].warms() + [warm for loop in self._memory_loops for warm in loop.warms()]
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen. Returns host and port. Raises CannotListen."""
@@ -85,10 +94,12 @@ class Server:
         """Serve until `stop`, then drain. Raises what a loop raised, which is a bug."""
         now_ns = clock.now_ns()
         self._engine.start(now_ns)
+        for memory_loop in self._memory_loops:
+            memory_loop.open(now_ns)
         self._set_state(State.RUNNING)
         threads = [
             threading.Thread(target=self._live, args=(loop,), name=f"loop {index}")
-            for index, loop in enumerate(self._loops)
+            for index, loop in enumerate(self._all_loops)
         ]
         for thread in threads:
             thread.start()
@@ -98,7 +109,7 @@ class Server:
         self._set_state(State.STOPPED)
         with self._bells:
             self._is_released = True
-            for loop in self._loops:
+            for loop in self._all_loops:
                 loop.release()
         if self._listener is not None:
             self._listener.close()
@@ -114,7 +125,7 @@ class Server:
         self._engine.is_hurried = True
         with self._bells:
             if not self._is_released:
-                for loop in self._loops:
+                for loop in self._all_loops:
                     loop.ring()
 
     def _hand_out(self, accepted: socket.socket) -> None:
@@ -124,7 +135,7 @@ class Server:
         if loop is not self._loops[0]:
             loop.ring()
 
-    def _live(self, loop: Loop) -> None:
+    def _live(self, loop: Loop | MemoryLoop) -> None:
         """One loop's thread."""
         closing = False
         try:
@@ -162,7 +173,7 @@ class Server:
         if self.state == State.RUNNING:
             self._set_state(State.DRAINING)
             self._drain_until_ns = now_ns + DRAIN_NS
-        elif now_ns >= self._drain_until_ns or not any(loop.client_count for loop in self._loops):
+        elif now_ns >= self._drain_until_ns or not any(loop.client_count for loop in self._all_loops):
             self._set_state(State.STOPPED)
         self._engine.next_tick_ns = now_ns + DRAIN_TICK_NS
 

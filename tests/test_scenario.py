@@ -102,7 +102,9 @@ class TestFaults:
             ("server.echo=1", "$.server.echo is 1; it must be true or false"),
             ("server.port=70000", "$.server.port is 70000; it must be 0 to 65535"),
             ("loop=mail", "$.server.loop is 'mail'; it must be native, portable or mailbox"),
-            ("link=memory", "$.link is 'memory'; it must be socket"),
+            ("link=wire", "$.link is 'wire'; it must be socket or memory"),
+            ("fleet.region=near", "$.fleet.region is 'near'; it must be whole or around"),
+            ("fleet.slow_ratio=2", "$.fleet.slow_ratio is 2.0; it must be 0 to 1"),
             ("seconds=0", "$.seconds is 0; it must be above 0"),
             ("seed=-1", "$.seed is -1; it must be 0 to"),
             ("seed.x=1", "$.seed has no keys"),
@@ -112,6 +114,11 @@ class TestFaults:
     )
     def test_of_a_key_or_value_names_its_path(self, override: str, line: str) -> None:
         assert line in refusal("crowd", override)
+
+    @pytest.mark.parametrize("override", ["loop=mailbox", "fleet.region=around"])
+    def test_of_what_no_memory_link_can_do(self, override: str) -> None:
+        with pytest.raises(UserError, match="link is memory and"):
+            load_scenario("crowd", ["link=memory", override])
 
     def test_of_a_name_gives_the_closest(self) -> None:
         assert refusal("crwod").startswith("no scenario 'crwod'; did you mean 'crowd'? 'workbench scenarios'")

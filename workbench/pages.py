@@ -1,17 +1,19 @@
 """The shared pages of one session, made by it and handed to its processes by descriptor.
 
 Invariant: each page has one writer: telemetry and canvas the server, fleet the fleet, history this process, picture
-the panels.
+the panels; but for the link, whose every part is at any time either the fleet's or the server's.
 """
 
 from dataclasses import dataclass
 
+from devices.config import FleetConfig
 from server.config import ServerConfig
 from server.page import (
     Page,
     canvas_sections,
     fleet_sections,
     history_sections,
+    link_sections,
     picture_sections,
     telemetry_sections,
 )
@@ -26,19 +28,33 @@ class SessionPages:
     fleet: Page
     history: Page
     picture: Page
+    link: Page | None = None
+    """Between fleet and server, where they share memory instead of sockets."""
 
     @classmethod
-    def create(cls, server: ServerConfig) -> "SessionPages":
-        """Pages of zeros, sized for this server."""
+    def create(cls, server: ServerConfig, linked: FleetConfig | None = None) -> "SessionPages":
+        """Pages of zeros, sized for this server; and for a fleet that is linked with it in memory."""
         return cls(
-            telemetry=Page.create(telemetry_sections(server.loops)),
+            telemetry=Page.create(telemetry_sections(server.loops + (linked is not None))),
             canvas=Page.create(canvas_sections(server.width, server.height)),
             fleet=Page.create(fleet_sections()),
             history=Page.create(history_sections()),
             picture=Page.create(picture_sections()),
+            link=None if linked is None else _link_page(server, linked),
         )
 
     def close(self) -> None:
         """Give all descriptors back."""
-        for page in (self.telemetry, self.canvas, self.fleet, self.history, self.picture):
-            page.close()
+        for page in (self.telemetry, self.canvas, self.fleet, self.history, self.picture, self.link):
+            if page is not None:
+                page.close()
+
+
+def _link_page(server: ServerConfig, fleet: FleetConfig) -> Page:
+    """A link on which all devices are connected already."""
+    page = Page.create(link_sections(server.width, server.height))
+    head = page["link"][0]
+    head["device_count"] = fleet.connections
+    head["viewer_count"] = fleet.reading_count
+    head["tick_ms"] = server.tick_ms
+    return page

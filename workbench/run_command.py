@@ -82,7 +82,8 @@ def write_summary(path: Path | None, summary: dict[str, Any]) -> None:
 def _refuse_early(scenario: Scenario, outputs: Outputs, address: Address | None) -> None:
     require_writable(outputs.summary, "--summary")
     require_writable(outputs.screenshot, "--screenshot")
-    file_limit.require(scenario.fleet.connections, "fleet.connections")
+    if scenario.link == "socket" or address is not None:
+        file_limit.require(scenario.fleet.connections, "fleet.connections")
     file_limit.raise_to_hard()
     if address is None:
         require_free(scenario.server.host, scenario.server.port)

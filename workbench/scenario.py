@@ -37,8 +37,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How long the load runs, from the moment all devices are connected. Absent: until somebody ends it."""
     seed: int = 1
     """All that is drawn by lot in the fleet comes from it."""
-    link: Literal["socket"] = "socket"
-    """How devices reach the server: over real loopback sockets."""
+    link: Literal["socket", "memory"] = "socket"
+    """How devices reach the server: over real loopback sockets, or through memory that both share, without any."""
     server: ServerConfig = ServerConfig()
     fleet: FleetConfig = FleetConfig()
 
@@ -47,6 +47,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"seconds is {self.seconds:g}; it must be above 0 and at most {SECONDS_MAX}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must be 0 to 2**63 - 1")
+        if self.link == "memory" and self.server.loop != "native":
+            raise ValueError(f"link is memory and server.loop is {self.server.loop}; it must be native then")
+        if self.link == "memory" and self.fleet.region != "whole":
+            raise ValueError(f"link is memory and fleet.region is {self.fleet.region}; it must be whole then")
 
 
 def builtin_names() -> list[str]:

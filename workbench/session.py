@@ -71,7 +71,8 @@ class Session:
     ) -> None:
         self.scenario = scenario
         self._address = address
-        self.pages = SessionPages.create(scenario.server)
+        is_linked = scenario.link == "memory" and address is None
+        self.pages = SessionPages.create(scenario.server, scenario.fleet if is_linked else None)
         self.url = ""
         self.load_started_ns = 0
         self.load_ended_ns = 0
@@ -104,10 +105,12 @@ class Session:
         self._started_ns = self._now_ns = now_ns
         pages = self.pages
         if self._address is None:
-            start = StartServer(self.scenario.server, pages.telemetry.descriptor, pages.canvas.descriptor)
-            self._spawn("server", pages.telemetry, pages.canvas).begin(start)
+            start = StartServer(
+                self.scenario.server, pages.telemetry.descriptor, pages.canvas.descriptor, self._link_fd
+            )
+            self._spawn("server", pages.telemetry, pages.canvas, pages.link).begin(start)
         # The fleet loads its libraries while the server does, and waits for the address.
-        self._spawn("fleet", pages.fleet, pages.canvas)
+        self._spawn("fleet", pages.fleet, pages.canvas, pages.link)
         if self._with_panels:
             orders = StartPanels(pages.history.descriptor, pages.picture.descriptor, *self._panels_size)
             self._spawn("panels", pages.history, pages.picture).begin(orders)
@@ -227,8 +230,12 @@ class Session:
 
     # --- Inside ---
 
-    def _spawn(self, name: str, *pages: Page) -> Child:
-        descriptors = [page.descriptor for page in pages]
+    @property
+    def _link_fd(self) -> int:
+        return -1 if self.pages.link is None else self.pages.link.descriptor
+
+    def _spawn(self, name: str, *pages: Page | None) -> Child:
+        descriptors = [page.descriptor for page in pages if page is not None]
         child = self._children[name] = Child(name, self._commands[name], descriptors, self._heard)
         return child
 
@@ -270,6 +277,7 @@ class Session:
             # A server elsewhere says itself how large its canvas is.
             width=server.width if self._address is None else 0,
             height=server.height if self._address is None else 0,
+            link_fd=self._link_fd,
         )
         self._children["fleet"].begin(start)
 

@@ -211,8 +211,22 @@ CURSOR = np.dtype(
 )
 """Where the socket pass stopped, so that it goes on there when Python has done its part."""
 
+FILL = np.dtype(
+    [
+        ("write_index", "i8"),  # The device at which writing goes on.
+        ("segment_count", "i8"),  # Writes in the block.
+        ("size", "i8"),  # Bytes in it.
+        ("frame_count", "i8"),  # Placements in it.
+        ("next_ns", "i8"),  # When to write next; NEVER_NS when nothing will be due.
+        ("probe", "i8"),  # The device whose batch in it is probed, or -1.
+    ],
+    align=True,
+)
+"""What a block of a memory link was filled with, and where the next one is to go on."""
+
 assert DEVICE.itemsize == 128
 assert CURSOR.itemsize == 72
+assert FILL.itemsize == 48
 
 
 class Arrays(NamedTuple):
