@@ -206,6 +206,8 @@ CURSOR = np.dtype(
         ("event_index", "u4"),  # Next ready socket to look at.
         ("event_count", "u4"),
         ("write_index", "i8"),  # The device at which writing goes on.
+        ("scanned_ns", "i8"),  # When devices were last looked through for what is due.
+        ("next_ns", "i8"),  # When the next will be due, as far as that look could tell; not later than it: some wait.
     ],
     align=True,
 )
@@ -225,7 +227,7 @@ FILL = np.dtype(
 """What a block of a memory link was filled with, and where the next one is to go on."""
 
 assert DEVICE.itemsize == 128
-assert CURSOR.itemsize == 72
+assert CURSOR.itemsize == 88
 assert FILL.itemsize == 48
 
 

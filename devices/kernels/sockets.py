@@ -7,7 +7,7 @@ Invariant: bytes of a connection are sent and looked at in their order, whicheve
 
 import numpy as np
 
-from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word
+from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word, next_due
 from devices.kernels.chance import unit
 from devices.kernels.frames import put_batch, put_nonce
 from devices.kernels.layout import (
@@ -163,19 +163,21 @@ def _write_due(arrays, links, now_ns):
     """
     due_ns, cursor = arrays.due_ns, links.cursor[0]
     earliest_ns = NEVER_NS
-    first, count = np.int64(cursor.write_index), len(due_ns)
-    written = 0
-    for i in range(count):
-        d = first + i
-        if d >= count:
-            d -= count
-        if due_ns[d] <= now_ns:
+    middle, written = np.int64(cursor.write_index), 0
+    for lap in range(2):
+        d, end = (middle, len(due_ns)) if lap == 0 else (0, middle)
+        while True:
+            d, passed_ns = next_due(due_ns, d, end, now_ns)
+            earliest_ns = min(earliest_ns, passed_ns)
+            if d == end:
+                break
             if written == WRITES_A_STEP:
                 cursor.write_index = d
                 return now_ns
             _write_batch(arrays, links, d, now_ns)
+            earliest_ns = min(earliest_ns, due_ns[d])
             written += 1
-        earliest_ns = min(earliest_ns, due_ns[d])
+            d += 1
     return earliest_ns
 
 
@@ -297,6 +299,15 @@ def _serve_events(arrays, links):
 
 
 @kernel
+def _is_scan_due(cursor, now_ns):
+    """Whether to look for what is due: once a step when something may be, at once when the last look left some."""
+    if cursor.next_ns <= cursor.scanned_ns:
+        return True
+    may_be_due = now_ns >= cursor.next_ns or cursor.event_count > 0
+    return may_be_due and now_ns - cursor.scanned_ns >= STEP_NS
+
+
+@kernel
 def turn(arrays, links, until_ns):
     """Drive all sockets until `until_ns`, or until Python is needed. Returns a Verdict, and for whom in the cursor.
 
@@ -305,19 +316,24 @@ def turn(arrays, links, until_ns):
     by READ_BYTES_MAX.
     """
     cursor = links.cursor[0]
+    if cursor.next_ns > cursor.scanned_ns:
+        cursor.next_ns = cursor.scanned_ns + 1  # Since the last turn, Python may have made any device due.
     while True:
         begun_ns = libc.monotonic_ns()
         verdict = _serve_events(arrays, links)
         if verdict != _DONE:
             return verdict
         now_ns = libc.monotonic_ns()
-        next_ns = _write_due(arrays, links, now_ns)
-        now_ns = libc.monotonic_ns()
+        if _is_scan_due(cursor, now_ns):
+            cursor.next_ns = _write_due(arrays, links, now_ns)
+            cursor.scanned_ns = now_ns
+            now_ns = libc.monotonic_ns()
         is_over = now_ns >= until_ns
-        if not is_over and next_ns > now_ns and cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
+        is_behind = cursor.next_ns <= cursor.scanned_ns
+        if not is_over and not is_behind and cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
             libc.usleep((STEP_NS - (now_ns - begun_ns)) // 1000)
             now_ns = libc.monotonic_ns()
-        wait_ms = max((min(next_ns, until_ns) - now_ns) // 1_000_000, 0)
+        wait_ms = max((min(cursor.next_ns, until_ns) - now_ns) // 1_000_000, 0)
         count = libc.epoll_wait(cursor.epoll_fd, address_of(links.events), EVENTS_MAX, wait_ms)
         cursor.event_index = 0
         cursor.event_count = max(count, 0)
