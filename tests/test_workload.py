@@ -173,3 +173,13 @@ def test_same_seed_same_schedule():
 def test_no_devices_at_all():
     arrays = made(connections=0)
     assert arrivals.count_offered(arrays, START_NS + SECOND_NS) == 0
+
+
+@given(st.lists(st.integers(0, 30), max_size=300), st.integers(0, 300), st.integers(0, 30))
+@settings(deadline=None)
+def test_next_due_equals_a_search_one_by_one(times, first, now_ns):
+    first = min(first, len(times))
+    found, earliest_ns = arrivals.next_due(np.array(times, np.int64), first, len(times), now_ns)
+    naive = next((d for d in range(first, len(times)) if times[d] <= now_ns), len(times))
+    assert found == naive
+    assert earliest_ns == min(times[first:naive], default=NEVER_NS)

@@ -17,6 +17,7 @@ _PERIODIC, _POISSON = int(Arrivals.PERIODIC), int(Arrivals.POISSON)
 _FAST, _GONE = int(Phase.FAST), int(Phase.GONE)
 _BURST_SPEEDUP = 4
 _BURST_MEAN = 32
+_RUN = 64
 _PAUSE_RATIO = 1 - 1 / _BURST_SPEEDUP
 
 
@@ -95,6 +96,30 @@ def arm(arrays, d):
     device = arrays.devices[d]
     free_to_send = device.phase == _FAST and device.rest_end == 0
     arrays.due_ns[d] = device.wake_ns if free_to_send else NEVER_NS
+
+
+@kernel
+def next_due(due_ns, first, end, now_ns):
+    """The first device of [first, end) that is due at `now_ns`, or `end`; and when the first one passed will be due.
+
+    due_ns: (>= end,) i8, read. Returns (d, earliest_ns), NEVER_NS where none was passed. Cost: a minimum over runs of
+    devices, which the processor takes several at a time; only a run that holds one which is due is looked through.
+    """
+    earliest_ns = NEVER_NS
+    at = first
+    while at < end:
+        run_end = min(at + _RUN, end)
+        least_ns = NEVER_NS
+        for d in range(at, run_end):
+            least_ns = min(least_ns, due_ns[d])
+        if least_ns <= now_ns:
+            for d in range(at, run_end):
+                if due_ns[d] <= now_ns:
+                    return d, earliest_ns
+                earliest_ns = min(earliest_ns, due_ns[d])
+        earliest_ns = min(earliest_ns, least_ns)
+        at = run_end
+    return end, earliest_ns
 
 
 @kernel

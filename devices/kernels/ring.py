@@ -5,7 +5,7 @@ Invariant: a block holds whole batches of frames, each device's in their order.
 
 import numpy as np
 
-from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word
+from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word, next_due
 from devices.kernels.chance import unit
 from devices.kernels.frames import put_batch
 from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES, PROBE_INTERVAL_NS, Probe
@@ -59,23 +59,26 @@ def fill_block(arrays, fills, words, segments, now_ns):
     never beyond their end, since room for a whole batch is asked for first. Cost: a look at each device that is
     passed, and a write each that is due. Returns True when the block is full: then more may be due.
     """
-    fill, due_ns, count = fills[0], arrays.due_ns, len(arrays.due_ns)
+    fill, due_ns = fills[0], arrays.due_ns
     fill.segment_count = 0
     fill.size = 0
     fill.frame_count = 0
     fill.next_ns = NEVER_NS
     fill.probe = -1
     room = 4 * len(words) - np.int64(arrays.settings[0].frames_per_write) * PLACE_FRAME_BYTES
-    first = np.int64(fill.write_index)
-    for i in range(count):
-        d = first + i
-        if d >= count:
-            d -= count
-        if due_ns[d] <= now_ns:
+    middle = np.int64(fill.write_index)
+    for lap in range(2):
+        d, end = (middle, len(due_ns)) if lap == 0 else (0, middle)
+        while True:
+            d, passed_ns = next_due(due_ns, d, end, now_ns)
+            fill.next_ns = min(fill.next_ns, passed_ns)
+            if d == end:
+                break
             if fill.size > room or fill.segment_count == len(segments):
                 fill.write_index = d
                 fill.next_ns = now_ns
                 return True
             _put_write(arrays, fill, words, segments[fill.segment_count], d, now_ns)
-        fill.next_ns = min(fill.next_ns, due_ns[d])
+            fill.next_ns = min(fill.next_ns, due_ns[d])
+            d += 1
     return False
