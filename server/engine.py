@@ -78,13 +78,14 @@ class Engine:
         self._last_tick_ns = now_ns
         self.next_tick_ns = now_ns + self.interval_ns
 
-    def tick(self, now_ns: int) -> bool:
+    def tick(self, now_ns: int, *, is_last: bool = False) -> bool:
         """Finish a tick: encode what changed, once, and let every loop begin to send it.
 
         Called while no stage runs. False when the last broadcast is still under way: then the tick is put off and
-        the interval grows, so that broadcasts cannot pile up.
+        the interval grows, so that broadcasts cannot pile up. The last tick before the end is never put off.
         """
-        if any(sweep_rest(loop) > 0 for loop in self.loops) and self._stretch(now_ns):
+        is_behind = any(sweep_rest(loop) > 0 for loop in self.loops)
+        if is_behind and not is_last and self._stretch(now_ns):
             return False
         tick = self.tick_number + 1
         merged = encode_tick(self.canvas.arrays, self.broadcast, tick)

@@ -4,6 +4,7 @@ Each loop runs in a thread of its own; at the tick all wait for each other and t
 engine needs no lock. Invariant: the state changes only there, so all loops always see the same one.
 """
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -94,6 +95,8 @@ class Server:
         """Serve until `stop`, then drain. Raises what a loop raised, which is a bug."""
         now_ns = clock.now_ns()
         self._engine.start(now_ns)
+        self._row["process_id"] = os.getpid()
+        self._beat(now_ns)
         for memory_loop in self._memory_loops:
             memory_loop.open(now_ns)
         self._set_state(State.RUNNING)
@@ -140,12 +143,12 @@ class Server:
         closing = False
         try:
             while self.state != State.STOPPED:
-                now_ns = loop.serve()
+                loop.serve()
+                self._barrier.wait()
                 if self.state == State.DRAINING and not closing:
                     closing = True
                     loop.stop_listening()
-                    loop.close_clients(now_ns)
-                self._barrier.wait()
+                    loop.close_clients(clock.now_ns())
         except threading.BrokenBarrierError:
             pass  # Another loop failed and says why.
         except BaseException as bug:
@@ -158,18 +161,22 @@ class Server:
         """All loops stand still: finish the tick, and look whether to go on."""
         now_ns = clock.now_ns()
         self._engine.is_hurried = False
-        if self._engine.tick(now_ns):
+        is_last = self._stop_requested and self.state == State.RUNNING
+        if self._engine.tick(now_ns, is_last=is_last):
             self._engine.publish(now_ns, clock.now_ns() - now_ns)
-        self._row["heartbeat_ns"] = now_ns
-        self._row["cpu_ns"] = clock.process_cpu_ns()
+        self._beat(now_ns)
         if now_ns - self._resident_at_ns > 1_000_000_000:
             self._resident_at_ns = now_ns
             self._row["resident_bytes"] = clock.resident_bytes()
         if self._stop_requested:
             self._drain(now_ns)
 
+    def _beat(self, now_ns: int) -> None:
+        self._row["cpu_ns"] = clock.process_cpu_ns()
+        self._row["heartbeat_ns"] = now_ns
+
     def _drain(self, now_ns: int) -> None:
-        """Running: one more tick shows what was accepted. Draining: until all clients are gone, or have had time."""
+        """Running: this tick has what was accepted; clients get it, are closed, and have a while to go."""
         if self.state == State.RUNNING:
             self._set_state(State.DRAINING)
             self._drain_until_ns = now_ns + DRAIN_NS

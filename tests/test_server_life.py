@@ -97,7 +97,7 @@ def place_until_closed(client, column):
 @KINDS
 @pytest.mark.parametrize("loops", [1, 2])
 def test_stopping_drains(loop, loops):
-    """Clients in full swing are told 1001, and what was let in before is on the canvas."""
+    """Clients in full swing are told 1001; what was let in before is on the canvas, and was shown to who watches."""
     with Serving(loop=loop, loops=loops, rate_per_s=65_535, burst=65_535) as serving:
         clients = [serving.client() for _ in range(6)]
         viewer = serving.client()
@@ -114,6 +114,7 @@ def test_stopping_drains(loop, loops):
                 if vouched:
                     assert serving.pixels[vouched % 45, column] == vouched
         serving.stop()
+        assert (viewer.pixels == serving.pixels).all(), "who watches has seen all that was let in before the goodbye"
         assert serving.counted("admitted_count") == serving.counted("applied_count")
         assert serving.counted("connection_count") == 0
         for client in [*clients, viewer]:

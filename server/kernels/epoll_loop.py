@@ -179,7 +179,7 @@ def run_stages(loop, canvas, epoll_fd):
 
 
 @kernel
-def _sweep(loop, canvas, broadcast, epoll_fd):
+def sweep(loop, canvas, broadcast, epoll_fd):
     """One step of the fan-out."""
     begun_ns = libc.monotonic_ns()
     depth = sweep_rest(loop)
@@ -200,7 +200,7 @@ def run(loop, canvas, broadcast, epoll_fd, until_ns):
     while True:
         wake = run_stages(loop, canvas, epoll_fd)
         if sweep_rest(loop) > 0:
-            _sweep(loop, canvas, broadcast, epoll_fd)
+            sweep(loop, canvas, broadcast, epoll_fd)
         now_ns = libc.monotonic_ns()
         if now_ns >= queues.patrol_ns:
             patrol(loop, canvas, epoll_fd, now_ns)

@@ -17,6 +17,7 @@ from server import clock
 from server.engine import Engine
 from server.handover import Desk
 from server.kernels.decode import hand_over
+from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, LoopArrays, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
@@ -76,12 +77,16 @@ class Loop(ABC):
                 self._attend(wake, now_ns)
             if self.desk.waiting:
                 self.desk.on_timers(now_ns)
+            if engine.is_hurried:
+                self.drain_queues(now_ns)  # It may be the last tick: what was read is to be in it.
             if engine.is_hurried or now_ns >= engine.next_tick_ns:
                 self.arrays.counts[0]["cpu_ns"] = clock.thread_cpu_ns()
                 return now_ns
 
     def close_clients(self, now_ns: int) -> None:
-        """Begin to close every connection, politely."""
+        """Begin to close every connection, politely, once it was offered the last broadcast."""
+        while sweep_rest(self.arrays) > 0:
+            self._sweep()
         for slot in list(self.desk.clients):
             self.desk.close(slot, CloseCode.GOING_AWAY, "the server stops", now_ns)
 
@@ -114,6 +119,10 @@ class Loop(ABC):
     @abstractmethod
     def _run_stages(self) -> int:
         """Decode, admit and apply what was read, up to a SUBSCRIBE. Returns Wake bits."""
+
+    @abstractmethod
+    def _sweep(self) -> None:
+        """One step of the fan-out."""
 
     @abstractmethod
     def _watch(self, watched: socket.socket, mark: int) -> None:

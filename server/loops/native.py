@@ -33,6 +33,7 @@ def native_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastA
         Warm("flush", flush, lambda: (loop, 0, 0, 0)),
         Warm("post", post, lambda: (loop, 0, 0, data, 0)),
         Warm("fan out", fanout.fan_out, lambda: (loop, canvas, broadcast, 0, 0, 0)),
+        Warm("sweep", epoll_loop.sweep, lambda: (loop, canvas, broadcast, 0)),
         Warm("patrol", fanout.patrol, lambda: (loop, canvas, 0, 0)),
         Warm("run stages", epoll_loop.run_stages, lambda: (loop, canvas, 0)),
         Warm("run", epoll_loop.run, lambda: (loop, canvas, broadcast, 0, 0)),
@@ -72,6 +73,9 @@ class NativeLoop(Loop):
 
     def _run_stages(self) -> int:
         return int(epoll_loop.run_stages(self.arrays, self.engine.canvas.arrays, self._epoll.fileno()))
+
+    def _sweep(self) -> None:
+        epoll_loop.sweep(self.arrays, self.engine.canvas.arrays, self.engine.broadcast, self._epoll.fileno())
 
     def _watch(self, watched: socket.socket, mark: int) -> None:
         self.arrays.slot_of_fd[watched.fileno()] = mark
