@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.config import ServerConfig
-from server.kernels.layout import RULES, TILE_SIDE, CanvasArrays, tile_shape
+from server.kernels.arrays import CanvasArrays
+from server.kernels.layout import RULES, TILE_SIDE, tile_shape
 from server.page import Page
 from server.protocol.messages import Hello, Snapshot
 

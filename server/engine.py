@@ -11,15 +11,9 @@ from numpy.typing import NDArray
 
 from server.canvas import Canvas, new_hello
 from server.config import ServerConfig
+from server.kernels.arrays import LoopArrays, new_broadcast_arrays, new_loop_arrays
 from server.kernels.dues import begin_sweep, sweep_rest
-from server.kernels.layout import (
-    HEAD_ROOM,
-    TICK_ROWS,
-    LoopArrays,
-    Stage,
-    new_broadcast_arrays,
-    new_loop_arrays,
-)
+from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Stage
 from server.kernels.ledger import waiting_placements
 from server.kernels.tiles import encode_tick, write_frame_head
 from server.page import Page

@@ -13,8 +13,9 @@ import numpy as np
 
 from server import http, reception
 from server.engine import Engine
+from server.kernels.arrays import LoopArrays
 from server.kernels.decode import DONE, FULL, decode_payload
-from server.kernels.layout import LoopArrays, Phase
+from server.kernels.layout import Phase
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import decode_client_message

@@ -8,20 +8,9 @@ import pytest
 
 from server.canvas import new_rules
 from server.config import ServerConfig
+from server.kernels.arrays import CanvasArrays, new_broadcast_arrays, new_loop_arrays
 from server.kernels.kernel import is_compiled
-from server.kernels.layout import (
-    LOOP,
-    MESSAGE,
-    PLACEMENT,
-    REQUEST,
-    STAGE,
-    STAGE_COUNT,
-    CanvasArrays,
-    Kind,
-    new_broadcast_arrays,
-    new_loop_arrays,
-    tile_shape,
-)
+from server.kernels.layout import LOOP, MESSAGE, PLACEMENT, REQUEST, STAGE, STAGE_COUNT, Kind, tile_shape
 
 needs_compiler = pytest.mark.skipif(not is_compiled(), reason="calls the C library, which only compiled kernels can")
 

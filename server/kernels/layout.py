@@ -7,10 +7,8 @@ asserts below hold the layout that `LAYOUT_VERSION` names.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 LAYOUT_VERSION = 1
 
@@ -438,65 +436,8 @@ TILES_MAX = 65535
 """As many tile blocks as the count of a DELTA can name."""
 
 
-class CanvasArrays(NamedTuple):
-    """The canvas as the stages see it. Applied to by all loops, encoded between their steps."""
-
-    pixels: NDArray[np.uint8]
-    """Shape (height * width,)."""
-    pixel_tick: NDArray[np.uint32]
-    """Shape (height * width,): the tick that carried, or will carry, the pixel's last change. 0: never changed."""
-    tile_tick: NDArray[np.uint32]
-    """Shape (tiles,): the newest of its pixels' ticks."""
-    rules: NDArray[np.void]
-    """Shape (1,), RULES."""
-
-
-class BroadcastArrays(NamedTuple):
-    """The newest tick as frames. Written while no loop runs, read by all loops."""
-
-    head: NDArray[np.void]
-    """Shape (1,), BROADCAST."""
-    bytes: NDArray[np.uint8]
-    """Room for a frame of every tile, twice: as encoded, and compressed."""
-    block_start: NDArray[np.int64]
-    """Shape (tiles + 1,): where each tile's block stands in `bytes`; as long as to the next tile's start."""
-    block_pixels: NDArray[np.int64]
-    """Shape (tiles,): pixel changes in each tile's block."""
-
-
 LISTENER, BELL = -2, -3
 """Marks in `slot_of_fd` of what is no connection: the listener, and what another thread rings."""
-
-
-class LoopArrays(NamedTuple):
-    """One loop's connections and queues. Only that loop's thread touches them, but for the telemetry rows."""
-
-    connections: NDArray[np.void]
-    """Shape (slots,), CONNECTION."""
-    carry: NDArray[np.uint8]
-    """Shape (slots, CARRY_BYTES)."""
-    slot_of_fd: NDArray[np.int32]
-    """Shape (open-file limit,): LISTENER, BELL, or -1 for what is not watched."""
-    events: NDArray[np.uint8]
-    """Room for `epoll_wait`."""
-    arena: NDArray[np.uint8]
-    segments: NDArray[np.void]
-    handovers: NDArray[np.void]
-    """Shape (segments + slots,), SEGMENT: what Python is to look at."""
-    messages: NDArray[np.void]
-    placements: NDArray[np.void]
-    requests: NDArray[np.void]
-    scratch: NDArray[np.uint8]
-    """Room for one DELTA frame made for one connection."""
-    conflated: NDArray[np.uint8]
-    """Room for one whole-canvas DELTA frame made for laggards."""
-    queues: NDArray[np.void]
-    """Shape (1,), QUEUES."""
-    counts: NDArray[np.void]
-    """Shape (1,), LOOP: this loop's row of the telemetry page."""
-    stages: NDArray[np.void]
-    """Shape (STAGE_COUNT,), STAGE: this loop's rows of the telemetry page."""
-
 
 READ_BYTES_MAX = 16 * 1024
 """Most that one connection is read at once, so that a fast sender does not fill the arena alone."""
@@ -504,47 +445,6 @@ SENDS_A_STEP = 256
 """Frames offered before the sockets are looked at again: about a millisecond."""
 PATROL_NS = 100_000_000
 """How often all connections are looked at for drops to report and for those who stall."""
-
-ARENA_BYTES = 1 << 20
-SEGMENTS_MAX = 8192
-MESSAGES_MAX = 1 << 17
-"""More than an arena of the smallest frames (12 bytes) can hold, so that decoding rarely stops half way."""
-
-
-def new_loop_arrays(
-    slots: int, descriptors: int, tiles: int, counts: NDArray[np.void], stages: NDArray[np.void]
-) -> LoopArrays:
-    """Empty arrays for one loop; `counts` and `stages` are its rows of the telemetry page."""
-    frame_bytes = HEAD_ROOM + tiles * BLOCK_BYTES_MAX
-    arrays = LoopArrays(
-        connections=np.zeros(slots, CONNECTION),
-        carry=np.zeros((slots, CARRY_BYTES), np.uint8),
-        slot_of_fd=np.full(descriptors, -1, np.int32),
-        events=np.zeros(1024 * 16, np.uint8),
-        arena=np.zeros(ARENA_BYTES, np.uint8),
-        segments=np.zeros(SEGMENTS_MAX, SEGMENT),
-        handovers=np.zeros(SEGMENTS_MAX + 2 * slots, SEGMENT),
-        messages=np.zeros(MESSAGES_MAX, MESSAGE),
-        placements=np.zeros(MESSAGES_MAX, PLACEMENT),
-        requests=np.zeros(REQUESTS_MAX, REQUEST),
-        scratch=np.zeros(frame_bytes, np.uint8),
-        conflated=np.zeros(frame_bytes, np.uint8),
-        queues=np.zeros(1, QUEUES),
-        counts=counts,
-        stages=stages,
-    )
-    limits = {Stage.ACCEPT: 4096, Stage.READ: slots, Stage.DECODE: ARENA_BYTES, Stage.ADMIT: MESSAGES_MAX}
-    limits |= {Stage.APPLY: MESSAGES_MAX, Stage.JOURNAL: 1, Stage.ENCODE: tiles, Stage.FANOUT: slots}
-    for stage, limit in limits.items():
-        stages[stage]["depth_max"] = limit
-    return arrays
-
-
-def new_broadcast_arrays(tiles: int) -> BroadcastArrays:
-    """An empty broadcast for a canvas of so many tiles."""
-    room = 2 * (HEAD_ROOM + tiles * BLOCK_BYTES_MAX)
-    starts, pixels = np.zeros(tiles + 1, np.int64), np.zeros(tiles, np.int64)
-    return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), starts, pixels)
 
 
 def tile_shape(width: int, height: int) -> tuple[int, int]:
@@ -555,8 +455,3 @@ def tile_shape(width: int, height: int) -> tuple[int, int]:
 def stage_names() -> list[str]:
     """The stages' names as shown, in their order."""
     return [stage.name.lower().replace("fanout", "fan-out") for stage in Stage]
-
-
-def new_samples() -> NDArray[np.void]:
-    """An empty sample ring, shape (SAMPLE_ROWS,), dtype SAMPLE."""
-    return np.zeros(SAMPLE_ROWS, SAMPLE)

@@ -16,10 +16,11 @@ import numpy as np
 from server import clock
 from server.engine import Engine
 from server.handover import Desk
+from server.kernels.arrays import LoopArrays
 from server.kernels.decode import hand_over
 from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
-from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, LoopArrays, Phase, Reason, Stage, Wake
+from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 

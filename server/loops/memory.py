@@ -10,9 +10,10 @@ import numpy as np
 
 from server import clock
 from server.engine import Engine
+from server.kernels.arrays import LoopArrays
 from server.kernels.epoll_loop import run_stages
 from server.kernels.kernel import Warm
-from server.kernels.layout import LoopArrays, Phase, Stage, Wake
+from server.kernels.layout import Phase, Stage, Wake
 from server.kernels.link import BlockState
 from server.kernels.pixels import pass_request
 from server.kernels.ring import await_state

@@ -12,8 +12,9 @@ import numpy as np
 
 from server.engine import Engine
 from server.kernels import epoll_loop, fanout
+from server.kernels.arrays import BroadcastArrays, CanvasArrays, LoopArrays
 from server.kernels.kernel import Warm
-from server.kernels.layout import BELL, BroadcastArrays, CanvasArrays, LoopArrays
+from server.kernels.layout import BELL
 from server.kernels.outbox import flush, post, release
 from server.loops.loop import Loop
 from server.loops.warm import stage_kernels

@@ -14,6 +14,7 @@ import numpy as np
 
 from server import clock
 from server.engine import Engine
+from server.kernels.arrays import SEGMENTS_MAX
 from server.kernels.buckets import admit
 from server.kernels.decode import decode, hand_over, waiting_bytes
 from server.kernels.kernel import Warm
@@ -27,7 +28,6 @@ from server.kernels.layout import (
     OFFER,
     PATROL_NS,
     READ_BYTES_MAX,
-    SEGMENTS_MAX,
     SENDS_A_STEP,
     Phase,
     Reason,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from server.kernels import buckets, decode, dues, ledger, pixels, tiles
+from server.kernels.arrays import BroadcastArrays, CanvasArrays, LoopArrays
 from server.kernels.kernel import Warm
-from server.kernels.layout import BroadcastArrays, CanvasArrays, LoopArrays
 
 
 def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastArrays) -> list[Warm]:

@@ -14,8 +14,9 @@ from server import clock
 from server.config import ServerConfig
 from server.engine import Engine
 from server.kernels import epoll_loop
+from server.kernels.arrays import LoopArrays
 from server.kernels.kernel import compile_all
-from server.kernels.layout import SEGMENT, LoopArrays, Phase, Stage
+from server.kernels.layout import SEGMENT, Phase, Stage
 from server.loops.native import native_kernels
 from server.page import Page, canvas_sections, telemetry_sections
 from workbench.bench.trial import Figures, Outcome, Work
