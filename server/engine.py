@@ -27,7 +27,7 @@ thousands of receivers, for a fraction of a millisecond once a tick. Above, that
 COMPRESS_PAUSE_TICKS = 8
 """Ticks to leave the compressor alone after it gained nothing: noise stays noise for a while."""
 STRETCH_RATIO = 1.25
-SHRINK_RATIO = 0.9
+SHRINK_RATIO = 0.5
 
 
 class Engine:
