@@ -95,6 +95,8 @@ class TestSummary:
         assert summary["seconds"] == 2
         assert summary["received_per_s"] == received / 2, "both loops, over two seconds"
         assert summary["offered_per_s"] == 50 and summary["delivered_per_s"] == 200
+        held = 2 * ((layout.LOOP.names or ()).index("connection_count") + 1)
+        assert sum(summary["connections_per_loop"]) == held * 2 and len(summary["connections_per_loop"]) == 2
         assert summary["merged_per_s"] == 5 and summary["window_fps"] == 30
         assert summary["frames_per_write"] == pytest.approx(0.4)
         assert (summary["tick_ms_p50"], summary["tick_count"]) == (100, 30)

@@ -262,7 +262,7 @@ def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -
 
 def test_what_is_not_known_is_a_dash(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), reading=Reading()))
-    assert [entry.text for entry in written].count(UNKNOWN) == 11
+    assert [entry.text for entry in written].count(UNKNOWN) == 12
 
 
 def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None:
@@ -273,6 +273,16 @@ def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None
     assert "connections\n1,000 of 1,000, 3 lost" in said
     assert "ledger\nadds up" in said and "merge\n3.4 : 1" in said
     assert "join at ws://127.0.0.1:43121/canvas" in said
+
+
+def test_a_stretched_tick_says_why_and_loops_say_what_they_hold(written: list[Written]) -> None:
+    crowded = replace(READING, tick_ms=310.0, tick_ms_configured=220.0, loop_connection_counts=(501, 499))
+    headless(FakeSession(heat_map(64, 64), reading=crowded))
+    assert "broadcast\ntoo slow for 220 ms" in words(written)
+    assert "on loops\n501 499" in words(written)
+    written.clear()
+    headless(FakeSession(heat_map(64, 64), reading=replace(crowded, tick_ms=220.0, loop_connection_counts=(1_000,))))
+    assert "broadcast\non time" in words(written) and "on loops" not in words(written)
 
 
 def test_a_ledger_that_does_not_add_up_is_red() -> None:

@@ -114,7 +114,14 @@ def _figures(reading: Reading) -> list[tuple[str, str]]:
         ("server", _shown(reading.server_cpu_cores, ".2f", "core")),
         ("fleet", _shown(reading.fleet_cpu_cores, ".2f", "core")),
         ("lost", f"{reading.lost_count:,}"),
+        ("ledger", _ledger(reading.ledger_gap)),
     ]
+
+
+def _ledger(gap: int | None) -> str:
+    if gap is None:
+        return _UNKNOWN
+    return f"off by {gap:,}" if gap else "adds up"
 
 
 def _rate(value: float | None, unit: str = "/s") -> str:

@@ -21,8 +21,9 @@ _SPAN_NS = NANOSECONDS
 class Sampler:
     """Keeps the last second of counters and the ticks since the start."""
 
-    def __init__(self, pages: SessionPages, connection_target: int) -> None:
+    def __init__(self, pages: SessionPages, connection_target: int, tick_ms: int | None = None) -> None:
         self._pages = pages
+        self._tick_ms = tick_ms
         self._connection_target = connection_target
         self._recent: deque[Counters] = deque()
         self._next_ns = 0
@@ -82,6 +83,8 @@ class Sampler:
             lateness_ms_p99=span.lateness_ms(0.99),
             tick=int(last.server["tick"]),
             tick_ms=int(last.server["tick_interval_ns"]) / 1e6 if last.server_alive else None,
+            tick_ms_configured=self._tick_ms,
+            loop_connection_counts=tuple(last.loops["connection_count"].tolist()),
             connection_count=int(last.fleet["connection_count"]),
             connection_target=self._connection_target,
             subscriber_count=int(last.fleet["subscriber_count"]),

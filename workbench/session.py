@@ -94,7 +94,7 @@ class Session:
         self._steady_first: Counters | None = None
         self._load_last: Counters | None = None
         self._drained: Counters | None = None
-        self._sampler = Sampler(self.pages, scenario.fleet.connections)
+        self._sampler = Sampler(self.pages, scenario.fleet.connections, scenario.server.tick_ms)
         self._pixels: NDArray[Any] = self.pages.canvas["pixels"].view()
         self._pixels.setflags(write=False)
 

@@ -118,6 +118,7 @@ def _steady_extras(load: Span, figures: dict[str, Any]) -> dict[str, Any]:
         "merge_ratio": _ratio(figures["admitted_per_s"], figures["merged_per_s"]),
         "frames_per_write": _ratio(sent, load.fleet_per_s("write_count")),
         "viewers": viewers,
+        "connections_per_loop": last.loops["connection_count"].tolist() if last.server_alive else None,
         "deltas_per_viewer_per_s": _ratio(load.fleet_per_s("delta_count"), viewers),
         "bytes_per_viewer_per_s": _ratio(figures["broadcast_bytes_per_s"], viewers),
         "lateness_ms_p99": load.lateness_ms(0.99),

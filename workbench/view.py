@@ -31,8 +31,12 @@ class Reading:
     lateness_ms_p99: float | None = None
     tick: int = 0
     tick_ms: float | None = None
+    """The tick interval now; longer than `tick_ms_configured` while broadcasts do not fit into that."""
+    tick_ms_configured: float | None = None
     connection_count: int = 0
     connection_target: int = 0
+    loop_connection_counts: tuple[int, ...] = ()
+    """Connections that each of the server's loops holds."""
     subscriber_count: int = 0
     lost_count: int = 0
     protocol_error_count: int = 0

@@ -16,6 +16,7 @@ from workbench.window.theme import Color, Lettering
 from workbench.window.toolkit import pygame
 
 _DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX = 14, 5, 34
+_LOOPS_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,27 @@ def _connections(reading: Reading) -> str:
     lost = f", {format_whole(reading.lost_count)} lost" if reading.lost_count else ""
     target = f" of {format_whole(reading.connection_target)}" if reading.connection_target else ""
     return f"{format_whole(reading.connection_count)}{target}{lost}"
+
+
+def _broadcast_item(reading: Reading) -> Item:
+    """Whether broadcasts fit into the tick interval; if not, why the interval is what it is."""
+    widest = "too slow for 0,000 ms"
+    if reading.tick_ms is None or reading.tick_ms_configured is None:
+        return Item("broadcast", UNKNOWN, widest)
+    if reading.tick_ms <= reading.tick_ms_configured:
+        return Item("broadcast", "on time", widest)
+    return Item("broadcast", f"too slow for {format_whole(round(reading.tick_ms_configured))} ms", widest)
+
+
+def _loops_items(reading: Reading) -> list[Item]:
+    """How connections are spread over the loops, where there is more than one."""
+    counts = reading.loop_connection_counts
+    if len(counts) < 2:
+        return []
+    shown = " ".join(format_whole(count) for count in counts[:_LOOPS_SHOWN]) + (
+        " ..." if len(counts) > _LOOPS_SHOWN else ""
+    )
+    return [Item("on loops", shown, " ".join(["00,000"] * min(len(counts), _LOOPS_SHOWN)))]
 
 
 def _ledger_item(reading: Reading) -> Item:
@@ -80,8 +102,10 @@ def items_of(scene: Scene) -> list[Item]:
         *(_part_item(part, cores.get(part.name)) for part in scene.view.parts),
         *drawn,
         Item("tick", format_whole(reading.tick), "000,000"),
+        _broadcast_item(reading),
         Item("utilisation", format_ratio(reading.utilisation_ratio), "100 %"),
         Item("connections", _connections(reading), f"{target} of {target}"),
+        *_loops_items(reading),
         _ledger_item(reading),
         Item("merge", _merge_ratio(reading), "1,000 : 1"),
         Item("a viewer", _viewer_bytes(reading), "999 kB/s"),
