@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
@@ -102,11 +103,9 @@ def write_line(stream: IO[bytes], message: msgspec.Struct) -> None:
 
 def say(event: Event) -> None:
     """Tell the parent. A parent that is gone needs to hear nothing: the end of our input ends us."""
-    with _output_lock:
-        try:
-            write_line(sys.stdout.buffer, event)
-        except (BrokenPipeError, ValueError):
-            return
+    with _output_lock, suppress(BrokenPipeError):
+        # Past the interpreter's buffer, which would try to write once more at its end, and fail.
+        write_line(io.FileIO(sys.stdout.fileno(), "wb", closefd=False), event)
 
 
 def _open_orders() -> io.FileIO:

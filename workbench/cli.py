@@ -5,6 +5,7 @@ Invariant: an error that a user can cause is one line on standard error and exit
 what was asked); only a bug shows a traceback, with 70.
 """
 
+import os
 import signal
 import sys
 import traceback
@@ -237,7 +238,19 @@ def run_main(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """The console script."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run_main(sys.argv[1:]))
+    try:
+        code = run_main(sys.argv[1:])
+        if sys.stdout is not None:  # It is None where the caller closed it.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_to_nobody()
+    sys.exit(code)
+
+
+def _leave_to_nobody() -> int:
+    """Nobody reads our output any more: let the interpreter's last flush go nowhere instead of failing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _refuse(line: str, code: int) -> int:
