@@ -27,8 +27,9 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def module_folders() -> list[Path]:
-    """Where Node may find `ws`: here, in NODE_PATH, and beside the `node` program."""
+    """Where Node may find `ws`: here, in NODE_PATH, where Debian keeps modules, and beside the `node` program."""
     folders = [Path.cwd() / "node_modules", *map(Path, filter(None, os.environ.get("NODE_PATH", "").split(os.pathsep)))]
+    folders.append(Path("/usr/share/nodejs"))
     if program := shutil.which("node"):
         folders.append(Path(program).resolve().parents[1] / "lib" / "node_modules")
     return folders
