@@ -94,7 +94,7 @@ def test_scene_darkens_at_night():
         colors = [scene_color(ridges, x, y, 64, 48, seconds) for y in range(48) for x in range(64)]
         return PALETTE[np.array(colors)].mean()
 
-    assert light(0.8 * DAY_SECONDS) > 2.5 * light(0.3 * DAY_SECONDS)
+    assert light(0.03 * DAY_SECONDS) > 2.5 * light(0.53 * DAY_SECONDS)
 
 
 def test_hotspot_is_hot_and_moves():

@@ -1,4 +1,4 @@
-"""A landscape as a function: mountains over a lake, from sunset through a starry night to dawn and day, in 150 seconds.
+"""A landscape as a function: mountains over a lake, by day, sunset, starry night and dawn, in four minutes.
 
 Colours are floats, 0 to 1, until the last step dithers them to the palette's cube, whose steps are coarse: the
 threshold of a pixel never changes, so a still scene stands still. Invariant: a pure function of pixel and time.
@@ -12,7 +12,7 @@ from devices.kernels.chance import mix
 from server.kernels.kernel import kernel
 from server.palette import CUBE_FIRST, CUBE_LEVELS
 
-DAY_SECONDS = 150.0
+DAY_SECONDS = 240.0
 HORIZON = 0.66
 """Where the water begins, 0 top to 1 bottom."""
 
@@ -66,7 +66,7 @@ def _blend(table, height, channel):
 @kernel
 def sun_at(seconds):
     """Where the sun stands: (turns of the day, across 0..1 of the width, height -1..1 over the horizon)."""
-    turns = seconds / DAY_SECONDS + 0.45  # The show begins as the sun nears the mountains.
+    turns = seconds / DAY_SECONDS + 0.22  # The show begins before noon; the sun sets a minute later.
     angle = 2 * math.pi * (turns - math.floor(turns))
     return turns, 0.5 + 0.30 * -math.cos(angle), math.sin(angle)
 
