@@ -8,6 +8,9 @@ import socket
 
 from server.config import ServerConfig
 
+SEND_BUFFER_BYTES = 64 * 1024
+"""What the system may hold for one connection (Linux takes twice as much). Left alone it would grow to megabytes for
+whoever does not read, and what is held there pins memory that the others' sends would reuse."""
 BACKLOG = 4096
 """Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
 RESERVED_FILES = 64
@@ -24,6 +27,7 @@ def open_listener(config: ServerConfig) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # Accepted sockets inherit it.
         listener.bind((config.host, config.port))
         listener.listen(BACKLOG)
     except OSError as error:

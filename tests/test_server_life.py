@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from serving import Client, ClosedByServer, Serving
 
+from server.config import ServerConfig
 from server.kernels.layout import State
-from server.listener import CannotListen
+from server.listener import SEND_BUFFER_BYTES, CannotListen, open_listener
 from server.protocol.messages import Delta, Place, PlaceMany, Snapshot, Subscribe
 
 KINDS = pytest.mark.parametrize("loop", ["native", "portable"])
@@ -157,3 +158,13 @@ def test_a_bug_ends_the_server_and_is_raised(loop, monkeypatch):
     with pytest.raises(AssertionError, match="a bug"), serving, serving.client() as client:
         monkeypatch.setattr(serving.server._engine, "publish", fail)
         client.ended()
+
+
+def test_the_system_holds_little_for_one_connection():
+    """Left alone, Linux grows what it holds for a socket to megabytes; each accepted one inherits the listener's bound."""
+    with open_listener(ServerConfig()) as listener, socket.create_connection(listener.getsockname()) as client:
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted, client:
+            held = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            assert SEND_BUFFER_BYTES <= held <= 2 * SEND_BUFFER_BYTES
