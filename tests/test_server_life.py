@@ -161,7 +161,7 @@ def test_a_bug_ends_the_server_and_is_raised(loop, monkeypatch):
 
 
 def test_the_system_holds_little_for_one_connection():
-    """Left alone, Linux grows what it holds for a socket to megabytes; each accepted one inherits the listener's bound."""
+    """Left alone, Linux grows it to megabytes; each accepted socket inherits the listener's bound."""
     with open_listener(ServerConfig()) as listener, socket.create_connection(listener.getsockname()) as client:
         listener.setblocking(True)
         accepted, _ = listener.accept()
