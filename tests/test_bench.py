@@ -110,7 +110,9 @@ class TestOrder:
         """What is run, in order, instead of running it: the sink fails when it is asked a second time."""
         programs: list[str] = []
 
-        def pretend(scenario: Scenario, commands: Any, seconds: float, is_stopped: Callable[[], bool]) -> Outcome:
+        def pretend(
+            scenario: Scenario, commands: Any, seconds: float, is_stopped: Callable[[], bool], *, overloads: bool
+        ) -> Outcome:
             programs.append(SINK if scenario.server.counts_only else OURS)
             if programs[-1] == SINK and programs.count(SINK) == 2:
                 raise RunError("server: ended by SIGKILL")
@@ -132,7 +134,7 @@ class TestOrder:
     def test_load_is_scaled_to_what_the_server_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rates: list[float] = []
 
-        def pretend(scenario: Scenario, *others: object) -> Outcome:
+        def pretend(scenario: Scenario, *others: object, overloads: bool = False) -> Outcome:
             rates.append(scenario.fleet.rate_per_s)
             return outcome(5.0, admitted_per_s=50_000.0)
 

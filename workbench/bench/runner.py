@@ -104,7 +104,8 @@ def _outcome(case: Case, scenario: Scenario, name: str, terms: Terms, where: pro
         fleet = scenario.fleet
         return run_engine(scenario.server, fleet.connections, fleet.frames_per_write, batches, scenario.seed)
     commands = program.commands(name, where)
-    return run_trial(program.adapted(scenario, name), commands, _seconds(case, terms), terms.is_stopped)
+    adapted = program.adapted(scenario, name)
+    return run_trial(adapted, commands, _seconds(case, terms), terms.is_stopped, overloads=case.slows_server)
 
 
 def _scenario(case: Case, step: Step) -> Scenario:
