@@ -14,7 +14,6 @@ from devices.kernels.viewer import receive_message
 from devices.patterns import Life
 from devices.viewer import ViewerTable
 from devices.workload import new_arrays
-from server.kernels.layout import State
 from server.page import Page
 from server.protocol.messages import Subscribe
 from server.protocol.websocket import CloseCode, ProtocolViolation
@@ -80,10 +79,6 @@ class Fleet:
             return Subscribe()
         x, y, width, height = self.arrays.groups[self.arrays.devices["group"][d]].tolist()
         return Subscribe(x=x, y=y, width=width, height=height)
-
-    def set_state(self, state: State) -> None:
-        """Say on the page what the fleet is doing."""
-        self._counters["state"] = state
 
     def receive(self, d: int, payload: bytes, now_ns: int) -> None:
         """Take one whole canvas message for device `d`. Raises ProtocolViolation."""

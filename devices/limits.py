@@ -41,12 +41,3 @@ def check_ports(connections: int) -> None:
             f"{connections} connections need as many local ports and there are {ports}: lower connections, "
             f"or widen the range (sysctl -w net.ipv4.ip_local_port_range='10000 65535')"
         )
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in use now, in bytes; its peak where the present figure is not to be had."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except FileNotFoundError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return pages * resource.getpagesize()

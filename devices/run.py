@@ -17,7 +17,7 @@ from devices.dialer import Dialer
 from devices.drain import Drain
 from devices.fleet import Fleet
 from devices.greeting import read_hello
-from devices.limits import FleetFailed, check_ports, raise_open_files, resident_bytes
+from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.memory import MemoryLink
 from devices.warm import warm_kernels
 from server import clock
@@ -149,7 +149,7 @@ class Run:
     def _beat(self, fleet: Fleet, now_ns: int) -> None:
         fleet.advance(now_ns)
         self._counters["cpu_ns"] = clock.process_cpu_ns()
-        self._counters["resident_bytes"] = resident_bytes()
+        self._counters["resident_bytes"] = clock.resident_bytes()
         self._counters["heartbeat_ns"] = now_ns
 
     def _follow_commands(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:

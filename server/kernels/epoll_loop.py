@@ -80,17 +80,6 @@ def _has_room(loop):
 
 
 @kernel
-def _word(events, at):
-    """The little-endian i32 at a byte offset of the event buffer."""
-    return (
-        np.int64(events[at])
-        | np.int64(events[at + 1]) << 8
-        | np.int64(events[at + 2]) << 16
-        | np.int64(events[at + 3]) << 24
-    )
-
-
-@kernel
 def _poll(loop, epoll_fd, timeout_ms):
     """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the bell."""
     queues = loop.queues[0]
@@ -104,8 +93,8 @@ def _poll(loop, epoll_fd, timeout_ms):
     wake = 0
     for i in range(count):
         at = i * libc.EVENT_BYTES
-        bits = _word(loop.events, at)
-        slot = loop.slot_of_fd[_word(loop.events, at + libc.EVENT_DATA)]
+        bits = libc.event_word(loop.events, at)
+        slot = loop.slot_of_fd[libc.event_word(loop.events, at + libc.EVENT_DATA)]
         if slot == LISTENER:
             wake |= Wake.ACCEPT
         elif slot == BELL:

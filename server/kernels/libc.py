@@ -7,6 +7,7 @@ failure.
 
 import platform
 
+import numpy as np
 from llvmlite import ir
 
 from server.kernels.kernel import intrinsic, kernel, libc_function, types
@@ -63,6 +64,17 @@ def _load_i32(typing_context, address):
         return builder.load(pointer)
 
     return types.int32(types.int64), codegen
+
+
+@kernel
+def event_word(events, at):
+    """The little-endian i32 at a byte offset of the event buffer."""
+    return (
+        np.int64(events[at])
+        | np.int64(events[at + 1]) << 8
+        | np.int64(events[at + 2]) << 16
+        | np.int64(events[at + 3]) << 24
+    )
 
 
 @kernel

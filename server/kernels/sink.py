@@ -9,12 +9,10 @@ divided by the length of a PLACE frame. Invariant: every byte of a connection is
              others  a part of a PLACE frame
 """
 
-import numpy as np
-
 from server.kernels import libc
 from server.kernels.decode import hand_over
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import Phase, Reason, Wake
+from server.kernels.layout import BELL, LISTENER, Phase, Reason, Wake
 from server.kernels.outbox import end_connection, flush, post
 
 PLACE_FRAME_BYTES = 12
@@ -24,21 +22,9 @@ READ_BYTES_MAX = 16 * 1024
 LOOK_NS = 1_000_000
 """Least time between two looks at the sockets: a wake for each write of thousands would cost more than the reading."""
 _EVENTS_MAX = 1000
-_LISTENER, _BELL = -2, -3
 _BINARY_WHOLE, _CLOSE = 0x82, 0x88
 _MASKED_12 = 0x80 | 12
 _PING, _PONG = 4, 0x84
-
-
-@kernel
-def _word(events, at):
-    """The little-endian i32 at a byte offset of the event buffer."""
-    return (
-        np.int64(events[at])
-        | np.int64(events[at + 1]) << 8
-        | np.int64(events[at + 2]) << 16
-        | np.int64(events[at + 3]) << 24
-    )
 
 
 @kernel
@@ -108,11 +94,11 @@ def _poll(loop, epoll_fd, timeout_ms):
     wake = 0
     for i in range(count):
         at = i * libc.EVENT_BYTES
-        bits = _word(loop.events, at)
-        slot = loop.slot_of_fd[_word(loop.events, at + libc.EVENT_DATA)]
-        if slot == _LISTENER:
+        bits = libc.event_word(loop.events, at)
+        slot = loop.slot_of_fd[libc.event_word(loop.events, at + libc.EVENT_DATA)]
+        if slot == LISTENER:
             wake |= Wake.ACCEPT
-        elif slot == _BELL:
+        elif slot == BELL:
             wake |= Wake.SIGNAL
         elif slot >= 0:
             if bits & libc.EPOLLOUT:
