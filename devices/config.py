@@ -4,9 +4,12 @@ from typing import Literal
 
 import msgspec
 
+from server.control import CheckViewers, Follow, Stop, StopSending
+
 Arrivals = Literal["periodic", "poisson", "bursty"]
 PatternName = Literal["sensor_field", "image", "life", "hotspot", "noise"]
 RegionName = Literal["whole", "around"]
+Reconnect = Literal["never", "at_once", "backoff"]
 
 
 class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,7 +36,18 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     greedy_factor: float = 5.0
     """How many times its rate a greedy device sends."""
     connect_per_s: int = 4000
-    """Connections opened a second while the fleet comes up."""
+    """Connections opened a second while the fleet comes up or grows."""
+    churn_ratio: float = 0.0
+    """Share of devices, 0 to 1, that come and go: each stays connected for `churn_s` and then dials anew."""
+    churn_s: float = 10.0
+    """Mean time that a churning device stays connected; drawn from an exponential distribution."""
+    reconnect: Reconnect = "backoff"
+    """What a device does whose connection was cut or lost: never dial again, dial at once, or after a pause that
+    doubles from 0.5 s to 8 s, each drawn between half and the whole of it."""
+    burst_ratio: float = 4.0
+    """Bursty arrivals: how many times its mean rate a device sends while it sends."""
+    viewer_brake_us: float = 0.0
+    """Microseconds that every viewer adds to each delta it receives, 0 to 500: slow viewers, for teaching."""
 
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, float, float], ...] = (
@@ -44,6 +58,10 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             ("greedy_ratio", 0, 1),
             ("greedy_factor", 1, 1000),
             ("connect_per_s", 1, 1_000_000),
+            ("churn_ratio", 0, 1),
+            ("churn_s", 0.5, 86_400),
+            ("burst_ratio", 1, 1000),
+            ("viewer_brake_us", 0, 500),
         )
         for name, least, most in limits:
             value = getattr(self, name)
@@ -65,6 +83,44 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def reading_count(self) -> int:
         """Devices that watch and read what they are sent."""
         return self.viewer_count - round(self.slow_ratio * self.viewer_count)
+
+
+class AdjustFleet(msgspec.Struct, frozen=True, tag=True):
+    """Command: be this fleet from now on. Every setting is live; connections come and go at `connect_per_s`.
+
+    `rate_factor` multiplies every device's rate: the load curve's present value.
+    """
+
+    config: FleetConfig
+    rate_factor: float = 1.0
+
+
+class Stall(msgspec.Struct, frozen=True, tag=True):
+    """Command, a fault: this share of the open devices, 0 to 1, neither reads nor sends for so long."""
+
+    share: float
+    seconds: float
+
+
+class Cut(msgspec.Struct, frozen=True, tag=True):
+    """Command, a fault: the links of this share of the open devices, 0 to 1, are reset at once."""
+
+    share: float
+
+
+class Brush(msgspec.Struct, frozen=True, tag=True):
+    """Command: count the latency of what is placed in these tiles, half open, into `brushed_latency` too.
+
+    All four 0: of no tile. The histogram begins anew.
+    """
+
+    tile_x0: int
+    tile_y0: int
+    tile_x1: int
+    tile_y1: int
+
+
+FleetCommand = Stop | StopSending | CheckViewers | Follow | AdjustFleet | Stall | Cut | Brush
 
 
 class StartFleet(msgspec.Struct, frozen=True, tag=True):

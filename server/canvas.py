@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from server.config import ServerConfig
+from server.config import Brakes, ServerConfig
 from server.kernels.arrays import CanvasArrays
-from server.kernels.layout import RULES, TILE_SIDE, tile_shape
+from server.kernels.layout import BRAKE, RULES, STAGE_COUNT, TILE_SIDE, tile_shape
 from server.page import Page
 from server.protocol.messages import Hello, Snapshot
 
@@ -24,7 +24,16 @@ def new_rules(config: ServerConfig) -> NDArray[np.void]:
     row["width"], row["height"] = config.width, config.height
     row["tiles_across"], row["tiles_down"] = tile_shape(config.width, config.height)
     row["tick_next"] = 1
+    row["followed"] = -1
     return rules
+
+
+def new_brakes(brakes: Brakes) -> NDArray[np.void]:
+    """What stages add to their service time, shape (STAGE_COUNT,), dtype BRAKE."""
+    rows = np.zeros(STAGE_COUNT, BRAKE)
+    for row, brake in zip(rows, brakes.in_order(), strict=True):
+        row["item_ns"], row["batch_ns"] = round(brake.item_us * 1e3), round(brake.batch_ms * 1e6)
+    return rows
 
 
 def new_hello(config: ServerConfig, connection: int) -> Hello:
@@ -52,6 +61,9 @@ class Canvas:
             pixel_tick=page["pixel_tick"].reshape(-1),
             tile_tick=page["tile_tick"].reshape(-1),
             rules=new_rules(config),
+            pixel_painter=page["pixel_painter"].reshape(-1),
+            tiles=page["tiles"].reshape(-1),
+            brakes=new_brakes(config.brakes),
         )
 
     @property

@@ -6,6 +6,45 @@ import msgspec
 
 from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
+BRAKE_ITEM_US_MAX, BRAKE_BATCH_MS_MAX = 500.0, 500.0
+
+
+class Brake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Service time added to one stage, for teaching: watch the queue before it."""
+
+    item_us: float = 0.0
+    """Microseconds for each item, 0 to 500. Items are those of `layout.STAGE`; for decode, messages."""
+    batch_ms: float = 0.0
+    """Milliseconds for each batch, 0 to 500."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("item_us", BRAKE_ITEM_US_MAX), ("batch_ms", BRAKE_BATCH_MS_MAX)):
+            value = getattr(self, name)
+            if not 0 <= value <= most:
+                raise ValueError(f"{name} is {value}; it must be 0 to {most:g}")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it adds anything."""
+        return self.item_us > 0 or self.batch_ms > 0
+
+
+class Brakes(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The brake of each stage of the server; all off unless said."""
+
+    accept: Brake = Brake()
+    read: Brake = Brake()
+    decode: Brake = Brake()
+    admit: Brake = Brake()
+    apply: Brake = Brake()
+    journal: Brake = Brake()
+    encode: Brake = Brake()
+    fan_out: Brake = Brake()
+
+    def in_order(self) -> tuple[Brake, ...]:
+        """By stage, in the order of `layout.Stage`."""
+        return tuple(getattr(self, name) for name in self.__struct_fields__)
+
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One canvas server. Every field has a default that suits a laptop demo."""
@@ -44,6 +83,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Serve /echo, for conformance suites."""
     origins: tuple[str, ...] = ()
     """Origins let in beside pages of this server itself."""
+    brakes: Brakes = Brakes()
+    """Service time added to stages, to see what each one's queue does."""
 
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, float, float], ...] = (

@@ -69,6 +69,42 @@ class Resize(msgspec.Struct, frozen=True, tag=True):
     scale: float
 
 
+class ShowPanels(msgspec.Struct, frozen=True, tag=True):
+    """Command to the panels: which to draw and how.
+
+    `names` are four of `plots.series.PANELS`, in the order of places; `theme` is "dark" or "light". `end_ns` is the
+    time at the right edge, 0 for the present; `span_s` how many seconds are shown. `note` is said beside the titles of
+    what is brushed: "" when all of the canvas is counted.
+    """
+
+    names: tuple[str, ...]
+    theme: str = "dark"
+    end_ns: int = 0
+    span_s: float = 60.0
+    note: str = ""
+
+
+class Adjust(msgspec.Struct, frozen=True, tag=True):
+    """Command to a server: go by these settings from now on. What cannot change while it runs stays as it is.
+
+    Live are `rate_per_s`, `burst`, `tick_ms`, `tick_ms_max`, `stall_s`, `evict_after_s` and `brakes`.
+    """
+
+    config: ServerConfig
+
+
+class CloseClients(msgspec.Struct, frozen=True, tag=True):
+    """Command to a server, a fault: reset all connections of this loop at once."""
+
+    loop: int
+
+
+class Follow(msgspec.Struct, frozen=True, tag=True):
+    """Command to server and fleet: note the journeys of the connection of this number; -1: of none."""
+
+    number: int
+
+
 class StartServer(msgspec.Struct, frozen=True, tag=True):
     """First line to a server process: its settings and the descriptors of its pages. `link_fd` is -1 without a link."""
 
@@ -76,6 +112,8 @@ class StartServer(msgspec.Struct, frozen=True, tag=True):
     telemetry_fd: int
     canvas_fd: int
     link_fd: int = -1
+    connections_fd: int = -1
+    """Page of `connection_sections` with `config.connections_max` slots; without one, the server keeps its own."""
 
 
 class StartPanels(msgspec.Struct, frozen=True, tag=True):
@@ -89,7 +127,7 @@ class StartPanels(msgspec.Struct, frozen=True, tag=True):
 
 
 Event = Progress | Listening | Phase | Failed
-Command = Stop | StopSending | CheckViewers | Resize
+Command = Stop | StopSending | CheckViewers | Resize | ShowPanels | Adjust | CloseClients | Follow
 
 _encoder = msgspec.json.Encoder()
 _output_lock = threading.Lock()
@@ -126,11 +164,14 @@ def read_start(message_type: type[Any]) -> Any:
     return msgspec.json.decode(line, type=message_type)
 
 
-def follow_commands(on_command: Callable[[Command], None]) -> threading.Thread:
-    """Hand each command to `on_command` from a thread of its own; at the end of the input, `Stop` and a deadline."""
+def follow_commands(on_command: Callable[[Any], None], command_type: Any = Command) -> threading.Thread:
+    """Hand each command to `on_command` from a thread of its own; at the end of the input, `Stop` and a deadline.
+
+    `command_type` is the union of the messages that this process takes.
+    """
 
     def follow() -> None:
-        decoder = msgspec.json.Decoder(Command)
+        decoder = msgspec.json.Decoder(command_type)
         with _open_orders() as orders:
             for line in orders:
                 on_command(decoder.decode(line))

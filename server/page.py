@@ -123,23 +123,52 @@ def telemetry_sections(loop_count: int) -> dict[str, type_of_section]:
 
 
 def canvas_sections(width: int, height: int) -> dict[str, type_of_section]:
-    """Sections of the canvas page: colours, and the tick that last changed each pixel and each tile."""
+    """Sections of the canvas page: colours, the tick that last changed each pixel and tile, and who and how much.
+
+    `pixel_painter` is the number of the connection that last painted a pixel, plus one; 0: nobody yet.
+    """
     across, down = layout.tile_shape(width, height)
     return {
         "pixels": (np.dtype("u1"), (height, width)),
         "pixel_tick": (np.dtype("u4"), (height, width)),
         "tile_tick": (np.dtype("u4"), (down, across)),
+        "pixel_painter": (np.dtype("u4"), (height, width)),
+        "tiles": (layout.TILE, (down, across)),
+    }
+
+
+def connection_sections(loop_count: int, slots: int) -> dict[str, type_of_section]:
+    """Sections of the connections page: every loop's connections as it works on them, and what it notes of one.
+
+    `journeys` is a ring of what became of the followed connection's reads and `messages` one of what was last decoded
+    from it; their heads count what was ever written. Pages of slots that were never used cost nothing.
+    """
+    return {
+        "connections": (layout.CONNECTION, (loop_count, slots)),
+        "journeys": (layout.JOURNEY, (layout.JOURNEY_ROWS,)),
+        "journey_head": (np.dtype("i8"), (1,)),
+        "messages": (layout.MESSAGE, (layout.FOLLOWED_MESSAGES,)),
+        "message_head": (np.dtype("i8"), (1,)),
     }
 
 
 def fleet_sections() -> dict[str, type_of_section]:
-    """Sections of a fleet's telemetry page: placement-to-view latency and lateness of sends, in microseconds."""
+    """Sections of a fleet's telemetry page: placement-to-view latency and lateness of sends, in microseconds.
+
+    `brushed_latency` counts only what was placed in the brushed tiles, `tile_latency` sums up each tile's, in the order
+    of tile numbers; `journeys` is a ring of the followed device's probes, and its head counts all of them.
+    """
     return {
         "fleet": (layout.FLEET, (1,)),
         "latency": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
         "latency_max_us": (np.dtype("i8"), (1,)),
         "lateness": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
         "lateness_max_us": (np.dtype("i8"), (1,)),
+        "brushed_latency": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
+        "brushed_latency_max_us": (np.dtype("i8"), (1,)),
+        "tile_latency": (layout.TILE_LATENCY, (layout.TILES_MAX,)),
+        "journeys": (layout.FLEET_JOURNEY, (layout.JOURNEY_ROWS,)),
+        "journey_head": (np.dtype("i8"), (1,)),
     }
 
 
@@ -160,10 +189,12 @@ def link_sections(width: int, height: int) -> dict[str, type_of_section]:
 
 
 def history_sections() -> dict[str, type_of_section]:
-    """Sections of the history page: `head` is the number of samples written so far."""
+    """Sections of the history page: `head` and `marker_head` are the numbers of samples and markers written so far."""
     return {
         "head": (np.dtype("i8"), (1,)),
         "samples": (layout.SAMPLE, (layout.SAMPLE_ROWS,)),
+        "marker_head": (np.dtype("i8"), (1,)),
+        "markers": (layout.MARKER, (layout.MARKER_ROWS,)),
     }
 
 

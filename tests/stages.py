@@ -6,11 +6,11 @@ Invariant: a test that goes through these arrays runs the same with the compiler
 import numpy as np
 import pytest
 
-from server.canvas import new_rules
+from server.canvas import new_brakes, new_rules
 from server.config import ServerConfig
 from server.kernels.arrays import CanvasArrays, new_broadcast_arrays, new_loop_arrays
 from server.kernels.kernel import is_compiled
-from server.kernels.layout import LOOP, MESSAGE, PLACEMENT, REQUEST, STAGE, STAGE_COUNT, Kind, tile_shape
+from server.kernels.layout import LOOP, MESSAGE, PLACEMENT, REQUEST, STAGE, STAGE_COUNT, TILE, Kind, tile_shape
 
 needs_compiler = pytest.mark.skipif(not is_compiled(), reason="calls the C library, which only compiled kernels can")
 
@@ -31,6 +31,9 @@ def new_canvas(width=70, height=45, **settings):
         np.zeros(width * height, np.uint32),
         np.zeros(across * down, np.uint32),
         new_rules(config),
+        np.zeros(width * height, np.uint32),
+        np.zeros(across * down, TILE),
+        new_brakes(config.brakes),
     )
     return as_kernels_take_them(arrays)
 

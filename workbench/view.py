@@ -53,6 +53,93 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class StageReading:
+    """One stage of the pipeline over the last second. The last of them are the viewers, who are the fleet's."""
+
+    name: str
+    """As shown: "accept", "read", ... "fan-out", "viewers"."""
+    item_name: str
+    """What it serves, plural: "placements"."""
+    throughput_per_s: float | None = None
+    utilisation_ratio: float | None = None
+    """Busy time / time, 0..1, of the busiest loop."""
+    service_us: float | None = None
+    """Service time an item."""
+    waiting_ms: float | None = None
+    """Waiting time in the queue before it: by Little's law its mean depth / throughput."""
+    depth: float = 0
+    """Items waiting, the mean over the last second."""
+    depth_peak: int = 0
+    """High-water mark of the last second."""
+    depth_max: int = 0
+    """The queue's limit, in the same items; 0: not bounded by a number."""
+    growth_per_s: float = 0
+    """How fast the queue grows, in items a second; negative when it empties."""
+    drops_per_s: tuple[tuple[str, float], ...] = ()
+    """By reason: ("rate", 8130.0); without those that are 0."""
+    brake: str = ""
+    """What is added to it: "+ 20 us an item"; "" when the brake is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What limits the run, in words. Made by `workbench.diagnosis` from a documented rule."""
+
+    bottleneck: str
+    """A stage's name, "fleet", "window", "rate limit", or "none"; "" before it can be told."""
+    sentence: str = ""
+    """With the evidence: "94 % busy; its queue holds 3.1 s of work and grows; 71 % of view latency is waiting here"."""
+    runner_up: str = ""
+    """What would be next: "apply, 38 % busy"."""
+    headroom_ratio: float | None = None
+    """How much more of the present load fits, 0..1 of what is offered; None when it cannot be told."""
+    explanation: tuple[str, ...] = ()
+    """The rule's steps as they came out here, a line each: what "why?" opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that was done to the run."""
+
+    time_ns: int
+    kind: str
+    """knob, fault, brake or note (words of `layout.MarkerKind`)."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TileBox:
+    """Tiles from (x0, y0) up to, not including, (x1, y1)."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One sampled placement, from when it was intended until it was seen. Times in ns of one clock; None: not yet, or
+    not told."""
+
+    number: int
+    """Of the connection."""
+    x: int
+    y: int
+    intended_ns: int
+    sent_ns: int | None = None
+    read_ns: int | None = None
+    decoded_ns: int | None = None
+    admitted_ns: int | None = None
+    applied_ns: int | None = None
+    journaled_ns: int | None = None
+    encoded_ns: int | None = None
+    fanned_out_ns: int | None = None
+    """Taken by the viewer's socket."""
+    seen_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One process of the session as the window shows it: "server", "fleet" or "panels"."""
 
@@ -80,6 +167,11 @@ class View:
     """Shape (height, width), uint8 palette indices: the server's canvas itself, read-only, changing as one looks."""
     run_seconds: float
     """Since the load began; 0 before."""
+    stages: tuple[StageReading, ...] = ()
+    """In their real order; the journal only when there is one."""
+    diagnosis: Diagnosis = Diagnosis("")
+    markers: tuple[Marker, ...] = ()
+    """The newest, oldest first."""
 
     @property
     def failures(self) -> list[str]:

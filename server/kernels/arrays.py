@@ -36,6 +36,12 @@ class CanvasArrays(NamedTuple):
     """Shape (tiles,): the newest of its pixels' ticks."""
     rules: NDArray[np.void]
     """Shape (1,), RULES."""
+    pixel_painter: NDArray[np.uint32]
+    """Shape (height * width,): number of the connection that last painted the pixel, plus one. 0: nobody."""
+    tiles: NDArray[np.void]
+    """Shape (tiles,), TILE."""
+    brakes: NDArray[np.void]
+    """Shape (STAGE_COUNT,), BRAKE. Written between steps only, as the rules are."""
 
 
 class BroadcastArrays(NamedTuple):

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 TILE_SIDE = 32
 TILE_PIXELS = TILE_SIDE * TILE_SIDE
@@ -169,9 +169,31 @@ FLEET = np.dtype(
         ("protocol_error_count", "i8"),  # Bytes from the server that break protocol.md.
         ("viewer_checked_count", "i8"),  # Viewers compared with the server's canvas at the end.
         ("viewer_wrong_count", "i8"),  # Of these, those that differ.
+        ("churned_count", "i8"),  # Connections that the fleet ended itself to open them anew.
+        ("cut_count", "i8"),  # Connections that a fault cut.
+        ("reconnected_count", "i8"),  # Connections opened again after either, or after a loss.
+        ("stalled_count", "i8"),  # Devices that a fault holds still now.
     ],
     align=True,
 )
+
+TILE_LATENCY = np.dtype([("sum_us", "i8"), ("count", "i8")], align=True)
+"""Placement-to-view latency of what the probes placed in one tile, so far."""
+
+FLEET_JOURNEY = np.dtype(
+    [
+        ("number", "i8"),  # Of the connection, as HELLO told it.
+        ("pixel", "i8"),  # Of the batch's last placement, y * width + x.
+        ("intended_ns", "i8"),
+        ("sent_ns", "i8"),
+        ("seen_ns", "i8"),
+        ("tick", "i8"),  # Of the DELTA that showed it.
+    ],
+    align=True,
+)
+"""One probed batch of the followed device, from its end of the wire."""
+JOURNEY_ROWS = 256
+"""Rows of the rings of journeys, here and at the server: row of journey n is n % JOURNEY_ROWS."""
 
 HISTOGRAM_OCTAVES = 34
 HISTOGRAM_BUCKETS = 64 + 32 * HISTOGRAM_OCTAVES
@@ -180,6 +202,12 @@ HISTOGRAM = np.dtype("i8")
 
 
 # --- The history that the session writes for the panels -------------------------------------------------------------
+
+LATENCY_BANDS = 48
+LATENCY_BAND_LEAST_US = 100
+LATENCY_BANDS_AN_OCTAVE = 3
+"""Bands of the latency heat map: band b holds 100 us * 2**(b / 3) up to the next; the first all below, the last all
+above (about 5 s). Bands are made of whole buckets of the histogram."""
 
 SAMPLE = np.dtype(
     [
@@ -197,12 +225,42 @@ SAMPLE = np.dtype(
         ("latency_ms_max", "f4"),
         ("depth_peak", "f4", (STAGE_COUNT,)),
         ("utilisation_ratio", "f4", (STAGE_COUNT,)),
+        ("service_us", "f4", (STAGE_COUNT,)),  # Service time an item over the last second; NaN where none was served.
+        ("waiting_ms", "f4", (STAGE_COUNT,)),  # Waiting time in front of each stage, by Little's law.
+        ("latency_counts", "u4", (LATENCY_BANDS,)),  # Placements seen since the sample before, by latency band.
+        ("fairness_index", "f4"),  # Jain's, of what each connection had admitted over the last second: 1/n to 1.
+        ("share_p5_per_s", "f4"),  # Placements a second that 5 % of the connections did not exceed,
+        ("share_p50_per_s", "f4"),  # half of them,
+        ("share_p95_per_s", "f4"),  # and 95 %.
+        ("sent_count", "f8"),  # The ledger, since the start: sent by the fleet =
+        ("admitted_count", "f8"),  # admitted
+        ("throttled_count", "f8"),  # + throttled
+        ("shed_count", "f8"),  # + shed
+        ("out_of_bounds_count", "f8"),  # + out of bounds
+        ("in_flight_count", "f8"),  # + in flight: in sockets and queues.
+        ("server_cpu_cores", "f4"),
+        ("fleet_cpu_cores", "f4"),
+        ("panels_cpu_cores", "f4"),
+        ("window_cpu_cores", "f4"),
     ],
     align=True,
 )
 SAMPLE_ROWS = 6144
 """Rows of the sample ring, ten a second: a little over ten minutes. Row of sample n is n % SAMPLE_ROWS."""
 SAMPLE_INTERVAL_NS = 100_000_000
+
+MARKER = np.dtype([("time_ns", "i8"), ("kind", "i8"), ("text", "S72")], align=True)
+"""Something that was done to the run, as a line on the panels' time axis. `text` is UTF-8: "rate limit 60 > 30"."""
+MARKER_ROWS = 512
+
+
+class MarkerKind(IntEnum):
+    """What was done."""
+
+    KNOB = 0
+    FAULT = 1
+    BRAKE = 2
+    NOTE = 3  # Anything else worth a line, e.g. "broker back".
 
 
 # --- Inside a loop --------------------------------------------------------------------------------------------------
@@ -255,11 +313,13 @@ CONNECTION = np.dtype(
         ("out_of_bounds_count", "i8"),
         ("delta_count", "i8"),
         ("opened_ns", "i8"),
+        ("received_bytes", "i8"),
+        ("sent_bytes", "i8"),
     ],
     align=True,
 )
 
-assert CONNECTION.itemsize == 192
+assert CONNECTION.itemsize == 208
 
 
 class Kind(IntEnum):
@@ -397,10 +457,45 @@ RULES = np.dtype(
         ("tiles_across", "i8"),
         ("tiles_down", "i8"),
         ("tick_next", "i8"),  # The tick that will carry what is applied now.
+        ("followed", "i8"),  # Number of the connection whose journeys are noted; -1: none.
     ],
     align=True,
 )
 """What the stages go by; written between steps only."""
+
+BRAKE = np.dtype([("item_ns", "i8"), ("batch_ns", "i8")], align=True)
+"""Service time that is added to a stage, for teaching: so much an item, and so much a batch."""
+
+TILE = np.dtype(
+    [
+        ("applied_count", "i8"),  # Placements written to the tile.
+        ("merged_count", "i8"),  # Of these, distinct pixel changes that ticks broadcast; the rest were overwritten.
+        ("throttled_count", "i8"),  # Refused for rate.
+        ("merged_tick", "i8"),  # The last tick that broadcast it.
+    ],
+    align=True,
+)
+"""What became of the placements in one tile, since the start."""
+
+JOURNEY = np.dtype(
+    [
+        ("number", "i8"),  # Of the connection.
+        ("read_ns", "i8"),  # When each stage was done with the read that brought the batch.
+        ("decoded_ns", "i8"),
+        ("admitted_ns", "i8"),
+        ("applied_ns", "i8"),
+        ("tick", "i8"),  # The tick that carried it,
+        ("journaled_ns", "i8"),  # when that was on disk; 0 without a journal,
+        ("encoded_ns", "i8"),  # encoded,
+        ("sent_ns", "i8"),  # and taken by this connection's socket; 0 while it was not.
+        ("placement_count", "i8"),
+        ("pixel", "i8"),  # Of the last placement, y * width + x; -1 when none was admitted.
+    ],
+    align=True,
+)
+"""One read of the followed connection, through the stages."""
+FOLLOWED_MESSAGES = 64
+"""Rows of the ring of messages last decoded from the followed connection."""
 
 BROADCAST = np.dtype(
     [
@@ -419,7 +514,7 @@ assert MESSAGE.itemsize == 12
 assert PLACEMENT.itemsize == 16
 assert REQUEST.itemsize == 24
 assert SEGMENT.itemsize == 16
-assert RULES.itemsize == 72
+assert RULES.itemsize == 80
 
 HELD_BYTES_MAX = 64 * 1024
 """High-water mark of an outbox: above it we stop reading from the connection, so that answers cannot pile up."""

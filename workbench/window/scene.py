@@ -4,13 +4,16 @@ Invariant: a view touches only its box, and draws only what differs from what it
 of it again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from server.control import ShowPanels
 from server.page import Page
-from workbench.view import Reading, View
+from workbench.controls import Controls
+from workbench.view import Journey, Reading, TileBox, View
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
 
@@ -23,6 +26,26 @@ class Session(Protocol):
         """The panels' double buffer: `page.picture_sections()`."""
         ...
 
+    @property
+    def canvas_page(self) -> Page:
+        """Pixels, who painted them and when, and what became of each tile: `page.canvas_sections()`. Read only."""
+        ...
+
+    @property
+    def connections_page(self) -> Page:
+        """The server's connections as it works on them: `page.connection_sections()`. Read only."""
+        ...
+
+    @property
+    def fleet_page(self) -> Page:
+        """What the fleet sees: `page.fleet_sections()`. Read only."""
+        ...
+
+    @property
+    def controls(self) -> Controls:
+        """The knobs, brakes and faults, with their undo."""
+        ...
+
     def poll(self, now_ns: int) -> None:
         """Take note of what happened, without waiting."""
         ...
@@ -33,6 +56,26 @@ class Session(Protocol):
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
         """Have the panels drawn at this size from now on, in pixels."""
+        ...
+
+    def show_panels(self, order: ShowPanels) -> None:
+        """Have the panels show this from now on."""
+        ...
+
+    def brush(self, tiles: TileBox | None) -> None:
+        """Have the panels count only what is placed in these tiles; None: all of the canvas."""
+        ...
+
+    def follow(self, number: int | None) -> None:
+        """Note the journeys of this connection's placements; None: of nobody's."""
+        ...
+
+    def journeys(self) -> Sequence[Journey]:
+        """The newest journeys of the followed connection, oldest first."""
+        ...
+
+    def paint(self, x: int, y: int, color: int) -> None:
+        """Place one pixel by hand, as a client with a connection of its own."""
         ...
 
 
@@ -73,4 +116,19 @@ class Drawable(Protocol):
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Draw what changed. Returns the rectangles that did."""
+        ...
+
+
+class Interactive(Drawable, Protocol):
+    """A view that can be worked with by mouse and keys."""
+
+    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
+        """Take what the person did. True when it was meant for this view: then nobody else gets it.
+
+        While a button is held down, the view that took its press gets all that the mouse does, wherever it goes.
+        """
+        ...
+
+    def tip(self, position: tuple[int, int], scene: Scene) -> str:
+        """What there is to know about what is under the mouse, in a line or several; "" when there is nothing."""
         ...
