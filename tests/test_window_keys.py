@@ -104,7 +104,7 @@ def test_the_help_lists_every_key_and_figure(written: list[Written]) -> None:
 def test_the_hints_name_every_key(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64)))
     for binding in BINDINGS:
-        assert f"{binding.keys}\n{binding.hint}" in words(written)
+        assert not binding.hint or f"{binding.keys}\n{binding.hint}" in words(written)
     assert action_of(pygame.K_z) is None
 
 

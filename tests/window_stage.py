@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from server import palette
-from server.control import Progress
-from server.page import Page, picture_sections
-from workbench.view import Part, Reading, View
+from server.control import Progress, ShowPanels
+from server.page import Page, canvas_sections, connection_sections, fleet_sections, picture_sections
+from workbench.controls import Controls
+from workbench.scenario import load_scenario
+from workbench.view import Journey, Part, Reading, TileBox, View
 from workbench.window import arrangement
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
@@ -16,6 +18,8 @@ from workbench.window.window import Window
 
 FAR_NS = 10**18
 """Later than the clock of any machine, by which a window has drawn its first picture."""
+
+CONNECTION_SLOTS = 2_000
 
 RUNNING = (Part("server", "running"), Part("fleet", "running"), Part("panels", "running"))
 READING = Reading(
@@ -51,6 +55,18 @@ class FakeSession:
         self.picture = Page.create(picture_sections())
         self.resized: list[tuple[int, int, float]] = []
         self.poll_count = 0
+        height, width = pixels.shape
+        self.canvas_page = Page.create(canvas_sections(width, height))
+        self.connections_page = Page.create(connection_sections(1, CONNECTION_SLOTS))
+        self.fleet_page = Page.create(fleet_sections())
+        self.asked: list[tuple[object, ...]] = []
+        """What was asked for beside sizes, in order: ("brush", TileBox), ("follow", 7) ..."""
+        self.journey_list: list[Journey] = []
+        self.controls = Controls(
+            load_scenario("first_light"),
+            carry_out=lambda scenario: self.asked.append(("carry_out", scenario)),
+            mark=lambda kind, text: self.asked.append(("mark", kind, text)),
+        )
         pixels.setflags(write=False)
         self.shown = View(
             now_ns=0,
@@ -75,6 +91,21 @@ class FakeSession:
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
         self.resized.append((width, height, scale))
+
+    def show_panels(self, order: ShowPanels) -> None:
+        self.asked.append(("show_panels", order))
+
+    def brush(self, tiles: TileBox | None) -> None:
+        self.asked.append(("brush", tiles))
+
+    def follow(self, number: int | None) -> None:
+        self.asked.append(("follow", number))
+
+    def journeys(self) -> list[Journey]:
+        return self.journey_list
+
+    def paint(self, x: int, y: int, color: int) -> None:
+        self.asked.append(("paint", x, y, color))
 
     def finish_picture(self, rgb: np.ndarray) -> None:
         """Do as the panels' process does: draw into the back buffer, then turn it to the front."""

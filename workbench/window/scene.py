@@ -6,7 +6,7 @@ of it again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -81,8 +81,9 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that one redraw shows."""
+    """All that one redraw shows, and whom to ask for what a person wants done."""
 
+    session: Session
     view: View
     reading: Reading
     """As the figures show it: renewed a few times a second, because faster numbers are not read."""
@@ -119,16 +120,38 @@ class Drawable(Protocol):
         ...
 
 
+@runtime_checkable
 class Interactive(Drawable, Protocol):
     """A view that can be worked with by mouse and keys."""
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Take what the person did. True when it was meant for this view: then nobody else gets it.
 
-        While a button is held down, the view that took its press gets all that the mouse does, wherever it goes.
+        While a button is held down, the view that took its press gets all that the mouse does, wherever it goes. A
+        wheel event has `pos`, as the others have. When the mouse goes elsewhere, the view is told by WINDOWLEAVE. A key
+        comes first to the view with the focus, then to the window, then to every view: take only those that are yours.
         """
         ...
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
         """What there is to know about what is under the mouse, in a line or several; "" when there is nothing."""
+        ...
+
+
+@runtime_checkable
+class Focusable(Interactive, Protocol):
+    """An interactive view with items of its own for the keyboard's focus, which it marks itself.
+
+    One that is interactive only has the focus as a whole, and the window marks it.
+    """
+
+    def step_focus(self, step: int) -> bool:
+        """Give the focus to the next item (1) or the previous (-1), or when none has it to the first or the last.
+
+        False when there is no further one: then no item has it.
+        """
+        ...
+
+    def drop_focus(self) -> None:
+        """No item has the focus any more."""
         ...

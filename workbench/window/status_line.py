@@ -194,7 +194,7 @@ class HintLine:
         self._drawn_url = scene.view.url
         target.fill(theme.BACKGROUND, self._box)
         left = self._box.left
-        for binding in BINDINGS:
+        for binding in (binding for binding in BINDINGS if binding.hint):
             left = self._word(target, binding.keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
             left = self._word(target, binding.hint, left, theme.STATUS_DIM) + self._pen.px(22)
         if scene.view.url:

@@ -13,22 +13,13 @@ from numpy.typing import NDArray
 from server import clock, palette
 from workbench.view import Reading, View
 from workbench.window import theme, toolkit
-from workbench.window.arrangement import SIZE_MIN, Arrangement, arrange
-from workbench.window.banner import Banner
-from workbench.window.canvas_view import CanvasView
-from workbench.window.header import HeaderView
-from workbench.window.help import Help
-from workbench.window.hover import Hover
+from workbench.window.arrangement import SIZE_MIN
+from workbench.window.frame import Frame
 from workbench.window.keys import Action, action_of
-from workbench.window.loading import Loading
-from workbench.window.overlay import PauseMark, Toast
 from workbench.window.pace import Pace
-from workbench.window.panels_view import PanelsView
-from workbench.window.pen import Pen
-from workbench.window.scene import Drawable, Scene, Session
+from workbench.window.routing import Router
+from workbench.window.scene import Scene, Session
 from workbench.window.screenshot import free_path, save_png
-from workbench.window.stack import Stack
-from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
 
 FIGURES_INTERVAL_NS = 250_000_000
@@ -51,21 +42,12 @@ class Window:
         self._screen = self._display.surface if self._display else toolkit.offscreen(size)
         self._closed = False
         self._pace = Pace()
-        self._arrangement: Arrangement | None = None
-        self._arranged_for: tuple[object, ...] = ()
-        self._pen = Pen(1)
-        self._picture = toolkit.offscreen(size)
-        self._ground_drawn = False
+        self._frame, self._router = Frame(), Router()
         self._reading: Reading | None = None
         self._reading_ns = 0
         self._held_pixels: NDArray[Any] | None = None
         self._panels_asked: tuple[int, int] | None = None
         self._panels_wanted_ns = 0
-        self._canvas, self._panels = CanvasView(), PanelsView()
-        self._header, self._banner, self._status, self._hints = HeaderView(), Banner(), StatusLine(), HintLine()
-        self._toast, self._help, self._hover = Toast(), Help(), Hover(self._canvas)
-        self._loading, self._pause_mark = Loading(), PauseMark()
-        self._stack = Stack((self._loading, self._pause_mark, self._hover, self._help, self._toast))
         if self._display:
             self._display.set_icon(_icon())
         self.draw()
@@ -104,11 +86,16 @@ class Window:
         if self._display:
             self._screen = self._take_events(self._display, now_ns)
         view = self._session.view()
-        self._arrange(view, now_ns)
-        self._toast.advance(now_ns)
-        self._hover.advance(now_ns)
-        changed = self._draw_changes(self._scene(view, now_ns))
-        if changed and self._display:
+        if self._frame.arrange(self._screen.size, view):
+            self._panels_wanted_ns = now_ns
+        self._ask_for_panels(now_ns)
+        self._frame.toast.advance(now_ns)
+        self._frame.hover.advance(now_ns)
+        scene = self._scene(view, now_ns)
+        targets = self._frame.targets()
+        self._frame.tooltip.show(self._router.tip(targets, scene, now_ns))
+        self._frame.mark_focus(self._router.focused if self._router.ring_shown else None)
+        if self._frame.draw(self._screen, scene) and self._display:
             self._display.show()
         return self._screen
 
@@ -121,66 +108,59 @@ class Window:
         if self._display:
             self._display.close()
 
-    def press(self, action: Action, now_ns: int) -> None:
-        """Do what a key asks for."""
-        if action is Action.PAUSE:
-            self._toggle_pause(now_ns)
-        elif action is Action.SCREENSHOT:
-            self._take_screenshot(now_ns)
-        elif action is Action.HELP:
-            self._help.shown = not self._help.shown
-        elif action is Action.FULL_SCREEN:
-            self._toggle_full_screen()
-        elif self._help.shown:
-            self._help.shown = False
-        else:
-            self._closed = True
+    def press(self, action: Action, now_ns: int) -> bool:
+        """Do what a key asks for. False when it is not for the window but for one of its views."""
+        match action:
+            case Action.PAUSE:
+                self._toggle_pause(now_ns)
+            case Action.SCREENSHOT:
+                self._take_screenshot(now_ns)
+            case Action.HELP:
+                self._frame.help.shown = not self._frame.help.shown
+            case Action.FULL_SCREEN:
+                self._toggle_full_screen()
+            case Action.NEXT:
+                self._router.move_focus(1, self._frame.targets())
+            case Action.PREVIOUS:
+                self._router.move_focus(-1, self._frame.targets())
+            case Action.QUIT if self._frame.help.shown:
+                self._frame.help.shown = False
+            case Action.QUIT:
+                self._closed = True
+            case _:
+                return False
+        return True
 
     def _take_events(self, display: toolkit.Display, now_ns: int) -> pygame.Surface:
         """Do what the person asked for. Returns the surface to draw on, which a change of size replaces."""
         for event in pygame.event.get():
             if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
                 self._closed = True
-            elif event.type == pygame.KEYDOWN:
-                action = action_of(event.key)
-                if action:
-                    self.press(action, now_ns)
-            elif event.type == pygame.MOUSEMOTION:
-                self._hover.move(event.pos, now_ns)
-            elif event.type == pygame.WINDOWLEAVE:
-                self._hover.move(None, now_ns)
             elif event.type == pygame.WINDOWEXPOSED:
                 display.show()  # What the desktop covered is lost; what we drew is still in our surface.
+            else:
+                self._take(event, now_ns)
         return display.surface
 
-    def _drawables(self) -> tuple[Drawable, ...]:
-        return self._header, self._banner, self._canvas, self._panels, self._status, self._hints
-
-    def _arrange(self, view: View, now_ns: int) -> None:
-        """Give every view its box when the window, the canvas's shape or the number of failures changed."""
-        height, width = view.pixels.shape
-        key = (self._screen.size, (width, height), len(view.failures))
-        if key != self._arranged_for:
-            self._arranged_for = key
-            boxes = self._arrangement = arrange(self._screen.size, (width, height), len(view.failures))
-            self._pen = self._pen if self._pen.scale == boxes.scale else Pen(boxes.scale)
-            self._picture = toolkit.offscreen(boxes.size)
-            self._picture.fill(theme.BACKGROUND)
-            places = (boxes.header, boxes.banner, boxes.canvas, boxes.panels, boxes.status, boxes.hints)
-            for drawable, box in zip(self._drawables(), places, strict=True):
-                drawable.place(box, self._pen)
-            self._loading.canvas = self._pause_mark.canvas = boxes.canvas
-            self._ground_drawn = False
-            self._panels_wanted_ns = now_ns
-        self._ask_for_panels(now_ns)
+    def _take(self, event: pygame.event.Event, now_ns: int) -> None:
+        """An event of mouse or keyboard: to the view it is meant for, or done here."""
+        scene, targets = self._scene(self._session.view(), now_ns), self._frame.targets()
+        if event.type == pygame.MOUSEMOTION:
+            self._frame.hover.move(event.pos, now_ns)
+        elif event.type == pygame.WINDOWLEAVE:
+            self._frame.hover.move(None, now_ns)
+        if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
+            return
+        action = action_of(event.key, getattr(event, "mod", 0))
+        if action is None or not self.press(action, now_ns):
+            self._router.offer(event, targets, scene, now_ns)
 
     def _ask_for_panels(self, now_ns: int) -> None:
         """Have the panels drawn at the size of their box, once that stands still."""
-        assert self._arrangement is not None
-        wanted = self._arrangement.panels.size
+        wanted = self._frame.boxes.panels.size
         settled = self._panels_asked is None or now_ns - self._panels_wanted_ns >= RESIZE_SETTLE_NS
         if wanted != self._panels_asked and settled:
-            self._session.resize_panels(*wanted, float(self._arrangement.scale))
+            self._session.resize_panels(*wanted, float(self._frame.boxes.scale))
             self._panels_asked = wanted
 
     def _scene(self, view: View, now_ns: int) -> Scene:
@@ -189,21 +169,17 @@ class Window:
             self._shown_fps, self._shown_cores = self.fps, self.cpu_cores
         pixels = view.pixels if self._held_pixels is None else self._held_pixels
         picture = self._session.picture
-        return Scene(view, self._reading, pixels, picture, self.paused, self._shown_fps, self._shown_cores)
-
-    def _draw_changes(self, scene: Scene) -> list[pygame.Rect]:
-        dirty = [rect for drawable in self._drawables() for rect in drawable.draw(self._picture, scene)]
-        if not self._ground_drawn:
-            self._ground_drawn, dirty = True, [self._picture.get_rect()]
-        return self._stack.compose(self._screen, self._picture, dirty, scene, self._pen)
+        return Scene(
+            self._session, view, self._reading, pixels, picture, self.paused, self._shown_fps, self._shown_cores
+        )
 
     def _toggle_pause(self, now_ns: int) -> None:
         if self._held_pixels is not None:
             self._held_pixels = None
-            self._panels.release()
+            self._frame.panels.release()
             return
         view = self._session.view()
-        self._panels.hold(self._scene(view, now_ns))
+        self._frame.panels.hold(self._scene(view, now_ns))
         self._held_pixels = view.pixels.copy()
 
     def _take_screenshot(self, now_ns: int) -> None:
@@ -211,14 +187,14 @@ class Window:
         try:
             save_png(self._screen, path)
         except OSError as error:
-            self._toast.show(f"no screenshot: {error.strerror}: {path}", now_ns, theme.VERMILION)
+            self._frame.toast.show(f"no screenshot: {error.strerror}: {path}", now_ns, theme.VERMILION)
         else:
-            self._toast.show(f"saved {path}", now_ns)
+            self._frame.toast.show(f"saved {path}", now_ns)
 
     def _toggle_full_screen(self) -> None:
         if self._display:
             self._display.toggle_full_screen()
-            self._arranged_for = ()
+            self._frame.forget()
 
 
 def _icon() -> pygame.Surface:

@@ -1,0 +1,96 @@
+"""The frame: every view in its place, drawn in order, with the overlays on top.
+
+It knows which views there are and where; it starts nothing and takes no key. Invariant: a picture is drawn from the
+scene alone, so that one in memory and one on a display are the same.
+"""
+
+from workbench.view import View
+from workbench.window import theme, toolkit
+from workbench.window.arrangement import Arrangement, arrange
+from workbench.window.banner import Banner
+from workbench.window.canvas_view import CanvasView
+from workbench.window.focus_ring import FocusRing
+from workbench.window.header import HeaderView
+from workbench.window.help import Help
+from workbench.window.hover import Hover
+from workbench.window.loading import Loading
+from workbench.window.overlay import PauseMark, Toast
+from workbench.window.panels_view import PanelsView
+from workbench.window.pen import Pen
+from workbench.window.routing import Targets
+from workbench.window.scene import Drawable, Interactive, Scene
+from workbench.window.stack import Stack
+from workbench.window.status_line import HintLine, StatusLine
+from workbench.window.toolkit import pygame
+from workbench.window.tooltip import Tooltip
+
+
+class Frame:
+    """All that is drawn, in a window of any size."""
+
+    def __init__(self) -> None:
+        self.canvas, self.panels = CanvasView(), PanelsView()
+        self.header, self.banner, self.status, self.hints = HeaderView(), Banner(), StatusLine(), HintLine()
+        self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.canvas), Tooltip()
+        self._loading, self._pause_mark, self._ring = Loading(), PauseMark(), FocusRing()
+        self._stack = Stack((self._loading, self._pause_mark, self.hover, self.help, self.toast, self.tooltip))
+        self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()
+        self._arranged_for: tuple[object, ...] = ()
+        self._pen = Pen(1)
+        self._picture = toolkit.offscreen((1, 1))
+        self._ground_drawn = False
+
+    @property
+    def boxes(self) -> Arrangement:
+        """Where everything is. Only after `arrange`."""
+        return self._boxes
+
+    def arrange(self, size: tuple[int, int], view: View) -> bool:
+        """Give every view its box when the window, the canvas's shape or what else decides it changed. True then."""
+        height, width = view.pixels.shape
+        key = (size, (width, height), len(view.failures))
+        if key == self._arranged_for:
+            return False
+        self._arranged_for = key
+        boxes = self._boxes = arrange(size, (width, height), len(view.failures))
+        self._pen = self._pen if self._pen.scale == boxes.scale else Pen(boxes.scale)
+        self._picture = toolkit.offscreen(boxes.size)
+        self._placed = (
+            (self.header, boxes.header),
+            (self.banner, boxes.banner),
+            (self.canvas, boxes.canvas),
+            (self.panels, boxes.panels),
+            (self.status, boxes.status),
+            (self.hints, boxes.hints),
+        )
+        for drawable, box in self._placed:
+            drawable.place(box, self._pen)
+        self._loading.canvas = self._pause_mark.canvas = boxes.canvas
+        self._clear()
+        return True
+
+    def forget(self) -> None:
+        """Arrange and draw all anew next time: the surface that was drawn on is lost, or all colours are others."""
+        self._arranged_for = ()
+
+    def targets(self) -> Targets:
+        """The views that can be worked with: what lies on top first, beside each other in the order of reading."""
+        return [(view, box) for view, box in self._placed if isinstance(view, Interactive)]
+
+    def mark_focus(self, focused: Interactive | None) -> None:
+        """Ring this view, which has the focus as a whole; None: no view."""
+        box = next((box for view, box in self._placed if view is focused), None)
+        self._ring.mark(box)
+
+    def draw(self, screen: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
+        """Bring the screen up to date. Returns what changed."""
+        dirty = [rect for drawable, _ in self._placed for rect in drawable.draw(self._picture, scene)]
+        dirty += self._ring.draw(self._picture, self._pen)
+        if not self._ground_drawn:
+            self._ground_drawn, dirty = True, [self._picture.get_rect()]
+        return self._stack.compose(screen, self._picture, dirty, scene, self._pen)
+
+    def _clear(self) -> None:
+        self._picture.fill(theme.BACKGROUND)
+        self._ground_drawn = False
+        self._ring.forget()
