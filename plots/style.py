@@ -1,11 +1,86 @@
-"""How the panels look: colours, letters and the places of things, all stated once.
+"""How the panels look: two themes, letters and the places of things, all stated once.
 
 Not matplotlib's rcParams: a user's matplotlibrc must not repaint the workbench, so every artist is told its looks.
-Colours of data are Okabe and Ito's set, which the colour-blind tell apart; everything else is near-black or grey.
+Colours of data are told apart by the colour-blind: on the dark ground they are Okabe and Ito's set, on the light one
+darker relatives of it. On both, letters have a contrast of 4.5 to 1 with their ground and lines of 3 to 1 at least.
 Lengths are in pixels at scale 1; whoever draws multiplies them by the scale.
 """
 
+from dataclasses import dataclass
+
 from matplotlib.font_manager import FontProperties
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours, as "#rrggbb"."""
+
+    name: str
+    page: str
+    plot: str
+    grid: str
+    grid_faint: str
+    edge: str
+    text: str
+    text_muted: str
+    text_faint: str
+    orange: str
+    sky: str
+    green: str
+    yellow: str
+    vermilion: str
+    purple: str
+    silver: str
+    blue: str
+    heat: str
+    """The colours of counts, from few to many: one of matplotlib's maps that are even to the eye."""
+    heat_range: tuple[float, float]
+    """The part of that map that is used: its first colour stands clear of the plot's ground."""
+
+
+DARK = Theme(
+    name="dark",
+    page="#0f1115",
+    plot="#16191f",
+    grid="#232831",
+    grid_faint="#1b1f26",
+    edge="#2c323c",
+    text="#e6e9ee",
+    text_muted="#8b95a3",
+    text_faint="#78828f",
+    orange="#e69f00",
+    sky="#56b4e9",
+    green="#009e73",
+    yellow="#f0e442",
+    vermilion="#d55e00",
+    purple="#cc79a7",
+    silver="#c3cad4",
+    blue="#0072b2",
+    heat="magma",
+    heat_range=(0.18, 1.0),
+)
+LIGHT = Theme(
+    name="light",
+    page="#f5f6f8",
+    plot="#ffffff",
+    grid="#e1e5ea",
+    grid_faint="#eff1f4",
+    edge="#c4cad2",
+    text="#1b2028",
+    text_muted="#566070",
+    text_faint="#687180",
+    orange="#a45600",
+    sky="#0b5a9e",
+    green="#079a86",
+    yellow="#9a9100",
+    vermilion="#741f06",
+    purple="#d957bd",
+    silver="#555c68",
+    blue="#1c1c8c",
+    heat="magma_r",
+    heat_range=(0.1, 1.0),
+)
+THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
 
 PAGE = "#0f1115"
 PLOT = "#16191f"
@@ -14,7 +89,7 @@ GRID_FAINT = "#1b1f26"
 EDGE = "#2c323c"
 TEXT = "#e6e9ee"
 TEXT_MUTED = "#8b95a3"
-TEXT_FAINT = "#5d6673"
+TEXT_FAINT = "#78828f"
 
 ORANGE = "#e69f00"
 SKY = "#56b4e9"
