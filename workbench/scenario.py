@@ -15,6 +15,8 @@ import msgspec
 from devices.config import FleetConfig
 from server.config import ServerConfig
 from workbench.errors import UserError
+from workbench.fault import Fault
+from workbench.load_curve import LoadCurve, check_curve
 from workbench.scenario_fault import closest, explain
 
 FOLDER = Path(__file__).parent / "scenarios"
@@ -39,6 +41,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """All that is drawn by lot in the fleet comes from it."""
     link: Literal["socket", "memory"] = "socket"
     """How devices reach the server: over real loopback sockets, or through memory that both share, without any."""
+    load_curve: LoadCurve = ()
+    """By what every device's rate is multiplied as the run goes on: [seconds since the load began, factor], linear in
+    between. Empty: always 1."""
+    faults: tuple[Fault, ...] = ()
+    """What is done to the run on purpose, and when."""
     server: ServerConfig = ServerConfig()
     fleet: FleetConfig = FleetConfig()
 
@@ -51,6 +58,14 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"link is memory and server.loop is {self.server.loop}; it must be native then")
         if self.link == "memory" and self.fleet.region != "whole":
             raise ValueError(f"link is memory and fleet.region is {self.fleet.region}; it must be whole then")
+        if self.link == "memory" and self.faults:
+            raise ValueError(f"link is memory and there are {len(self.faults)} faults; they need link to be socket")
+        check_curve(self.load_curve)
+        for fault in self.faults:
+            if fault.kind == "kill loop clients" and fault.loop >= self.server.loops:
+                raise ValueError(
+                    f"a fault's loop is {fault.loop} and server.loops is {self.server.loops}; loops are counted from 0"
+                )
 
 
 def builtin_names() -> list[str]:
