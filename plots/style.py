@@ -24,6 +24,7 @@ class Theme:
     text: str
     text_muted: str
     text_faint: str
+    """For marks and edges; too faint for letters."""
     orange: str
     sky: str
     green: str
@@ -47,7 +48,7 @@ DARK = Theme(
     edge="#2c323c",
     text="#e6e9ee",
     text_muted="#8b95a3",
-    text_faint="#78828f",
+    text_faint="#5d6673",
     orange="#e69f00",
     sky="#56b4e9",
     green="#009e73",
@@ -61,14 +62,14 @@ DARK = Theme(
 )
 LIGHT = Theme(
     name="light",
-    page="#f5f6f8",
+    page="#f4f5f7",
     plot="#ffffff",
     grid="#e1e5ea",
     grid_faint="#eff1f4",
-    edge="#c4cad2",
-    text="#1b2028",
-    text_muted="#566070",
-    text_faint="#687180",
+    edge="#ced3db",
+    text="#181c22",
+    text_muted="#545d6a",
+    text_faint="#8c94a0",
     orange="#a45600",
     sky="#0b5a9e",
     green="#079a86",
@@ -89,7 +90,7 @@ GRID_FAINT = "#1b1f26"
 EDGE = "#2c323c"
 TEXT = "#e6e9ee"
 TEXT_MUTED = "#8b95a3"
-TEXT_FAINT = "#78828f"
+TEXT_FAINT = "#5d6673"
 
 ORANGE = "#e69f00"
 SKY = "#56b4e9"
