@@ -173,6 +173,7 @@ FLEET = np.dtype(
         ("cut_count", "i8"),  # Connections that a fault cut.
         ("reconnected_count", "i8"),  # Connections opened again after either, or after a loss.
         ("stalled_count", "i8"),  # Devices that a fault holds still now.
+        ("abandoned_count", "i8"),  # Offered and never sent, because the device's connection ended first.
     ],
     align=True,
 )
