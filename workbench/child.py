@@ -19,6 +19,7 @@ from typing import IO
 
 import msgspec
 
+from devices.config import FleetCommand
 from server.control import Command, Event, Failed, Stop, write_line
 
 _ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ _STDERR_LINES_MAX = 60
 TERMINATE_WAIT_S = 1.5
 """How long SIGTERM has to work before SIGKILL does."""
 KILL_WAIT_S = 2.0
+Order = Command | FleetCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ class Child:
         self._begun = True
         self._write(start)
 
-    def tell(self, command: Command) -> None:
+    def tell(self, order: Order) -> None:
         """Give an order. A child that is gone is not told; its `Ended` says so."""
-        self._write(command)
+        self._write(order)
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end, at most so long. True when it has ended and all it said was heard."""

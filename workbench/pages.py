@@ -1,7 +1,7 @@
 """The shared pages of one session, made by it and handed to its processes by descriptor.
 
-Invariant: each page has one writer: telemetry and canvas the server, fleet the fleet, history this process, picture
-the panels; but for the link, whose every part is at any time either the fleet's or the server's.
+Invariant: each page has one writer: telemetry, canvas and connections the server, fleet the fleet, history this
+process, picture the panels; but for the link, whose every part is at any time either the fleet's or the server's.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from server.config import ServerConfig
 from server.page import (
     Page,
     canvas_sections,
+    connection_sections,
     fleet_sections,
     history_sections,
     link_sections,
@@ -25,6 +26,7 @@ class SessionPages:
 
     telemetry: Page
     canvas: Page
+    connections: Page
     fleet: Page
     history: Page
     picture: Page
@@ -34,9 +36,11 @@ class SessionPages:
     @classmethod
     def create(cls, server: ServerConfig, linked: FleetConfig | None = None) -> "SessionPages":
         """Pages of zeros, sized for this server; and for a fleet that is linked with it in memory."""
+        loops = server.loops + (linked is not None)
         return cls(
-            telemetry=Page.create(telemetry_sections(server.loops + (linked is not None))),
+            telemetry=Page.create(telemetry_sections(loops)),
             canvas=Page.create(canvas_sections(server.width, server.height)),
+            connections=Page.create(connection_sections(loops, server.connections_max)),
             fleet=Page.create(fleet_sections()),
             history=Page.create(history_sections()),
             picture=Page.create(picture_sections()),
@@ -45,7 +49,8 @@ class SessionPages:
 
     def close(self) -> None:
         """Give all descriptors back."""
-        for page in (self.telemetry, self.canvas, self.fleet, self.history, self.picture, self.link):
+        shared = (self.telemetry, self.canvas, self.connections, self.fleet, self.history, self.picture, self.link)
+        for page in shared:
             if page is not None:
                 page.close()
 

@@ -1,42 +1,30 @@
 """One wired run: a server, a fleet and, for a window, the panels; each a process, all sharing the session's pages.
 
 The session starts them in order, hears what they say, samples their counters and ends them in order. It draws
-nothing and reads no command line. A part that dies is named, and the rest stays alive until somebody ends the session.
+nothing and reads no command line.
 Invariant: `poll` never waits; only `wait` and `end` do, and never longer than their bounds.
 """
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from numpy.typing import NDArray
 
 from devices.config import StartFleet
 from server import clock
-from server.control import (
-    CheckViewers,
-    Failed,
-    Listening,
-    Phase,
-    Progress,
-    Resize,
-    StartPanels,
-    StartServer,
-    Stop,
-    StopSending,
-)
+from server.control import CheckViewers, Event, Listening, Phase, Resize, StartPanels, StartServer, StopSending
 from server.kernels.layout import State
 from server.page import Page
 from workbench.address import Address
-from workbench.child import Child, Ended, Heard, module_command
+from workbench.child import Ended, module_command
 from workbench.counters import NANOSECONDS, Counters, read_counters
 from workbench.pages import SessionPages
+from workbench.parts import Parts
 from workbench.sampler import Sampler
 from workbench.scenario import Scenario
 from workbench.summary import Measured
-from workbench.view import Part, View
+from workbench.view import View
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "server": module_command("server"),
@@ -51,7 +39,6 @@ CHECK_WAIT_S = 2.5
 STOP_WAIT_S = 3.5
 """For one process to close its connections in order, which they bound by 3 s. All bounds together stay under the 15 s
 that a person grants a Ctrl-C."""
-_SHOWING_PROGRESS = ("starting", "compiling", "connecting")
 _PANELS_SIZE = (900, 700, 1.0)
 
 
@@ -76,17 +63,8 @@ class Session:
         self.url = ""
         self.load_started_ns = 0
         self.load_ended_ns = 0
-        self.failed_ns = 0
         self._with_panels = with_panels
-        self._commands = commands
-        self._heard: SimpleQueue[Heard] = SimpleQueue()
-        self._inbox: list[Heard] = []
-        self._children: dict[str, Child] = {}
-        self._progress: dict[str, Progress] = {}
-        self._failures: dict[str, str] = {}
-        self._ended: set[str] = set()
-        self._stopping: set[str] = set()
-        self._phases: set[str] = set()
+        self._parts = Parts(commands)
         self._panels_size = _PANELS_SIZE
         self._ending = False
         self._started_ns = 0
@@ -106,26 +84,26 @@ class Session:
         pages = self.pages
         if self._address is None:
             start = StartServer(
-                self.scenario.server, pages.telemetry.descriptor, pages.canvas.descriptor, self._link_fd
+                self.scenario.server,
+                pages.telemetry.descriptor,
+                pages.canvas.descriptor,
+                self._link_fd,
+                pages.connections.descriptor,
             )
-            self._spawn("server", pages.telemetry, pages.canvas, pages.link).begin(start)
+            self._parts.spawn("server", pages.telemetry, pages.canvas, pages.connections, pages.link).begin(start)
         # The fleet loads its libraries while the server does, and waits for the address.
-        self._spawn("fleet", pages.fleet, pages.canvas, pages.link)
+        self._parts.spawn("fleet", pages.fleet, pages.canvas, pages.link)
         if self._with_panels:
             orders = StartPanels(pages.history.descriptor, pages.picture.descriptor, *self._panels_size)
-            self._spawn("panels", pages.history, pages.picture).begin(orders)
+            self._parts.spawn("panels", pages.history, pages.picture).begin(orders)
         if self._address is not None:
             self._begin_fleet(self._address)
 
     def poll(self, now_ns: int) -> None:
         """Hear what was said and take the sample that is due. Never waits."""
         self._now_ns = now_ns
-        with suppress(Empty):
-            while True:
-                self._inbox.append(self._heard.get_nowait())
-        for heard in self._inbox:
-            self._handle(heard, now_ns)
-        self._inbox.clear()
+        for heard in self._parts.poll(now_ns):
+            self._handle(heard.event, now_ns)
         self._sampler.poll(now_ns)
         if (
             self._steady_first is None
@@ -138,14 +116,12 @@ class Session:
     def wait(self, seconds: float) -> None:
         """Return as soon as a part says something, a sample is due, or `seconds` have passed."""
         sample_s = (self._sampler.due_ns() - clock.now_ns()) / NANOSECONDS
-        with suppress(Empty):
-            self._inbox.append(self._heard.get(timeout=max(0.001, min(seconds, sample_s))))
+        self._parts.wait(max(0.001, min(seconds, sample_s)))
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
         """Have the panels drawn at this size in pixels from now on; `scale` 2 doubles letters and lines."""
         self._panels_size = (width, height, scale)
-        if "panels" in self._children:
-            self._children["panels"].tell(Resize(width, height, scale))
+        self._parts.tell("panels", Resize(width, height, scale))
 
     def count_redraw(self) -> None:
         """Called by the window for each picture it has shown."""
@@ -162,14 +138,10 @@ class Session:
             self._quieten()
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
-        if self._lives("panels"):
-            self._stopping.add("panels")
-            self._children["panels"].tell(Stop())  # It needs nobody, so it can end meanwhile.
+        self._parts.dismiss("panels")  # It needs nobody, so it can end meanwhile.
         for name in ("fleet", "server", "panels"):
-            if name in self._children:
-                self.poll(clock.now_ns())
-                self._stopping.add(name)
-                self._children[name].stop(STOP_WAIT_S)
+            self.poll(clock.now_ns())
+            self._parts.stop(name, STOP_WAIT_S)
         self.poll(clock.now_ns())
 
     def close(self) -> None:
@@ -186,18 +158,22 @@ class Session:
     @property
     def failed(self) -> bool:
         """A part ended when it should not have."""
-        return bool(self._failures)
+        return self._parts.failed_ns > 0
+
+    @property
+    def failed_ns(self) -> int:
+        """When the first part failed; 0: none has."""
+        return self._parts.failed_ns
 
     @property
     def failures(self) -> list[str]:
-        """One line for each part that failed, but for a fleet whose server did: it has lost all it had."""
-        names = [name for name in self._failures if name != "fleet" or "server" not in self._failures]
-        return [f"{name}: {self._failures[name]}" for name in names]
+        """One line for each part that failed."""
+        return self._parts.failures
 
     @property
     def tracebacks(self) -> list[str]:
         """What bugs in parts that failed left behind."""
-        return [text for name in self._failures if (text := self._children[name].traceback())]
+        return self._parts.tracebacks
 
     def view(self) -> View:
         """What there is to see, as of the last poll."""
@@ -207,7 +183,7 @@ class Session:
             scenario_name=self.scenario.name,
             scenario_title=self.scenario.title,
             url=self.url,
-            parts=tuple(self._part(name) for name in self._part_names()),
+            parts=tuple(self._parts.shown(name, self._state(name)) for name in self._part_names()),
             reading=self._sampler.reading,
             pixels=self._pixels,
             run_seconds=(running_until - self.load_started_ns) / NANOSECONDS if self.load_started_ns else 0.0,
@@ -223,7 +199,7 @@ class Session:
             last=self._load_last if steady else None,
             drained=self._drained,
             tick_intervals_ns=self._sampler.ticks.intervals_ns(steady.time_ns, self.load_ended_ns) if steady else None,
-            canvas_checksum=zlib.crc32(self._pixels.tobytes()) if "server" in self._children else None,
+            canvas_checksum=zlib.crc32(self._pixels.tobytes()) if self._parts.exists("server") else None,
             setup_seconds=(self.load_started_ns - self._started_ns) / NANOSECONDS if self.load_started_ns else None,
             failures=self.failures,
         )
@@ -234,34 +210,13 @@ class Session:
     def _link_fd(self) -> int:
         return -1 if self.pages.link is None else self.pages.link.descriptor
 
-    def _spawn(self, name: str, *pages: Page | None) -> Child:
-        descriptors = [page.descriptor for page in pages if page is not None]
-        child = self._children[name] = Child(name, self._commands[name], descriptors, self._heard)
-        return child
-
-    def _handle(self, heard: Heard, now_ns: int) -> None:
-        match heard.event:
-            case Progress() as progress:
-                self._progress[heard.name] = progress
+    def _handle(self, event: Event | Ended, now_ns: int) -> None:
+        match event:
             case Listening(host, port):
                 if not self._ending:
                     self._begin_fleet(Address(host, port))
-            case Phase(name):
-                self._phases.add(name)
-                if name == "sending" and not self.load_started_ns:
-                    self.load_started_ns = now_ns
-            case Failed(reason):
-                self._fail(heard.name, reason, now_ns)
-            case Ended(exit_code):
-                self._ended.add(heard.name)
-                # A process that we ended, by a signal if need be, has no fault of its own to tell.
-                if heard.name not in self._stopping or exit_code > 0:
-                    self._fail(heard.name, self._children[heard.name].reason(), now_ns)
-
-    def _fail(self, name: str, reason: str, now_ns: int) -> None:
-        """Note the first reason of a part: what it says itself comes before how it ended."""
-        self._failures.setdefault(name, reason)
-        self.failed_ns = self.failed_ns or now_ns
+            case Phase("sending"):
+                self.load_started_ns = self.load_started_ns or now_ns
 
     def _begin_fleet(self, address: Address) -> None:
         self.url = address.url
@@ -279,29 +234,26 @@ class Session:
             height=server.height if self._address is None else 0,
             link_fd=self._link_fd,
         )
-        self._children["fleet"].begin(start)
+        self._parts.begin("fleet", start)
 
     def _quieten(self) -> None:
         """Stop the load, let what is under way arrive, and have the viewers checked."""
-        if self._lives("fleet"):
-            self._children["fleet"].tell(StopSending())
-            if self._wait_for(lambda: "quiet" in self._phases, QUIET_WAIT_S) and self._lives("server"):
-                self._children["fleet"].tell(CheckViewers())
-                self._wait_for(lambda: "checked" in self._phases, CHECK_WAIT_S)
+        phases = self._parts.phases
+        self._parts.tell("fleet", StopSending())
+        if self._wait_for(lambda: "quiet" in phases, QUIET_WAIT_S) and self._parts.lives("server"):
+            self._parts.tell("fleet", CheckViewers())
+            self._wait_for(lambda: "checked" in phases, CHECK_WAIT_S)
 
     def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Poll until the condition holds; False when the time is over or the fleet is gone."""
         deadline_ns = clock.now_ns() + int(seconds * NANOSECONDS)
-        while not condition() and self._lives("fleet"):
+        while not condition() and self._parts.lives("fleet"):
             left_s = (deadline_ns - clock.now_ns()) / NANOSECONDS
             if left_s <= 0:
                 return False
             self.wait(left_s)
             self.poll(clock.now_ns())
         return condition()
-
-    def _lives(self, name: str) -> bool:
-        return name in self._children and name not in self._ended
 
     def _read_counters(self, now_ns: int) -> Counters:
         return read_counters(self.pages, self._sampler.redraw_count, now_ns)
@@ -310,15 +262,8 @@ class Session:
         server = ["server"] if self._address is None else []
         return [*server, "fleet", *(["panels"] if self._with_panels else [])]
 
-    def _part(self, name: str) -> Part:
-        failure = self._failures.get(name, "")
-        state = "failed" if failure else self._state(name)
-        progress = self._progress.get(name)
-        return Part(name, state, progress if state in _SHOWING_PROGRESS else None, failure)
-
     def _state(self, name: str) -> str:
-        if name in self._ended:
-            return "stopped"
+        """What the part's page says of it."""
         if name == "panels":
             return "running" if int(self.pages.picture["serial"][0]) else "starting"
         page = self.pages.telemetry["server"] if name == "server" else self.pages.fleet["fleet"]
