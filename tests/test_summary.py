@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from devices.config import FleetConfig
 from server.config import ServerConfig
 from server.control import Progress
 from server.kernels import layout
@@ -18,11 +19,13 @@ from workbench.live_table import line_of, table_of
 from workbench.pages import SessionPages
 from workbench.quantile import bounds_us, maximum_ms, quantile_ms
 from workbench.sampler import Sampler
+from workbench.scenario import Scenario
 from workbench.summary import Measured, summarise
 from workbench.tick_log import TickLog
 from workbench.view import Part, Reading, View
 
 SECOND = 1_000_000_000
+SCENARIO = Scenario(server=ServerConfig(width=4, height=4, loops=2), fleet=FleetConfig(connections=7))
 FIXED = [
     "seconds",
     "connections",
@@ -188,7 +191,7 @@ class TestTickLog:
 
 class TestSampler:
     def test_rates_are_over_the_last_second(self, pages: SessionPages) -> None:
-        sampler = Sampler(pages, 7)
+        sampler = Sampler(pages, SCENARIO)
         fleet = pages.fleet["fleet"][0]
         for step in range(30):
             fleet["heartbeat_ns"] = step + 1
@@ -200,14 +203,14 @@ class TestSampler:
         assert sampler.reading.received_per_s is None
 
     def test_a_sample_is_due_every_interval(self, pages: SessionPages) -> None:
-        sampler = Sampler(pages, 7)
+        sampler = Sampler(pages, SCENARIO)
         assert sampler.poll(SECOND)
         assert not sampler.poll(SECOND + layout.SAMPLE_INTERVAL_NS - 1)
         assert sampler.poll(SECOND + layout.SAMPLE_INTERVAL_NS + 5)
         assert sampler.due_ns() == SECOND + 2 * layout.SAMPLE_INTERVAL_NS, "a late poll does not shift the rest"
 
     def test_history_holds_what_the_reading_says(self, pages: SessionPages) -> None:
-        sampler = Sampler(pages, 7)
+        sampler = Sampler(pages, SCENARIO)
         work(pages, SECOND)
         sampler.poll(SECOND)
         work(pages, 2 * SECOND)
@@ -221,7 +224,7 @@ class TestSampler:
         assert row["depth_peak"][layout.Stage.APPLY] == 9
 
     def test_the_ring_comes_round(self, pages: SessionPages) -> None:
-        sampler = Sampler(pages, 7)
+        sampler = Sampler(pages, SCENARIO)
         pages.history["head"][0] = layout.SAMPLE_ROWS
         sampler.poll(SECOND)
         assert pages.history["samples"][0]["time_ns"] == SECOND

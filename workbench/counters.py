@@ -58,6 +58,21 @@ class Counters:
         """A LOOP counter over all loops."""
         return int(self.loops[field].sum())
 
+    def ledger(self) -> dict[str, float]:
+        """Where every placement went since the start, by the names of SAMPLE; without what is not known.
+
+        `in_flight_count` is what the other sides do not have yet: in sockets and queues. Pages are not read at one
+        moment, and others than the fleet may paint, so it may come out below 0; then it is told as 0.
+        """
+        if not self.server_alive:
+            return {"sent_count": float(self.fleet["sent_count"])} if self.fleet_alive else {}
+        names = ("admitted_count", "throttled_count", "shed_count", "out_of_bounds_count")
+        sides = {name: float(self.loop_sum(name)) for name in names}
+        if not self.fleet_alive:
+            return sides
+        sent = float(self.fleet["sent_count"])
+        return sides | {"sent_count": sent, "in_flight_count": max(0.0, sent - sum(sides.values()))}
+
 
 def read_counters(pages: SessionPages, redraw_count: int, now_ns: int) -> Counters:
     """Copy the counters of all pages."""
@@ -142,12 +157,18 @@ class Span:
         ratio: NDArray[np.float64] = busy / (self.seconds * NANOSECONDS * len(self.last.loops))
         return ratio
 
+    def loop_busy_ns(self) -> NDArray[np.int64]:
+        """Busy time of each loop, shape (loops,). The first loop's row tells of the encoding, which all wait for."""
+        busy = self.last.stages["busy_ns"] - self.first.stages["busy_ns"]
+        encode = layout.Stage.ENCODE
+        total: NDArray[np.int64] = busy.sum(axis=1) - busy[:, encode] + busy[0, encode]
+        return total
+
     def busiest_loop_ratio(self) -> float | None:
         """Busy time over time, 0..1, of the loop that has the most to do."""
         if not self.last.server_alive or self.seconds <= 0:
             return None
-        busy = (self.last.stages["busy_ns"] - self.first.stages["busy_ns"]).sum(axis=1)
-        return float(busy.max()) / (self.seconds * NANOSECONDS)
+        return float(self.loop_busy_ns().max()) / (self.seconds * NANOSECONDS)
 
     def latency_ms(self, quantile: float) -> float | None:
         """Placement-to-view latency that `quantile` (0..1) of what was seen does not exceed."""

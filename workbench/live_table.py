@@ -8,7 +8,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from workbench.view import Part, Reading, View
+from workbench.view import Diagnosis, Part, Reading, View
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -65,7 +65,7 @@ def line_of(view: View) -> str:
     if not view.run_seconds:
         return ", ".join(_part_text(part) for part in view.parts)
     cells = [f"{name} {value}" for name, value in _figures(view.reading)]
-    return f"{view.run_seconds:.1f} s  " + "  ".join(cells)
+    return f"{view.run_seconds:.1f} s  " + "  ".join([*cells, _bottleneck(view.diagnosis)])
 
 
 def table_of(view: View) -> "Table":
@@ -81,7 +81,7 @@ def table_of(view: View) -> "Table":
     table.add_section()
     for name, value in _figures(view.reading):
         table.add_row(name, value)
-    table.caption = escape(view.url)
+    table.caption = escape(f"{_bottleneck(view.diagnosis)}\n{view.url}")
     return table
 
 
@@ -116,6 +116,13 @@ def _figures(reading: Reading) -> list[tuple[str, str]]:
         ("lost", f"{reading.lost_count:,}"),
         ("ledger", _ledger(reading.ledger_gap)),
     ]
+
+
+def _bottleneck(diagnosis: Diagnosis) -> str:
+    """What limits the run, as one line."""
+    if not diagnosis.bottleneck:
+        return f"bottleneck {_UNKNOWN}"
+    return f"bottleneck {diagnosis.bottleneck}: {diagnosis.sentence}"
 
 
 def _ledger(gap: int | None) -> str:

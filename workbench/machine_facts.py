@@ -59,7 +59,7 @@ def read_facts() -> Facts:
     return Facts(
         python=(sys.version_info.major, sys.version_info.minor, sys.version_info.micro),
         platform=platform.platform(),
-        core_count=_core_count(),
+        core_count=usable_core_count(),
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         memory_bytes_available=memory_available_of(_text(_MEMORY)),
         open_files_soft=soft,
@@ -108,7 +108,8 @@ def display_of(environment: "os._Environ[str] | dict[str, str]", system: str) ->
     return "the desktop" if system == "darwin" else ""
 
 
-def _core_count() -> float:
+def usable_core_count() -> float:
+    """Cores that this process may use, a container's quota taken into account."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores_of(_text(_CPU_QUOTA), usable)
 

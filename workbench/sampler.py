@@ -5,37 +5,68 @@ Invariant: the history holds one sample an interval, in time order; what is not 
 """
 
 from collections import deque
-
-import numpy as np
+from typing import Any
 
 from server.kernels import layout
+from workbench.brushed import Brushed
+from workbench.census import Census, CensusTaker
 from workbench.counters import NANOSECONDS, Counters, Span, read_counters
+from workbench.history import History
+from workbench.latency_band import latency_bands
 from workbench.pages import SessionPages
-from workbench.tick_log import TickLog
-from workbench.view import Reading
+from workbench.pipeline import StageFigures, stage_figures, stage_readings
+from workbench.scenario import Scenario
+from workbench.tick_log import RecentTicks, TickLog
+from workbench.view import Marker, Reading, StageReading, TileBox
 
 _SPAN_NS = NANOSECONDS
 """Rates are over so long: a tick or a batched write is then one of many, and not a spike of its own."""
+_PER_S = ("offered", "received", "admitted", "delivered", "throttled", "shed", "out_of_bounds")
+_LATENCIES = ("latency_ms_p50", "latency_ms_p99", "latency_ms_max")
+_CORES = ("server_cpu_cores", "fleet_cpu_cores", "panels_cpu_cores", "window_cpu_cores")
 
 
 class Sampler:
     """Keeps the last second of counters and the ticks since the start."""
 
-    def __init__(self, pages: SessionPages, connection_target: int, tick_ms: int | None = None) -> None:
+    def __init__(self, pages: SessionPages, scenario: Scenario) -> None:
         self._pages = pages
-        self._tick_ms = tick_ms
-        self._connection_target = connection_target
+        self.scenario = scenario
+        """The present settings, which some figures are held against. Whoever changes them says so here."""
         self._recent: deque[Counters] = deque()
         self._next_ns = 0
-        self._depth_peak = np.zeros(layout.STAGE_COUNT, np.float32)
+        self._recent_ticks = RecentTicks(_SPAN_NS)
+        self._history = History(pages.history)
+        self._census = CensusTaker(pages.connections["connections"])
+        self._brushed: Brushed | None = None
         self.redraw_count = 0
         self.ticks = TickLog(pages.telemetry)
-        self.reading = Reading(connection_target=connection_target)
+        self.reading = Reading(connection_target=scenario.fleet.connections)
+        self.stages: tuple[StageReading, ...] = ()
 
     @property
     def latest(self) -> Counters | None:
         """The newest counters, or None before the first sample."""
         return self._recent[-1] if self._recent else None
+
+    @property
+    def brush(self) -> TileBox | None:
+        """The region that the history is of; None: all of the canvas. The reading is always of all."""
+        return self._brushed.box if self._brushed else None
+
+    @brush.setter
+    def brush(self, box: TileBox | None) -> None:
+        """Show this region from the next sample on."""
+        self._brushed = Brushed(box, self._pages.canvas, self._pages.fleet) if box is not None else None
+
+    @property
+    def markers(self) -> tuple[Marker, ...]:
+        """What was done to the run lately, oldest first."""
+        return self._history.markers
+
+    def mark(self, time_ns: int, kind: str, text: str) -> None:
+        """Note what was done to the run: a line on the panels' time axis. `kind`: knob, fault, brake or note."""
+        self._history.mark(time_ns, kind, text)
 
     def due_ns(self) -> int:
         """When the next sample is to be taken."""
@@ -53,21 +84,33 @@ class Sampler:
     def take(self, now_ns: int) -> Counters:
         """Take a sample now, whether due or not."""
         counters = read_counters(self._pages, self.redraw_count, now_ns)
+        before = self.latest or counters
         self._recent.append(counters)
         while len(self._recent) > 2 and now_ns - self._recent[1].time_ns >= _SPAN_NS:
             self._recent.popleft()
-        rows = self.ticks.collect()
-        if len(rows):
-            self._depth_peak = rows["depth_peak"].max(axis=0).astype(np.float32)
+        self._recent_ticks.add(now_ns, self.ticks.collect())
+        tick_ns = int(counters.server["tick_interval_ns"])
+        census = self._census.poll(now_ns, self._recent_ticks.changed_tick, tick_ns)
         span = Span(self._recent[0], counters)
-        self.reading = self._read(span)
-        self._write_history(span, self.reading)
+        figures = stage_figures(self._recent)
+        self.reading = self._read(span, census)
+        self.stages = stage_readings(
+            figures,
+            self._recent,
+            self._recent_ticks.depth_peak,
+            self.scenario.server,
+            self.scenario.fleet.viewer_brake_us,
+            census.lacked_count,
+        )
+        self._write_history(span, Span(before, counters), figures, census)
         return counters
 
-    def _read(self, span: Span) -> Reading:
+    def _read(self, span: Span, census: Census) -> Reading:
         last = span.last
+        is_served = last.server_alive
         return Reading(
             offered_per_s=span.fleet_per_s("offered_count"),
+            sent_per_s=span.fleet_per_s("sent_count"),
             received_per_s=span.loops_per_s("received_count"),
             admitted_per_s=span.loops_per_s("admitted_count"),
             throttled_per_s=span.loops_per_s("throttled_count"),
@@ -75,6 +118,7 @@ class Sampler:
             out_of_bounds_per_s=span.loops_per_s("out_of_bounds_count"),
             merged_per_s=span.server_per_s("merged_count"),
             delivered_per_s=span.fleet_per_s("delta_pixel_count"),
+            conflated_per_s=span.loops_per_s("conflated_count"),
             broadcast_deltas_per_s=span.loops_per_s("delta_count"),
             broadcast_bytes_per_s=span.loops_per_s("delta_bytes"),
             latency_ms_p50=span.latency_ms(0.5),
@@ -82,15 +126,20 @@ class Sampler:
             latency_ms_max=span.latency_ms_max(),
             lateness_ms_p99=span.lateness_ms(0.99),
             tick=int(last.server["tick"]),
-            tick_ms=int(last.server["tick_interval_ns"]) / 1e6 if last.server_alive else None,
-            tick_ms_configured=self._tick_ms,
+            tick_ms=int(last.server["tick_interval_ns"]) / 1e6 if is_served else None,
+            tick_ms_configured=self.scenario.server.tick_ms if is_served else None,
+            tick_ms_mean=self._recent_ticks.interval_ms,
+            rate_limit_per_s=self.scenario.server.rate_per_s if is_served else None,
             loop_connection_counts=tuple(last.loops["connection_count"].tolist()),
             connection_count=int(last.fleet["connection_count"]),
-            connection_target=self._connection_target,
+            connection_target=self.scenario.fleet.connections,
             subscriber_count=int(last.fleet["subscriber_count"]),
+            lagging_count=census.lagging_count,
+            over_limit_count=census.over_limit_count,
+            stalled_count=int(last.fleet["stalled_count"]),
             lost_count=int(last.fleet["lost_count"]),
             protocol_error_count=last.loop_sum("protocol_error_count") + int(last.fleet["protocol_error_count"]),
-            ledger_gap=int(last.server["ledger_gap"]) if last.server_alive else None,
+            ledger_gap=int(last.server["ledger_gap"]) if is_served else None,
             server_cpu_cores=span.server_cores(),
             fleet_cpu_cores=span.fleet_cores(),
             panels_cpu_cores=span.panels_cores(),
@@ -100,20 +149,36 @@ class Sampler:
             utilisation_ratio=span.busiest_loop_ratio(),
         )
 
-    def _write_history(self, span: Span, reading: Reading) -> None:
-        """Write the row, then the head that makes it visible."""
-        head = self._pages.history["head"]
-        row = self._pages.history["samples"][int(head[0]) % layout.SAMPLE_ROWS]
-        row["time_ns"] = span.last.time_ns
-        for field in ("offered", "received", "admitted", "delivered", "throttled", "shed", "out_of_bounds"):
-            row[f"{field}_per_s"] = _known(getattr(reading, f"{field}_per_s"))
-        row["broadcast_per_s"] = _known(reading.merged_per_s)
-        for field in ("latency_ms_p50", "latency_ms_p99", "latency_ms_max"):
-            row[field] = _known(getattr(reading, field))
-        row["depth_peak"] = self._depth_peak
-        row["utilisation_ratio"] = span.stage_utilisation()
-        head[0] += 1
+    def _write_history(self, span: Span, newest: Span, figures: StageFigures | None, census: Census) -> None:
+        """Write one sample. `newest`: the time since the sample before."""
+        reading = self.reading
+        fields: dict[str, Any] = {f"{name}_per_s": getattr(reading, f"{name}_per_s") for name in _PER_S}
+        fields |= {name: getattr(reading, name) for name in (*_LATENCIES, *_CORES)}
+        fields |= {
+            "time_ns": span.last.time_ns,
+            "broadcast_per_s": reading.merged_per_s,
+            "latency_counts": latency_bands(newest.last.latency - newest.first.latency),
+            "depth_peak": self._recent_ticks.newest_depth_peak,
+            "utilisation_ratio": span.stage_utilisation(),
+            "fairness_index": census.fairness_index,
+        }
+        if figures is not None:
+            fields |= {"service_us": figures.service_us, "waiting_ms": figures.waiting_ms}
+        if census.shares_per_s is not None:
+            names = ("share_p5_per_s", "share_p50_per_s", "share_p95_per_s")
+            fields |= dict(zip(names, census.shares_per_s, strict=True))
+        self._history.write(fields | span.last.ledger() | self._of_brushed(span.last.time_ns))
 
-
-def _known(value: float | None) -> float:
-    return float("nan") if value is None else value
+    def _of_brushed(self, now_ns: int) -> dict[str, Any]:
+        """What the brushed region has to say in place of the whole; nothing without one."""
+        if self._brushed is None:
+            return {}
+        region = self._brushed.look(now_ns)
+        unknown = dict.fromkeys(f"{name}_per_s" for name in _PER_S)
+        return unknown | {
+            "admitted_per_s": region.applied_per_s,
+            "broadcast_per_s": region.merged_per_s,
+            "throttled_per_s": region.throttled_per_s,
+            **{name: getattr(region, name) for name in _LATENCIES},
+            "latency_counts": latency_bands(region.latency),
+        }

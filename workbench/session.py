@@ -19,6 +19,8 @@ from server.page import Page
 from workbench.address import Address
 from workbench.child import Ended, module_command
 from workbench.counters import NANOSECONDS, Counters, read_counters
+from workbench.diagnosis import Diagnostician
+from workbench.machine_facts import usable_core_count
 from workbench.pages import SessionPages
 from workbench.parts import Parts
 from workbench.sampler import Sampler
@@ -72,7 +74,8 @@ class Session:
         self._steady_first: Counters | None = None
         self._load_last: Counters | None = None
         self._drained: Counters | None = None
-        self._sampler = Sampler(self.pages, scenario.fleet.connections, scenario.server.tick_ms)
+        self._sampler = Sampler(self.pages, scenario)
+        self._diagnostician = Diagnostician(usable_core_count())
         self._pixels: NDArray[Any] = self.pages.canvas["pixels"].view()
         self._pixels.setflags(write=False)
 
@@ -104,7 +107,8 @@ class Session:
         self._now_ns = now_ns
         for heard in self._parts.poll(now_ns):
             self._handle(heard.event, now_ns)
-        self._sampler.poll(now_ns)
+        if self._sampler.poll(now_ns):
+            self._diagnostician.step(now_ns, self._sampler.stages, self._sampler.reading, is_counted=self._is_steady)
         if (
             self._steady_first is None
             and self.load_started_ns
@@ -187,6 +191,9 @@ class Session:
             reading=self._sampler.reading,
             pixels=self._pixels,
             run_seconds=(running_until - self.load_started_ns) / NANOSECONDS if self.load_started_ns else 0.0,
+            stages=self._sampler.stages,
+            diagnosis=self._diagnostician.diagnosis,
+            markers=self._sampler.markers,
         )
 
     def measured(self) -> Measured:
@@ -202,9 +209,15 @@ class Session:
             canvas_checksum=zlib.crc32(self._pixels.tobytes()) if self._parts.exists("server") else None,
             setup_seconds=(self.load_started_ns - self._started_ns) / NANOSECONDS if self.load_started_ns else None,
             failures=self.failures,
+            diagnosis=self._diagnostician.longest,
         )
 
     # --- Inside ---
+
+    @property
+    def _is_steady(self) -> bool:
+        """Whether what is measured now is what a summary tells of."""
+        return self._steady_first is not None and not self.load_ended_ns
 
     @property
     def _link_fd(self) -> int:

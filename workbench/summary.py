@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.counters import NANOSECONDS, Counters, Span
+from workbench.view import Diagnosis
 
 _STEADY_KEYS = (
     "seconds",
@@ -57,6 +58,8 @@ class Measured:
     setup_seconds: float | None
     """From the start to the first placement."""
     failures: Sequence[str] = ()
+    diagnosis: Diagnosis | None = None
+    """What the run was diagnosed with for the longest part of its steady state."""
 
 
 def summarise(measured: Measured) -> dict[str, Any]:
@@ -70,8 +73,17 @@ def summarise(measured: Measured) -> dict[str, Any]:
         extras = _steady_extras(load, figures)
     figures |= _totals(measured.drained, measured.canvas_checksum)
     extras |= _total_extras(measured.drained)
+    extras |= _diagnosed(measured.diagnosis)
     extras |= {"setup_seconds": measured.setup_seconds, "failures": list(measured.failures)}
     return {key: _rounded(value) for key, value in (figures | {"machine": machine()} | extras).items()}
+
+
+def _diagnosed(diagnosis: Diagnosis | None) -> dict[str, Any]:
+    """The bottleneck by name, and as a sentence."""
+    if diagnosis is None or not diagnosis.bottleneck:
+        return {"bottleneck": None, "bottleneck_sentence": None}
+    sentence = f"{diagnosis.bottleneck}: {diagnosis.sentence}"
+    return {"bottleneck": diagnosis.bottleneck, "bottleneck_sentence": sentence}
 
 
 def machine() -> dict[str, Any]:

@@ -4,12 +4,13 @@ Invariant: a tick is collected once, and only after the server has named it fini
 """
 
 from array import array
+from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import TICK_ROWS
+from server.kernels.layout import STAGE_COUNT, TICK_ROWS
 from server.page import Page
 
 _UNSAFE_ROWS = 8
@@ -41,3 +42,41 @@ class TickLog:
         starts = np.array(self._starts_ns, np.int64)
         intervals = np.array(self._intervals_ns, np.int64)
         return intervals[(starts >= from_ns) & (starts < until_ns) & (intervals > 0)]
+
+
+class RecentTicks:
+    """The ticks of the last `span_ns`: what waited at most, and how far apart they began."""
+
+    def __init__(self, span_ns: int) -> None:
+        self._span_ns = span_ns
+        self._blocks: deque[tuple[int, NDArray[Any]]] = deque()
+        self.newest_depth_peak = np.zeros(STAGE_COUNT, np.int64)
+        """The most that waited in front of each stage in the ticks that were added last, shape (STAGE_COUNT,)."""
+        self.changed_tick = 0
+        """The last tick that changed a pixel; viewers who have it lack nothing."""
+
+    def add(self, now_ns: int, rows: NDArray[Any]) -> None:
+        """Take in what was collected now, dtype TICK, and forget what is too old."""
+        self._blocks.append((now_ns, rows))
+        while now_ns - self._blocks[0][0] >= self._span_ns:
+            self._blocks.popleft()
+        if len(rows):
+            self.newest_depth_peak = rows["depth_peak"].max(axis=0).astype(np.int64)
+        changed = rows["tick"][rows["pixel_count"] > 0]
+        if len(changed):
+            self.changed_tick = int(changed[-1])
+
+    @property
+    def depth_peak(self) -> NDArray[np.int64]:
+        """The most that waited in front of each stage, shape (STAGE_COUNT,)."""
+        peak = np.zeros(STAGE_COUNT, np.int64)
+        for _, rows in self._blocks:
+            if len(rows):
+                np.maximum(peak, rows["depth_peak"].max(axis=0), out=peak)
+        return peak
+
+    @property
+    def interval_ms(self) -> float | None:
+        """Mean time between their beginnings; None when there was none."""
+        intervals = [rows["interval_ns"] for _, rows in self._blocks if len(rows)]
+        return float(np.concatenate(intervals).mean()) / 1e6 if intervals else None

@@ -16,6 +16,8 @@ class Reading:
     """All figures at a moment. Rates are placements or pixel changes a second over the last second."""
 
     offered_per_s: float | None = None
+    sent_per_s: float | None = None
+    """What the kernel took from the fleet; less than offered while the fleet, or what it writes to, cannot keep up."""
     received_per_s: float | None = None
     admitted_per_s: float | None = None
     throttled_per_s: float | None = None
@@ -23,6 +25,8 @@ class Reading:
     out_of_bounds_per_s: float | None = None
     merged_per_s: float | None = None
     delivered_per_s: float | None = None
+    conflated_per_s: float | None = None
+    """Deltas made for one laggard."""
     broadcast_deltas_per_s: float | None = None
     broadcast_bytes_per_s: float | None = None
     latency_ms_p50: float | None = None
@@ -33,11 +37,21 @@ class Reading:
     tick_ms: float | None = None
     """The tick interval now; longer than `tick_ms_configured` while broadcasts do not fit into that."""
     tick_ms_configured: float | None = None
+    tick_ms_mean: float | None = None
+    """How far apart the last second's ticks really began; None when none did."""
+    rate_limit_per_s: int | None = None
+    """Placements a second that the server lets in from each connection."""
     connection_count: int = 0
     connection_target: int = 0
     loop_connection_counts: tuple[int, ...] = ()
     """Connections that each of the server's loops holds."""
     subscriber_count: int = 0
+    lagging_count: int = 0
+    """Viewers that lack several broadcasts."""
+    over_limit_count: int | None = None
+    """Connections that the rate limit refused something in the last second."""
+    stalled_count: int = 0
+    """Devices that a fault holds still now."""
     lost_count: int = 0
     protocol_error_count: int = 0
     ledger_gap: int | None = None
@@ -49,7 +63,7 @@ class Reading:
     server_resident_bytes: int | None = None
     window_fps: float | None = None
     utilisation_ratio: float | None = None
-    """Busy time of the server's busiest loop / elapsed time, 0..1."""
+    """Busy time of the server's busiest loop / elapsed time, 0..1; the tick's encoding holds up every loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,138 @@
+"""What a diagnosis rests on: the figures of one moment, and the questions that the rule asks of them.
+
+It names nothing as a bottleneck. Thresholds stand here, each with its reason; one that was crossed holds until the
+figure is clearly back (`STAY_RATIO`), so that what hovers about it does not flicker.
+Invariant: a figure that is not known crosses no threshold.
+"""
+
+from dataclasses import dataclass
+
+from workbench.phrase import plural
+from workbench.pipeline import VIEWERS
+from workbench.view import Reading, StageReading
+
+SATURATED_RATIO = 0.9
+"""A thread that is busy so much has no room for an uneven load: queues grow in its bad moments."""
+FULL_RATIO = 0.8
+"""A queue whose mean depth is so near its limit is full most of the time."""
+QUEUE_LEAST = 16
+"""Queues with a lower limit than this are full as soon as they are used."""
+STRETCH_RATIO = 1.25
+"""Ticks that begin so much further apart than configured do not fit their interval; one late tick in ten does not
+count."""
+CORE_RATIO = 0.9
+"""A single-threaded process that takes so much of a core cannot do more."""
+MACHINE_RATIO = 0.93
+"""Above so much of all cores, processes wait for each other rather than for work."""
+LATE_MS = 100.0
+"""Sends so late (p99) are not those that were intended. A fleet that is well is late by a few milliseconds."""
+SHORTFALL_RATIO = 0.1
+"""A fleet that sends so much less than it intends falls behind."""
+LAGGING_RATIO = 0.1
+"""Share of viewers that lack several broadcasts, or of deltas made for laggards, above which viewers are slow."""
+REFUSED_RATIO = 0.15
+"""Share of what arrives that the rate limit refuses, above which it shapes the run. Below, it stops a few."""
+FPS_LEAST = 24.0
+"""Fewer pictures a second are seen to stutter."""
+STAY_RATIO = 0.85
+"""What was named stays named down to so much of its threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One moment. `held` is what is named at present: its thresholds are those to stay."""
+
+    stages: tuple[StageReading, ...]
+    reading: Reading
+    core_count: float
+    held: str = ""
+
+    def exceeds(self, value: float | None, threshold: float, *names: str) -> bool:
+        """Whether a figure that speaks for one of `names` is at its threshold, or stays there."""
+        return value is not None and value >= threshold * (STAY_RATIO if self.held in names else 1.0)
+
+    # --- The server ---
+
+    @property
+    def server_stages(self) -> tuple[StageReading, ...]:
+        """All stages but the viewers, who are the fleet's."""
+        return tuple(stage for stage in self.stages if stage.name != VIEWERS)
+
+    @property
+    def viewers(self) -> StageReading | None:
+        """The viewers' stage."""
+        return next((stage for stage in self.stages if stage.name == VIEWERS), None)
+
+    @property
+    def loop_ratio(self) -> float | None:
+        """How busy the busiest loop is: by its stages, or by its processor time, which has what no stage counts."""
+        busy, cores = self.reading.utilisation_ratio, self.reading.server_cpu_cores
+        if busy is None:
+            return None
+        return max(busy, (cores or 0.0) / max(1, len(self.reading.loop_connection_counts)))
+
+    @property
+    def tick_ratio(self) -> float:
+        """Tick interval as it is / as configured; 1 when not known."""
+        reading = self.reading
+        configured = reading.tick_ms_configured
+        return max(reading.tick_ms or 0, reading.tick_ms_mean or 0, configured) / configured if configured else 1.0
+
+    @property
+    def tick_work_ratio(self) -> float:
+        """Encode's and fan-out's time in a tick / the configured interval: above 1 they do not fit."""
+        shares = (stage.utilisation_ratio or 0 for stage in self.stages if stage.name in ("encode", "fan-out"))
+        return sum(shares) * self.tick_ratio
+
+    @property
+    def headroom_ratio(self) -> float | None:
+        """What the busiest loop and the tick leave free, whichever is less; None without a server."""
+        loop = self.loop_ratio
+        return None if loop is None else min(1.0, max(0.0, 1 - max(loop, self.tick_work_ratio)))
+
+    # --- The fleet and the machine ---
+
+    @property
+    def sent_ratio(self) -> float | None:
+        """Sent / offered; None when nothing is offered."""
+        reading = self.reading
+        if not reading.offered_per_s or reading.sent_per_s is None:
+            return None
+        return reading.sent_per_s / reading.offered_per_s
+
+    @property
+    def lagging_ratio(self) -> float:
+        """The larger of: viewers that lag, of all; deltas made for laggards, of all."""
+        reading = self.reading
+        lagging = reading.lagging_count / reading.subscriber_count if reading.subscriber_count else 0.0
+        deltas = reading.broadcast_deltas_per_s
+        conflated = (reading.conflated_per_s or 0.0) / deltas if deltas else 0.0
+        return min(1.0, max(lagging, conflated))
+
+    @property
+    def refused_ratio(self) -> float | None:
+        """Refused for rate / received."""
+        reading = self.reading
+        return (reading.throttled_per_s or 0.0) / reading.received_per_s if reading.received_per_s else None
+
+    @property
+    def cores(self) -> float:
+        """Cores that all processes of the session use."""
+        reading = self.reading
+        parts = (
+            reading.server_cpu_cores,
+            reading.fleet_cpu_cores,
+            reading.panels_cpu_cores,
+            reading.window_cpu_cores,
+        )
+        return sum(part or 0.0 for part in parts)
+
+    @property
+    def is_machine_full(self) -> bool:
+        """All cores are in use."""
+        return self.cores >= MACHINE_RATIO * self.core_count
+
+    @property
+    def machine_phrase(self) -> tuple[str, ...]:
+        """Said where processes wait for each other."""
+        return (f"all {plural(self.core_count, 'core')} of this machine are in use",) if self.is_machine_full else ()
