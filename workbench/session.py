@@ -13,20 +13,33 @@ from numpy.typing import NDArray
 
 from devices.config import StartFleet
 from server import clock
-from server.control import CheckViewers, Event, Listening, Phase, Resize, StartPanels, StartServer, StopSending
+from server.control import (
+    CheckViewers,
+    Event,
+    Listening,
+    Phase,
+    Resize,
+    ShowPanels,
+    StartPanels,
+    StartServer,
+    StopSending,
+)
 from server.kernels.layout import State
 from server.page import Page
 from workbench.address import Address
 from workbench.child import Ended, module_command
+from workbench.controls import Controls
 from workbench.counters import NANOSECONDS, Counters, read_counters
 from workbench.diagnosis import Diagnostician
 from workbench.machine_facts import usable_core_count
 from workbench.pages import SessionPages
+from workbench.painter import Painter
 from workbench.parts import Parts
 from workbench.sampler import Sampler
 from workbench.scenario import Scenario
+from workbench.steering import Steering
 from workbench.summary import Measured
-from workbench.view import View
+from workbench.view import Journey, TileBox, View
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "server": module_command("server"),
@@ -68,6 +81,7 @@ class Session:
         self._with_panels = with_panels
         self._parts = Parts(commands)
         self._panels_size = _PANELS_SIZE
+        self._panels_order: ShowPanels | None = None
         self._ending = False
         self._started_ns = 0
         self._now_ns = 0
@@ -76,6 +90,13 @@ class Session:
         self._drained: Counters | None = None
         self._sampler = Sampler(self.pages, scenario)
         self._diagnostician = Diagnostician(usable_core_count())
+        self._steering = Steering(scenario, self._parts.tell, self._mark)
+        self._painter = Painter()
+        self._followed: int | None = None
+        self.controls = Controls(
+            scenario, self._carry_out, self._mark, self._steering.inflict, has_server=address is None
+        )
+        """What can be turned, and what it is set to."""
         self._pixels: NDArray[Any] = self.pages.canvas["pixels"].view()
         self._pixels.setflags(write=False)
 
@@ -99,6 +120,8 @@ class Session:
         if self._with_panels:
             orders = StartPanels(pages.history.descriptor, pages.picture.descriptor, *self._panels_size)
             self._parts.spawn("panels", pages.history, pages.picture).begin(orders)
+            if self._panels_order is not None:
+                self._parts.tell("panels", self._panels_order)
         if self._address is not None:
             self._begin_fleet(self._address)
 
@@ -107,6 +130,10 @@ class Session:
         self._now_ns = now_ns
         for heard in self._parts.poll(now_ns):
             self._handle(heard.event, now_ns)
+        if not self._ending and not self.load_ended_ns:
+            self.controls.settle(now_ns)
+            self._steering.poll(now_ns, self._run_seconds if self.load_started_ns else None)
+            self._painter.poll(now_ns)
         if self._sampler.poll(now_ns):
             self._diagnostician.step(now_ns, self._sampler.stages, self._sampler.reading, is_counted=self._is_steady)
         if (
@@ -127,6 +154,25 @@ class Session:
         self._panels_size = (width, height, scale)
         self._parts.tell("panels", Resize(width, height, scale))
 
+    def show_panels(self, order: ShowPanels) -> None:
+        """Have the panels show this from now on."""
+        self._panels_order = order
+        self._parts.tell("panels", order)
+
+    def brush(self, tiles: TileBox | None) -> None:
+        """Have the panels count only what is placed in these tiles; None: all of the canvas."""
+        self._steering.brush(tiles)
+        self._sampler.brush = tiles
+
+    def follow(self, number: int | None) -> None:
+        """Note the journeys of this connection's placements; None: of nobody's."""
+        self._followed = number
+        self._steering.follow(number)
+
+    def paint(self, x: int, y: int, color: int) -> None:
+        """Place one pixel by hand, as a client with a connection of its own."""
+        self._painter.paint(x, y, color)
+
     def count_redraw(self) -> None:
         """Called by the window for each picture it has shown."""
         self._sampler.redraw_count += 1
@@ -135,6 +181,7 @@ class Session:
         """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels."""
         if self._ending:
             return
+        self._painter.close(clock.now_ns())
         if self.load_started_ns:
             self.poll(clock.now_ns())
             self.load_ended_ns = self._now_ns
@@ -160,6 +207,30 @@ class Session:
         return self.pages.picture
 
     @property
+    def canvas_page(self) -> Page:
+        """Pixels, who painted them and when, and what became of each tile."""
+        return self.pages.canvas
+
+    @property
+    def connections_page(self) -> Page:
+        """The server's connections as it works on them."""
+        return self.pages.connections
+
+    @property
+    def fleet_page(self) -> Page:
+        """What the fleet sees."""
+        return self.pages.fleet
+
+    @property
+    def painter(self) -> Painter:
+        """The hand that paints: its connection and its counters."""
+        return self._painter
+
+    def journeys(self) -> Sequence[Journey]:
+        """The newest journeys of the followed connection, oldest first."""
+        return ()
+
+    @property
     def failed(self) -> bool:
         """A part ended when it should not have."""
         return self._parts.failed_ns > 0
@@ -181,7 +252,6 @@ class Session:
 
     def view(self) -> View:
         """What there is to see, as of the last poll."""
-        running_until = self.load_ended_ns or self._now_ns
         return View(
             now_ns=self._now_ns,
             scenario_name=self.scenario.name,
@@ -190,7 +260,7 @@ class Session:
             parts=tuple(self._parts.shown(name, self._state(name)) for name in self._part_names()),
             reading=self._sampler.reading,
             pixels=self._pixels,
-            run_seconds=(running_until - self.load_started_ns) / NANOSECONDS if self.load_started_ns else 0.0,
+            run_seconds=self._run_seconds,
             stages=self._sampler.stages,
             diagnosis=self._diagnostician.diagnosis,
             markers=self._sampler.markers,
@@ -215,6 +285,21 @@ class Session:
     # --- Inside ---
 
     @property
+    def _run_seconds(self) -> float:
+        """Since the load began, until it ended; 0 before."""
+        until_ns = self.load_ended_ns or self._now_ns
+        return (until_ns - self.load_started_ns) / NANOSECONDS if self.load_started_ns else 0.0
+
+    def _carry_out(self, scenario: Scenario) -> None:
+        """Something was turned: these are the settings now."""
+        self._steering.want(scenario)
+        self._sampler.scenario = scenario
+        self._painter.allow(scenario.server.rate_per_s, scenario.server.burst)
+
+    def _mark(self, kind: str, text: str) -> None:
+        self._sampler.mark(self._now_ns, kind, text)
+
+    @property
     def _is_steady(self) -> bool:
         """Whether what is measured now is what a summary tells of."""
         return self._steady_first is not None and not self.load_ended_ns
@@ -227,12 +312,14 @@ class Session:
         match event:
             case Listening(host, port):
                 if not self._ending:
+                    self._steering.server_began(self.scenario.server)
                     self._begin_fleet(Address(host, port))
             case Phase("sending"):
                 self.load_started_ns = self.load_started_ns or now_ns
 
     def _begin_fleet(self, address: Address) -> None:
         self.url = address.url
+        self._painter.address = address
         fleet, canvas, server = self.pages.fleet, self.pages.canvas, self.scenario.server
         start = StartFleet(
             config=self.scenario.fleet,
@@ -248,6 +335,7 @@ class Session:
             link_fd=self._link_fd,
         )
         self._parts.begin("fleet", start)
+        self._steering.fleet_began(self.scenario.fleet)
 
     def _quieten(self) -> None:
         """Stop the load, let what is under way arrive, and have the viewers checked."""

@@ -12,6 +12,7 @@ import msgspec
 from devices.config import AdjustFleet, Brush, Cut, FleetConfig, Stall
 from server.config import ServerConfig
 from server.control import Adjust, CloseClients, Follow
+from workbench.child import Order
 from workbench.director import Director
 from workbench.fault import Fault
 from workbench.scenario import Scenario
@@ -27,7 +28,7 @@ class Steering:
     """Of one session. `tell(name, command)` gives an order to a part, `mark(kind, text)` notes a fault that was due."""
 
     def __init__(
-        self, scenario: Scenario, tell: Callable[[str, msgspec.Struct], None], mark: Callable[[str, str], None]
+        self, scenario: Scenario, tell: Callable[[str, Order], None], mark: Callable[[str, str], None]
     ) -> None:
         self._wanted = scenario
         self._tell, self._mark = tell, mark
