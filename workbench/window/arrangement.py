@@ -1,4 +1,5 @@
-"""Where everything goes. Rows are cut off the top and the bottom, and what is left is shared by canvas and panels.
+"""Where everything goes. Rows are cut off the top and the bottom, the knobs off the right side, and what is left is
+shared by canvas and panels.
 
 Invariant: the boxes lie inside the window and do not overlap, whatever its size.
 """
@@ -11,8 +12,10 @@ SIZE_MIN = (1280, 720)
 """Nothing is clipped from here on up. A smaller window shows the upper left part of this."""
 
 _UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # A window of twice this gets letters of twice the size, and so on.
-_MARGIN, _GAP = 20, 14
-_HEADER, _STATUS, _HINTS, _BANNER_ROW = 66, 24, 26, 26
+_MARGIN, _GAP = 16, 8
+_HEADER, _STATUS, _HINTS, _BANNER_ROW = 54, 22, 26, 26
+_BOTTLENECK, _PIPELINE = 32, 118
+_KNOBS_SHARE, _KNOBS_MIN, _KNOBS_MAX, _KNOBS_FOLDED = 0.19, 244, 320, 26
 BANNER_ROWS_MAX = 3
 _CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
 WHOLE_SCALE_FILL_MIN = 0.8
@@ -29,8 +32,12 @@ class Arrangement:
     header: pygame.Rect
     banner: pygame.Rect
     """Of no height while nothing has failed."""
+    bottleneck: pygame.Rect
+    pipeline: pygame.Rect
     canvas: pygame.Rect
     panels: pygame.Rect
+    knobs: pygame.Rect
+    """A narrow strip while they are folded."""
     status: pygame.Rect
     hints: pygame.Rect
 
@@ -46,6 +53,11 @@ class _Rest:
         row = pygame.Rect(self.rect.left, self.rect.top, self.rect.width, height)
         self.rect = pygame.Rect(self.rect.left, row.bottom, self.rect.width, self.rect.height - height)
         return row
+
+    def right(self, units: int) -> pygame.Rect:
+        width = units * self.scale
+        self.rect = pygame.Rect(self.rect.topleft, (self.rect.width - width, self.rect.height))
+        return pygame.Rect(self.rect.right, self.rect.top, width, self.rect.height)
 
     def bottom(self, units: int) -> pygame.Rect:
         height = units * self.scale
@@ -66,7 +78,9 @@ def fit(canvas: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(canvas[0] * factor)), max(1, round(canvas[1] * factor))
 
 
-def arrange(size: tuple[int, int], canvas: tuple[int, int], failure_count: int) -> Arrangement:
+def arrange(
+    size: tuple[int, int], canvas: tuple[int, int], failure_count: int, knobs_shown: bool = True
+) -> Arrangement:
     """The boxes for a window of `size` pixels. `canvas` is the canvas's width and height."""
     size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
     scale = scale_of(size)
@@ -78,11 +92,22 @@ def arrange(size: tuple[int, int], canvas: tuple[int, int], failure_count: int) 
     banner = rest.top(rows * _BANNER_ROW + 12 if rows else 0)
     if rows:
         rest.top(_GAP)
-    hints = rest.bottom(_HINTS + 4)
+    bottleneck = rest.top(_BOTTLENECK)
+    rest.top(_GAP)
+    pipeline = rest.top(_PIPELINE)
+    rest.top(_GAP + 2)
+    hints = rest.bottom(_HINTS)
     status = rest.bottom(_STATUS)
-    rest.bottom(_GAP - 4)
-    canvas_box, panels = _share(rest.rect, canvas, _GAP * scale)
-    return Arrangement(size, scale, header, banner, canvas_box, panels, status, hints)
+    rest.bottom(_GAP)
+    knobs = rest.right(_knobs_width(rest.rect.width // scale) if knobs_shown else _KNOBS_FOLDED)
+    rest.right(_GAP + 4)
+    canvas_box, panels = _share(rest.rect, canvas, (_GAP + 4) * scale)
+    return Arrangement(size, scale, header, banner, bottleneck, pipeline, canvas_box, panels, knobs, status, hints)
+
+
+def _knobs_width(units: int) -> int:
+    """How wide the knobs' column is beside a body of so many units."""
+    return min(_KNOBS_MAX, max(_KNOBS_MIN, round(units * _KNOBS_SHARE)))
 
 
 def _share(body: pygame.Rect, canvas: tuple[int, int], gap: int) -> tuple[pygame.Rect, pygame.Rect]:

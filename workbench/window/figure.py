@@ -48,6 +48,13 @@ def format_ms(value: float | None) -> str:
     return f"{value / 60_000:.1f} min"
 
 
+def format_us(value: float | None) -> str:
+    """A duration given in microseconds: `0.06 us`, `5.90 us`, `3.10 ms`."""
+    if value is None or value >= 999.5:
+        return format_ms(None if value is None else value / 1000)
+    return f"{_three_digits(value)} us"
+
+
 def format_ratio(value: float | None) -> str:
     """A ratio 0..1 as whole per cent: `41 %`."""
     return UNKNOWN if value is None else f"{value * 100:.0f} %"

@@ -11,7 +11,6 @@ from workbench.window import theme
 from workbench.window.figure import format_clock, format_count, format_ms, format_whole
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
-from workbench.window.theme import Color
 from workbench.window.toolkit import pygame
 
 
@@ -21,7 +20,8 @@ class Figure:
 
     label: str
     meaning: str
-    color: Color | None
+    color: str | None
+    """A colour's name in the theme."""
     text: Callable[[Reading], str]
 
 
@@ -30,25 +30,25 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "offered",
         "Placements the devices intend to send, a second",
-        theme.SILVER,
+        "SILVER",
         lambda r: format_count(r.offered_per_s, "/s"),
     ),
     Figure(
         "admitted",
         "Placements let in by the rate limit",
-        theme.GREEN,
+        "GREEN",
         lambda r: format_count(r.admitted_per_s, "/s"),
     ),
     Figure(
         "throttled",
         "Placements refused by the rate limit",
-        theme.PURPLE,
+        "PURPLE",
         lambda r: format_count(r.throttled_per_s, "/s"),
     ),
     Figure(
         "merged",
         "Distinct pixel changes broadcast, the newest of each tick",
-        theme.ORANGE,
+        "ORANGE",
         lambda r: format_count(r.merged_per_s, "/s"),
     ),
     Figure(
@@ -142,11 +142,11 @@ class HeaderView:
         inside = self._clear(target, self._name)
         pen, left, width = self._pen, self._name.left, self._name.width - self._pen.px(_NAME_GAP)
         rows = pen.wrapped(title, width, theme.LABEL, rows_max=2)
-        row_height = pen.px(16)
-        top = self._name.centery - (pen.px(24) + len(rows) * row_height) // 2
-        pen.write(target, "Pixel Canvas", pygame.Rect(left, top, width, pen.px(22)), theme.PRODUCT)
+        row_height, first = pen.px(14), pen.px(20)
+        top = self._name.centery - (first + len(rows) * row_height) // 2
+        pen.write(target, "Pixel Canvas", pygame.Rect(left, top, width, first), theme.PRODUCT)
         for index, row in enumerate(rows):
-            box = pygame.Rect(left, top + pen.px(24) + index * row_height, width, row_height)
+            box = pygame.Rect(left, top + first + index * row_height, width, row_height)
             pen.write(target, row, box, theme.LABEL)
         return inside
 
@@ -154,7 +154,7 @@ class HeaderView:
         inside = self._clear(target, slot)
         label, value = self._rows(slot)
         if figure.color:
-            pygame.draw.rect(target, figure.color, self._swatch(label), border_radius=self._pen.px(1))
+            pygame.draw.rect(target, theme.color(figure.color), self._swatch(label), border_radius=self._pen.px(1))
             indent = self._pen.px(15)
             label = pygame.Rect(label.left + indent, label.top, label.width - indent, label.height)
         self._pen.write(target, figure.label, label, theme.LABEL)
@@ -168,7 +168,7 @@ class HeaderView:
     def _draw_state(self, target: pygame.Surface, word: str, run_clock: str) -> pygame.Rect:
         inside = self._clear(target, self._state)
         upper, lower = self._rows(self._state)
-        color = {"live": theme.GREEN, "failed": theme.VERMILION, "paused": theme.ORANGE}.get(word, theme.SKY)
+        color = theme.color({"live": "GREEN", "failed": "VERMILION", "paused": "ORANGE"}.get(word, "SKY"))
         letters = self._pen.write(target, word, upper, theme.TITLE, "right")
         self._pen.dot(target, (letters.left - self._pen.px(10), letters.centery), color)
         self._pen.write(target, run_clock, lower, theme.NOTE, "right")

@@ -8,7 +8,6 @@ from typing import Protocol
 from workbench.window import theme
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
-from workbench.window.theme import Color
 from workbench.window.toolkit import pygame
 
 
@@ -34,10 +33,10 @@ class Toast:
     SHOWN_NS = 4_000_000_000
 
     def __init__(self) -> None:
-        self._text, self._color, self._until_ns = "", theme.GREEN, 0
+        self._text, self._color, self._until_ns = "", "GREEN", 0
 
-    def show(self, text: str, now_ns: int, color: Color = theme.GREEN) -> None:
-        """Show this from now on, in place of what was shown."""
+    def show(self, text: str, now_ns: int, color: str = "GREEN") -> None:
+        """Show this from now on, in place of what was shown. `color` is a name of the theme."""
         self._text, self._color, self._until_ns = text, color, now_ns + self.SHOWN_NS
 
     def advance(self, now_ns: int) -> None:
@@ -58,8 +57,9 @@ class Toast:
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
         """Draw all of it."""
-        pen.card(target, box, theme.RAISED, self._color)
-        pen.dot(target, (box.left + pen.px(18), box.centery), self._color)
+        color = theme.color(self._color)
+        pen.card(target, box, theme.RAISED, color)
+        pen.dot(target, (box.left + pen.px(18), box.centery), color)
         pen.write(
             target,
             self._text,

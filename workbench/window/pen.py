@@ -3,6 +3,7 @@
 Text surfaces are kept: a figure that comes back costs a blit. A text too wide for its box ends in an ellipsis.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from workbench.window import theme
@@ -67,6 +68,10 @@ class Pen:
                 rows.append(word)
         return rows
 
+    def first_that_fits(self, texts: Sequence[str], width: int, lettering: Lettering) -> str:
+        """The first of these that is whole in `width` pixels, or the last."""
+        return next((text for text in texts if self.width(text, lettering) <= width), texts[-1])
+
     def write(
         self, target: pygame.Surface, text: str, box: pygame.Rect, lettering: Lettering, align: Align = "left"
     ) -> pygame.Rect:
@@ -95,7 +100,7 @@ class Pen:
     def bar(self, target: pygame.Surface, box: pygame.Rect, ratio: float, color: Color) -> None:
         """A bar filled from the left by `ratio`, 0..1."""
         radius = box.height // 2
-        pygame.draw.rect(target, theme.LINE, box, border_radius=radius)
+        pygame.draw.rect(target, theme.TRACK, box, border_radius=radius)
         filled = box.copy()
         filled.width = round(box.width * min(1.0, max(0.0, ratio)))
         if filled.width:

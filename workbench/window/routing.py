@@ -6,7 +6,7 @@ release, all that the mouse does is that view's.
 
 from collections.abc import Sequence
 
-from workbench.window.scene import Focusable, Interactive, Scene
+from workbench.window.scene import Focusable, Handler, Scene
 from workbench.window.toolkit import pygame
 
 TIP_REST_NS = 400_000_000
@@ -14,7 +14,7 @@ TIP_REST_NS = 400_000_000
 _BUTTONS = (1, 2, 3)
 """Left, middle, right. pygame tells the wheel as buttons 4 and 5 too, beside the wheel's own event."""
 
-Targets = Sequence[tuple[Interactive, pygame.Rect]]
+Targets = Sequence[tuple[Handler, pygame.Rect]]
 """Views and where they are: what lies on top comes first, and beside each other in the order of reading."""
 
 
@@ -22,12 +22,12 @@ class Router:
     """Hands events to views, and knows which of them has the focus."""
 
     def __init__(self) -> None:
-        self.focused: Interactive | None = None
+        self.focused: Handler | None = None
         self.ring_shown = False
         """The focus came by the keyboard, so it must be seen."""
-        self._captor: Interactive | None = None
+        self._captor: Handler | None = None
         self._captor_button = 0
-        self._under: Interactive | None = None
+        self._under: Handler | None = None
         self._position: tuple[int, int] | None = None
         self._rests_since_ns = 0
 
@@ -71,7 +71,7 @@ class Router:
                 self.focused = view
                 return
 
-    def focus(self, view: Interactive | None) -> None:
+    def focus(self, view: Handler | None) -> None:
         """Give the focus to this view, or to nobody."""
         if isinstance(self.focused, Focusable) and self.focused is not view:
             self.focused.drop_focus()
@@ -103,7 +103,7 @@ class Router:
         self._leave(under, pygame.event.Event(pygame.WINDOWLEAVE), scene, now_ns)
         return under is not None and under.handle(event, scene, now_ns)
 
-    def _leave(self, under: Interactive | None, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
+    def _leave(self, under: Handler | None, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Tell the view that the mouse was over that it is no longer."""
         left, self._under = self._under, under
         return left is not None and left is not under and left.handle(event, scene, now_ns)

@@ -121,8 +121,8 @@ class Drawable(Protocol):
 
 
 @runtime_checkable
-class Interactive(Drawable, Protocol):
-    """A view that can be worked with by mouse and keys."""
+class Handler(Protocol):
+    """Something that can be worked with by mouse and keys."""
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Take what the person did. True when it was meant for this view: then nobody else gets it.
@@ -139,7 +139,12 @@ class Interactive(Drawable, Protocol):
 
 
 @runtime_checkable
-class Focusable(Interactive, Protocol):
+class Interactive(Drawable, Handler, Protocol):
+    """A view that can be worked with by mouse and keys."""
+
+
+@runtime_checkable
+class Focusable(Handler, Protocol):
     """An interactive view with items of its own for the keyboard's focus, which it marks itself.
 
     One that is interactive only has the focus as a whole, and the window marks it.

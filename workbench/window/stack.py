@@ -19,6 +19,11 @@ class Stack:
         self._overlays = overlays
         self._shown: list[tuple[Overlay, object, pygame.Rect]] = []
 
+    @property
+    def shown(self) -> list[tuple[Overlay, pygame.Rect]]:
+        """The overlays that were there at the last `compose`, lowest first, and where."""
+        return [(overlay, box) for overlay, _, box in self._shown]
+
     def compose(
         self, screen: pygame.Surface, picture: pygame.Surface, dirty: list[pygame.Rect], scene: Scene, pen: Pen
     ) -> list[pygame.Rect]:

@@ -25,13 +25,15 @@ class Colors:
     text: Color
     dim: Color
     faint: Color
-    """For marks and edges; too faint for letters."""
     orange: Color
     sky: Color
     green: Color
     vermilion: Color
     purple: Color
     silver: Color
+    green_text: Color
+    """Letters in green; on white the green of lines is too light for them."""
+    purple_text: Color
     header: Color
     letterbox: Color
     """Around the canvas: told from an empty canvas, and calmer than a plot."""
@@ -48,13 +50,15 @@ DARK = Colors(
     line=(44, 50, 60),
     text=(230, 233, 238),
     dim=(139, 149, 163),
-    faint=(93, 102, 115),
+    faint=(120, 130, 143),
     orange=(230, 159, 0),
     sky=(86, 180, 233),
     green=(0, 158, 115),
     vermilion=(213, 94, 0),
     purple=(204, 121, 167),
     silver=(195, 202, 212),
+    green_text=(0, 158, 115),
+    purple_text=(204, 121, 167),
     header=(18, 21, 26),
     letterbox=(18, 21, 26),
     raised=(28, 32, 40),
@@ -63,24 +67,26 @@ DARK = Colors(
     alarm_text=(255, 205, 170),
 )
 LIGHT = Colors(
-    background=(244, 245, 247),
+    background=(245, 246, 248),
     surface=(255, 255, 255),
-    line=(206, 211, 219),
-    text=(24, 28, 34),
-    dim=(84, 93, 106),
-    faint=(140, 148, 160),
-    orange=(150, 96, 0),
-    sky=(0, 104, 163),
-    green=(0, 115, 83),
-    vermilion=(181, 66, 0),
-    purple=(150, 68, 117),
-    silver=(92, 101, 114),
+    line=(196, 202, 210),
+    text=(27, 32, 40),
+    dim=(86, 96, 112),
+    faint=(104, 113, 128),
+    orange=(164, 86, 0),
+    sky=(11, 90, 158),
+    green=(7, 154, 134),
+    vermilion=(116, 31, 6),
+    purple=(217, 87, 189),
+    silver=(85, 92, 104),
+    green_text=(4, 107, 93),
+    purple_text=(158, 42, 134),
     header=(252, 252, 253),
     letterbox=(226, 229, 234),
     raised=(255, 255, 255),
     track=(216, 220, 227),
-    alarm_surface=(255, 232, 217),
-    alarm_text=(122, 42, 0),
+    alarm_surface=(255, 236, 224),
+    alarm_text=(116, 31, 6),
 )
 SETS: dict[Name, Colors] = {"dark": DARK, "light": LIGHT}
 
@@ -94,7 +100,7 @@ class Lettering:
     bold: bool = False
 
 
-name: Name
+name: Name = "dark"
 """Of the set in use."""
 BACKGROUND: Color
 SURFACE: Color
@@ -108,6 +114,8 @@ GREEN: Color
 VERMILION: Color
 PURPLE: Color
 SILVER: Color
+GREEN_TEXT: Color
+PURPLE_TEXT: Color
 HEADER: Color
 LETTERBOX: Color
 RAISED: Color
@@ -124,6 +132,7 @@ STATUS: Lettering
 STATUS_DIM: Lettering
 KEY: Lettering
 VALUE: Lettering
+CARD: Lettering
 SMALL: Lettering
 SMALL_TEXT: Lettering
 LINK: Lettering
@@ -132,6 +141,8 @@ ALARM_NAME: Lettering
 WARNING: Lettering
 WARNING_NAME: Lettering
 GOOD_NAME: Lettering
+WARNING_LINK: Lettering
+TYPED: Lettering
 DROPS: Lettering
 STATE_COLORS: dict[str, Color]
 
@@ -146,6 +157,7 @@ _LETTERINGS: dict[str, tuple[int, str, bool]] = {
     "STATUS_DIM": (12, "DIM", False),
     "KEY": (12, "TEXT", True),
     "VALUE": (12, "TEXT", True),
+    "CARD": (13, "TEXT", True),
     "SMALL": (11, "DIM", False),
     "SMALL_TEXT": (11, "TEXT", False),
     "LINK": (12, "SKY", False),
@@ -153,8 +165,10 @@ _LETTERINGS: dict[str, tuple[int, str, bool]] = {
     "ALARM_NAME": (13, "VERMILION", True),
     "WARNING": (11, "ORANGE", False),
     "WARNING_NAME": (13, "ORANGE", True),
-    "GOOD_NAME": (13, "GREEN", True),
-    "DROPS": (11, "PURPLE", False),
+    "GOOD_NAME": (13, "GREEN_TEXT", True),
+    "WARNING_LINK": (12, "ORANGE", False),
+    "TYPED": (12, "SKY", True),
+    "DROPS": (11, "PURPLE_TEXT", False),
 }
 _STATES = {
     "starting": "SKY",
