@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from devices.config import StartFleet
+from devices.config import AdjustFleet, Cut, FleetCommand, StartFleet
 from server import clock, control
 from server.kernels.layout import State
 from server.page import Page, canvas_sections, fleet_sections, history_sections, picture_sections, telemetry_sections
@@ -43,7 +43,15 @@ def be_server(manner: str, done: threading.Event) -> None:
     write_server(start, State.COMPILING)
     control.say(control.Progress("decode", 1, 2))
     misbehave(manner)
-    follow(done)
+
+    def obey(command: Any) -> None:
+        if isinstance(command, control.Adjust):
+            page = Page.attach(start.telemetry_fd, telemetry_sections(start.config.loops))
+            page["server"][0]["tick_interval_ns"] = command.config.tick_ms * 10**6
+        elif isinstance(command, control.Stop):
+            done.set()
+
+    control.follow_commands(obey)
     write_server(start, State.RUNNING)
     control.say(control.Listening("127.0.0.1", 4321))
 
@@ -58,11 +66,16 @@ def be_fleet(manner: str, done: threading.Event) -> None:
         elif isinstance(command, control.CheckViewers):
             write_fleet(start, State.DRAINING, checked=start.config.viewer_count)
             control.say(control.Phase("checked"))
-        else:
+        elif isinstance(command, AdjustFleet):
+            counters["connection_count"] = command.config.connections
+        elif isinstance(command, Cut):
+            counters["cut_count"] += 1
+        elif isinstance(command, control.Stop):
             done.set()
 
-    control.follow_commands(obey)
+    counters = Page.attach(start.telemetry_fd, fleet_sections())["fleet"][0]
     write_fleet(start, State.RUNNING)
+    control.follow_commands(obey, FleetCommand)
     control.say(control.Phase("connected"))
     control.say(control.Phase("sending"))
 

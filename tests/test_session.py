@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from devices.config import FleetConfig
@@ -16,6 +17,7 @@ from server import clock
 from server.config import ServerConfig
 from workbench.address import Address
 from workbench.child import module_command
+from workbench.fault import Fault
 from workbench.scenario import Scenario
 from workbench.session import Session
 
@@ -270,6 +272,32 @@ class TestLeftovers:
         _, errors = running.communicate(timeout=PATIENCE_S)
         assert (running.returncode, errors) == (1, "server: ended by SIGKILL\n")
         assert_nothing_left(tmp_path)
+
+
+class TestControls:
+    def test_a_knob_reaches_the_part_and_is_marked(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(started(make()))
+        pump(session, lambda: session.load_started_ns > 0)
+        session.controls.set("fleet.connections", 12, clock.now_ns())
+        session.controls.set("server.tick_ms", 40, clock.now_ns())
+        pump(session, lambda: session.view().reading.connection_count == 12)
+        pump(session, lambda: session.view().reading.tick_ms == 40)
+        pump(session, lambda: len(session.view().markers) == 2)
+        assert [marker.text for marker in session.view().markers] == ["connections 5 > 12", "tick 100 > 40 ms"]
+
+    def test_what_is_turned_before_it_runs_holds_when_it_does(self, ended: Callable[[Session], Session]) -> None:
+        session = ended(make())
+        session.controls.set("fleet.connections", 9, clock.now_ns())
+        started(session)
+        pump(session, lambda: session.view().reading.connection_count == 9)
+
+    def test_faults_come_by_a_click_and_when_the_scenario_says(self, ended: Callable[[Session], Session]) -> None:
+        scenario = msgspec.structs.replace(SCENARIO, faults=(Fault(kind="cut links", at_s=0, share=0.5),))
+        session = ended(started(Session(scenario, with_panels=False, commands=commands())))
+        pump(session, lambda: session.load_started_ns > 0)
+        assert session.controls.fault("cut links", clock.now_ns()) == ""
+        pump(session, lambda: int(session.fleet_page["fleet"]["cut_count"][0]) == 2)
+        assert {marker.text for marker in session.view().markers} == {"cut 50 % of links", "cut 25 % of links"}
 
 
 def test_children_are_not_shadowed_by_the_folder_they_start_in(tmp_path: Path) -> None:
