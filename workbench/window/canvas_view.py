@@ -1,83 +1,113 @@
-"""The canvas: palette indices of the server's own memory, shown as square pixels with no copy before the scaling.
+"""The canvas in its box: the part that is seen, through one of the layers, as square pixels.
 
-It is drawn again only when the tick, the array or the box changed. Between the canvas and its box is the letterbox.
+Only what is seen is looked at and scaled, on an 8-bit surface, so that a large canvas costs no more than a small one.
+It is drawn again only when the tick, the array, the box, the layer or what is seen changed. Between the canvas and its
+box is the letterbox.
 """
 
-from typing import Any
+import numpy as np
 
-from numpy.typing import NDArray
-
-from server.palette import PALETTE
 from workbench.window import theme
-from workbench.window.arrangement import fit
+from workbench.window.layers import Layer, Readings, all_layers
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
+from workbench.window.viewport import Viewport
 
 HELD = -1
 """Stands for the tick of a canvas that is held still."""
 
-_COLORS = [tuple(color) for color in PALETTE.tolist()]
+_UNPLACED = pygame.Rect(0, 0, 1, 1)
 
 
 class CanvasView:
     """Draws the canvas in its box, and knows which pixel is where."""
 
+    def __init__(self) -> None:
+        self.layers = all_layers()
+        self.layer: Layer = self.layers[0]
+        self.readings = Readings()
+        self.viewport = Viewport((1, 1), _UNPLACED)
+        self._box = _UNPLACED
+        self._surface: pygame.Surface | None = None
+        self._surface_for: object = None
+        self.forget()
+
     def place(self, box: pygame.Rect, pen: Pen) -> None:
         """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
-        self._area = pygame.Rect(box.topleft, (0, 0))
-        self._scaled: pygame.Surface | None = None
-        self._source: pygame.Surface | None = None
-        self._pixels: NDArray[Any] | None = None
-        self._memory: tuple[int, tuple[int, ...]] | None = None
+        if box != self._box:
+            self.viewport = self.viewport.resized(box)
+        self._box, self._pen = box.copy(), pen
         self.forget()
 
     @property
     def area(self) -> pygame.Rect:
-        """Where the canvas itself is, in pixels of the window; without extent before it is first drawn."""
-        return self._area
+        """Where the canvas itself is, in pixels of the window."""
+        return self.viewport.area
 
     def forget(self) -> None:
         """Draw all of it next time."""
-        self._drawn_tick: int | None = None
-        self._whole = True
+        self._drawn: tuple[object, ...] | None = None
+        self._drawn_where: tuple[object, ...] | None = None
+
+    def choose(self, name: str) -> None:
+        """See this layer from now on."""
+        self.layer = next(layer for layer in self.layers if layer.name == name)
+        self.forget()
+
+    def step_layer(self, step: int) -> None:
+        """See the next layer (1) or the previous (-1)."""
+        names = [layer.name for layer in self.layers]
+        self.choose(names[(names.index(self.layer.name) + step) % len(names)])
 
     def pixel_at(self, position: tuple[int, int]) -> tuple[int, int] | None:
         """The canvas pixel (x, y) under a point of the window, or None beside the canvas."""
-        if self._pixels is None or not self._area.collidepoint(position):
-            return None
-        height, width = self._pixels.shape
-        x = (position[0] - self._area.left) * width // self._area.width
-        y = (position[1] - self._area.top) * height // self._area.height
-        return x, y
+        return self.viewport.pixel_at(position)
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Draw what changed. Returns the rectangles that did."""
+        self._take_shape(scene)
+        is_read = self.readings.read(scene)
         memory = (int(scene.pixels.__array_interface__["data"][0]), scene.pixels.shape)
-        whole = self._whole or memory != self._memory
         tick = HELD if scene.paused else scene.view.reading.tick
-        if not whole and tick == self._drawn_tick:
+        drawn, where = (memory, tick, self.layer.name), self.viewport.state
+        moved = where != self._drawn_where
+        if drawn == self._drawn and not moved and not (is_read and self.layer.colors is not self.layers[0].colors):
             return []
-        if whole:
-            self._take(scene.pixels)
+        if drawn != self._drawn or is_read:
+            self.layer.renew(self.readings, scene)
+        self._drawn, self._drawn_where = drawn, where
+        if moved:
             target.fill(theme.LETTERBOX, self._box)
-            if self._area.width < self._box.width or self._area.height < self._box.height:
-                pygame.draw.rect(target, theme.LINE, self._area.inflate(2, 2).clip(self._box), width=1)
-        assert self._source is not None and self._scaled is not None
-        pygame.transform.scale(self._source, self._area.size, self._scaled)
-        target.blit(self._scaled, self._area)
-        self._whole, self._memory, self._drawn_tick = False, memory, tick
-        return [self._box if whole else self._area]
+            if self.area.width < self._box.width or self.area.height < self._box.height:
+                pygame.draw.rect(target, theme.LINE, self.area.inflate(2, 2).clip(self._box), width=1)
+        self._draw_layer(target, scene)
+        return [self._box if moved else self.area]
 
-    def _take(self, pixels: NDArray[Any]) -> None:
-        """Look at this array from now on: the surface is a view of its memory."""
-        height, width = pixels.shape
-        assert pixels.dtype == "u1" and pixels.flags.c_contiguous
-        self._pixels = pixels
-        self._area = pygame.Rect((0, 0), fit((width, height), self._box.size))
-        self._area.center = self._box.center
-        self._source = pygame.image.frombuffer(pixels.data, (width, height), "P")
-        self._scaled = pygame.Surface(self._area.size, depth=8)
-        for surface in (self._source, self._scaled):
-            surface.set_palette(_COLORS)
+    def _take_shape(self, scene: Scene) -> None:
+        """See a canvas of another shape from now on, all of it."""
+        height, width = scene.pixels.shape
+        if self.viewport.size != (width, height):
+            self.viewport = Viewport((width, height), self._box)
+            self.readings = Readings()
+            self.forget()
+
+    def _draw_layer(self, target: pygame.Surface, scene: Scene) -> None:
+        columns, rows = self.viewport.samplings()
+        levels = self.layer.levels(self.readings, scene, columns, rows)
+        surface = self._indexed_surface()
+        # The surface's memory, rows first: numpy writes each row where it belongs, with no picture between.
+        shown = pygame.surfarray.pixels2d(surface).T
+        np.take(levels.take(columns.shown, axis=1), rows.shown, axis=0, out=shown, mode="clip")
+        del shown  # It holds the surface locked.
+        target.blit(surface, self.area)
+
+    def _indexed_surface(self) -> pygame.Surface:
+        """An 8-bit surface of the area's size in the layer's colours."""
+        wanted = (self.area.size, id(self.layer.colors))
+        if self._surface is None or wanted != self._surface_for:
+            if self._surface is None or self._surface.size != self.area.size:
+                self._surface = pygame.Surface(self.area.size, depth=8)
+            self._surface.set_palette(self.layer.colors)
+            self._surface_for = wanted
+        return self._surface

@@ -8,17 +8,21 @@ from workbench.view import View
 from workbench.window import theme, toolkit
 from workbench.window.arrangement import Arrangement, arrange
 from workbench.window.banner import Banner
-from workbench.window.canvas_view import CanvasView
+from workbench.window.diagnosis_line import DiagnosisLine, Explanation
+from workbench.window.easel import Easel
 from workbench.window.focus_ring import FocusRing
 from workbench.window.header import HeaderView
 from workbench.window.help import Help
 from workbench.window.hover import Hover
+from workbench.window.knobs_column import Deeds
+from workbench.window.knobs_view import KnobsView
 from workbench.window.loading import Loading
 from workbench.window.overlay import PauseMark, Toast
 from workbench.window.panels_view import PanelsView
 from workbench.window.pen import Pen
+from workbench.window.pipeline_view import PipelineView
 from workbench.window.routing import Targets
-from workbench.window.scene import Drawable, Interactive, Scene
+from workbench.window.scene import Drawable, Focusable, Handler, Scene
 from workbench.window.stack import Stack
 from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
@@ -28,12 +32,16 @@ from workbench.window.tooltip import Tooltip
 class Frame:
     """All that is drawn, in a window of any size."""
 
-    def __init__(self) -> None:
-        self.canvas, self.panels = CanvasView(), PanelsView()
+    def __init__(self, deeds: Deeds) -> None:
+        self.easel, self.panels = Easel(), PanelsView()
         self.header, self.banner, self.status, self.hints = HeaderView(), Banner(), StatusLine(), HintLine()
-        self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.canvas), Tooltip()
+        self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.easel), Tooltip()
+        self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
+        self.knobs, self.pipeline = KnobsView(deeds), PipelineView(self.open_brakes)
         self._loading, self._pause_mark, self._ring = Loading(), PauseMark(), FocusRing()
-        self._stack = Stack((self._loading, self._pause_mark, self.hover, self.help, self.toast, self.tooltip))
+        self._stack = Stack(
+            (self._loading, self._pause_mark, self.hover, self.explanation, self.help, self.toast, self.tooltip)
+        )
         self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()
         self._arranged_for: tuple[object, ...] = ()
         self._pen = Pen(1)
@@ -48,24 +56,28 @@ class Frame:
     def arrange(self, size: tuple[int, int], view: View) -> bool:
         """Give every view its box when the window, the canvas's shape or what else decides it changed. True then."""
         height, width = view.pixels.shape
-        key = (size, (width, height), len(view.failures))
+        key = (size, (width, height), len(view.failures), self.knobs.folded)
         if key == self._arranged_for:
             return False
         self._arranged_for = key
-        boxes = self._boxes = arrange(size, (width, height), len(view.failures))
+        boxes = self._boxes = arrange(size, (width, height), len(view.failures), not self.knobs.folded)
         self._pen = self._pen if self._pen.scale == boxes.scale else Pen(boxes.scale)
         self._picture = toolkit.offscreen(boxes.size)
         self._placed = (
             (self.header, boxes.header),
             (self.banner, boxes.banner),
-            (self.canvas, boxes.canvas),
+            (self.line, boxes.bottleneck),
+            (self.pipeline, boxes.pipeline),
+            (self.easel, boxes.canvas),
             (self.panels, boxes.panels),
+            (self.knobs, boxes.knobs),
             (self.status, boxes.status),
             (self.hints, boxes.hints),
         )
         for drawable, box in self._placed:
             drawable.place(box, self._pen)
         self._loading.canvas = self._pause_mark.canvas = boxes.canvas
+        self.explanation.line = boxes.bottleneck
         self._clear()
         return True
 
@@ -73,13 +85,27 @@ class Frame:
         """Arrange and draw all anew next time: the surface that was drawn on is lost, or all colours are others."""
         self._arranged_for = ()
 
+    def toggle_explanation(self) -> None:
+        """Open the card that says why the bottleneck is named, or close it."""
+        self.explanation.shown = not self.explanation.shown
+
+    def open_brakes(self, stage: str) -> None:
+        """Have the brakes of this stage at hand."""
+        self.pipeline.selected = stage
+        self.knobs.folded = False
+        self.knobs.select_stage(stage)
+
     def targets(self) -> Targets:
         """The views that can be worked with: what lies on top first, beside each other in the order of reading."""
-        return [(view, box) for view, box in self._placed if isinstance(view, Interactive)]
+        over: list[tuple[Handler, pygame.Rect]] = [
+            (overlay, box) for overlay, box in reversed(self._stack.shown) if isinstance(overlay, Handler)
+        ]
+        return over + [(view, box) for view, box in self._placed if isinstance(view, Handler)]
 
-    def mark_focus(self, focused: Interactive | None) -> None:
+    def mark_focus(self, focused: Handler | None) -> None:
         """Ring this view, which has the focus as a whole; None: no view."""
-        box = next((box for view, box in self._placed if view is focused), None)
+        whole = None if isinstance(focused, Focusable) else focused
+        box = next((box for view, box in self.targets() if view is whole), None)
         self._ring.mark(box)
 
     def draw(self, screen: pygame.Surface, scene: Scene) -> list[pygame.Rect]:

@@ -13,6 +13,20 @@ class Action(Enum):
     SCREENSHOT = auto()
     HELP = auto()
     FULL_SCREEN = auto()
+    THEME = auto()
+    KNOBS = auto()
+    WHY = auto()
+    UNDO = auto()
+    REDO = auto()
+    PAINT = auto()
+    LAYER = auto()
+    LAYER_BACK = auto()
+    CONNECTIONS = auto()
+    JOURNEYS = auto()
+    ZOOM_IN = auto()
+    ZOOM_OUT = auto()
+    FIT = auto()
+    PAN = auto()
     NEXT = auto()
     PREVIOUS = auto()
     QUIT = auto()
@@ -36,6 +50,28 @@ class Binding:
 
 BINDINGS: tuple[Binding, ...] = (
     Binding(Action.PAUSE, (pygame.K_SPACE,), "space", "pause", "Hold canvas and panels still; the server goes on"),
+    Binding(Action.WHY, (pygame.K_w,), "W", "why", "Show or hide why the bottleneck is named, step by step"),
+    Binding(Action.KNOBS, (pygame.K_k,), "K", "knobs", "Fold the column of knobs, or open it"),
+    Binding(Action.UNDO, (pygame.K_u,), "U", "undo", "Take the last turn of a knob back"),
+    Binding(Action.REDO, (pygame.K_u,), "Shift U", "", "Do again what was taken back", with_shift=True),
+    Binding(Action.THEME, (pygame.K_t,), "T", "theme", "Dark colours, or light ones for a projector"),
+    Binding(Action.CONNECTIONS, (pygame.K_c,), "C", "connections", "All connections as a map, or the canvas again"),
+    Binding(Action.JOURNEYS, (pygame.K_j,), "J", "follow", "Follow placements of a connection: who painted at the mouse"),
+    Binding(Action.PAINT, (pygame.K_p,), "P", "", "Paint by hand, or put the colour away; alt click takes one up"),
+    Binding(Action.LAYER, (pygame.K_o,), "O", "", "Next overlay of the canvas, or measure of the connections"),
+    Binding(Action.LAYER_BACK, (pygame.K_o,), "Shift O", "", "The overlay before", with_shift=True),
+    Binding(
+        Action.ZOOM_IN, (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), "+ or wheel", "", "Look at the canvas closer"
+    ),
+    Binding(Action.ZOOM_OUT, (pygame.K_MINUS, pygame.K_KP_MINUS), "-", "", "See more of the canvas"),
+    Binding(Action.FIT, (pygame.K_0, pygame.K_KP_0), "0", "", "See all of the canvas; a double click does too"),
+    Binding(
+        Action.PAN,
+        (pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN),
+        "arrows",
+        "",
+        "Look around; so does a drag. Shift drag brushes tiles",
+    ),
     Binding(Action.SCREENSHOT, (pygame.K_s,), "S", "screenshot", "Save this picture as PNG in the current folder"),
     Binding(Action.HELP, (pygame.K_F1,), "F1", "help", "Show or hide this help"),
     Binding(Action.FULL_SCREEN, (pygame.K_F11,), "F11", "full screen", "Take the whole screen, or give it back"),

@@ -11,13 +11,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from server import clock, palette
+from workbench.scenario import Scenario
 from workbench.view import Reading, View
 from workbench.window import theme, toolkit
 from workbench.window.arrangement import SIZE_MIN
 from workbench.window.frame import Frame
 from workbench.window.keys import Action, action_of
+from workbench.window.knobs_column import Deeds
 from workbench.window.pace import Pace
 from workbench.window.routing import Router
+from workbench.window.scenario_copy import free_toml_path, put_on_clipboard
 from workbench.window.scene import Scene, Session
 from workbench.window.screenshot import free_path, save_png
 from workbench.window.toolkit import pygame
@@ -42,7 +45,12 @@ class Window:
         self._screen = self._display.surface if self._display else toolkit.offscreen(size)
         self._closed = False
         self._pace = Pace()
-        self._frame, self._router = Frame(), Router()
+        self._deeds = Deeds(self._copy_scenario, self._want_restart, self._fold, self._complain)
+        self._frame, self._router = Frame(self._deeds), Router()
+        self.wanted: Scenario | None = None
+        """What the person wants to see next; whoever runs the window ends this session and shows one of it."""
+        self.caption = ""
+        """A line over the picture, such as a guided demo's; "" for none."""
         self._reading: Reading | None = None
         self._reading_ns = 0
         self._held_pixels: NDArray[Any] | None = None
@@ -119,12 +127,24 @@ class Window:
                 self._frame.help.shown = not self._frame.help.shown
             case Action.FULL_SCREEN:
                 self._toggle_full_screen()
+            case Action.WHY:
+                self._frame.toggle_explanation()
+            case Action.KNOBS:
+                self._fold(now_ns)
+            case Action.UNDO:
+                self._session.controls.undo(now_ns)
+            case Action.REDO:
+                self._session.controls.redo(now_ns)
+            case Action.THEME:
+                self.use_theme("light" if theme.name == "dark" else "dark")
             case Action.NEXT:
                 self._router.move_focus(1, self._frame.targets())
             case Action.PREVIOUS:
                 self._router.move_focus(-1, self._frame.targets())
             case Action.QUIT if self._frame.help.shown:
                 self._frame.help.shown = False
+            case Action.QUIT if self._frame.explanation.shown:
+                self._frame.explanation.shown = False
             case Action.QUIT:
                 self._closed = True
             case _:
@@ -187,9 +207,35 @@ class Window:
         try:
             save_png(self._screen, path)
         except OSError as error:
-            self._frame.toast.show(f"no screenshot: {error.strerror}: {path}", now_ns, theme.VERMILION)
+            self._frame.toast.show(f"no screenshot: {error.strerror}: {path}", now_ns, "VERMILION")
         else:
             self._frame.toast.show(f"saved {path}", now_ns)
+
+    def use_theme(self, name: theme.Name) -> None:
+        """Draw window and panels in this set of colours from now on."""
+        theme.use(name)
+        self._frame.forget()
+
+    def _fold(self, now_ns: int) -> None:
+        self._frame.knobs.folded = not self._frame.knobs.folded
+
+    def _want_restart(self, now_ns: int) -> None:
+        self.wanted = self._session.controls.scenario
+
+    def _complain(self, text: str, now_ns: int) -> None:
+        self._frame.toast.show(text, now_ns, "VERMILION")
+
+    def _copy_scenario(self, now_ns: int) -> None:
+        """The settings as a file, and on the clipboard; a toast says where."""
+        text = self._session.controls.as_toml()
+        path = free_toml_path(Path.cwd(), self._session.view().scenario_name)
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            self._complain(f"no scenario file: {error.strerror}: {path}", now_ns)
+            return
+        copied = " and on the clipboard" if self._display and put_on_clipboard(text) else ""
+        self._frame.toast.show(f"saved {path}{copied}", now_ns)
 
     def _toggle_full_screen(self) -> None:
         if self._display:
