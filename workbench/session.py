@@ -31,6 +31,7 @@ from workbench.child import Ended, module_command
 from workbench.controls import Controls
 from workbench.counters import NANOSECONDS, Counters, read_counters
 from workbench.diagnosis import Diagnostician
+from workbench.journey import journeys_of
 from workbench.machine_facts import usable_core_count
 from workbench.pages import SessionPages
 from workbench.painter import Painter
@@ -228,7 +229,9 @@ class Session:
 
     def journeys(self) -> Sequence[Journey]:
         """The newest journeys of the followed connection, oldest first."""
-        return ()
+        if self._followed is None:
+            return ()
+        return journeys_of(self.pages.connections, self.pages.fleet, self._followed, self.scenario.server.width)
 
     @property
     def failed(self) -> bool:
