@@ -51,6 +51,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "devices/dialer.py",
         "devices/greeting.py",
         "workbench/address.py",
+        "workbench/painter.py",
     ),
     "select": ("server/loops/*", "devices/dialer.py", "workbench/machine_facts.py"),
     "selectors": ("server/loops/portable.py",),

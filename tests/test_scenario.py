@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from devices.config import FleetConfig
 from server.config import ServerConfig
 from workbench.errors import UserError
+from workbench.fault import Fault
 from workbench.scenario import DEFAULT_NAME, Scenario, builtin_names, builtin_text, load_scenario
 
 
@@ -157,3 +158,34 @@ def test_a_file_without_a_name_is_called_by_its_own(tmp_path: Path) -> None:
     path = tmp_path / "rush.toml"
     path.write_text("[fleet]\nconnections = 1\n")
     assert load_scenario(str(path)).name == "rush"
+
+
+class TestDirections:
+    """A load curve and faults: laid over by --set as any key, and refused in one line where they make no sense."""
+
+    def test_they_are_read(self) -> None:
+        scenario = load_scenario(
+            "first_light",
+            ["load_curve=[[0, 0.5], [10, 2]]", "faults=[{kind = 'cut links', at_s = 3, every_s = 2.5, share = 0.1}]"],
+        )
+        assert scenario.load_curve == ((0, 0.5), (10, 2))
+        assert scenario.faults == (Fault(kind="cut links", at_s=3, every_s=2.5, share=0.1),)
+
+    @pytest.mark.parametrize(
+        ("override", "line"),
+        [
+            ("load_curve=[[5, 1], [4, 1]]", "load_curve has a point at 4 s; points must go forward from 0"),
+            ("load_curve=[[0, 11]]", "load_curve has the factor 11; it must be 0 to 10"),
+            ("load_curve=[[0]]", "load_curve"),
+            ("faults=[{kind='fire'}]", "$.faults[0].kind is 'fire'; it must be stall devices, cut links or kill loop"),
+            ("faults=[{kind='cut links', after=3}]", "$.faults[0].after is no known key; known there: kind, at_s"),
+            ("faults=[{kind='cut links', share=2}]", "share is 2.0; it must be 0 to 1"),
+            ("faults=[{kind='cut links', every_s=0.1}]", "every_s is 0.1; it must be 0, or 0.25"),
+            ("faults=[{kind='kill loop clients', loop=1}]", "a fault's loop is 1 and server.loops is 1"),
+        ],
+    )
+    def test_each_fault_is_told(self, override: str, line: str) -> None:
+        assert line in refusal("first_light", override)
+
+    def test_memory_has_nothing_to_cut(self) -> None:
+        assert "they need link to be socket" in refusal("internet", "faults=[{kind='cut links'}]")

@@ -59,7 +59,10 @@ def _names(path: str) -> list[str]:
 def _type_at(path: str, settings: Any) -> Any:
     found = settings
     for name in _names(path):
-        found = typing.get_type_hints(found).get(name) if isinstance(found, type) else None
+        if name.isdigit():
+            found = next(iter(typing.get_args(found)), None)
+        else:
+            found = typing.get_type_hints(found).get(name) if isinstance(found, type) else None
     return found
 
 
