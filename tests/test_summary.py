@@ -14,6 +14,7 @@ from server.config import ServerConfig
 from server.control import Progress
 from server.kernels import layout
 from server.kernels.histogram import bucket_bounds_us, bucket_index, percentiles
+from workbench import tick_log
 from workbench.counters import Counters, Span, read_counters
 from workbench.live_table import line_of, table_of
 from workbench.pages import SessionPages
@@ -180,6 +181,16 @@ class TestTickLog:
         self.write(pages, range(4, 6))
         assert log.collect()["tick"].tolist() == [4, 5]
         assert log.intervals_ns(200, 500).tolist() == [2, 3, 4]
+
+    def test_of_very_many_some_stand_for_all(self, pages: SessionPages, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tick_log, "KEPT_MAX", 100)
+        log = TickLog(pages.telemetry)
+        for first in range(1, 3001, 50):
+            self.write(pages, range(first, first + 50))
+            assert log.collect()["tick"].tolist() == list(range(first, first + 50)), "all are told once"
+        kept = log.intervals_ns(0, 10**9)
+        assert 50 <= len(kept) <= 100
+        assert np.percentile(kept, [10, 50, 90]) == pytest.approx([300, 1500, 2700], abs=90)
 
     def test_what_the_ring_lost_is_not_made_up(self, pages: SessionPages) -> None:
         log = TickLog(pages.telemetry)

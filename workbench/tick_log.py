@@ -1,6 +1,7 @@
 """Collects the server's ticks from their ring before it comes round, and tells how long their intervals were.
 
-Invariant: a tick is collected once, and only after the server has named it finished.
+Invariant: a tick is collected once, and only after the server has named it finished; what is kept of a run of days is
+no more than of one of hours.
 """
 
 from array import array
@@ -16,6 +17,10 @@ from server.page import Page
 _UNSAFE_ROWS = 8
 """The oldest rows of a full ring may be written over while we copy; so many are left out."""
 
+KEPT_MAX = 1 << 17
+"""Ticks whose times are kept. Of more, every second is given up, and from then on only every second is kept: over
+three hours of ten a second, all are."""
+
 
 class TickLog:
     """Follows the tick ring of a telemetry page."""
@@ -26,6 +31,7 @@ class TickLog:
         self._collected = 0  # The last tick that we have.
         self._starts_ns = array("q")
         self._intervals_ns = array("q")
+        self._step = 1
 
     def collect(self) -> NDArray[Any]:
         """The ticks finished since the last call, oldest first, dtype TICK; at most what the ring still holds."""
@@ -33,12 +39,16 @@ class TickLog:
         first = max(self._collected + 1, tick - TICK_ROWS + 1 + _UNSAFE_ROWS)
         rows = self._rows[np.arange(first, tick + 1) % TICK_ROWS]
         self._collected = max(tick, self._collected)
-        self._starts_ns.extend(rows["start_ns"].tolist())
-        self._intervals_ns.extend(rows["interval_ns"].tolist())
+        kept = rows[rows["tick"] % self._step == 0]
+        self._starts_ns.extend(kept["start_ns"].tolist())
+        self._intervals_ns.extend(kept["interval_ns"].tolist())
+        if len(self._starts_ns) > KEPT_MAX:
+            self._step *= 2
+            self._starts_ns, self._intervals_ns = self._starts_ns[::2], self._intervals_ns[::2]
         return rows
 
     def intervals_ns(self, from_ns: int, until_ns: int) -> NDArray[np.int64]:
-        """Tick intervals of the ticks that started in [from_ns, until_ns)."""
+        """Tick intervals of the ticks that started in [from_ns, until_ns), or evenly chosen ones of very many."""
         starts = np.array(self._starts_ns, np.int64)
         intervals = np.array(self._intervals_ns, np.int64)
         return intervals[(starts >= from_ns) & (starts < until_ns) & (intervals > 0)]
