@@ -17,6 +17,7 @@ from window_stage import (
     Written,
     boxes,
     canvas_area,
+    canvas_room,
     headless,
     heat_map,
     noise,
@@ -48,23 +49,12 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
 # --- Looks and places -------------------------------------------------------------------------------------------------
 
 
-def test_the_panels_lie_on_the_window_without_a_seam() -> None:
-    shared = {
-        "BACKGROUND": "PAGE",
-        "SURFACE": "PLOT",
-        "LINE": "EDGE",
-        "TEXT": "TEXT",
-        "DIM": "TEXT_MUTED",
-        "FAINT": "TEXT_FAINT",
-        "ORANGE": "ORANGE",
-        "SKY": "SKY",
-        "GREEN": "GREEN",
-        "VERMILION": "VERMILION",
-        "PURPLE": "PURPLE",
-        "SILVER": "SILVER",
-    }
-    for ours, theirs in shared.items():
-        assert "#{:02x}{:02x}{:02x}".format(*getattr(theme, ours)) == getattr(plots_style.DARK, theirs.lower()), ours
+@pytest.mark.parametrize(("ours", "theirs"), [(theme.DARK, plots_style.DARK), (theme.LIGHT, plots_style.LIGHT)])
+def test_the_panels_lie_on_the_window_without_a_seam(ours: theme.Colors, theirs: plots_style.Theme) -> None:
+    shared = {"background": "page", "surface": "plot", "line": "edge", "dim": "text_muted", "faint": "text_faint"}
+    same = ("text", "orange", "sky", "green", "vermilion", "purple", "silver")
+    for name, other in (shared | {name: name for name in same}).items():
+        assert "#{:02x}{:02x}{:02x}".format(*getattr(ours, name)) == getattr(theirs, other), name
 
 
 @given(
@@ -329,7 +319,7 @@ def test_loading_says_what_each_process_does(written: list[Written]) -> None:
 
 def _lit_columns(surface: pygame.Surface, session: FakeSession, color: tuple[int, int, int]) -> int:
     """How long the longest bar of this colour in the canvas's place is."""
-    shown = part_of(rgb(surface), boxes(session).canvas)
+    shown = part_of(rgb(surface), canvas_room(session))
     return int((shown == color).all(axis=2).sum(axis=1).max())
 
 

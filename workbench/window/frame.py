@@ -17,7 +17,7 @@ from workbench.window.hover import Hover
 from workbench.window.knobs_column import Deeds
 from workbench.window.knobs_view import KnobsView
 from workbench.window.loading import Loading
-from workbench.window.overlay import PauseMark, Toast
+from workbench.window.overlay import Caption, PauseMark, Toast
 from workbench.window.panels_view import PanelsView
 from workbench.window.pen import Pen
 from workbench.window.pipeline_view import PipelineView
@@ -28,6 +28,9 @@ from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
 from workbench.window.tooltip import Tooltip
 
+VIEWS = ("overview", "why", "brakes", "connections", "journeys", "folded", "light", "help")
+"""States that are worth a picture."""
+
 
 class Frame:
     """All that is drawn, in a window of any size."""
@@ -36,11 +39,21 @@ class Frame:
         self.easel, self.panels = Easel(), PanelsView()
         self.header, self.banner, self.status, self.hints = HeaderView(), Banner(), StatusLine(), HintLine()
         self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.easel), Tooltip()
+        self.caption = Caption()
         self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
         self.knobs, self.pipeline = KnobsView(deeds), PipelineView(self.open_brakes)
         self._loading, self._pause_mark, self._ring = Loading(), PauseMark(), FocusRing()
         self._stack = Stack(
-            (self._loading, self._pause_mark, self.hover, self.explanation, self.help, self.toast, self.tooltip)
+            (
+                self._loading,
+                self._pause_mark,
+                self.hover,
+                self.caption,
+                self.explanation,
+                self.help,
+                self.toast,
+                self.tooltip,
+            )
         )
         self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()
         self._arranged_for: tuple[object, ...] = ()
@@ -84,6 +97,23 @@ class Frame:
     def forget(self) -> None:
         """Arrange and draw all anew next time: the surface that was drawn on is lost, or all colours are others."""
         self._arranged_for = ()
+
+    @property
+    def covered(self) -> bool:
+        """Whether a card lies over the picture that is closed before anything under it."""
+        return self.help.shown or self.explanation.shown
+
+    def show_view(self, name: str, scene: Scene) -> None:
+        """Be in one of `VIEWS`, and in nothing of the others."""
+        self.help.shown, self.explanation.shown = name == "help", name == "why"
+        self.knobs.folded = name == "folded"
+        self.easel.show(connections=name == "connections")
+        self.easel.open("journeys" if name == "journeys" else "none", scene)
+        self.pipeline.selected = ""
+        if name == "brakes" and scene.view.stages:
+            worst = scene.view.diagnosis.bottleneck
+            named = [stage.name for stage in scene.view.stages if stage.name == worst]
+            self.open_brakes((named or [scene.view.stages[-1].name])[0])
 
     def toggle_explanation(self) -> None:
         """Open the card that says why the bottleneck is named, or close it."""

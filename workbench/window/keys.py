@@ -56,14 +56,14 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.REDO, (pygame.K_u,), "Shift U", "", "Do again what was taken back", with_shift=True),
     Binding(Action.THEME, (pygame.K_t,), "T", "theme", "Dark colours, or light ones for a projector"),
     Binding(Action.CONNECTIONS, (pygame.K_c,), "C", "connections", "All connections as a map, or the canvas again"),
-    Binding(Action.JOURNEYS, (pygame.K_j,), "J", "follow", "Follow placements of a connection: who painted at the mouse"),
+    Binding(Action.JOURNEYS, (pygame.K_j,), "J", "follow", "Follow the placements of who painted under the mouse"),
     Binding(Action.PAINT, (pygame.K_p,), "P", "", "Paint by hand, or put the colour away; alt click takes one up"),
     Binding(Action.LAYER, (pygame.K_o,), "O", "", "Next overlay of the canvas, or measure of the connections"),
     Binding(Action.LAYER_BACK, (pygame.K_o,), "Shift O", "", "The overlay before", with_shift=True),
     Binding(
-        Action.ZOOM_IN, (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), "+ or wheel", "", "Look at the canvas closer"
+        Action.ZOOM_IN, (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), "+ or wheel", "", "See less, and larger"
     ),
-    Binding(Action.ZOOM_OUT, (pygame.K_MINUS, pygame.K_KP_MINUS), "-", "", "See more of the canvas"),
+    Binding(Action.ZOOM_OUT, (pygame.K_MINUS, pygame.K_KP_MINUS), "-", "", "See more, and smaller"),
     Binding(Action.FIT, (pygame.K_0, pygame.K_KP_0), "0", "", "See all of the canvas; a double click does too"),
     Binding(
         Action.PAN,

@@ -7,7 +7,7 @@ from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
-_WIDTH, _ROW, _MARGIN, _TITLE_ROW = 500, 48, 26, 44
+_WIDTH, _ROW, _MARGIN, _TITLE_ROW = 500, 48, 20, 44
 
 
 def sentence(part: Part, reading: Reading) -> str:
@@ -53,9 +53,9 @@ class Loading:
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """In the middle of the canvas's place."""
         height = _TITLE_ROW + len(scene.view.parts) * _ROW + 2 * _MARGIN - 10
-        box = pygame.Rect(0, 0, min(pen.px(_WIDTH), self.canvas.width - pen.px(24)), pen.px(height))
+        box = pygame.Rect(0, 0, pen.px(_WIDTH), pen.px(height))
         box.center = self.canvas.center
-        return box
+        return box.clamp(screen.inflate(-2 * pen.px(_MARGIN), 0))
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
         """Draw all of it."""

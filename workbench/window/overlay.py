@@ -95,3 +95,35 @@ class PauseMark:
         word = pen.write(target, self.TEXT, inner, theme.TITLE)
         left = word.right + pen.px(12)
         pen.write(target, self.NOTE, pygame.Rect(left, box.top, inner.right - left, box.height), theme.NOTE)
+
+
+class Caption:
+    """A sentence for a room: what is seen now, such as a guided demo says it. Its text is set from outside."""
+
+    ROWS_MAX = 3
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def content(self, scene: Scene) -> object:
+        """The sentence, or None; see `Overlay`."""
+        return self.text or None
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+        """Near the bottom, centred, as wide as it needs."""
+        rows = self._rows(screen, pen)
+        width = max(pen.width(row, theme.PRODUCT) for row in rows) + 2 * pen.px(24)
+        box = pygame.Rect(0, 0, width, len(rows) * pen.line_height(theme.PRODUCT) + 2 * pen.px(14))
+        box.midbottom = (screen.centerx, screen.bottom - pen.px(64))
+        return box
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+        """Draw all of it."""
+        pen.card(target, box, theme.RAISED, theme.SKY, radius=8)
+        height = pen.line_height(theme.PRODUCT)
+        row = pygame.Rect(box.left, box.top + pen.px(14), box.width, height)
+        for index, text in enumerate(self._rows(target.get_rect(), pen)):
+            pen.write(target, text, row.move(0, index * height), theme.PRODUCT, "center")
+
+    def _rows(self, screen: pygame.Rect, pen: Pen) -> list[str]:
+        return pen.wrapped(self.text, screen.width - pen.px(200), theme.PRODUCT, self.ROWS_MAX)

@@ -1,5 +1,6 @@
 """The pace of redraws: when the next is due, how many there were, and what they cost this process.
 
+There are 60 a second while they are cheap and on time, else 30: the window must not take from what it shows.
 Invariant: a late redraw is not made up for, so a busy machine gets fewer pictures and never a burst of them.
 """
 
@@ -7,6 +8,14 @@ from collections import deque
 
 INTERVAL_NS = 33_333_333
 """30 redraws a second."""
+FAST_INTERVAL_NS = 16_666_667
+"""60 redraws a second."""
+CHEAP_CORES, DEAR_CORES = 0.07, 0.10
+"""What 60 a second may cost for there to be so many, and from where there are none. The gap keeps it from swaying."""
+LATE_RATIO = 0.9
+"""Fewer than so many of 60 a second come: then the processor is wanted elsewhere."""
+PATIENCE_NS = 5_000_000_000
+"""After a change down it stays there for so long."""
 SPAN_NS = 1_000_000_000
 """What `fps` and `cpu_cores` look back on."""
 
@@ -17,14 +26,32 @@ class Pace:
     def __init__(self) -> None:
         self._due_ns = 0
         self._marks: deque[tuple[int, int]] = deque()
+        self.interval_ns = INTERVAL_NS
+        """From one redraw to the next."""
+        self._slow_until_ns = 0
 
     def count(self, now_ns: int, cpu_ns: int) -> None:
         """A redraw begins. `cpu_ns`: processor time of this process so far."""
         self._marks.append((now_ns, cpu_ns))
         while now_ns - self._marks[0][0] > SPAN_NS:
             self._marks.popleft()
-        on_time = now_ns - self._due_ns < INTERVAL_NS
-        self._due_ns = (self._due_ns if on_time else now_ns) + INTERVAL_NS
+        self._choose(now_ns)
+        on_time = now_ns - self._due_ns < self.interval_ns
+        self._due_ns = (self._due_ns if on_time else now_ns) + self.interval_ns
+
+    def _choose(self, now_ns: int) -> None:
+        """60 or 30 a second, by what the last second's redraws cost and whether they came."""
+        fps, cores = self.fps, self.cpu_cores
+        if fps is None or cores is None or not fps or now_ns < self._slow_until_ns:
+            return
+        cores_at_60 = cores / fps * 60
+        if self.interval_ns == INTERVAL_NS:
+            if cores_at_60 <= CHEAP_CORES and fps >= 30 * LATE_RATIO:
+                self.interval_ns = FAST_INTERVAL_NS
+                self._slow_until_ns = now_ns + SPAN_NS  # Look again after a second of 60.
+        elif cores_at_60 > DEAR_CORES or fps < 60 * LATE_RATIO:
+            self.interval_ns = INTERVAL_NS
+            self._slow_until_ns = now_ns + PATIENCE_NS
 
     def rest_s(self, now_ns: int) -> float:
         """Seconds from now until the next redraw is due; 0 when it is late."""

@@ -11,6 +11,8 @@ from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
 _FRAME_GAP = 14
+PANELS_FIRST = ("throughput", "queues", "heat", "drops")
+"""Shown until others are chosen. They are `plots.series.DEFAULT_NAMES`, which brings matplotlib and so stays out."""
 
 
 def fitted(size: tuple[int, int], box: pygame.Rect) -> pygame.Rect:

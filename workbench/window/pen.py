@@ -72,6 +72,10 @@ class Pen:
         """The first of these that is whole in `width` pixels, or the last."""
         return next((text for text in texts if self.width(text, lettering) <= width), texts[-1])
 
+    def lettering_that_fits(self, text: str, width: int, letterings: Sequence[Lettering]) -> Lettering:
+        """The first of these in which the text is whole in `width` pixels, or the last."""
+        return next((each for each in letterings if self.width(text, each) <= width), letterings[-1])
+
     def write(
         self, target: pygame.Surface, text: str, box: pygame.Rect, lettering: Lettering, align: Align = "left"
     ) -> pygame.Rect:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from workbench.view import Part, Reading
 from workbench.window import theme
 from workbench.window.figure import UNKNOWN, format_cores, format_count, format_ratio, format_whole
-from workbench.window.keys import BINDINGS
+from workbench.window.keys import BINDINGS, Action
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.theme import Color, Lettering
 from workbench.window.toolkit import pygame
 
-_DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX = 14, 5, 34
+_DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX, _HINT_GAP = 14, 5, 34, 20
 _LOOPS_SHOWN = 4
 
 
@@ -193,15 +193,23 @@ class HintLine:
             return []
         self._drawn_url = scene.view.url
         target.fill(theme.BACKGROUND, self._box)
-        left = self._box.left
-        for binding in (binding for binding in BINDINGS if binding.hint):
-            left = self._word(target, binding.keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
-            left = self._word(target, binding.hint, left, theme.STATUS_DIM) + self._pen.px(22)
+        right = self._box.right
         if scene.view.url:
-            rest = pygame.Rect(left, self._box.top, self._box.right - left, self._box.height)
             text = f"join at {scene.view.url}"
-            self._pen.write(target, text, rest, theme.STATUS_DIM, "right")
+            right = self._pen.write(target, text, self._box, theme.STATUS_DIM, "right").left
+        self._draw_hints(target, right)
         return [self._box]
+
+    def _draw_hints(self, target: pygame.Surface, right: int) -> None:
+        """Keys up to `right`, the help's own first; one that does not fit is left out whole."""
+        hinted = sorted((b for b in BINDINGS if b.hint), key=lambda binding: binding.action is not Action.HELP)
+        left, gap = self._box.left, self._pen.px(_HINT_GAP)
+        for binding in hinted:
+            key, hint = (self._pen.width(*of) for of in ((binding.keys, theme.KEY), (binding.hint, theme.STATUS_DIM)))
+            if left + key + self._pen.px(_WORD_GAP) + hint + gap > right:
+                return
+            left = self._word(target, binding.keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
+            left = self._word(target, binding.hint, left, theme.STATUS_DIM) + gap
 
     def _word(self, target: pygame.Surface, text: str, left: int, lettering: Lettering) -> int:
         """Write a word from `left` on. Returns where it ends."""

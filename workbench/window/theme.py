@@ -25,6 +25,7 @@ class Colors:
     text: Color
     dim: Color
     faint: Color
+    """For marks and edges; too faint for letters."""
     orange: Color
     sky: Color
     green: Color
@@ -50,7 +51,7 @@ DARK = Colors(
     line=(44, 50, 60),
     text=(230, 233, 238),
     dim=(139, 149, 163),
-    faint=(120, 130, 143),
+    faint=(93, 102, 115),
     orange=(230, 159, 0),
     sky=(86, 180, 233),
     green=(0, 158, 115),
@@ -67,12 +68,12 @@ DARK = Colors(
     alarm_text=(255, 205, 170),
 )
 LIGHT = Colors(
-    background=(245, 246, 248),
+    background=(244, 245, 247),
     surface=(255, 255, 255),
-    line=(196, 202, 210),
-    text=(27, 32, 40),
-    dim=(86, 96, 112),
-    faint=(104, 113, 128),
+    line=(206, 211, 219),
+    text=(24, 28, 34),
+    dim=(84, 93, 106),
+    faint=(140, 148, 160),
     orange=(164, 86, 0),
     sky=(11, 90, 158),
     green=(7, 154, 134),

@@ -51,6 +51,10 @@ class Display:
         """Bring the surface to the display."""
         self._window.flip()
 
+    def set_title(self, title: str) -> None:
+        """What the desktop calls the window."""
+        self._window.title = title
+
     def set_icon(self, icon: pygame.Surface) -> None:
         """The mark of the window on the desktop."""
         self._window.set_icon(icon)

@@ -8,17 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from server import clock, palette
+from server.control import ShowPanels
 from workbench.scenario import Scenario
 from workbench.view import Reading, View
 from workbench.window import theme, toolkit
 from workbench.window.arrangement import SIZE_MIN
-from workbench.window.frame import Frame
+from workbench.window.frame import VIEWS, Frame
 from workbench.window.keys import Action, action_of
 from workbench.window.knobs_column import Deeds
 from workbench.window.pace import Pace
+from workbench.window.panels_view import PANELS_FIRST
 from workbench.window.routing import Router
 from workbench.window.scenario_copy import free_toml_path, put_on_clipboard
 from workbench.window.scene import Scene, Session
@@ -40,8 +43,7 @@ class Window:
 
     def __init__(self, session: Session, *, size: tuple[int, int] = (1600, 900), headless: bool = False) -> None:
         self._session = session
-        title = f"Pixel Canvas: {session.view().scenario_title}"
-        self._display = None if headless else toolkit.Display(title, size, SIZE_MIN)
+        self._display = None if headless else toolkit.Display(_title(session), size, SIZE_MIN)
         self._screen = self._display.surface if self._display else toolkit.offscreen(size)
         self._closed = False
         self._pace = Pace()
@@ -56,6 +58,7 @@ class Window:
         self._held_pixels: NDArray[Any] | None = None
         self._panels_asked: tuple[int, int] | None = None
         self._panels_wanted_ns = 0
+        self._panels_order = ShowPanels(PANELS_FIRST, theme=theme.name)
         if self._display:
             self._display.set_icon(_icon())
         self.draw()
@@ -71,13 +74,18 @@ class Window:
         return self._pace.cpu_cores
 
     @property
+    def closed(self) -> bool:
+        """Whether the person is done with it."""
+        return self._closed
+
+    @property
     def paused(self) -> bool:
         """Whether canvas and panels are held still."""
         return self._held_pixels is not None
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Poll the session and redraw, 30 times a second, until `until()` is true or the person closes the window."""
-        while not self._closed and not until():
+        """Poll the session and redraw until `until()` is true, the person closes the window or wants another run."""
+        while not self._closed and self.wanted is None and not until():
             now_ns = clock.now_ns()
             self._pace.count(now_ns, clock.process_cpu_ns())
             self._session.poll(now_ns)
@@ -98,6 +106,7 @@ class Window:
             self._panels_wanted_ns = now_ns
         self._ask_for_panels(now_ns)
         self._frame.toast.advance(now_ns)
+        self._frame.caption.text = self.caption
         self._frame.hover.advance(now_ns)
         scene = self._scene(view, now_ns)
         targets = self._frame.targets()
@@ -106,6 +115,35 @@ class Window:
         if self._frame.draw(self._screen, scene) and self._display:
             self._display.show()
         return self._screen
+
+    def show(self, session: Session) -> None:
+        """Show another session from now on; what was wanted is had."""
+        self._session, self.wanted = session, None
+        self._held_pixels, self._reading = None, None
+        self._frame.panels.release()
+        self._panels_asked = None
+        session.show_panels(self._panels_order)
+        self._frame.forget()
+        if self._display:
+            self._display.set_title(_title(session))
+        self.draw()
+
+    def show_panels(self, order: ShowPanels) -> None:
+        """Have the panels show this, in the window's colours."""
+        self._panels_order = msgspec.structs.replace(order, theme=theme.name)
+        self._session.show_panels(self._panels_order)
+
+    def views(self) -> tuple[str, ...]:
+        """The states that are worth a picture, for `show_view`."""
+        return VIEWS
+
+    def show_view(self, name: str) -> None:
+        """Bring the window into one of these states, and out of all others. Raises ValueError for a name of none."""
+        if name not in VIEWS:
+            raise ValueError(f"view is {name!r}; it must be one of {', '.join(VIEWS)}")
+        self.use_theme("light" if name == "light" else "dark")
+        scene = self._scene(self._session.view(), clock.now_ns())
+        self._frame.show_view(name, scene)
 
     def save(self, path: str | Path) -> None:
         """Write the picture of now as PNG, whatever the suffix. Raises OSError."""
@@ -172,6 +210,10 @@ class Window:
         if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
             return
         action = action_of(event.key, getattr(event, "mod", 0))
+        # What a view has open is closed before the window is.
+        escapes = event.key == pygame.K_ESCAPE and not self._frame.covered
+        if escapes and self._router.offer(event, targets, scene, now_ns):
+            return
         if action is None or not self.press(action, now_ns):
             self._router.offer(event, targets, scene, now_ns)
 
@@ -215,6 +257,7 @@ class Window:
         """Draw window and panels in this set of colours from now on."""
         theme.use(name)
         self._frame.forget()
+        self.show_panels(self._panels_order)
 
     def _fold(self, now_ns: int) -> None:
         self._frame.knobs.folded = not self._frame.knobs.folded
@@ -241,6 +284,10 @@ class Window:
         if self._display:
             self._display.toggle_full_screen()
             self._frame.forget()
+
+
+def _title(session: Session) -> str:
+    return f"Pixel Canvas: {session.view().scenario_title}"
 
 
 def _icon() -> pygame.Surface:
