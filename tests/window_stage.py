@@ -12,6 +12,7 @@ from workbench.controls import Controls
 from workbench.scenario import load_scenario
 from workbench.view import Journey, Part, Reading, TileBox, View
 from workbench.window import arrangement
+from workbench.window.easel import Easel
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
 from workbench.window.window import Window
@@ -187,11 +188,19 @@ def words(written: list[Written]) -> str:
 
 
 def canvas_area(session: FakeSession, size: tuple[int, int]) -> pygame.Rect:
+    """Where the whole canvas is: fitted into its room over the tools."""
     height, width = session.shown.pixels.shape
-    box = boxes(session, size).canvas
-    area = pygame.Rect((0, 0), arrangement.fit((width, height), box.size))
-    area.center = box.center
+    room = canvas_room(session, size)
+    area = pygame.Rect((0, 0), arrangement.fit((width, height), room.size))
+    area.center = room.center
     return area
+
+
+def canvas_room(session: FakeSession, size: tuple[int, int] = (1600, 1000)) -> pygame.Rect:
+    """The canvas's place without the tools under it."""
+    placed, easel = boxes(session, size), Easel()
+    easel.place(placed.canvas, Pen(placed.scale))
+    return easel.room
 
 
 def noise(size: tuple[int, int]) -> np.ndarray:
