@@ -39,6 +39,9 @@ WELL = Reading(
 
 
 def reading(**changes: object) -> Reading:
+    """All well but for these. A busy loop takes as much processor time, unless said."""
+    if "utilisation_ratio" in changes:
+        changes = {"server_cpu_cores": changes["utilisation_ratio"]} | changes
     return dataclasses.replace(WELL, **changes)  # type: ignore[arg-type]
 
 
@@ -106,6 +109,13 @@ class TestStage:
             "90 % busy; its queue holds 710 ms of work and grows 200 ms each second; "
             "71 % of view latency is waiting here"
         )
+
+    def test_a_loop_that_waits_for_a_core_is_said(self) -> None:
+        starved = reading(utilisation_ratio=0.95, server_cpu_cores=0.3)
+        found = diagnose(stages(read={"utilisation_ratio": 0.9}), starved, 4)
+        assert found.sentence == "90 % busy; but the server gets only 0.30 core: the machine is busy otherwise"
+        braked = stages(read={"utilisation_ratio": 0.9, "brake": "+ 5 us an item"})
+        assert "gets only" not in diagnose(braked, starved, 4).sentence, "a brake waits without a core"
 
     def test_a_machine_without_cores_is_said(self) -> None:
         found = diagnose(

@@ -46,6 +46,8 @@ REFRESH_NS = 400_000_000
 _PHRASES_MAX = 4
 _BRAKE_RATIO = 0.7
 """A braked stage is named before another one of which it takes so much."""
+_MOST_RATIO = 0.85
+"""Of a stage that takes less of its loop, the loop is worth a word."""
 _BLOCKED_RATIO = 0.2
 """A stage behind a full queue that takes less of its loop is not what keeps the queue full."""
 
@@ -269,7 +271,7 @@ def _stage_phrases(stage: StageReading, evidence: Evidence) -> tuple[str, ...]:
     busy = f"{percent(min(1.0, stage.utilisation_ratio or 0))} busy"
     busy += f" with its brake of {stage.brake.removeprefix('+ ')}" if stage.brake else ""
     phrases = [busy]
-    if (stage.utilisation_ratio or 0) < 0.8 and (evidence.loop_ratio or 0) >= SATURATED_RATIO:
+    if (stage.utilisation_ratio or 0) < _MOST_RATIO * (evidence.loop_ratio or 0):
         phrases.append(f"the loop that it shares {percent(min(1.0, evidence.loop_ratio or 0))}")
     phrases += _queue_phrase(stage)
     if evidence.tick_ratio >= STRETCH_RATIO and stage.name in ("encode", "fan-out"):

@@ -24,6 +24,10 @@ CORE_RATIO = 0.9
 """A single-threaded process that takes so much of a core cannot do more."""
 MACHINE_RATIO = 0.93
 """Above so much of all cores, processes wait for each other rather than for work."""
+STARVED_RATIO = 0.3
+"""A loop that is busy for so much more than its processor time waits for a core."""
+STARVED_BUSY_RATIO = 0.5
+"""Of a loop that is less busy than this, it is not worth saying."""
 LATE_MS = 100.0
 """Sends so late (p99) are not those that were intended. A fleet that is well is late by a few milliseconds."""
 SHORTFALL_RATIO = 0.1
@@ -133,6 +137,19 @@ class Evidence:
         return self.cores >= MACHINE_RATIO * self.core_count
 
     @property
+    def is_server_starved(self) -> bool:
+        """The loops' work takes much longer than the processor works on it: they wait for a core. Brakes wait too."""
+        busy, cores = self.reading.utilisation_ratio, self.reading.server_cpu_cores
+        if busy is None or cores is None or any(stage.brake for stage in self.server_stages):
+            return False
+        return busy - cores / max(1, len(self.reading.loop_connection_counts)) >= STARVED_RATIO
+
+    @property
     def machine_phrase(self) -> tuple[str, ...]:
-        """Said where processes wait for each other."""
-        return (f"all {plural(self.core_count, 'core')} of this machine are in use",) if self.is_machine_full else ()
+        """Said where processes wait for each other, or for other programs."""
+        if self.is_machine_full:
+            return (f"all {plural(self.core_count, 'core')} of this machine are in use",)
+        if self.is_server_starved and (self.loop_ratio or 0) >= STARVED_BUSY_RATIO:
+            cores = self.reading.server_cpu_cores or 0.0
+            return (f"but the server gets only {cores:.2f} core: the machine is busy otherwise",)
+        return ()
