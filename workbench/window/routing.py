@@ -42,7 +42,7 @@ class Router:
                 return event.button in _BUTTONS and self._press(event, targets, scene, now_ns)
             case pygame.MOUSEBUTTONUP:
                 return self._release(event, targets, scene, now_ns)
-            case pygame.MOUSEWHEEL:
+            case pygame.MOUSEWHEEL | pygame.MULTIGESTURE:
                 return self._wheel(event, targets, scene, now_ns)
             case pygame.WINDOWLEAVE:
                 self._position = None
@@ -131,12 +131,12 @@ class Router:
         return captor.handle(event, scene, now_ns)
 
     def _wheel(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
-        """The wheel's event does not say where the mouse is: it is told along."""
+        """Events of the wheel, and of two fingers, do not say where the mouse is: it is told along."""
         self._rests_since_ns = now_ns
         position = self._position
         if position is None:
             return False
-        placed = pygame.event.Event(pygame.MOUSEWHEEL, {**event.dict, "pos": position})
+        placed = pygame.event.Event(event.type, {**event.dict, "pos": position})
         if self._captor is not None:
             return self._captor.handle(placed, scene, now_ns)
         return any(view.handle(placed, scene, now_ns) for view, box in targets if box.collidepoint(position))

@@ -1,0 +1,408 @@
+"""What a person does on the canvas and the map of connections, through pygame's own events; and what is drawn of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from window_stage import (
+    FAR_NS,
+    READING,
+    FakeSession,
+    Written,
+    canvas_area,
+    headless,
+    heat_map,
+    note_writing,
+    part_of,
+    rgb,
+    words,
+)
+
+from server import palette
+from server.kernels.layout import Phase
+from workbench.view import Journey, TileBox
+from workbench.window import ramp, theme
+from workbench.window.canvas_marks import map_box
+from workbench.window.canvas_mouse import DOUBLE_CLICK_NS, PINCH_STEP, line_between
+from workbench.window.easel import Easel
+from workbench.window.toolkit import pygame
+from workbench.window.window import Window
+
+SIZE = (1280, 720)
+SECOND_NS = 1_000_000_000
+
+
+class Person:
+    """Moves the mouse and presses keys before a window on SDL's dummy display."""
+
+    def __init__(self, session: FakeSession) -> None:
+        self.session = session
+        self.window = Window(session, size=SIZE)
+        self.now_ns = FAR_NS
+        self.picture = self.window.step(self.now_ns)
+
+    @property
+    def easel(self) -> Easel:
+        return self.window._frame.easel
+
+    def see(self, *events: pygame.event.Event, passed_ns: int = 10_000_000) -> np.ndarray:
+        """Let these happen and some time pass. Returns the picture."""
+        for event in events:
+            pygame.event.post(event)
+        self.now_ns += passed_ns
+        self.session.change(now_ns=self.session.shown.now_ns + passed_ns)
+        self.picture = self.window.step(self.now_ns)
+        return rgb(self.picture)
+
+    def key(self, code: int, mod: int = 0) -> np.ndarray:
+        return self.see(pygame.event.Event(pygame.KEYDOWN, key=code, mod=mod, unicode=""))
+
+    def point(self, position: tuple[int, int]) -> np.ndarray:
+        return self.see(pygame.event.Event(pygame.MOUSEMOTION, pos=position, rel=(0, 0), buttons=(0, 0, 0)))
+
+    def wheel(self, steps: int) -> np.ndarray:
+        return self.see(pygame.event.Event(pygame.MOUSEWHEEL, x=0, y=steps, flipped=False))
+
+    def drag(self, *positions: tuple[int, int], button: int = 1, mod: int = 0) -> np.ndarray:
+        """Press at the first place, go on to the others, release at the last."""
+        pygame.key.set_mods(mod)
+        self.see(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=positions[0], button=button))
+        pygame.key.set_mods(0)
+        for position in positions[1:]:
+            self.see(pygame.event.Event(pygame.MOUSEMOTION, pos=position, rel=(0, 0), buttons=(1, 0, 0)))
+        return self.see(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=positions[-1], button=button))
+
+    def press_button(self, name: str) -> np.ndarray:
+        return self.drag(self.easel._bar._boxes[name].center)
+
+    def asked(self, what: str) -> list[tuple[object, ...]]:
+        return [entry[1:] for entry in self.session.asked if entry[0] == what]
+
+    def place_of(self, x: int, y: int) -> tuple[int, int]:
+        """Where the middle of a canvas pixel is in the window."""
+        return self.easel.canvas.viewport.rect_of(x, y, x + 1, y + 1).center
+
+
+@pytest.fixture
+def person() -> Iterator[Person]:
+    someone = Person(FakeSession(heat_map(128, 128)))
+    yield someone
+    pygame.key.set_mods(0)
+    someone.window.close()
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
+    return note_writing(monkeypatch)
+
+
+def fill_connections(session: FakeSession, count: int) -> np.ndarray:
+    """So many open connections with numbers from 100 on."""
+    rows = session.connections_page["connections"][0, :count]
+    rows["phase"], rows["number"], rows["subscribed"] = Phase.FAST, np.arange(count) + 100, 1
+    rows["cursor"], rows["received_count"] = READING.tick, 1
+    return rows
+
+
+# --- Zoom and pan -----------------------------------------------------------------------------------------------------
+
+
+def test_the_wheel_zooms_around_the_mouse(person: Person) -> None:
+    before = person.easel.canvas.viewport.scale
+    person.wheel(2)
+    at = person.place_of(60, 70)
+    person.point(at)
+    for _ in range(4):
+        picture = person.wheel(1)
+    viewport = person.easel.canvas.viewport
+    assert viewport.scale > 2 * before and viewport.pixel_at(at) == (60, 70)
+    assert np.array_equal(picture[at[1], at[0]], palette.PALETTE[person.session.shown.pixels[70, 60]])
+    for _ in range(12):
+        person.wheel(-1)
+    assert not person.easel.canvas.viewport.zoomed
+
+
+def test_a_drag_and_arrows_look_around(person: Person) -> None:
+    person.key(pygame.K_PLUS)
+    person.key(pygame.K_PLUS)
+    viewport = person.easel.canvas.viewport
+    centre, scale = viewport.room.center, viewport.scale
+    left = viewport.seen[0]
+    person.drag(centre, (centre[0] - 30, centre[1]))
+    assert viewport.seen[0] == pytest.approx(left + 30 / scale)
+    person.drag((centre[0] - 30, centre[1]), centre, button=2)
+    assert viewport.seen[0] == pytest.approx(left)
+    person.key(pygame.K_RIGHT)
+    assert viewport.seen[0] > left
+    person.key(pygame.K_0)
+    assert not viewport.zoomed
+
+
+def test_a_double_click_fits_the_canvas_and_two_slow_ones_do_not(person: Person) -> None:
+    centre = person.easel.room.center
+    person.key(pygame.K_PLUS)
+    person.drag(centre)
+    person.see(passed_ns=DOUBLE_CLICK_NS)
+    person.drag(centre)
+    assert person.easel.canvas.viewport.zoomed
+    person.drag(centre)
+    assert not person.easel.canvas.viewport.zoomed
+
+
+def test_two_fingers_zoom(person: Person) -> None:
+    person.point(person.place_of(40, 70))
+    fingers = pygame.event.Event(pygame.MULTIGESTURE, pinched=PINCH_STEP * 0.6, x=0.2, y=0.5, num_fingers=2, rotated=0)
+    person.see(fingers)
+    assert not person.easel.canvas.viewport.zoomed
+    person.see(fingers)
+    assert person.easel.canvas.viewport.zoomed
+
+
+def test_a_zoomed_canvas_has_a_map_that_leads_elsewhere(person: Person) -> None:
+    for _ in range(5):
+        person.key(pygame.K_PLUS)
+    person.see()
+    viewport = person.easel.canvas.viewport
+    box = map_box(viewport, person.easel.canvas._pen)
+    person.drag((box.left + 4, box.bottom - 4))
+    left, top, _, height = viewport.seen
+    assert left == 0 and top + height == pytest.approx(128)
+
+
+# --- Paint ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_drag_with_a_colour_paints_without_a_gap(person: Person) -> None:
+    person.drag(person.place_of(10, 10), person.place_of(20, 10))
+    assert person.asked("paint") == []
+    person.key(pygame.K_p)
+    person.drag(person.place_of(10, 10), person.place_of(20, 14), person.place_of(20, 10))
+    painted = [(x, y) for x, y, _ in person.asked("paint")]
+    assert painted[0] == (10, 10) and painted[-1] == (20, 10) and (20, 14) in painted
+    assert all(max(abs(a - c), abs(b - d)) == 1 for (a, b), (c, d) in pairwise(painted))
+    assert {color for *_, color in person.asked("paint")} == {person.easel.mouse.color}
+
+
+def test_a_colour_is_taken_up_from_the_bar_or_from_the_canvas(person: Person) -> None:
+    person.press_button("paint")
+    assert person.easel.mouse.painting
+    swatch = person.easel._bar._swatches[palette.WHITE]
+    person.drag(swatch.center)
+    person.drag(person.place_of(3, 4))
+    assert person.asked("paint") == [(3, 4, palette.WHITE)]
+    person.drag(person.place_of(50, 60), mod=pygame.KMOD_LALT)
+    person.drag(person.place_of(3, 4))
+    assert person.asked("paint")[1:] == [(3, 4, int(person.session.shown.pixels[60, 50]))]
+
+
+def test_every_swatch_is_whole_in_the_bar_at_every_size() -> None:
+    for size in ((1280, 720), (1920, 1080), (3840, 2160)):
+        easel = headless(FakeSession(heat_map(64, 64)), size)._frame.easel
+        boxes = list(easel._bar._swatches.values())
+        assert len(boxes) == 49
+        assert all(easel._bar._box.contains(box) and box.width >= 8 for box in boxes)
+        assert all(box.collidelist(boxes[:index]) == -1 for index, box in enumerate(boxes))
+
+
+def test_a_line_touches_from_pixel_to_pixel() -> None:
+    assert line_between((0, 0), (0, 0)) == []
+    assert line_between((0, 0), (3, 0)) == [(1, 0), (2, 0), (3, 0)]
+    for end in ((7, 3), (-7, 3), (2, -9), (-5, -5)):
+        line = [(0, 0), *line_between((0, 0), end)]
+        assert line[-1] == end and len(line) == max(abs(end[0]), abs(end[1])) + 1
+
+
+# --- Brush ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_drag_with_shift_brushes_whole_tiles(person: Person) -> None:
+    picture = person.drag(person.place_of(40, 10), person.place_of(100, 50), mod=pygame.KMOD_LSHIFT)
+    assert person.asked("brush") == [(TileBox(1, 0, 4, 2),)]
+    frame = person.easel.canvas.viewport.rect_of(32, 0, 128, 64)
+    assert tuple(picture[frame.bottom - 1, frame.centerx]) == theme.SKY
+    assert tuple(picture[frame.centery, frame.left]) == theme.SKY
+
+
+def test_escape_and_the_cross_clear_the_brush(person: Person) -> None:
+    clean = person.see()
+    frame = person.easel.canvas.viewport.rect_of(32, 32, 64, 64)
+    for clear in (lambda: person.key(pygame.K_ESCAPE), lambda: person.drag((frame.right - 6, frame.top + 6))):
+        person.drag(person.place_of(40, 40), mod=pygame.KMOD_LSHIFT)
+        picture = clear()
+        assert person.asked("brush")[-1] == (None,)
+        area = person.easel.canvas.area
+        assert np.array_equal(part_of(picture, area), part_of(clean, area))
+
+
+def test_another_session_has_no_brush_and_no_card(person: Person) -> None:
+    fill_connections(person.session, 3)
+    person.drag(person.place_of(40, 40), mod=pygame.KMOD_LSHIFT)
+    person.key(pygame.K_j)
+    assert person.easel.opened == "journeys"
+    person.window._session = FakeSession(heat_map(128, 128))
+    person.window.draw()
+    assert person.easel.mouse.brushed is None and person.easel.opened == "none" and person.easel.followed is None
+
+
+# --- Overlays ---------------------------------------------------------------------------------------------------------
+
+
+def test_keys_and_buttons_choose_an_overlay_and_its_legend_is_told(person: Person, written: list[Written]) -> None:
+    person.press_button("age")
+    assert person.easel.canvas.layer.name == "age" and "age: ticks since a change" in words(written)
+    person.key(pygame.K_o)
+    assert person.easel.canvas.layer.name == "delay"
+    person.key(pygame.K_o, pygame.KMOD_SHIFT)
+    assert person.easel.canvas.layer.name == "age"
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
+def test_every_overlay_is_whole_at_every_size(size: tuple[int, int], written: list[Written]) -> None:
+    window = headless(FakeSession(heat_map(64, 64)), size)
+    easel = window._frame.easel
+    for layer in easel.canvas.layers:
+        written.clear()
+        easel.canvas.choose(layer.name)
+        window.draw()
+        legend = layer.legend()
+        assert legend is None or legend.title in words(written)
+        inside = [entry for entry in written if easel.room.colliderect(entry.box)]
+        assert all(entry.whole and easel.room.contains(entry.letters) for entry in inside)
+
+
+def test_an_overlay_shows_its_levels_in_the_colours_of_its_legend(person: Person) -> None:
+    person.session.canvas_page["pixel_tick"][:] = 0
+    person.session.canvas_page["pixel_tick"][64:, :] = READING.tick
+    picture = person.press_button("age")
+    for y, level in ((10, ramp.LEVEL_NONE), (70, ramp.LEVEL_MOST)):
+        x, row = person.place_of(100, y)
+        assert tuple(picture[row, x]) == ramp.AMOUNT_COLORS[level]
+
+
+def test_the_mouse_tells_who_painted_a_pixel(person: Person, written: list[Written]) -> None:
+    row = fill_connections(person.session, 9)[7:8]
+    row["received_count"], row["admitted_count"], row["throttled_count"] = 50, 40, 10
+    limit = person.session.controls.scenario.server
+    row["full_ns"] = person.session.shown.now_ns + SECOND_NS
+    person.session.canvas_page["pixel_painter"][5, 3] = 108
+    person.session.canvas_page["pixel_tick"][5, 3] = READING.tick - 12
+    person.point(person.place_of(3, 5))
+    said = words(written)
+    assert "changed 12 ticks ago" in said and "by connection 107: J follows it" in said
+    assert "received 50  admitted 40" in said
+    assert f"throttled 10  bucket {limit.burst - limit.rate_per_s:.0f} of {limit.burst}" in said
+    row["phase"] = Phase.FREE
+    person.point(person.place_of(4, 5))
+    person.point(person.place_of(3, 5))
+    assert "by connection 107, now gone" in words(written)
+
+
+# --- Connections and journeys -----------------------------------------------------------------------------------------
+
+
+def test_the_map_has_a_cell_for_each_connection_in_the_colour_of_its_lag(person: Person) -> None:
+    rows = fill_connections(person.session, 60)
+    rows["cursor"][3], rows["subscribed"][4] = READING.tick - 5, 0
+    person.session.change(reading=replace(READING, connection_target=60))
+    person.window._reading = None
+    picture = person.key(pygame.K_c)
+    view = person.easel.connections
+
+    def colour(index: int) -> tuple[int, ...]:
+        left, top = view.grid.corner(index)
+        middle = view.grid.side // 2
+        return tuple(picture[view.map_box.top + top + middle, view.map_box.left + left + middle])
+
+    assert colour(0) == ramp.AMOUNT_COLORS[ramp.LEVEL_LEAST] and colour(3) == ramp.AMOUNT_COLORS[ramp.LEVEL_MOST]
+    assert colour(4) == ramp.AMOUNT_COLORS[ramp.LEVEL_NONE]
+    if view.grid.columns * view.grid.rows > 60:
+        assert colour(60) == theme.BACKGROUND
+
+
+def test_a_click_on_a_cell_opens_and_follows_its_connection(person: Person, written: list[Written]) -> None:
+    rows = fill_connections(person.session, 60)
+    rows["admitted_count"], rows["sent_bytes"] = 812, 4_000
+    person.key(pygame.K_c)
+    view = person.easel.connections
+    left, top = view.grid.corner(7)
+    at = (view.map_box.left + left + 2, view.map_box.top + top + 2)
+    person.point(at)
+    assert "connection 107" in words(written)
+    written.clear()
+    person.drag(at)
+    assert person.asked("follow") == [(107,)]
+    assert "connection 107" in words(written) and "admitted" in words(written)
+    page = person.session.connections_page
+    page["messages"][0] = (7, 30, 40, 200, 0, 0)
+    page["message_head"][0] = 1
+    rows["admitted_count"][7] += 60
+    person.see(passed_ns=SECOND_NS)
+    assert "30, 40" in words(written) and "59 /s  (872)" in words(written)
+    person.key(pygame.K_ESCAPE)
+    assert person.asked("follow") == [(107,), (None,)] and person.easel.opened == "none"
+
+
+def journey(start_ns: int, waited_ns: int = 60_000_000) -> Journey:
+    marks = np.cumsum([200_000, 2_000_000, 40_000, 9_000, 5_000, waited_ns, 900_000, 3_000_000]) + start_ns
+    first, last = [int(mark) for mark in marks[:5]], [int(mark) for mark in marks[5:]]
+    return Journey(107, 30, 40, start_ns, *first, None, *last)
+
+
+def test_a_followed_placement_is_a_time_line(person: Person, written: list[Written]) -> None:
+    fill_connections(person.session, 9)
+    person.session.canvas_page["pixel_painter"][5, 3] = 108
+    person.session.journey_list = [journey(0, 90_000_000), journey(10**9)]
+    person.point(person.place_of(3, 5))
+    written.clear()
+    picture = person.key(pygame.K_j)
+    assert person.asked("follow") == [(107,)]
+    said = words(written)
+    assert "66 ms until seen" in said and "last 2, to 96 ms" in said
+    for name, time in (("sent", "200 us"), ("read", "2.0 ms"), ("encoded", "\N{BULLET} 60 ms"), ("seen", "3.0 ms")):
+        assert f"{name}\n{time}" in said
+    assert "journaled" not in said
+    rows = person.easel.journeys._rows
+    longest = rows[5][0]
+    colors = picture[longest.centery, longest.left : longest.right]
+    assert (colors == theme.ORANGE).all(axis=1).sum() > 10
+    lines = person.easel.journeys
+    person.drag(lines._bars[0][0].center)
+    person.see(passed_ns=SECOND_NS)
+    assert lines.shown == person.session.journey_list[0]
+    person.drag(lines.pane.buttons["newest"].center)
+    assert lines.shown == person.session.journey_list[1]
+
+
+def test_with_nobody_to_follow_nothing_opens(person: Person) -> None:
+    person.key(pygame.K_j)
+    assert person.easel.opened == "none" and person.asked("follow") == []
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
+@pytest.mark.parametrize("card", ["connection", "journeys"])
+def test_cards_are_inside_the_canvas_place_and_apart(size: tuple[int, int], card: str, written: list[Written]) -> None:
+    session = FakeSession(heat_map(64, 64))
+    fill_connections(session, 2_000)
+    session.journey_list = [journey(number * 10**9) for number in range(60)]
+    window = headless(session, size)
+    easel, box = window._frame.easel, window._frame.boxes.canvas
+    for connections in (False, True):
+        easel.show(connections=connections)
+        easel.open(card, window._scene(session.view(), 0), 107)
+        window.draw()
+        pane = (easel.card if card == "connection" else easel.journeys).pane.box
+        parts = [easel.room, pane, easel._bar._box]
+        assert all(box.contains(part) for part in parts)
+        assert not any(part.collidelist(parts[:index]) >= 0 for index, part in enumerate(parts))
+        for entry in written:
+            assert not pane.contains(entry.box) or pane.contains(entry.letters), entry
+
+
+def test_the_whole_canvas_is_seen_above_a_card(person: Person) -> None:
+    fill_connections(person.session, 9)
+    person.key(pygame.K_j)
+    room, area = person.easel.room, person.easel.canvas.area
+    assert room.contains(area) and area.height < canvas_area(person.session, SIZE).height
+    assert person.easel.canvas.pixel_at(area.topleft) == (0, 0)
