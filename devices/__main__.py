@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 
-from devices.config import StartFleet
+from devices.config import FleetCommand, StartFleet
 from devices.limits import FleetFailed
 from devices.run import Commands, Run
 from devices.warm import warm_kernels
@@ -30,7 +30,7 @@ def main() -> int:
     start: StartFleet = control.read_start(StartFleet)
     page = Page.attach(start.telemetry_fd, fleet_sections())
     commands: Commands = queue.SimpleQueue()
-    control.follow_commands(commands.put)
+    control.follow_commands(commands.put, FleetCommand)
     early.join()
     try:
         Run(start, page, control.say, commands).run()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 DESCRIPTORS_BESIDE = 64
 """Open files that a fleet's process needs beside its sockets: pages, pipes, libraries."""
+_PORTS_REMEDY = "widen the range of local ports (sysctl -w net.ipv4.ip_local_port_range='10000 65535')"
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -30,14 +31,30 @@ def raise_open_files(connections: int) -> int:
     return needed
 
 
+def fit_connections(connections: int) -> tuple[int, str]:
+    """How many of so many connections this process may have, and the remedy where that is less; "" where it is not."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_files = max(hard - DESCRIPTORS_BESIDE, 0)
+    fits = min(connections, open_files, _count_ports())
+    if fits == connections:
+        return fits, ""
+    if fits == open_files:
+        return fits, "raise the limit of open files (ulimit -Hn)"
+    return fits, _PORTS_REMEDY
+
+
+def _count_ports() -> int:
+    if not _PORT_RANGE.exists():
+        return 65_535  # Not Linux: the dialer itself will hear of it.
+    first, last = (int(word) for word in _PORT_RANGE.read_text().split())
+    return last - first + 1
+
+
 def check_ports(connections: int) -> None:
     """Raise FleetFailed when there are fewer local ports than connections to the one address of the server."""
-    if not _PORT_RANGE.exists():
-        return  # Not Linux: the dialer itself will hear of it.
-    first, last = (int(word) for word in _PORT_RANGE.read_text().split())
-    ports = last - first + 1
+    ports = _count_ports()
     if connections > ports:
         raise FleetFailed(
-            f"{connections} connections need as many local ports and there are {ports}: lower connections, "
-            f"or widen the range (sysctl -w net.ipv4.ip_local_port_range='10000 65535')"
+            f"{connections} connections need as many local ports and there are {ports}: "
+            f"lower connections, or {_PORTS_REMEDY}"
         )

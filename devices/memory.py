@@ -3,20 +3,23 @@
 Frames go into a ring of blocks, each of which the server gives back once it is served. All viewers see the same, so
 one stands for all of them: it takes each broadcast from the link's view, decodes and checks it as it would from a
 socket, and what it counts is counted for each. A probed batch is answered by the tick that its block comes back with,
-as a PING behind it would be. It has what `dialer` has, so that a run need not know which it drives. Linux only.
+as a PING behind it would be. It has what `dialer` has, so that a run need not know which it drives. Rate, arrivals,
+pattern and frames a write may change while it runs; there are no links here that could come, go or fail. Linux only.
 Invariant: blocks are filled and come back in one order.
 """
 
 from collections import deque
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.config import FleetConfig
 from devices.fleet import Fleet
 from devices.kernels import layout
 from devices.kernels.layout import Phase, Probe
+from devices.kernels.probe import end_probe
 from devices.kernels.ring import fill_block
-from devices.kernels.viewer import end_probe
 from server import clock
 from server.kernels.link import BlockState
 from server.kernels.ring import await_state
@@ -30,6 +33,19 @@ STEP_NS_A_DEVICE = 10
 """And this for each: a look at a million takes a millisecond."""
 IDLE_NS = 20_000_000
 """Most time between two looks at all devices: somebody may have started a schedule meanwhile."""
+_FIXED = (
+    "connections",
+    "viewers",
+    "region",
+    "slow_ratio",
+    "connect_per_s",
+    "churn_ratio",
+    "churn_s",
+    "reconnect",
+    "viewer_brake_us",
+)
+"""Settings that are about links."""
+_NO_LINKS = "devices without sockets have no links that could fail"
 LOOK_NS = 5_000_000
 """How long it waits for a block before it looks at the view again."""
 
@@ -60,7 +76,11 @@ class MemoryLink:
         return self.open_count == self.fleet.config.connections
 
     @property
-    def is_empty(self) -> bool:
+    def is_dialing(self) -> bool:
+        """Nothing opens step by step."""
+        return False
+
+    def is_empty(self, now_ns: int) -> bool:
         """There is no connection, and none to come: never, before it is closed."""
         return False
 
@@ -70,15 +90,42 @@ class MemoryLink:
         return int(self._counters["connection_count"])
 
     def dial(self, now_ns: int) -> None:
-        """Connect all devices at once. Viewers begin with the canvas as it was before the first tick."""
+        """Connect all devices at once, once. Viewers begin with the canvas as it was before the first tick."""
+        if self.is_complete:
+            return
         fleet, devices = self.fleet, self.fleet.arrays.devices
         devices["phase"] = Phase.FAST
+        devices["number"] = np.arange(1, len(devices) + 1)  # As the server counts them: there is no HELLO.
         self._counters["connection_count"] = fleet.config.connections
         if len(self._viewers):
             blank = Snapshot(0, 0, 0, fleet.width, fleet.height, bytes(fleet.width * fleet.height))
             self._receive(blank.encode(compress=True), now_ns)
             devices["seen"][self._viewers] = 1
             self._counters["subscriber_count"] = len(self._viewers)
+
+    def start(self, now_ns: int) -> None:
+        """Let the load begin."""
+        self.fleet.start(now_ns)
+
+    def settle(self) -> None:
+        """The load ends: nobody comes or goes here anyway."""
+
+    def adjust(self, config: FleetConfig, rate_factor: float, now_ns: int) -> str:
+        """Go by these settings from now on, as far as they are not about links. Returns what is left as it was."""
+        before = self.fleet.config
+        changed = [name for name in _FIXED if getattr(config, name) != getattr(before, name)]
+        self.fleet.adjust(
+            msgspec.structs.replace(config, **{name: getattr(before, name) for name in _FIXED}), rate_factor, now_ns
+        )
+        return f"without sockets, these stay as they were: {', '.join(changed)}" if changed else ""
+
+    def stall(self, share: float, seconds: float, now_ns: int) -> str:
+        """There is no link to hold still. Returns that."""
+        return _NO_LINKS
+
+    def cut(self, share: float, now_ns: int) -> str:
+        """There is no link to cut. Returns that."""
+        return _NO_LINKS
 
     def drive(self, until_ns: int) -> None:
         """Write what is due and see what comes, until `until_ns`."""
@@ -177,7 +224,7 @@ class MemoryLink:
         while self._answered and self._answered[0][1] < tick:
             d, _ = self._answered.popleft()
             if devices["probe"][d] == Probe.ANSWERED:
-                end_probe(self.fleet.arrays, d, now_ns)
+                end_probe(self.fleet.arrays, d, tick, now_ns)
 
     def _receive(self, payload: bytes, now_ns: int) -> None:
         """Have the one that stands for all viewers receive a message, and count it for each."""

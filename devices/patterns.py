@@ -63,22 +63,30 @@ def draw_ridges(width: int) -> NDArray[np.float32]:
 class Life:
     """A torus of cells that moves on as time does. `board` is what the devices paint from."""
 
-    def __init__(self, width: int, height: int, seed: int, placements_per_s: float) -> None:
+    def __init__(self, width: int, height: int, seed: int, placements_per_s: float, begun_ns: int = 0) -> None:
         self.board = np.zeros((height, width), np.uint8)
         self._random = np.random.default_rng(seed)
         alive = self._random.random((height, width)) < 0.28
         self._ages = np.where(alive, 1, -1000).astype(np.int16)
         self._following = np.empty_like(self._ages)
-        # A generation lasts until the devices have painted about all of it, or none would ever be seen whole.
-        repaint_ns = _REPAINTS_PER_GENERATION * width * height / max(placements_per_s, 1e-3) * 1e9
-        self.generation_ns = int(min(max(repaint_ns, _GENERATION_NS_LEAST), _GENERATION_NS_MOST))
+        self.generation_ns = 0
         self.generation = 0
+        self._next_ns = begun_ns
+        self.set_pace(placements_per_s)
         color_ages(self._ages, self.board)
+
+    def set_pace(self, placements_per_s: float) -> None:
+        """A generation lasts until the devices have painted about all of it, or none would ever be seen whole."""
+        repaint_ns = _REPAINTS_PER_GENERATION * self.board.size / max(placements_per_s, 1e-3) * 1e9
+        before_ns = self.generation_ns
+        self.generation_ns = int(min(max(repaint_ns, _GENERATION_NS_LEAST), _GENERATION_NS_MOST))
+        self._next_ns += self.generation_ns - before_ns
 
     def advance(self, elapsed_ns: int) -> None:
         """Compute the generation of this time since the start; at most one a call, the rest at the next calls."""
-        if self.generation >= elapsed_ns // self.generation_ns:
+        if elapsed_ns < self._next_ns:
             return
+        self._next_ns += self.generation_ns
         next_generation(self._ages, self._following)
         self._ages, self._following = self._following, self._ages
         self.generation += 1

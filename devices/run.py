@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from devices.config import StartFleet
+from devices.config import AdjustFleet, Brush, Cut, FleetCommand, Stall, StartFleet
 from devices.dialer import Dialer
 from devices.drain import Drain
 from devices.fleet import Fleet
@@ -21,7 +21,7 @@ from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.memory import MemoryLink
 from devices.warm import warm_kernels
 from server import clock
-from server.control import CheckViewers, Command, Event, Failed, Phase, Progress, Stop, StopSending
+from server.control import CheckViewers, Event, Failed, Follow, Phase, Progress, Stop, StopSending
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
 from server.page import Page, canvas_sections, link_sections
@@ -38,7 +38,7 @@ DRAIN_NS = 10_000_000_000
 """A drain that nobody else bounds ends after this."""
 CLOSE_NS = 3_000_000_000
 
-Commands = queue.SimpleQueue[Command]
+Commands = queue.SimpleQueue[FleetCommand]
 
 
 class Run:
@@ -53,7 +53,7 @@ class Run:
         self._canvas: Page | None = None
         self._drain: Drain | None = None
         self._check_until_ns: int | None = None
-        self._is_stopped = False
+        self._is_stopped = self._is_ending = False
         self._told_ns = self._watched_ns = 0
 
     def run(self) -> None:
@@ -91,7 +91,6 @@ class Run:
 
     def _connect(self, dialer: Dialer | MemoryLink) -> None:
         self._counters["state"] = State.CONNECTING
-        total = self._start.config.connections
         while not self._is_stopped and not dialer.is_complete:
             now_ns = clock.now_ns()
             dialer.dial(now_ns)
@@ -99,20 +98,25 @@ class Run:
             self._tend(dialer, now_ns)
             if now_ns - self._told_ns >= PROGRESS_NS:
                 self._told_ns = now_ns
-                self._on_event(Progress("connecting", dialer.open_count, total))
+                self._tell_connecting(dialer)
         if not self._is_stopped:
-            self._on_event(Progress("connecting", dialer.open_count, total))
+            self._tell_connecting(dialer)
             self._on_event(Phase("connected"))
+
+    def _tell_connecting(self, dialer: Dialer | MemoryLink) -> None:
+        self._on_event(Progress("connecting", dialer.open_count, dialer.fleet.config.connections))
 
     def _load(self, dialer: Dialer | MemoryLink) -> None:
         if self._is_stopped:
             return
         self._counters["state"] = State.RUNNING
-        dialer.fleet.start(clock.now_ns())
+        dialer.start(clock.now_ns())
         self._on_event(Phase("sending"))
         while not self._is_stopped:
-            dialer.drive(clock.now_ns() + TURN_NS)
+            dialer.drive(clock.now_ns() + (DIAL_TURN_NS if dialer.is_dialing else TURN_NS))
             now_ns = clock.now_ns()  # After all that the pass has sent, or it would be more than was offered.
+            if not self._is_ending:
+                dialer.dial(now_ns)
             self._tend(dialer, now_ns)
             if self._drain is not None and self._drain.is_quiet(now_ns):
                 self._drain = None
@@ -140,8 +144,8 @@ class Run:
             dialer.watch_deadlines(now_ns)
         self._beat(dialer.fleet, now_ns)
         self._follow_commands(dialer, now_ns)
-        if dialer.is_empty and self._start.config.connections and not self._is_stopped:
-            count = self._start.config.connections
+        if dialer.is_empty(now_ns) and dialer.fleet.config.connections and not self._is_stopped:
+            count = dialer.fleet.config.connections
             raise FleetFailed(
                 f"all {count} connections to {self._start.host}:{self._start.port} ended: {dialer.reason}"
             )
@@ -154,15 +158,33 @@ class Run:
 
     def _follow_commands(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
         while not self._commands.empty():
-            command = self._commands.get()
-            if isinstance(command, Stop):
-                self._is_stopped = True
-            elif isinstance(command, StopSending):
-                dialer.fleet.stop_sending(now_ns)
-                self._counters["state"] = State.DRAINING
-                self._drain = Drain(dialer)
-            elif isinstance(command, CheckViewers):
-                self._check_until_ns = now_ns + CHECK_NS
+            note = ""
+            match self._commands.get():
+                case Stop():
+                    self._is_stopped = True
+                case StopSending():
+                    self._stop_sending(dialer, now_ns)
+                case CheckViewers():
+                    self._check_until_ns = now_ns + CHECK_NS
+                case AdjustFleet(config, rate_factor):
+                    note = dialer.adjust(config, rate_factor, now_ns)
+                case Stall(share, seconds):
+                    note = dialer.stall(share, seconds, now_ns)
+                case Cut(share):
+                    note = dialer.cut(share, now_ns)
+                case Follow(number):
+                    dialer.fleet.follow(number)
+                case Brush(tile_x0, tile_y0, tile_x1, tile_y1):
+                    dialer.fleet.brush(tile_x0, tile_y0, tile_x1, tile_y1)
+            if note:
+                self._on_event(Progress(note, dialer.open_count, dialer.fleet.config.connections))
+
+    def _stop_sending(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
+        self._is_ending = True
+        dialer.fleet.stop_sending(now_ns)
+        dialer.settle()
+        self._counters["state"] = State.DRAINING
+        self._drain = Drain(dialer)
 
     def _check(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
         """Compare what viewers hold with the server's canvas, if it is within reach."""

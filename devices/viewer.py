@@ -40,6 +40,10 @@ class ViewerTable:
         self._stamp = 0
         self._states_max = max(2, min(STATES_MAX, CANVAS_BYTES_MAX // max(width * height, 1)))
 
+    def follow(self, arrays: Arrays) -> None:
+        """Go on with these arrays, which have more devices and the same tables."""
+        self._arrays = arrays
+
     def teach(self, d: int, payload: bytes) -> None:
         """Teach where `payload`, a SNAPSHOT or DELTA, leads from the state of device `d`. Raises ProtocolViolation."""
         if self._is_regional:

@@ -9,10 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.config import FleetConfig
-from devices.dialer import new_links
 from devices.fleet import Fleet
-from devices.kernels import arrivals, block, chance, drain, life, patterns, region, ring, sockets, viewer
+from devices.kernels import (
+    arrivals,
+    block,
+    chance,
+    changes,
+    drain,
+    life,
+    outlet,
+    patterns,
+    probe,
+    region,
+    ring,
+    sockets,
+    viewer,
+    watch,
+)
 from devices.kernels.layout import FILL, Arrays, Links
+from devices.links import new_links
 from server.kernels.kernel import Warm
 from server.kernels.layout import SEGMENT
 from server.kernels.link import BLOCK
@@ -55,14 +70,22 @@ def warm_kernels() -> list[Warm]:
         Warm("arming", arrivals.arm, lambda: (_example()[0], 0)),
         Warm("offered count", arrivals.count_offered, lambda: (_example()[0], 0)),
         Warm("backlog", arrivals.count_backlog, lambda: (_example()[0], 0)),
+        Warm("scattering", arrivals.scatter_stride, lambda: (1,)),
+        Warm("a device's schedule", arrivals.begin_schedule, lambda: (_example()[0], 0, 0, 1)),
+        Warm("what is owed", changes.count_all_owed, lambda: (_example()[0],)),
+        Warm("a device's end", changes.end_schedule, lambda: (_example()[0], 0, 0)),
+        Warm("change of schedule", changes.change_schedule, lambda: (_example()[0], 0)),
         Warm("regions", region.learn, lambda: (_example()[0], 0, _bytes(), 0, 0, _bytes())),
         Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _bytes(), 0, 0, 0)),
-        Warm("seen probes", viewer.end_probe, lambda: (_example()[0], 0, 0)),
+        Warm("seen probes", probe.end_probe, lambda: (_example()[0], 0, 0, 0)),
         Warm("blocks", ring.fill_block, lambda: (_example()[0], np.zeros(1, FILL), *_block(), 0)),
         Warm("await block", await_state, lambda: (np.zeros(1, BLOCK), 0, 0, 0)),
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
-        Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),
+        Warm("slow path's bytes", outlet.send_bytes, lambda: (*_example(), 0, _bytes())),
+        Warm("held still", outlet.heed, lambda: (*_example(), 0)),
+        Warm("subscription", watch.subscribe, lambda: (*_example(), 0, 0, False)),
+        Warm("views", watch.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
         Warm("drain", drain.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
         Warm("sockets", sockets.turn, lambda: (*_example(), 0)),
     ]

@@ -99,6 +99,7 @@ def test_last_ping_measures_nothing():
 def test_device_that_is_gone_intends_and_holds_nothing():
     fleet, _ = fleet_of(connections=3)
     before = int(arrivals.count_offered(fleet.arrays, START_NS + 1000 * MS))
+    fleet.end(1, START_NS + 1000 * MS)
     sockets.release(fleet.arrays, 1)
     assert fleet.arrays.due_ns[1] == NEVER_NS
     assert arrivals.count_offered(fleet.arrays, START_NS + 2000 * MS) == pytest.approx(before * 2 / 3, abs=2)

@@ -11,6 +11,7 @@ from devices.config import FleetConfig
 from devices.fleet import Fleet
 from devices.kernels import frames, life
 from devices.kernels.arrivals import batch_time
+from devices.kernels.layout import Phase
 from devices.kernels.patterns import owned_pixel, paint
 from devices.kernels.scene import DAY_SECONDS, scene_color
 from devices.patterns import Life, draw_ridges
@@ -27,6 +28,7 @@ def fleet_of(pattern, connections=30, width=40, height=24, frames_per_write=5, *
         connections=connections, rate_per_s=20, frames_per_write=frames_per_write, pattern=pattern, **more
     )
     fleet = Fleet(config, width, height, 3, Page.create(fleet_sections()))
+    fleet.arrays.devices["phase"] = Phase.FAST
     fleet.start(SECOND_NS)
     return fleet
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.config import FleetConfig
-from devices.dialer import new_links
 from devices.fleet import Fleet
-from devices.kernels import sockets
+from devices.kernels import outlet, sockets
 from devices.kernels.layout import Phase, Verdict
+from devices.links import new_links
 from server import clock
 from server.page import Page, fleet_sections
 from server.protocol.blocks import Block
@@ -150,7 +150,7 @@ def test_slow_bytes_go_behind_the_rest():
         chunks = [bytes([i]) * 30_000 for i in range(1, 6)]
         for chunk in chunks:
             data = np.frombuffer(bytearray(chunk), np.uint8)
-            sockets.send_bytes(pair.fleet.arrays, pair.links, 0, data)
+            outlet.send_bytes(pair.fleet.arrays, pair.links, 0, data)
         received = b""
         while len(received) < 150_000:
             received += pair.receive()

@@ -49,7 +49,7 @@ def naive_mix(word):
     return word ^ word >> 31
 
 
-def naive_gap(kind, interval_ns, word):
+def naive_gap(kind, interval_ns, word, burst_ratio=4.0):
     def unit(state):
         return ((naive_mix(state) >> 11) + 1) / 2**53
 
@@ -61,18 +61,18 @@ def naive_gap(kind, interval_ns, word):
     word = advance(word)
     if kind == Arrivals.POISSON:
         return int(-math.log(unit(word)) * interval_ns), word
-    gap = interval_ns / 4
+    gap = interval_ns / burst_ratio
     if unit(word) * 32 <= 1:
         word = advance(word)
-        gap += -math.log(unit(word)) * interval_ns * 32 * 0.75
+        gap += -math.log(unit(word)) * interval_ns * 32 * (1 - 1 / burst_ratio)
     return int(gap), word
 
 
-@given(st.sampled_from(list(Arrivals)), st.integers(1, 10**12), st.integers(0, MASK))
+@given(st.sampled_from(list(Arrivals)), st.integers(1, 10**12), st.floats(1, 1000), st.integers(0, MASK))
 @settings(deadline=None)
-def test_gap_equals_its_naive_twin(kind, interval_ns, word):
-    gap_ns, after = arrivals.draw_gap(int(kind), interval_ns, np.uint64(word))
-    naive_ns, naive_after = naive_gap(kind, interval_ns, word)
+def test_gap_equals_its_naive_twin(kind, interval_ns, burst_ratio, word):
+    gap_ns, after = arrivals.draw_gap(int(kind), interval_ns, burst_ratio, np.uint64(word))
+    naive_ns, naive_after = naive_gap(kind, interval_ns, word, burst_ratio)
     assert int(after) == naive_after
     assert abs(gap_ns - naive_ns) <= 1 + naive_ns * 1e-12
 

@@ -10,33 +10,33 @@ import math
 import numpy as np
 
 from devices.kernels.chance import advance, mix, seeded, unit
-from devices.kernels.layout import NEVER_NS, Arrivals, Phase
+from devices.kernels.epochs import interval_in, time_after, walk
+from devices.kernels.layout import EPOCHS_MAX, NEVER_NS, PARKED_NS, Arrivals, Phase
 from server.kernels.kernel import kernel
 
 _PERIODIC, _POISSON = int(Arrivals.PERIODIC), int(Arrivals.POISSON)
-_FAST, _GONE = int(Phase.FAST), int(Phase.GONE)
-_BURST_SPEEDUP = 4
+_SLOW, _FAST = int(Phase.SLOW), int(Phase.FAST)
 _BURST_MEAN = 32
 _RUN = 64
-_PAUSE_RATIO = 1 - 1 / _BURST_SPEEDUP
 
 
 @kernel
-def draw_gap(arrivals, interval_ns, word):
+def draw_gap(arrivals, interval_ns, burst_ratio, word):
     """The time to the next placement, and the random state behind it.
 
     Periodic: the interval. Poisson: exponential with the interval as its mean. Bursty: bursts of 32 placements on
-    average, at four times the rate, and pauses whose mean restores the interval. Returns (gap_ns int64, word uint64).
+    average, at `burst_ratio` times the rate, and pauses whose mean restores the interval. Returns (gap_ns int64,
+    word uint64).
     """
     if arrivals == _PERIODIC:
         return interval_ns, word
     word = advance(word)
     if arrivals == _POISSON:
         return np.int64(-math.log(unit(word)) * interval_ns), word
-    gap = np.float64(interval_ns) / _BURST_SPEEDUP
+    gap = np.float64(interval_ns) / burst_ratio
     if unit(word) * _BURST_MEAN <= 1.0:
         word = advance(word)
-        gap += -math.log(unit(word)) * interval_ns * _BURST_MEAN * _PAUSE_RATIO
+        gap += -math.log(unit(word)) * interval_ns * _BURST_MEAN * (1.0 - 1.0 / burst_ratio)
     return np.int64(gap), word
 
 
@@ -47,10 +47,17 @@ def count_periodic(next_ns, until_ns, interval_ns):
 
 
 @kernel
+def limit_ns(settings):
+    """No placement is intended after it: the end of the schedules, and less than any parked time."""
+    return min(np.int64(settings.stop_ns), PARKED_NS - 1)
+
+
+@kernel
 def _fill_periodic(device, settings):
     """`fill_batch` where the times follow from the first."""
     next_ns, interval_ns = np.int64(device.send_next_ns), np.int64(device.interval_ns)
-    count = min(np.int64(settings.frames_per_write), count_periodic(next_ns, settings.stop_ns, interval_ns))
+    count = min(np.int64(settings.frames_per_write), count_periodic(next_ns, limit_ns(settings), interval_ns))
+    device.timed = 0
     device.batch_count = count
     device.wake_ns = next_ns + (count - 1) * interval_ns if count > 0 else NEVER_NS
     device.send_next_ns = next_ns + count * interval_ns
@@ -60,9 +67,32 @@ def _fill_periodic(device, settings):
 def batch_time(arrays, d, i):
     """The intended time of placement number i of device d's batch."""
     device = arrays.devices[d]
-    if arrays.settings[0].arrivals == _PERIODIC:
-        return np.int64(device.wake_ns) - (np.int64(device.batch_count) - 1 - i) * np.int64(device.interval_ns)
-    return np.int64(arrays.times[d, i])
+    if device.timed:
+        return np.int64(arrays.times[d, i])
+    return np.int64(device.wake_ns) - (np.int64(device.batch_count) - 1 - i) * np.int64(device.interval_ns)
+
+
+@kernel
+def fill_from(arrays, d, count):
+    """`fill_batch` behind the `count` times that times[d] holds already."""
+    device, settings, times = arrays.devices[d], arrays.settings[0], arrays.times[d]
+    newest, last_ns = np.int64(settings.epoch), limit_ns(settings)
+    next_ns, epoch, word = np.int64(device.send_next_ns), np.int64(device.epoch), device.send_word
+    while count < settings.frames_per_write:
+        next_ns, epoch = walk(arrays.epochs, newest, d, next_ns, epoch)
+        if next_ns > last_ns:
+            break
+        times[count] = next_ns
+        row = arrays.epochs[epoch % EPOCHS_MAX]
+        gap, word = draw_gap(row.arrivals, interval_in(row, d), row.burst_ratio, word)
+        next_ns += gap
+        count += 1
+    device.send_next_ns = next_ns
+    device.send_word = word
+    device.epoch = epoch
+    device.timed = 1
+    device.batch_count = count
+    device.wake_ns = times[count - 1] if count > 0 else NEVER_NS
 
 
 @kernel
@@ -70,31 +100,20 @@ def fill_batch(arrays, d):
     """Draw the next batch of device d: its intended times up to the end of the schedule, and when to write it.
 
     Writes times[d] unless they are periodic, and batch_count, wake_ns, send_* of devices[d]; not due_ns. Cost:
-    frames_per_write draws; nothing where they are periodic.
+    frames_per_write draws; nothing where they are periodic and no change of the schedule lies between.
     """
     device, settings = arrays.devices[d], arrays.settings[0]
-    if settings.arrivals == _PERIODIC:
+    if settings.arrivals == _PERIODIC and device.epoch == settings.epoch:
         _fill_periodic(device, settings)
-        return
-    times = arrays.times[d]
-    next_ns, word = device.send_next_ns, device.send_word
-    count = 0
-    while count < settings.frames_per_write and next_ns <= settings.stop_ns:
-        times[count] = next_ns
-        gap, word = draw_gap(settings.arrivals, device.interval_ns, word)
-        next_ns += gap
-        count += 1
-    device.send_next_ns = next_ns
-    device.send_word = word
-    device.batch_count = count
-    device.wake_ns = times[count - 1] if count > 0 else NEVER_NS
+    else:
+        fill_from(arrays, d, 0)
 
 
 @kernel
 def arm(arrays, d):
     """Make device d due at its batch's time, if its connection may be written to; never otherwise."""
     device = arrays.devices[d]
-    free_to_send = device.phase == _FAST and device.rest_end == 0
+    free_to_send = device.phase == _FAST and device.rest_end == 0 and not device.stalled
     arrays.due_ns[d] = device.wake_ns if free_to_send else NEVER_NS
 
 
@@ -123,32 +142,39 @@ def next_due(due_ns, first, end, now_ns):
 
 
 @kernel
-def start_schedule(arrays, started_ns):
-    """Lay out the schedules of all devices from `started_ns` on and draw the first batches.
+def begin_schedule(arrays, d, now_ns, hop):
+    """Let device d intend placements from `now_ns` on and draw its first batch. hop: `scatter_stride` of all.
 
     Phases are spread evenly over the time between two writes, in a scattered order, so that the server sees neither
-    a wave nor a scan. Devices with no interval (rate 0) never send.
+    a wave nor a scan. Without a rate it begins parked. A device that comes back goes on with its random numbers.
     """
+    device, settings = arrays.devices[d], arrays.settings[0]
+    count = max(np.int64(settings.device_count), 1)
+    phase = np.float64((d * hop) % count) / count
+    if device.offer_word == 0:
+        device.offer_word = seeded(settings.seed, np.uint64(d))
+    device.send_word = device.offer_word
+    device.epoch = settings.epoch
+    interval_ns = np.int64(device.interval_ns)
+    if interval_ns > 0:
+        device.send_next_ns = now_ns + np.int64(phase * interval_ns * settings.frames_per_write)
+    else:
+        device.send_next_ns = time_after(now_ns, phase * settings.frames_per_write, interval_ns)
+    device.offer_next_ns = device.send_next_ns
+    fill_batch(arrays, d)
+    arm(arrays, d)
+
+
+@kernel
+def start_schedule(arrays, started_ns):
+    """Lay out the schedules of all open devices from `started_ns` on and draw the first batches."""
     settings = arrays.settings[0]
     settings.started_ns = started_ns
     settings.stop_ns = NEVER_NS
-    count = len(arrays.devices)
-    hop = scatter_stride(count)
-    for d in range(count):
-        device = arrays.devices[d]
-        word = seeded(settings.seed, np.uint64(d))
-        device.send_word = word
-        device.offer_word = word
-        if device.interval_ns <= 0:
-            device.send_next_ns = NEVER_NS
-            device.wake_ns = NEVER_NS
-        else:
-            phase = np.float64((d * hop) % count) / count
-            device.send_next_ns = started_ns + np.int64(phase * device.interval_ns * settings.frames_per_write)
-        device.offer_next_ns = device.send_next_ns
-        if device.interval_ns > 0:
-            fill_batch(arrays, d)
-        arm(arrays, d)
+    hop = scatter_stride(max(np.int64(settings.device_count), 1))
+    for d in range(len(arrays.devices)):
+        if arrays.devices[d].phase == _SLOW or arrays.devices[d].phase == _FAST:
+            begin_schedule(arrays, d, started_ns, hop)
 
 
 @kernel
@@ -171,6 +197,26 @@ def stop_schedule(arrays, stop_ns):
 
 
 @kernel
+def count_offers(device, settings, epoch, until_ns):
+    """Count placements of a device whose intended time has come since the last call. Writes its offer_*."""
+    next_ns, word, offered = np.int64(device.offer_next_ns), device.offer_word, np.int64(0)
+    if next_ns > until_ns:
+        return offered
+    interval_ns = np.int64(device.interval_ns)
+    if settings.arrivals == _PERIODIC:
+        offered = count_periodic(next_ns, until_ns, interval_ns)
+        device.offer_next_ns = next_ns + offered * interval_ns
+        return offered
+    while next_ns <= until_ns:
+        gap, word = draw_gap(settings.arrivals, interval_ns, epoch.burst_ratio, word)
+        next_ns += gap
+        offered += 1
+    device.offer_next_ns = next_ns
+    device.offer_word = word
+    return offered
+
+
+@kernel
 def count_offered(arrays, now_ns):
     """Count placements whose intended time has come since the last call. A device that is gone intends nothing.
 
@@ -178,24 +224,12 @@ def count_offered(arrays, now_ns):
     the devices.
     """
     settings = arrays.settings[0]
-    until_ns = min(now_ns, settings.stop_ns)
+    epoch = arrays.epochs[settings.epoch % EPOCHS_MAX]
+    until_ns = min(np.int64(now_ns), limit_ns(settings))
     offered = 0
     for d in range(len(arrays.devices)):
-        device = arrays.devices[d]
-        next_ns, word = device.offer_next_ns, device.offer_word
-        if next_ns > until_ns or device.phase == _GONE:
-            continue
-        if settings.arrivals == _PERIODIC:
-            count = count_periodic(np.int64(next_ns), np.int64(until_ns), np.int64(device.interval_ns))
-            device.offer_next_ns = next_ns + count * np.int64(device.interval_ns)
-            offered += count
-            continue
-        while next_ns <= until_ns:
-            gap, word = draw_gap(settings.arrivals, device.interval_ns, word)
-            next_ns += gap
-            offered += 1
-        device.offer_next_ns = next_ns
-        device.offer_word = word
+        if arrays.devices[d].offer_next_ns <= until_ns:
+            offered += count_offers(arrays.devices[d], settings, epoch, until_ns)
     return offered
 
 
@@ -204,7 +238,7 @@ def count_backlog(arrays, now_ns):
     """Placements due and not yet in a frame, in batches drawn so far: 0 when every device is on time."""
     backlog = 0
     for d in range(len(arrays.devices)):
-        if arrays.devices[d].phase != _GONE and arrays.devices[d].wake_ns <= now_ns:
+        if arrays.devices[d].wake_ns <= now_ns:
             backlog += arrays.devices[d].batch_count
     return backlog
 

@@ -2,10 +2,10 @@
 
 from devices.kernels.frames import put_nonce
 from devices.kernels.layout import PING_FRAME_BYTES, Phase, Probe
-from devices.kernels.sockets import send_bytes
+from devices.kernels.outlet import send_bytes
 from server.kernels.kernel import kernel
 
-_FAST, _GONE = int(Phase.FAST), int(Phase.GONE)
+_IDLE, _FAST, _GONE = int(Phase.IDLE), int(Phase.FAST), int(Phase.GONE)
 _NONE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
 
 
@@ -19,7 +19,7 @@ def send_last_pings(arrays, links, asked):
     unanswered = 0
     for d in range(len(arrays.devices)):
         device = arrays.devices[d]
-        if device.phase == _GONE or device.slow:
+        if device.phase in (_IDLE, _GONE) or device.slow:
             continue
         if not asked[d] and device.phase == _FAST and device.probe == _NONE and device.batch_count == 0:
             device.probe_nonce = put_nonce(arrays, links.outgoing, 0)

@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEVER_NS = 2**63 - 1
+PARKED_NS = 2**62
+"""From here on, a time in a schedule is none: see `kernels.epochs`."""
+EPOCHS_MAX = 4096
+"""Changes of the schedule that are remembered for devices that lag behind it."""
 
 FRAME_HEAD_BYTES = 6
 """Head of a masked client frame with a short payload: two bytes and the mask."""
@@ -76,9 +80,10 @@ class Phase(IntEnum):
 
     IDLE = 0  # Not dialled yet.
     CONNECTING = 1  # TCP connects; waits to become writable.
-    SLOW = 2  # Bytes go to the Python `Connection`: handshake, control frame, fragment, closing.
-    FAST = 3  # Bytes go through the compiled pass.
-    GONE = 4  # Lost, refused or closed.
+    GREETING = 2  # Shakes hands and waits for HELLO, in the Python `Connection`.
+    SLOW = 3  # Bytes go to the Python `Connection`: control frame, fragment, closing.
+    FAST = 4  # Bytes go through the compiled pass.
+    GONE = 5  # Lost, refused or closed.
 
 
 class Probe(IntEnum):
@@ -87,6 +92,7 @@ class Probe(IntEnum):
     NONE = 0
     PINGED = 1  # Behind the placements, waits for the PONG that tells the tick.
     ANSWERED = 2  # Waits for the first DELTA of a later tick.
+    FENCED = 3  # No probe: what comes before this PONG is about what the device watched before.
 
 
 class Verdict(IntEnum):
@@ -120,6 +126,7 @@ DEVICE = np.dtype(
         ("probe_tick", "u4"),
         ("probe_count", "u4"),  # Placements that the probe is about.
         ("dropped", "u4"),  # As the last THROTTLED told.
+        ("epoch", "u4"),  # The epoch that `send_next_ns` lies in.
         ("fd", "i4"),
         ("state", "i4"),  # What it sees: index into `states`.
         ("group", "i4"),  # Whose region it watches: index into `groups`.
@@ -130,6 +137,11 @@ DEVICE = np.dtype(
         ("seen", "u1"),  # Has had its SNAPSHOT.
         ("writable_armed", "u1"),  # EPOLLOUT is asked for.
         ("slow", "u1"),  # Asks to watch and then never reads.
+        ("stalled", "u1"),  # Neither reads nor sends, for a while.
+        ("timed", "u1"),  # The batch's times are in `times`; otherwise they are periodic and follow from the last.
+        ("number", "i8"),  # Of its connection, as HELLO told; over a memory link, counted from 1. 0: not yet told.
+        ("probe_sent_ns", "i8"),
+        ("probe_pixel", "i8"),  # Of the probed batch's last placement, y * width + x.
     ],
     align=True,
 )
@@ -147,15 +159,36 @@ SETTINGS = np.dtype(
         ("height", "u4"),
         ("scatter_bits", "u4"),  # See `patterns.scatter_bits`.
         ("frames_per_write", "u4"),
+        ("epoch", "u4"),  # The present one.
+        ("brake_ns", "u4"),  # What each DELTA costs a viewer in addition.
         ("arrivals", "u1"),
         ("pattern", "u1"),
         ("region", "u1"),
         ("states_a_group", "u4"),
         ("frames_a_group", "u4"),
         ("stamp", "u8"),  # Grows with each frame that viewers of regions learn.
+        ("followed", "i8"),  # Number of the device that probes each batch and notes its journeys; -1: none.
+        ("brush_x0", "i8"),  # Tiles whose latency is counted apart, half open.
+        ("brush_y0", "i8"),
+        ("brush_x1", "i8"),
+        ("brush_y1", "i8"),
     ],
     align=True,
 )
+
+EPOCH = np.dtype(
+    [
+        ("end_ns", "i8"),  # Placements after it belong to the next epoch; NEVER_NS in the present one.
+        ("interval_ns", "i8"),  # Mean time between a device's placements; 0: there are none.
+        ("greedy_interval_ns", "i8"),  # The same of a greedy device.
+        ("greedy_count", "i8"),  # So many devices
+        ("device_count", "i8"),  # of so many are greedy.
+        ("burst_ratio", "f8"),
+        ("arrivals", "u1"),
+    ],
+    align=True,
+)
+"""What all schedules go by between two changes."""
 
 GROUP = np.dtype([("x", "i4"), ("y", "i4"), ("width", "i4"), ("height", "i4")], align=True)
 """Viewers that watch one region, in pixels: it begins at a tile's corner and ends at one, or at the canvas's edge.
@@ -208,6 +241,7 @@ CURSOR = np.dtype(
         ("write_index", "i8"),  # The device at which writing goes on.
         ("scanned_ns", "i8"),  # When devices were last looked through for what is due.
         ("next_ns", "i8"),  # When the next will be due, as far as that look could tell; not later than it: some wait.
+        ("braked_ns", "i8"),  # Time that viewers have yet to spend on the DELTAs that they took.
     ],
     align=True,
 )
@@ -226,8 +260,9 @@ FILL = np.dtype(
 )
 """What a block of a memory link was filled with, and where the next one is to go on."""
 
-assert DEVICE.itemsize == 128
-assert CURSOR.itemsize == 88
+assert DEVICE.itemsize == 160
+assert CURSOR.itemsize == 96
+assert EPOCH.itemsize == 56
 assert FILL.itemsize == 48
 
 
@@ -236,12 +271,18 @@ class Arrays(NamedTuple):
 
     devices: NDArray[Any]  # (n,) DEVICE
     due_ns: NDArray[Any]  # (n,) i8: when to write, or NEVER_NS.
-    times: NDArray[Any]  # (n, f) i8: intended times of the batch; never touched where they are periodic.
+    times: NDArray[Any]  # (n, f) i8: intended times of the batch, where it is `timed`; never touched elsewhere.
     probe_times: NDArray[Any]  # (n, f) i8: of the batch that was probed.
+    epochs: NDArray[Any]  # (EPOCHS_MAX,) EPOCH: a ring, number e in row e % EPOCHS_MAX.
     settings: NDArray[Any]  # (1,) SETTINGS
     counters: NDArray[Any]  # (1,) server.kernels.layout.FLEET, on the page of the fleet.
     latency: NDArray[Any]  # (HISTOGRAM_BUCKETS,) i8, microseconds.
     latency_max_us: NDArray[Any]  # (1,) i8
+    brushed_latency: NDArray[Any]  # As `latency`, of what was placed in the brushed tiles.
+    brushed_latency_max_us: NDArray[Any]  # (1,) i8
+    tile_latency: NDArray[Any]  # (TILES_MAX,) server.kernels.layout.TILE_LATENCY
+    journeys: NDArray[Any]  # (JOURNEY_ROWS,) FLEET_JOURNEY: a ring, of the followed device.
+    journey_head: NDArray[Any]  # (1,) i8: journeys ever noted.
     lateness: NDArray[Any]  # (HISTOGRAM_BUCKETS,) i8, microseconds.
     lateness_max_us: NDArray[Any]  # (1,) i8
     board: NDArray[Any]  # (height, width) u1: the present generation of life, as colours; (1, 1) for other patterns.

@@ -78,12 +78,12 @@ def owned_pixel(settings, d, sequence):
     that watches what is around it paints around the first of its pixels, so that it sees what it does.
     """
     pixels = np.int64(settings.width) * np.int64(settings.height)
-    devices = np.int64(settings.device_count)
+    devices = max(np.int64(settings.device_count), 1)
     index = d % pixels
     if settings.region == _AROUND:
         return _near(home_pixel(settings, d), np.int64(settings.width), np.int64(settings.height), sequence)
     if devices < pixels:
-        owned = (pixels - d + devices - 1) // devices
+        owned = (pixels - index + devices - 1) // devices
         index = d + devices * (sequence % owned)
     return _scattered(index, pixels, np.int64(settings.scatter_bits))
 

@@ -5,30 +5,15 @@ Invariant: a block holds whole batches of frames, each device's in their order.
 
 import numpy as np
 
-from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word, next_due
-from devices.kernels.chance import unit
+from devices.kernels.arrivals import arm, fill_batch, next_due
 from devices.kernels.frames import put_batch
-from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES, PROBE_INTERVAL_NS, Probe
+from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES
+from devices.kernels.probe import begin_probe, is_probed
 from server.kernels.histogram import record
 from server.kernels.kernel import kernel
 
 PROBED_MAX = 4096
 """Devices of a large fleet that are ever probed: each has its own memory of intended times."""
-_NO_PROBE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
-
-
-@kernel
-def _probe(arrays, d, now_ns):
-    """Remember the intended times of device d's batch when it is time for a probe. True if they are."""
-    device, settings = arrays.devices[d], arrays.settings[0]
-    if not device.seen or device.greedy or device.probe != _NO_PROBE or d % (len(arrays.devices) // PROBED_MAX + 1):
-        return False
-    settings.probe_next_ns = now_ns + np.int64(2.0 * PROBE_INTERVAL_NS * unit(mask_word(settings)))
-    device.probe = _PINGED
-    device.probe_count = device.batch_count
-    for i in range(np.int64(device.batch_count)):
-        arrays.probe_times[d, i] = batch_time(arrays, d, i)
-    return True
 
 
 @kernel
@@ -38,9 +23,10 @@ def _put_write(arrays, fill, words, segment, d, now_ns):
     late_us = max((now_ns - np.int64(device.wake_ns)) // 1000, 0)
     record(arrays.lateness, late_us, 1)
     arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], late_us)
-    if fill.probe < 0 and now_ns >= arrays.settings[0].probe_next_ns and _probe(arrays, d, now_ns):
-        fill.probe = d
     size = put_batch(arrays, d, words, fill.size // 4)
+    if fill.probe < 0 and is_probed(arrays, d, len(arrays.devices) // PROBED_MAX + 1, now_ns):
+        begin_probe(arrays, d, words, (fill.size + size) // 4, now_ns)
+        fill.probe = d
     segment.slot = d
     segment.start = fill.size
     segment.end = fill.size + size
@@ -65,7 +51,7 @@ def fill_block(arrays, fills, words, segments, now_ns):
     fill.frame_count = 0
     fill.next_ns = NEVER_NS
     fill.probe = -1
-    room = 4 * len(words) - np.int64(arrays.settings[0].frames_per_write) * PLACE_FRAME_BYTES
+    room = 4 * len(words) - arrays.times.shape[1] * PLACE_FRAME_BYTES
     middle = np.int64(fill.write_index)
     for lap in range(2):
         d, end = (middle, len(due_ns)) if lap == 0 else (0, middle)

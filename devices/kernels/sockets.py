@@ -7,25 +7,26 @@ Invariant: bytes of a connection are sent and looked at in their order, whicheve
 
 import numpy as np
 
-from devices.kernels.arrivals import arm, batch_time, fill_batch, mask_word, next_due
-from devices.kernels.chance import unit
+from devices.kernels.arrivals import arm, fill_batch, next_due
 from devices.kernels.frames import put_batch, put_nonce
 from devices.kernels.layout import (
     EVENTS_MAX,
     NEVER_NS,
     PING_FRAME_BYTES,
     PLACE_FRAME_BYTES,
-    PROBE_INTERVAL_NS,
     READ_BYTES_MAX,
     Phase,
     Probe,
     Verdict,
 )
 from devices.kernels.number import read_u32
+from devices.kernels.outlet import flush, keep_rest, send_some
+from devices.kernels.probe import begin_probe, is_probed
 from devices.kernels.viewer import move_viewer, receive_message
 from server.kernels import libc
 from server.kernels.histogram import record
 from server.kernels.kernel import address_of, kernel
+from server.protocol.messages import ServerOp
 
 STEP_NS = 1_000_000
 """Least time between two looks at the sockets: a broadcast reaches thousands one by one, and a wake for each would
@@ -35,100 +36,27 @@ WRITES_A_STEP = 512
 """Batches written before the sockets are read again, a few milliseconds' worth: a fleet that is behind its schedule
 still hears what it is sent."""
 
+BRAKE_NS_A_STEP = 20_000_000
+"""Most that the viewers' brake takes of a step. What is not read meanwhile waits in the sockets, and then at the
+server."""
+_SLEEP_NS_LEAST = 1_000_000
+
 _CONNECTING, _SLOW, _FAST = int(Phase.CONNECTING), int(Phase.SLOW), int(Phase.FAST)
 _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
 _HANDOVER, _CONNECTED, _ENDED = int(Verdict.HANDOVER), int(Verdict.CONNECTED), int(Verdict.ENDED)
-_NO_PROBE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
-_SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
+_NO_PROBE = int(Probe.NONE)
 _READABLE = libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP | libc.EPOLLRDHUP
 _BINARY_WHOLE = 0x82
-_CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
+_DELTA = int(ServerOp.DELTA)
 
 
 @kernel
-def _watch(arrays, links, d, writable):
-    """Ask epoll for EPOLLIN, unless device d never reads, and for EPOLLOUT when `writable`."""
-    device, events = arrays.devices[d], links.events
-    device.writable_armed = writable
-    events[_CONTROL_EVENT] = (0 if device.slow else libc.EPOLLIN) | (libc.EPOLLOUT if writable else 0)
-    for i in range(1, libc.EVENT_BYTES):
-        events[_CONTROL_EVENT + i] = 0
-    for i in range(4):
-        events[_CONTROL_EVENT + libc.EVENT_DATA + i] = (device.fd >> (8 * i)) & 0xFF
-    event = address_of(events) + _CONTROL_EVENT
-    libc.epoll_ctl(links.cursor[0].epoll_fd, libc.EPOLL_CTL_MOD, device.fd, event)
-
-
-@kernel
-def _keep_rest(arrays, links, d, address, size):
-    """Keep `size` bytes at `address` behind device d's rest, and ask to be told when the socket takes more."""
-    device = arrays.devices[d]
-    held = np.int64(device.rest_end) - np.int64(device.rest_start)
-    grown = libc.malloc(held + size)
-    if held:
-        libc.memcpy(grown, device.rest_pointer + np.int64(device.rest_start), held)
-        libc.free(device.rest_pointer)
-    libc.memcpy(grown + held, address, size)
-    device.rest_pointer = grown
-    device.rest_start = 0
-    device.rest_end = held + size
-    if not device.writable_armed:
-        _watch(arrays, links, d, 1)
-    arm(arrays, d)
-
-
-@kernel
-def _send_some(arrays, d, address, size):
-    """One send call. Returns the bytes taken, 0 when the socket is full or broken: a broken one is found by reading."""
-    counters = arrays.counters[0]
-    taken = libc.send(arrays.devices[d].fd, address, size, _SEND_FLAGS)
-    counters.write_count += 1
-    if taken > 0:
-        counters.sent_bytes += taken
-    return max(taken, 0)
-
-
-@kernel
-def send_bytes(arrays, links, d, data):
-    """Send bytes of the slow path behind all that device d has to send. data: (n,) u1, n > 0, copied where kept."""
-    address, taken = address_of(data), 0
-    if arrays.devices[d].rest_end == 0:
-        taken = _send_some(arrays, d, address, len(data))
-    if taken < len(data):
-        _keep_rest(arrays, links, d, address + taken, len(data) - taken)
-
-
-@kernel
-def _flush(arrays, links, d):
-    """Send what the socket did not take before; when all is gone, the device is on its schedule again."""
-    device = arrays.devices[d]
-    size = np.int64(device.rest_end) - np.int64(device.rest_start)
-    taken = _send_some(arrays, d, device.rest_pointer + np.int64(device.rest_start), size)
-    device.rest_start += taken
-    if device.rest_start < device.rest_end:
-        return
-    arrays.counters[0].sent_count += device.rest_frames
-    libc.free(device.rest_pointer)
-    device.rest_pointer = 0
-    device.rest_start = 0
-    device.rest_end = 0
-    device.rest_frames = 0
-    _watch(arrays, links, d, 0)
-    arm(arrays, d)
-
-
-@kernel
-def _add_probe(arrays, links, d, count, size, now_ns):
-    """Append a PING to a write of `count` placements when it is time for a probe. Returns the bytes of the write."""
-    device, settings = arrays.devices[d], arrays.settings[0]
-    if now_ns < settings.probe_next_ns or not device.seen or device.greedy or device.probe != _NO_PROBE:
+def _add_probe(arrays, links, d, size, now_ns):
+    """Append a PING to a write of `size` bytes when it is time for a probe. Returns the bytes of the write."""
+    if not is_probed(arrays, d, 1, now_ns):
         return size
-    settings.probe_next_ns = now_ns + np.int64(2.0 * PROBE_INTERVAL_NS * unit(mask_word(settings)))
-    device.probe_nonce = put_nonce(arrays, links.outgoing, size)
-    device.probe = _PINGED
-    device.probe_count = count
-    for i in range(count):
-        arrays.probe_times[d, i] = batch_time(arrays, d, i)
+    arrays.devices[d].probe_nonce = put_nonce(arrays, links.outgoing, size)
+    begin_probe(arrays, d, links.words, size // 4, libc.monotonic_ns())
     return size + PING_FRAME_BYTES
 
 
@@ -141,16 +69,16 @@ def _write_batch(arrays, links, d, now_ns):
     arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], late_us)
     count = np.int64(device.batch_count)
     size = put_batch(arrays, d, links.words, 0)
-    size = _add_probe(arrays, links, d, count, size, now_ns)
+    size = _add_probe(arrays, links, d, size, now_ns)
     address = address_of(links.outgoing)
-    taken = _send_some(arrays, d, address, size)
+    taken = send_some(arrays, d, address, size)
     frames = min(taken // PLACE_FRAME_BYTES, count)
     counters.sent_count += frames
     fill_batch(arrays, d)
     if taken < size:
         counters.blocked_count += 1
         device.rest_frames = count - frames
-        _keep_rest(arrays, links, d, address + taken, size - taken)
+        keep_rest(arrays, links, d, address + taken, size - taken)
     else:
         arm(arrays, d)
 
@@ -265,6 +193,8 @@ def _decode(arrays, links, now_ns):
         verdict = receive_message(arrays, d, links.arena, at + head, size, now_ns)
         if verdict != _DONE:
             return verdict
+        if arrays.settings[0].brake_ns and size > 0 and links.arena[at + head] == _DELTA:
+            cursor.braked_ns += arrays.settings[0].brake_ns
         cursor.start = at + head + size
     _keep_carry(arrays, links, d)
     cursor.device = -1
@@ -272,15 +202,31 @@ def _decode(arrays, links, now_ns):
 
 
 @kernel
+def _brake(cursor):
+    """Spend the time that viewers owe for their DELTAs, in pieces that are worth a sleep. Returns what it spent."""
+    owed_ns = np.int64(cursor.braked_ns)
+    if owed_ns < _SLEEP_NS_LEAST:
+        return 0
+    cursor.braked_ns = 0
+    libc.usleep(owed_ns // 1000)
+    return owed_ns
+
+
+@kernel
 def _serve_events(arrays, links):
-    """Look at each ready socket in turn, from where the cursor stands. Returns a Verdict."""
+    """Look at each ready socket in turn, from where the cursor stands. Returns a Verdict.
+
+    With a brake on, some may be left to the next step, so that there is time to send.
+    """
     cursor, events = links.cursor[0], links.events
+    spent_ns = 0
     while True:
         if cursor.device >= 0:
             verdict = _decode(arrays, links, libc.monotonic_ns())
             if verdict != _DONE:
                 return verdict
-        if cursor.event_index >= cursor.event_count:
+        spent_ns += _brake(cursor)
+        if cursor.event_index >= cursor.event_count or spent_ns >= BRAKE_NS_A_STEP:
             return _DONE
         at = np.int64(cursor.event_index) * libc.EVENT_BYTES
         cursor.event_index += 1
@@ -291,7 +237,7 @@ def _serve_events(arrays, links):
             cursor.subject = d
             return _CONNECTED
         if bits & libc.EPOLLOUT and arrays.devices[d].rest_end > 0:
-            _flush(arrays, links, d)
+            flush(arrays, links, d)
         if bits & _READABLE:
             verdict = _read(arrays, links, d)
             if verdict != _DONE:
@@ -329,6 +275,10 @@ def turn(arrays, links, until_ns):
             cursor.scanned_ns = now_ns
             now_ns = libc.monotonic_ns()
         is_over = now_ns >= until_ns
+        if cursor.event_index < cursor.event_count:
+            if is_over:
+                return _DONE
+            continue  # The brake was on: those that were not looked at come next.
         is_behind = cursor.next_ns <= cursor.scanned_ns
         if not is_over and not is_behind and cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
             libc.usleep((STEP_NS - (now_ns - begun_ns)) // 1000)
@@ -343,10 +293,12 @@ def turn(arrays, links, until_ns):
 
 @kernel
 def release(arrays, d):
-    """Give back all that device d holds, its state included, and take it off the schedule. Its socket is closed by
-    the caller. Sets its phase to GONE.
+    """Give back all that device d holds, its state included, so that it can be dialled anew.
+
+    Its schedule was ended and its socket is closed by the caller. Sets its phase to GONE.
     """
     device = arrays.devices[d]
+    arrays.counters[0].abandoned_count += device.rest_frames
     if device.rest_pointer:
         libc.free(device.rest_pointer)
     if device.carry_pointer:
@@ -355,8 +307,13 @@ def release(arrays, d):
     device.carry_pointer = 0
     device.rest_start = 0
     device.rest_end = 0
+    device.rest_frames = 0
     device.carry_bytes = 0
     device.probe = _NO_PROBE
+    device.seen = 0
+    device.dropped = 0
+    device.stalled = 0
+    device.writable_armed = 0
     device.phase = Phase.GONE
     device.fd = -1
     move_viewer(arrays, d, -1)

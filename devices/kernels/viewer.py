@@ -10,8 +10,8 @@ import numpy as np
 
 from devices.kernels.layout import BRANCHES, Probe, Region, Verdict
 from devices.kernels.number import read_u32
+from devices.kernels.probe import end_probe
 from devices.kernels.region import learn, none_state
-from server.kernels.histogram import record
 from server.kernels.kernel import address_of, kernel
 from server.kernels.libc import memcmp
 from server.protocol.messages import PONG, THROTTLED, Reason, ServerOp
@@ -22,6 +22,7 @@ _RATE, _OVERLOAD, _BOUNDS = int(Reason.RATE), int(Reason.OVERLOAD), int(Reason.O
 _AROUND = int(Region.AROUND)
 _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
 _NONE, _PINGED, _ANSWERED = int(Probe.NONE), int(Probe.PINGED), int(Probe.ANSWERED)
+_FENCED = int(Probe.FENCED)
 _THROTTLED_BYTES, _PONG_BYTES = THROTTLED.size, PONG.size
 
 
@@ -51,20 +52,12 @@ def _follow(arrays, d, buffer, start, size):
 
 
 @kernel
-def end_probe(arrays, d, now_ns):
-    """Record how long each placement of the probed batch took from its intended time to this view of it."""
-    device = arrays.devices[d]
-    for i in range(device.probe_count):
-        value_us = max((now_ns - arrays.probe_times[d, i]) // 1000, 0)
-        record(arrays.latency, value_us, 1)
-        arrays.latency_max_us[0] = max(arrays.latency_max_us[0], value_us)
-    device.probe = _NONE
-
-
-@kernel
 def _see(arrays, d, buffer, start, size, now_ns):
     """A SNAPSHOT or DELTA: follow its branch, count it, and end the probe that waited for it."""
     device, counters = arrays.devices[d], arrays.counters[0]
+    is_early = arrays.settings[0].region == _AROUND and not device.seen and buffer[start] == _DELTA
+    if device.probe == _FENCED or not device.viewer or is_early:
+        return _DONE  # It is about what the device watched before.
     branch_index = _follow(arrays, d, buffer, start, size)
     if branch_index < 0:
         is_plain = size >= 2 and buffer[start + 1] == 0
@@ -84,7 +77,7 @@ def _see(arrays, d, buffer, start, size, now_ns):
         counters.delta_count += 1
         counters.delta_pixel_count += branch.pixel_count
         if device.probe == _ANSWERED and tick > device.probe_tick:
-            end_probe(arrays, d, now_ns)
+            end_probe(arrays, d, np.int64(tick), now_ns)
     move_viewer(arrays, d, branch.state)
     return _DONE
 
@@ -120,6 +113,8 @@ def receive_message(arrays, d, buffer, start, size, now_ns):
         return _see(arrays, d, buffer, start, size, now_ns)
     if op == _PONG and size == _PONG_BYTES:
         nonce = np.uint64(read_u32(buffer, start + 4)) | np.uint64(read_u32(buffer, start + 8)) << np.uint64(32)
+        if device.probe == _FENCED and device.probe_nonce == nonce:
+            device.probe = _NONE
         if device.probe == _PINGED and device.probe_nonce == nonce:
             device.probe_tick = read_u32(buffer, start + 12)
             device.probe = _ANSWERED if device.probe_count > 0 else _NONE
