@@ -10,7 +10,7 @@ from server.control import Progress, ShowPanels
 from server.page import Page, canvas_sections, connection_sections, fleet_sections, picture_sections
 from workbench.controls import Controls
 from workbench.scenario import load_scenario
-from workbench.view import Journey, Part, Reading, TileBox, View
+from workbench.view import Diagnosis, Journey, Part, Reading, StageReading, TileBox, View
 from workbench.window import arrangement
 from workbench.window.easel import Easel
 from workbench.window.pen import Pen
@@ -46,6 +46,41 @@ READING = Reading(
     panels_cpu_cores=0.12,
     utilisation_ratio=0.28,
     ledger_gap=0,
+)
+
+
+STAGES = (
+    StageReading("accept", "connections", 0.0, 0.04, 0.0, 0.0, 0, 0, 1024),
+    StageReading("read", "reads", 85_000.0, 0.41, 1.2, 0.3, 400, 900, 4096),
+    StageReading("decode", "messages", 1_020_000.0, 0.12, 0.06, 0.02, 30, 300, 8192),
+    StageReading("admit", "placements", 1_020_000.0, 0.05, 0.03, 0.01, 20, 200, 65536, 0, (("rate", 8130.0),)),
+    StageReading("apply", "placements", 1_010_000.0, 0.78, 0.02, 3.1, 3000, 5000, 8192, brake="+ 20 us an item"),
+    StageReading("encode", "tiles", 5.0, 0.09, 3100.0, 0.0, 0, 1, 0),
+    StageReading(
+        "fan-out",
+        "deltas",
+        80_100.0,
+        0.94,
+        5.9,
+        3100.0,
+        7900,
+        8192,
+        8192,
+        420.0,
+        (("conflated", 4900.0), ("slow", 12.0)),
+    ),
+    StageReading("viewers", "deltas", 17_000.0, 0.22, 412_000.0, 412.0, 1000, 4000, 17000),
+)
+DIAGNOSIS = Diagnosis(
+    "fan-out",
+    "94 % busy; its queue holds 3.1 s of work and grows 0.2 s each second; 71 % of view latency is waiting here",
+    "apply, 78 % busy",
+    0.0,
+    (
+        "Busiest stage: fan-out, 94 % of the busiest loop's time.",
+        "Its queue grew by 420 deltas a second over the last 5 s.",
+        "So fan-out limits the run.",
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""The bottleneck, named in a line with its evidence, and the card that opens at "why?" with the rule's steps.
+"""The bottleneck, named in a line with its evidence, and the card that opens at "why?" with the steps of the rule.
 
 It says what `View.diagnosis` holds and judges nothing. Invariant: a sentence that is too long for the line is whole in
 the tip and in the card.
@@ -124,18 +124,18 @@ class Explanation:
 
     def __init__(self) -> None:
         self.shown = False
-        self.line = pygame.Rect(0, 0, 0, 0)
-        """Where the line is, under which the card hangs."""
+        self.above = pygame.Rect(0, 0, 0, 0)
+        """What the card hangs under: it must not hide the stages that it speaks of."""
 
     def content(self, scene: Scene) -> object:
         """The diagnosis; see `Overlay`."""
         return scene.view.diagnosis if self.shown else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
-        """Under the line, at its right end."""
+        """Under the pipeline, at its right end."""
         height = len(self._rows(scene, pen)) * pen.line_height(theme.BODY) + 2 * pen.px(_PAD)
         box = pygame.Rect(0, 0, pen.px(_CARD_WIDTH), height)
-        box.topright = (self.line.right, self.line.bottom + pen.px(4))
+        box.topright = (self.above.right, self.above.bottom + pen.px(4))
         return box.clip(screen)
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
@@ -156,6 +156,13 @@ class Explanation:
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
         """Nothing: it says all itself."""
         return ""
+
+    def step_focus(self, step: int) -> bool:
+        """There is nothing in it to press; it closes by a key."""
+        return False
+
+    def drop_focus(self) -> None:
+        """It never has the focus."""
 
     @staticmethod
     def _rows(scene: Scene, pen: Pen) -> list[tuple[str, bool]]:

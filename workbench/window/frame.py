@@ -4,6 +4,8 @@ It knows which views there are and where; it starts nothing and takes no key. In
 scene alone, so that one in memory and one on a display are the same.
 """
 
+from collections.abc import Callable
+
 from workbench.view import View
 from workbench.window import theme, toolkit
 from workbench.window.arrangement import Arrangement, arrange
@@ -35,9 +37,9 @@ VIEWS = ("overview", "why", "brakes", "connections", "journeys", "folded", "ligh
 class Frame:
     """All that is drawn, in a window of any size."""
 
-    def __init__(self, deeds: Deeds) -> None:
+    def __init__(self, deeds: Deeds, on_theme: Callable[[], None]) -> None:
         self.easel, self.panels = Easel(), PanelsView()
-        self.header, self.banner, self.status, self.hints = HeaderView(), Banner(), StatusLine(), HintLine()
+        self.header, self.banner, self.status, self.hints = HeaderView(on_theme), Banner(), StatusLine(), HintLine()
         self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.easel), Tooltip()
         self.caption = Caption()
         self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
@@ -90,7 +92,7 @@ class Frame:
         for drawable, box in self._placed:
             drawable.place(box, self._pen)
         self._loading.canvas = self._pause_mark.canvas = boxes.canvas
-        self.explanation.line = boxes.bottleneck
+        self.explanation.above = boxes.pipeline
         self._clear()
         return True
 

@@ -1,4 +1,4 @@
-"""The top row: what runs, the figures that matter, and whether it is live.
+"""The top row: what runs, the figures that matter, whether it is live, and the switch from dark to light.
 
 Each figure has a fixed slot; only slots whose text changed are drawn.
 """
@@ -68,19 +68,27 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 
-_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 96, 104, 150, 20
-_NAME_GAP = 18
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 96, 98, 150, 20
+_NAME_GAP, _SWITCH_WIDTH = 18, 34
+_FIGURE_ROOM_MIN = 112
+"""Narrower slots have smaller figures, so that the longest does not touch the next."""
 
 
 class HeaderView:
-    """Draws the top row."""
+    """Draws the top row; the switch of colours is pressed by click, enter or key."""
+
+    def __init__(self, on_theme: Callable[[], None]) -> None:
+        self._on_theme = on_theme
+        self._focused = False
 
     def place(self, box: pygame.Rect, pen: Pen) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         inner = box.inflate(-2 * pen.px(_MARGIN), 0)
         self._state = pygame.Rect(inner.right - pen.px(_STATE_WIDTH), inner.top, pen.px(_STATE_WIDTH), inner.height)
-        room = self._state.left - inner.left
+        width = pen.px(_SWITCH_WIDTH)
+        self._switch = pygame.Rect(self._state.left - width, inner.top, width, inner.height)
+        room = self._switch.left - inner.left
         name_width = min(pen.px(_NAME_WIDTH_MAX), room - len(FIGURES) * pen.px(_SLOT_WIDTH_MIN))
         self._name = pygame.Rect(inner.topleft, (name_width, inner.height))
         width = min(pen.px(_SLOT_WIDTH_MAX), (room - name_width) // len(FIGURES))
@@ -109,7 +117,35 @@ class HeaderView:
         state = (self._state_word(scene), format_clock(scene.view.run_seconds))
         if self._changed("state", state):
             dirty.append(self._draw_state(target, *state))
+        if self._changed("switch", (theme.name, str(self._focused))):
+            dirty.append(self._draw_switch(target))
         return dirty
+
+    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
+        """The switch, by click or enter."""
+        pressed = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and self._switch.collidepoint(event.pos)
+        entered = event.type == pygame.KEYDOWN and self._focused and event.key in (pygame.K_RETURN, pygame.K_SPACE)
+        if pressed or entered:
+            self._on_theme()
+        return pressed or entered
+
+    def tip(self, position: tuple[int, int], scene: Scene) -> str:
+        """What a figure means, or the whole title."""
+        if self._switch.collidepoint(position):
+            return "colours\nDark, or light for a projector. Key: T."
+        if self._name.collidepoint(position):
+            return f"{scene.view.scenario_name}\n{scene.view.scenario_title}"
+        found = (figure for figure, slot in zip(FIGURES, self._slots, strict=True) if slot.collidepoint(position))
+        return "\n".join(f"{figure.label}\n{figure.meaning}" for figure in found)
+
+    def step_focus(self, step: int) -> bool:
+        """The switch is all there is to press."""
+        self._focused = not self._focused
+        return self._focused
+
+    def drop_focus(self) -> None:
+        """It has the focus no more."""
+        self._focused = False
 
     @staticmethod
     def _state_word(scene: Scene) -> str:
@@ -158,12 +194,26 @@ class HeaderView:
             indent = self._pen.px(15)
             label = pygame.Rect(label.left + indent, label.top, label.width - indent, label.height)
         self._pen.write(target, figure.label, label, theme.LABEL)
-        self._pen.write(target, text, value, theme.FIGURE)
+        is_narrow = slot.width < self._pen.px(_FIGURE_ROOM_MIN)
+        self._pen.write(target, text, value, theme.FIGURE_SMALL if is_narrow else theme.FIGURE)
         return inside
 
     def _swatch(self, label: pygame.Rect) -> pygame.Rect:
         width, height = self._pen.px(10), self._pen.px(3)
         return pygame.Rect(label.left, label.centery - height // 2, width, height)
+
+    def _draw_switch(self, target: pygame.Surface) -> pygame.Rect:
+        """A disc, half of it filled."""
+        inside = self._clear(target, self._switch)
+        radius, (x, y) = self._pen.px(8), inside.center
+        half = {"draw_top_left": True, "draw_bottom_left": True}
+        pygame.draw.circle(target, theme.DIM, (x, y), radius, **half)
+        pygame.draw.circle(target, theme.DIM, (x, y), radius, width=self._pen.px(2))
+        if self._focused:
+            ring = pygame.Rect(0, 0, self._pen.px(28), self._pen.px(28))
+            ring.center = inside.center
+            pygame.draw.rect(target, theme.SKY, ring, width=self._pen.px(2), border_radius=self._pen.px(4))
+        return inside
 
     def _draw_state(self, target: pygame.Surface, word: str, run_clock: str) -> pygame.Rect:
         inside = self._clear(target, self._state)

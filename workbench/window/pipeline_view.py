@@ -22,8 +22,8 @@ BUSY_RATIO_MIN = 0.7
 """From here on a stage is called busy: its waiting time begins to rise steeply."""
 BOTTLENECK, BUSY, OK, UNKNOWN = "bottleneck", "busy", "ok", "unknown"
 
-_GUTTER, _PAD, _NAME_ROW, _BAR_TOP, _BAR_HEIGHT, _ROWS_TOP, _ROW = 26, 8, 20, 27, 5, 36, 15
-_MARK_WIDTH = 14
+_GUTTER, _PAD, _NAME_ROW, _BAR_TOP, _BAR_HEIGHT, _ROWS_TOP, _ROW = 25, 7, 20, 27, 5, 36, 15
+_MARK_WIDTH = 13
 _ROW_TERMS = ("throughput", "service time", "waiting time", "drops", "brake")
 
 
@@ -167,7 +167,8 @@ class PipelineView:
         written = pen.write(target, format_ratio(stage.utilisation_ratio), row, ratio, "right")
         left = row.left + pen.px(_MARK_WIDTH)
         name = pygame.Rect(left, row.top, written.left - left - pen.px(3), row.height)
-        pen.write(target, stage.name, name, theme.CARD)
+        letterings = (theme.CARD, theme.KEY, theme.SMALL_TEXT)
+        pen.write(target, stage.name, name, pen.lettering_that_fits(stage.name, name.width, letterings))
         bar = pygame.Rect(inner.left, box.top + pen.px(_BAR_TOP), inner.width, pen.px(_BAR_HEIGHT))
         pen.bar(target, bar, stage.utilisation_ratio or 0.0, color)
         self._draw_rows(target, stage, inner, box.top + pen.px(_ROWS_TOP))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from workbench.view import Part, Reading
 from workbench.window import theme
 from workbench.window.figure import UNKNOWN, format_cores, format_count, format_ratio, format_whole
+from workbench.window.glossary import TERMS
 from workbench.window.keys import BINDINGS, Action
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
@@ -17,6 +18,19 @@ from workbench.window.toolkit import pygame
 
 _DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX, _HINT_GAP = 14, 5, 34, 20
 _LOOPS_SHOWN = 4
+
+PROCESS_MEANING = "A process of its own: its state, or how many processor cores it uses."
+MEANINGS: dict[str, str] = {
+    "window": "Processor cores that this window uses, and its redraws a second.",
+    "tick": "Engine steps so far: each broadcasts what changed since the one before.",
+    "broadcast": "Whether broadcasts fit into the tick interval; when one does not, the interval stretches.",
+    "utilisation": TERMS["utilisation"],
+    "connections": "WebSocket connections open, of those intended; lost are those that ended unasked.",
+    "on loops": "Connections that each of the server's loops holds.",
+    "ledger": "Sent = admitted + throttled + shed + out of bounds + in flight. It adds up, or there is a bug.",
+    "merge": "Admitted placements to one that is broadcast: a pixel painted twice in a tick is sent once.",
+    "a viewer": "What each viewer receives.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,22 @@ class StatusLine:
             ]
         self._drawn = items
         return dirty
+
+    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
+        """There is nothing to press."""
+        return False
+
+    def tip(self, position: tuple[int, int], scene: Scene) -> str:
+        """What an item means."""
+        found = (item for item, slot in zip(self._drawn, self._slots, strict=False) if slot.collidepoint(position))
+        return "\n".join(f"{item.name}\n{MEANINGS.get(item.name, PROCESS_MEANING)}" for item in found)
+
+    def step_focus(self, step: int) -> bool:
+        """Nothing to press, nothing to focus."""
+        return False
+
+    def drop_focus(self) -> None:
+        """It never has the focus."""
 
     def _item_width(self, item: Item) -> int:
         pen = self._pen

@@ -129,6 +129,7 @@ BODY: Lettering
 NOTE: Lettering
 LABEL: Lettering
 FIGURE: Lettering
+FIGURE_SMALL: Lettering
 STATUS: Lettering
 STATUS_DIM: Lettering
 KEY: Lettering
@@ -154,6 +155,7 @@ _LETTERINGS: dict[str, tuple[int, str, bool]] = {
     "NOTE": (13, "DIM", False),
     "LABEL": (12, "DIM", False),
     "FIGURE": (20, "TEXT", True),
+    "FIGURE_SMALL": (17, "TEXT", True),
     "STATUS": (12, "TEXT", False),
     "STATUS_DIM": (12, "DIM", False),
     "KEY": (12, "TEXT", True),

@@ -48,7 +48,7 @@ class Window:
         self._closed = False
         self._pace = Pace()
         self._deeds = Deeds(self._copy_scenario, self._want_restart, self._fold, self._complain)
-        self._frame, self._router = Frame(self._deeds), Router()
+        self._frame, self._router = Frame(self._deeds, self._switch_theme), Router()
         self.wanted: Scenario | None = None
         """What the person wants to see next; whoever runs the window ends this session and shows one of it."""
         self.caption = ""
@@ -174,7 +174,7 @@ class Window:
             case Action.REDO:
                 self._session.controls.redo(now_ns)
             case Action.THEME:
-                self.use_theme("light" if theme.name == "dark" else "dark")
+                self._switch_theme()
             case Action.NEXT:
                 self._router.move_focus(1, self._frame.targets())
             case Action.PREVIOUS:
@@ -258,6 +258,9 @@ class Window:
         theme.use(name)
         self._frame.forget()
         self.show_panels(self._panels_order)
+
+    def _switch_theme(self) -> None:
+        self.use_theme("light" if theme.name == "dark" else "dark")
 
     def _fold(self, now_ns: int) -> None:
         self._frame.knobs.folded = not self._frame.knobs.folded
