@@ -1,7 +1,8 @@
 """A model of a server and its fleet in virtual time: it serves nothing, but its counters are those of one that does.
 
-One thread goes from stage to stage; each has a bounded queue, a service time and perhaps a brake, and does at most
-20 ms of work in a turn. What a queue has no room for waits in the one before it, at last in the sockets.
+One thread goes from stage to stage; each has a bounded queue and a service time. A braked stage takes up at most 20 ms
+of work and has served it when that time has passed, while the others go on. What a queue has no room for waits in the
+one before it, at last in the sockets.
 """
 
 import numpy as np
@@ -39,6 +40,8 @@ class PipelineModel:
         self.now_ns = 10**9
         self._next_tick_ns = self.now_ns + self.tick_ns
         self._last_tick_ns = self.now_ns
+        self._held_ns = dict.fromkeys(Stage, 0)
+        self._encoding_ns = 0
         self._waiting = dict.fromkeys(Stage, 0.0)
         self._delivered = 0.0
         self._owed_at_viewers = 0.0
@@ -83,11 +86,15 @@ class PipelineModel:
         if depth == 0:
             return
         brake = self.brakes.in_order()[stage]
-        item_ns = SERVICE_NS[stage] + brake.item_us * US
         room = 10**9 if after is None else (LIMITS[after] - self._waiting[after]) // times
-        items = int(max(0, min(depth, room, max(1, TURN_NS // item_ns))))
-        busy_ns = int(items * item_ns + (brake.batch_ms * MS if items else 0))
-        self._note(stage, depth, items, busy_ns)
+        most = TURN_NS // (SERVICE_NS[stage] + brake.item_us * US)
+        items = int(max(0, min(depth, room, max(1, most))))
+        if items == 0 or (brake.is_on and self.now_ns < self._held_ns[stage]):
+            self._look(stage, depth)
+            return
+        cost_ns = int(items * brake.item_us * US + brake.batch_ms * MS)
+        self._held_ns[stage] = self.now_ns + cost_ns
+        self._note(stage, depth, items, items * SERVICE_NS[stage], cost_ns)
         self._waiting[stage] = waits - items
         if after is not None:
             self._waiting[after] += items * times
@@ -96,14 +103,18 @@ class PipelineModel:
         if stage == Stage.FANOUT:
             self._deliver(items)
 
-    def _note(self, stage, depth, items, busy_ns):
+    def _look(self, stage, depth):
+        row = self._stages[stage]
+        row["depth"] = depth
+        row["depth_peak"] = max(row["depth_peak"], depth)
+
+    def _note(self, stage, depth, items, busy_ns, braked_ns):
+        self._look(stage, depth)
         row = self._stages[stage]
         row["batch_count"] += 1
         row["item_count"] += items
-        row["busy_ns"] += busy_ns
-        row["depth"] = depth
+        row["busy_ns"] += busy_ns + braked_ns
         row["depth_sum"] += depth
-        row["depth_peak"] = max(row["depth_peak"], depth)
         self.now_ns += busy_ns
 
     def _tick(self):
@@ -114,8 +125,14 @@ class PipelineModel:
             self._next_tick_ns = self.now_ns + self.interval_ns // 16
             return
         brake = self.brakes.encode
+        cost_ns = int(TILES * brake.item_us * US + brake.batch_ms * MS)
+        if cost_ns and not self._encoding_ns:
+            self._encoding_ns = self.now_ns + cost_ns
+        if cost_ns and self.now_ns < self._encoding_ns:
+            return  # The braked encoder is at work; the loop goes on.
+        self._encoding_ns = 0
         began_ns = self.now_ns
-        self._note(Stage.ENCODE, TILES, TILES, int(TILES * (5 * US + brake.item_us * US) + brake.batch_ms * MS))
+        self._note(Stage.ENCODE, TILES, TILES, TILES * SERVICE_NS[Stage.ENCODE], cost_ns)
         self._waiting[Stage.FANOUT] = self.viewers
         self.interval_ns = max(self.tick_ns, self.interval_ns // 2)
         self._next_tick_ns = max(self._next_tick_ns + self.interval_ns, self.now_ns + self.interval_ns // 2)

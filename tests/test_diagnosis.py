@@ -94,10 +94,15 @@ class TestStage:
         assert found.headroom_ratio == 0
 
     def test_a_brake_comes_first(self) -> None:
-        many = stages(read={"utilisation_ratio": 0.5}, apply={"utilisation_ratio": 0.4, "brake": "+ 20 us an item"})
-        found = diagnose(many, reading(utilisation_ratio=0.95), 4)
+        many = stages(read={"utilisation_ratio": 0.97}, apply={"utilisation_ratio": 0.93, "brake": "+ 20 us an item"})
+        found = diagnose(many, reading(utilisation_ratio=1.0), 4)
         assert found.bottleneck == "apply"
-        assert found.sentence.startswith("40 % busy with its brake of 20 us an item")
+        assert found.sentence == "93 % busy with its brake of 20 us an item"
+
+    def test_a_brake_that_leaves_room_is_not_blamed(self) -> None:
+        many = stages(read={"utilisation_ratio": 0.5}, apply={"utilisation_ratio": 0.45, "brake": "+ 20 us an item"})
+        found = diagnose(many, reading(utilisation_ratio=1.0, server_cpu_cores=0.5), 4)
+        assert found.bottleneck == "none", "its added time passes while others work, and both have room"
 
     def test_waiting_is_held_against_view_latency(self) -> None:
         found = diagnose(

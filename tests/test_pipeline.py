@@ -24,7 +24,7 @@ def pages() -> SessionPages:
 
 
 def figures_of(recent: list[Counters]) -> StageFigures:
-    figures = stage_figures(recent)
+    figures = stage_figures(recent, np.zeros(layout.STAGE_COUNT))
     assert figures is not None
     return figures
 
@@ -84,6 +84,16 @@ class TestFigures:
         assert (figures.depth == 0).all() and (figures.throughput_per_s == 0).all()
         assert readings_of(recent)["apply"].service_us is None
 
+    def test_what_a_blocked_stage_was_last_seen_with_still_waits(self, pages: SessionPages) -> None:
+        pages.telemetry["stages"][0, Stage.ADMIT]["depth"] = pages.telemetry["stages"][0, Stage.READ]["depth"] = 70
+        recent = [read_counters(pages, 0, SECOND), read_counters(pages, 0, 2 * SECOND)]
+        peak = np.zeros(layout.STAGE_COUNT)
+        peak[Stage.ADMIT] = 90
+        figures = stage_figures(recent, peak)
+        assert figures is not None
+        assert figures.depth[Stage.ADMIT] == 70
+        assert figures.depth[Stage.READ] == 0, "nothing waited in the last second: it is idle, and its depth is old"
+
     def test_growth_is_that_of_the_mean_depth(self, pages: SessionPages) -> None:
         row = pages.telemetry["stages"][0, Stage.APPLY]
         recent = [read_counters(pages, 0, SECOND)]
@@ -95,10 +105,11 @@ class TestFigures:
         assert figures_of(recent).growth_per_s[Stage.READ] == 0
 
     def test_without_a_server_or_a_second_look_nothing_is_told(self, pages: SessionPages) -> None:
-        assert stage_figures([read_counters(pages, 0, SECOND)]) is None
+        peak = np.zeros(layout.STAGE_COUNT)
+        assert stage_figures([read_counters(pages, 0, SECOND)], peak) is None
         pages.telemetry["server"][0]["heartbeat_ns"] = 0
         recent = [read_counters(pages, 0, SECOND), read_counters(pages, 0, 2 * SECOND)]
-        assert stage_figures(recent) is None
+        assert stage_figures(recent, peak) is None
         assert stage_readings(None, recent, np.zeros(8), ServerConfig(), 0, 0) == ()
 
 

@@ -168,7 +168,8 @@ class Span:
         """Busy time over time, 0..1, of the loop that has the most to do."""
         if not self.last.server_alive or self.seconds <= 0:
             return None
-        return float(self.loop_busy_ns().max()) / (self.seconds * NANOSECONDS)
+        # Brakes add time that passes while others work; nobody can be more than busy all the time.
+        return min(1.0, float(self.loop_busy_ns().max()) / (self.seconds * NANOSECONDS))
 
     def latency_ms(self, quantile: float) -> float | None:
         """Placement-to-view latency that `quantile` (0..1) of what was seen does not exceed."""

@@ -2,9 +2,8 @@
 
 1. A STAGE, when the server is saturated: its busiest loop is at least 90 % busy, or a queue is full, or ticks begin
    25 % further apart than configured. Which stage: that behind the full queue nearest to the end, because all before
-   it is merely blocked by it; else, as stages of a loop share one thread, the one that takes most of it; and where
-   only the tick does not fit, encode or fan-out, whichever takes longer. A braked stage comes before one that is not
-   and takes at most a little more.
+   it is merely blocked by it; else a stage that its brake keeps busy; else, as stages of a loop share one thread, the
+   one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer.
 2. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, and the fleet's
    thread has time to read for them or adds a brake to each delta.
 3. The FLEET, when it sends at least 10 % less than it intends or 100 ms late (p99): a server that is not saturated
@@ -44,8 +43,6 @@ HOLD_NS = 600_000_000
 REFRESH_NS = 400_000_000
 """The figures of a sentence stand still for so long, or nobody could read them."""
 _PHRASES_MAX = 4
-_BRAKE_RATIO = 0.7
-"""A braked stage is named before another one of which it takes so much."""
 _MOST_RATIO = 0.85
 """Of a stage that takes less of its loop, the loop is worth a word."""
 _BLOCKED_RATIO = 0.2
@@ -139,7 +136,7 @@ def _stage(evidence: Evidence) -> Answer:
     line = _stage_line(evidence, full)
     if not (is_busy or full or is_stretched):
         return Answer(f"{line} The server is not saturated.")
-    culprit = _culprit(stages, full, only_tick=is_stretched and not is_busy and not full)
+    culprit = _culprit(evidence, full, only_tick=is_stretched and not is_busy)
     return Answer(f"{line} Saturated: {culprit.name}.", culprit.name, _stage_phrases(culprit, evidence))
 
 
@@ -240,17 +237,15 @@ def _is_full(stage: StageReading, evidence: Evidence) -> bool:
     return is_kept_full and evidence.exceeds(stage.depth / stage.depth_max, FULL_RATIO, stage.name)
 
 
-def _culprit(stages: tuple[StageReading, ...], full: list[StageReading], *, only_tick: bool) -> StageReading:
+def _culprit(evidence: Evidence, full: list[StageReading], *, only_tick: bool) -> StageReading:
     """The stage that limits: see the rule."""
     if full:
         return full[-1]
-    among = [stage for stage in stages if not only_tick or stage.name in ("encode", "fan-out")]
-    most = max(among, key=lambda stage: stage.utilisation_ratio or 0)
-    braked = [stage for stage in among if stage.brake]
-    if not braked:
-        return most
-    best = max(braked, key=lambda stage: stage.utilisation_ratio or 0)
-    return best if (best.utilisation_ratio or 0) >= _BRAKE_RATIO * (most.utilisation_ratio or 0) else most
+    stages = evidence.server_stages
+    if only_tick:
+        stages = tuple(stage for stage in stages if stage.name in ("encode", "fan-out"))
+    held_up = [s for s in stages if s.brake and evidence.exceeds(s.utilisation_ratio, SATURATED_RATIO, s.name)]
+    return max(held_up or stages, key=lambda stage: stage.utilisation_ratio or 0)
 
 
 def _stage_line(evidence: Evidence, full: list[StageReading]) -> str:
@@ -271,7 +266,7 @@ def _stage_phrases(stage: StageReading, evidence: Evidence) -> tuple[str, ...]:
     busy = f"{percent(min(1.0, stage.utilisation_ratio or 0))} busy"
     busy += f" with its brake of {stage.brake.removeprefix('+ ')}" if stage.brake else ""
     phrases = [busy]
-    if (stage.utilisation_ratio or 0) < _MOST_RATIO * (evidence.loop_ratio or 0):
+    if not stage.brake and (stage.utilisation_ratio or 0) < _MOST_RATIO * (evidence.loop_ratio or 0):
         phrases.append(f"the loop that it shares {percent(min(1.0, evidence.loop_ratio or 0))}")
     phrases += _queue_phrase(stage)
     if evidence.tick_ratio >= STRETCH_RATIO and stage.name in ("encode", "fan-out"):

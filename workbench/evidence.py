@@ -69,10 +69,17 @@ class Evidence:
 
     @property
     def loop_ratio(self) -> float | None:
-        """How busy the busiest loop is: by its stages, or by its processor time, which has what no stage counts."""
+        """How busy the busiest loop is: by its stages, or by its processor time, which has what no stage counts.
+
+        A brake's time passes while other stages work: a braked stage is as busy as it is alone.
+        """
         busy, cores = self.reading.utilisation_ratio, self.reading.server_cpu_cores
         if busy is None:
             return None
+        alone = [stage.utilisation_ratio or 0.0 for stage in self.server_stages if stage.brake]
+        if alone:
+            shared = sum(stage.utilisation_ratio or 0.0 for stage in self.server_stages if not stage.brake)
+            busy = max(shared, *alone)
         return max(busy, (cores or 0.0) / max(1, len(self.reading.loop_connection_counts)))
 
     @property

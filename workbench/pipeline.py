@@ -1,6 +1,7 @@
 """The pipeline as it stands: for each stage its throughput, utilisation, service and waiting time, and its queue.
 
-All stages of a loop share one thread, so utilisation is told of the busiest loop, and there the stages' shares add up.
+All stages of a loop share one thread, so utilisation is told of the busiest loop, and there the stages' shares add up:
+but for a braked stage, whose added time passes while the others work.
 Waiting time is Little's law: mean depth / throughput. The queues of encode and fan-out exist only while a tick's work
 is under way; their mean depth over all the time is what waits then, times the share of the time that it takes.
 Nothing is judged here. Invariant: what was not served in the last second has no service time, rather than 0.
@@ -41,8 +42,11 @@ class StageFigures:
     growth_per_s: NDArray[Any]
 
 
-def stage_figures(recent: Sequence[Counters]) -> StageFigures | None:
-    """Figures over the time that `recent` covers, oldest first; None when they cannot be told."""
+def stage_figures(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> StageFigures | None:
+    """Figures over the time that `recent` covers, oldest first; None when they cannot be told.
+
+    `depth_peak`: shape (STAGE_COUNT,), the most that waited in that time.
+    """
     if len(recent) < 2 or not recent[-1].server_alive or recent[-1].time_ns <= recent[0].time_ns:
         return None
     first, last = recent[0], recent[-1]
@@ -50,14 +54,16 @@ def stage_figures(recent: Sequence[Counters]) -> StageFigures | None:
     busy = last.stages["busy_ns"] - first.stages["busy_ns"]
     busiest = busy[int(np.argmax(span.loop_busy_ns()))].copy()
     busiest[Stage.ENCODE] = busy[0, Stage.ENCODE]
-    utilisation = busiest / (span.seconds * NANOSECONDS)
+    utilisation = np.minimum(busiest / (span.seconds * NANOSECONDS), 1.0)
     items = (last.stages["item_count"] - first.stages["item_count"]).sum(axis=0)
     throughput = items / span.seconds
-    depth = _mean_depth(first, last)
+    depth = _mean_depth(first, last, depth_peak)
     waiting = depth.copy()
-    waiting[list(_PER_TICK)] *= np.minimum(utilisation[list(_PER_TICK)], 1.0)
+    waiting[list(_PER_TICK)] *= utilisation[list(_PER_TICK)]
     service_us = _per(busy.sum(axis=0) / 1000, items)
-    return StageFigures(throughput, utilisation, service_us, 1000 * _per(waiting, throughput), depth, _growth(recent))
+    return StageFigures(
+        throughput, utilisation, service_us, 1000 * _per(waiting, throughput), depth, _growth(recent, depth_peak)
+    )
 
 
 def stage_readings(
@@ -126,15 +132,19 @@ def _viewers(span: Span, brake_us: float, lacked_count: int) -> StageReading:
     )
 
 
-def _mean_depth(first: Counters, last: Counters) -> NDArray[Any]:
-    """What waited when a batch began, the mean over the batches, summed over loops; 0 where none began."""
+def _mean_depth(first: Counters, last: Counters, depth_peak: NDArray[Any]) -> NDArray[Any]:
+    """What waited when a batch began, the mean over the batches, summed over loops.
+
+    A stage that began none is blocked, and what it was last seen with still waits; or idle, when nothing waited at all.
+    """
     batches = last.stages["batch_count"] - first.stages["batch_count"]
     sums = last.stages["depth_sum"] - first.stages["depth_sum"]
-    mean: NDArray[Any] = np.where(batches > 0, sums / np.maximum(batches, 1), 0).sum(axis=0)
+    still = np.where(depth_peak > 0, last.stages["depth"], 0)
+    mean: NDArray[Any] = np.where(batches > 0, sums / np.maximum(batches, 1), still).sum(axis=0)
     return mean
 
 
-def _growth(recent: Sequence[Counters]) -> NDArray[Any]:
+def _growth(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> NDArray[Any]:
     """How fast queues grow: the second half's mean depth against the first half's, which lie half the time apart.
 
     Newest against oldest depth would tell at which moment of a tick each was taken.
@@ -143,7 +153,8 @@ def _growth(recent: Sequence[Counters]) -> NDArray[Any]:
     apart_s = (recent[-1].time_ns - recent[0].time_ns) / 2 / NANOSECONDS
     if middle is recent[0] or middle is recent[-1]:
         return np.zeros(STAGE_COUNT)
-    growth: NDArray[Any] = (_mean_depth(middle, recent[-1]) - _mean_depth(recent[0], middle)) / apart_s
+    later, before = _mean_depth(middle, recent[-1], depth_peak), _mean_depth(recent[0], middle, depth_peak)
+    growth: NDArray[Any] = (later - before) / apart_s
     return growth
 
 

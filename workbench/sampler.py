@@ -92,12 +92,13 @@ class Sampler:
         tick_ns = int(counters.server["tick_interval_ns"])
         census = self._census.poll(now_ns, self._recent_ticks.changed_tick, tick_ns)
         span = Span(self._recent[0], counters)
-        figures = stage_figures(self._recent)
+        depth_peak = self._recent_ticks.depth_peak
+        figures = stage_figures(self._recent, depth_peak)
         self.reading = self._read(span, census)
         self.stages = stage_readings(
             figures,
             self._recent,
-            self._recent_ticks.depth_peak,
+            depth_peak,
             self.scenario.server,
             self.scenario.fleet.viewer_brake_us,
             census.lacked_count,
