@@ -1,10 +1,10 @@
 """A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
 
 from server import control
-from server.control import Command, Failed, Listening, Progress, StartServer, Stop
+from server.control import Adjust, CloseClients, Command, Failed, Follow, Listening, Progress, StartServer, Stop
 from server.listener import CannotListen
-from server.page import Page, canvas_sections, link_sections, telemetry_sections
-from server.server import open_server
+from server.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
+from server.server import Server, open_server
 
 
 def main() -> int:
@@ -16,11 +16,21 @@ def main() -> int:
     telemetry = Page.attach(start.telemetry_fd, telemetry_sections(config.loops + is_linked))
     canvas = Page.attach(start.canvas_fd, canvas_sections(config.width, config.height))
     link = Page.attach(start.link_fd, link_sections(config.width, config.height)) if is_linked else None
-    server = open_server(config, telemetry, canvas, link)
+    connections = None
+    if start.connections_fd >= 0:
+        sections = connection_sections(config.loops + is_linked, config.connections_max)
+        connections = Page.attach(start.connections_fd, sections)
+    server = open_server(config, telemetry, canvas, link, connections)
 
     def obey(command: Command) -> None:
         if isinstance(command, Stop):
             server.stop()
+        elif isinstance(command, Adjust):
+            server.adjust(command.config)
+        elif isinstance(command, CloseClients):
+            server.close_clients(command.loop)
+        elif isinstance(command, Follow) and isinstance(server, Server):
+            server.follow(command.number)  # A mailbox server has no batches whose way could be told.
 
     control.follow_commands(obey)
     server.prepare(lambda done, total, name: control.say(Progress(f"compiling {name}".strip(), done, total)))

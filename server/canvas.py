@@ -17,15 +17,20 @@ def new_rules(config: ServerConfig) -> NDArray[np.void]:
     """The rules of a canvas before its first tick, shape (1,), dtype RULES."""
     rules = np.zeros(1, RULES)
     row = rules[0]
-    row["token_ns"] = max(1, 1_000_000_000 // config.rate_per_s)
-    row["burst_ns"] = row["token_ns"] * config.burst
-    row["stall_ns"] = int(config.stall_s * 1e9)
-    row["evict_ns"] = int(config.evict_after_s * 1e9)
+    set_limits(row, config)
     row["width"], row["height"] = config.width, config.height
     row["tiles_across"], row["tiles_down"] = tile_shape(config.width, config.height)
     row["tick_next"] = 1
     row["followed"] = -1
     return rules
+
+
+def set_limits(rules: np.void, config: ServerConfig) -> None:
+    """Write what connections are held to, which may change between steps, into a row of dtype RULES."""
+    rules["token_ns"] = max(1, 1_000_000_000 // config.rate_per_s)
+    rules["burst_ns"] = rules["token_ns"] * config.burst
+    rules["stall_ns"] = int(config.stall_s * 1e9)
+    rules["evict_ns"] = int(config.evict_after_s * 1e9)
 
 
 def new_brakes(brakes: Brakes) -> NDArray[np.void]:

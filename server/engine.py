@@ -9,10 +9,14 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from server.canvas import Canvas, new_hello
+from server.adjustment import merge_live, refill
+from server.canvas import Canvas, new_brakes, new_hello, set_limits
 from server.config import ServerConfig
+from server.encode_brake import EncodeBrake
 from server.kernels.arrays import LoopArrays, new_broadcast_arrays, new_loop_arrays
 from server.kernels.dues import begin_sweep, sweep_rest
+from server.kernels.hold import HOLD
+from server.kernels.journey import note_encoded
 from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Stage
 from server.kernels.ledger import waiting_placements
 from server.kernels.tiles import encode_tick, write_frame_head
@@ -33,27 +37,37 @@ SHRINK_RATIO = 0.5
 class Engine:
     """The canvas, its tick and its broadcast, for any number of loops."""
 
-    def __init__(self, config: ServerConfig, telemetry: Page, canvas_page: Page) -> None:
+    def __init__(
+        self, config: ServerConfig, telemetry: Page, canvas_page: Page, connections_page: Page | None = None
+    ) -> None:
         self.config = config
         self.telemetry = telemetry
         self.canvas_page = canvas_page
+        self._connections_page = connections_page
         self.canvas = Canvas(config, canvas_page)
         self.broadcast = new_broadcast_arrays(self.canvas.tile_count)
         self.loops: list[LoopArrays] = []
         self.interval_ns = config.tick_ms * 1_000_000
         self.next_tick_ns = 0
         self.is_hurried = False
-        """The next tick is due at once, whatever `next_tick_ns` says."""
+        """All loops are to meet at once, whatever `next_tick_ns` says."""
+        self.is_ending = False
+        """The tick to come may be the last: what was read is to be in it, whatever the brakes say."""
+        self._encode_brake = EncodeBrake()
+        self._braked_ns = 0
+        """Service time that the brake has added to the last tick."""
         self._last_tick_ns = 0
         self._compress_after = 0
         self._numbers = 0
 
     def new_loop(self, slots: int, descriptors: int) -> LoopArrays:
-        """Arrays for one more loop, joined to the canvas and to its own row of the telemetry page."""
+        """Arrays for one more loop, joined to the canvas, to its row of the telemetry page and of the connections'."""
         index = len(self.loops)
         counts = self.telemetry["loops"][index : index + 1]
         stages = self.telemetry["stages"][index]
         arrays = new_loop_arrays(slots, descriptors, self.canvas.tile_count, counts, stages)
+        if self._connections_page is not None:
+            arrays = _on_page(arrays, self._connections_page, index)
         self.loops.append(arrays)
         return arrays
 
@@ -67,21 +81,61 @@ class Engine:
         self._numbers += 1
         return new_hello(self.config, self._numbers)
 
+    def take_numbers(self, count: int) -> int:
+        """Take numbers for so many connections that get no HELLO. Returns the first; numbers begin at 1."""
+        self._numbers += count
+        return self._numbers - count + 1
+
     def start(self, now_ns: int) -> None:
         """Set the first tick's time."""
         self._last_tick_ns = now_ns
         self.next_tick_ns = now_ns + self.interval_ns
 
+    def adjust(self, config: ServerConfig, now_ns: int) -> None:
+        """Go by the live settings of `config` from now on. Called while no stage runs.
+
+        A bucket keeps its tokens, as far as the new one holds them, and is filled at the new rate from here.
+        """
+        before, rules = self.config, self.canvas.arrays.rules[0]
+        old_ns = int(rules["token_ns"]), int(rules["burst_ns"])
+        self.config = merge_live(before, config)
+        set_limits(rules, self.config)
+        new_ns = int(rules["token_ns"]), int(rules["burst_ns"])
+        if new_ns != old_ns:
+            for loop in self.loops:
+                full_ns = loop.connections["full_ns"]
+                full_ns[:] = refill(full_ns, old_ns, new_ns, now_ns)
+        if self.config.tick_ms != before.tick_ms:
+            self.interval_ns = self.config.tick_ms * 1_000_000
+            self.next_tick_ns = min(self.next_tick_ns, now_ns + self.interval_ns)
+        self._set_brakes(new_brakes(self.config.brakes))
+
+    def release_brakes(self) -> None:
+        """Let all stages go on at once. Called while no stage runs."""
+        self._set_brakes(np.zeros_like(self.canvas.arrays.brakes))
+
+    def _set_brakes(self, brakes: NDArray[np.void]) -> None:
+        changed = self.canvas.arrays.brakes != brakes
+        self.canvas.arrays.brakes[:] = brakes
+        for loop in self.loops:
+            loop.holds[changed] = np.zeros((), HOLD)
+        if changed[Stage.ENCODE]:
+            self.next_tick_ns = self._encode_brake.release(self.next_tick_ns)
+
     def tick(self, now_ns: int, *, is_last: bool = False) -> bool:
         """Finish a tick: encode what changed, once, and let every loop begin to send it.
 
         Called while no stage runs. False when the last broadcast is still under way: then the tick is put off and
-        the interval grows, so that broadcasts cannot pile up. The last tick before the end is never put off.
+        the interval grows, so that broadcasts cannot pile up; and while a braked encoder is at work. The last tick
+        before the end is never put off.
         """
         is_behind = any(sweep_rest(loop) > 0 for loop in self.loops)
         if is_behind and not is_last and self._stretch(now_ns):
             return False
         tick = self.tick_number + 1
+        if not is_last and self._is_encoding(tick, now_ns):
+            return False
+        self.next_tick_ns, self._braked_ns = self._encode_brake.finish(self.next_tick_ns)
         merged = encode_tick(self.canvas.arrays, self.broadcast, tick)
         if merged:
             self._compress(tick)
@@ -91,8 +145,33 @@ class Engine:
         self.interval_ns = max(self.config.tick_ms * 1_000_000, int(self.interval_ns * SHRINK_RATIO))
         return True
 
+    def _is_encoding(self, tick: int, now_ns: int) -> bool:
+        """Whether the braked encoder is at work on `tick`: then it is put off until that is done."""
+        brake = self.canvas.arrays.brakes[Stage.ENCODE]
+        tile_count = int(np.count_nonzero(self.canvas.arrays.tile_tick == tick))
+        most_ns = self.config.tick_ms_max * 1_000_000
+        until_ns = self._encode_brake.until_ns(brake, tile_count, self.next_tick_ns, now_ns, most_ns)
+        self.next_tick_ns = until_ns or self.next_tick_ns
+        return until_ns > 0
+
+    @property
+    def is_following(self) -> bool:
+        """Whether journeys are noted."""
+        return bool(self.canvas.arrays.rules["followed"][0] >= 0)
+
+    def follow(self, number: int) -> None:
+        """Note the journeys of the connection of this number from now on; -1: of none. Called while no stage runs."""
+        self.canvas.arrays.rules[0]["followed"] = number
+        for loop in self.loops:
+            for name in ("first", "end", "read_end"):
+                loop.following[name] = loop.journey_head[0]
+
     def publish(self, now_ns: int, encode_ns: int) -> None:
         """Write the finished tick's row of the telemetry page and set the next tick's time."""
+        if self.is_following:
+            for loop in self.loops:
+                note_encoded(loop, self.tick_number, now_ns + encode_ns)
+        encode_ns += self._braked_ns
         tick = self.tick_number
         head = self.broadcast.head[0]
         was_encoded = head["tick"] == tick
@@ -116,7 +195,8 @@ class Engine:
         server["tick_interval_ns"] = self.interval_ns
         server["tick"] = tick  # Last: it says that the row above is whole.
         self._last_tick_ns = now_ns
-        self.next_tick_ns = max(self.next_tick_ns + self.interval_ns, now_ns + self.interval_ns // 2)
+        pause_ns = 0 if self._braked_ns else self.interval_ns // 2  # An encoder that cannot keep up takes no pause.
+        self.next_tick_ns = max(self.next_tick_ns + self.interval_ns, now_ns + pause_ns)
 
     def balance(self) -> tuple[int, int]:
         """The ledger of all loops: placements in flight, by looking into the queues, and those unaccounted for.
@@ -202,3 +282,18 @@ class Engine:
         peaks: NDArray[np.int64] = stages["depth_peak"].sum(axis=0)
         stages["depth_peak"] = 0
         return peaks
+
+
+def _on_page(arrays: LoopArrays, page: Page, index: int) -> LoopArrays:
+    """A loop's arrays of which those parts are on the connections page that others look at.
+
+    A memory link of more devices than the page has slots keeps its connections to itself.
+    """
+    rows, slots = page["connections"][index], len(arrays.connections)
+    return arrays._replace(
+        connections=rows[:slots] if slots <= len(rows) else arrays.connections,
+        journeys=page["journeys"],
+        journey_head=page["journey_head"],
+        followed_messages=page["messages"],
+        message_head=page["message_head"],
+    )

@@ -29,7 +29,10 @@ class Shell(Protocol):
         """Send bytes after all that this connection is owed already."""
 
     def drain_queues(self, now_ns: int) -> None:
-        """Serve what is decoded, so that the message queue has room."""
+        """Serve all that was read, so that the message queue has room."""
+
+    def owes_answers(self, slot: int) -> bool:
+        """Whether requests of this connection still wait in the queues."""
 
     def discard(self, slot: int, client_socket: socket.socket) -> None:
         """Close the socket and free the slot."""
@@ -45,6 +48,8 @@ class Client:
     """The path once upgraded."""
     is_refused: bool = False
     """We closed it for what it sent: what came behind that in the same bytes does not count."""
+    verdict: tuple[CloseCode, str] | None = None
+    """We close it with this as soon as what it asked before is answered."""
     is_over: bool = False
     """The connection said `Closed`: the socket goes when its last byte has."""
 
@@ -59,6 +64,8 @@ class Desk:
     clients: dict[int, Client] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
     """Slots whose `Connection` has a deadline."""
+    ending: set[int] = field(default_factory=set)
+    """Slots whose close frame waits for answers that go before it."""
 
     def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
         """Take in a new socket."""
@@ -96,16 +103,21 @@ class Desk:
         if code == CloseCode.TRY_AGAIN_LATER:
             self.loop.counts[0]["evicted_count"] += 1
             self.drop(slot)
-        elif self.clients[slot].connection.is_open:
+        elif self.clients[slot].connection.is_open and self.clients[slot].verdict is None:
             self.loop.counts[0]["evicted_count"] += 1
             self.close(slot, code, reason, now_ns)
 
     def close(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
         """Begin the close handshake, or answer 503 where none was opened. What came before is served first."""
         client = self.clients[slot]
-        self.shell.drain_queues(now_ns)
-        client.connection.close(code, reason)
+        client.verdict = client.verdict or (code, reason)
         self._settle(slot, client, now_ns)
+
+    def end_answered(self, now_ns: int) -> None:
+        """Close those who have had the answers that they were still owed."""
+        for slot in list(self.ending):
+            if not self.shell.owes_answers(slot):
+                self._settle(slot, self.clients[slot], now_ns)
 
     def on_timers(self, now_ns: int) -> None:
         """Call the connections whose deadline has come."""
@@ -161,12 +173,12 @@ class Desk:
             reception.echo(client.connection, message.data, message.is_text)
         elif message.is_text:
             violation = ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
-            self._refuse(client, violation, now_ns)
+            self._refuse(client, violation)
         elif not message.data or self._queue(slot, message.data, now_ns) != DONE:
             try:
                 decode_client_message(message.data)
             except ProtocolViolation as violation:
-                self._refuse(client, violation, now_ns)
+                self._refuse(client, violation)
             else:
                 raise AssertionError(f"the decoders disagree about {message.data[:20]!r}")
 
@@ -179,11 +191,10 @@ class Desk:
             result = int(decode_payload(self.loop, slot, buffer, 0, len(payload), 0))
         return result
 
-    def _refuse(self, client: Client, violation: ProtocolViolation, now_ns: int) -> None:
-        self.shell.drain_queues(now_ns)
+    def _refuse(self, client: Client, violation: ProtocolViolation) -> None:
         self.loop.counts[0]["protocol_error_count"] += 1
         client.is_refused = True
-        client.connection.close(violation.close_code, violation.reason)
+        client.verdict = violation.close_code, violation.reason
 
     # Afterwards.
 
@@ -191,9 +202,17 @@ class Desk:
         """Send what there is, and choose the path of what comes next."""
         row = self.loop.connections[slot]
         connection = client.connection
-        if not connection.is_open:
+        if client.verdict is not None or not connection.is_open:
             # Answers to what it sent before go out before its close frame, and none after it.
-            self.shell.drain_queues(now_ns)
+            if self.shell.owes_answers(slot):
+                self.ending.add(slot)
+                self._keep_deadline(slot, client)
+                if row["phase"] != Phase.DEAD:
+                    row["phase"] = Phase.SLOW
+                return
+            self.ending.discard(slot)
+            if client.verdict is not None:
+                connection.close(*client.verdict)
             self._unsubscribe(slot)
         is_fast = client.route == http.CANVAS_PATH and connection.at_frame_boundary
         if row["phase"] != Phase.DEAD:
@@ -201,7 +220,10 @@ class Desk:
             if connection.output_ended:
                 row["closing"] = 1
             self.shell.post(slot, connection.data_to_send(), now_ns)
-        if connection.next_deadline_ns() is None:
+        self._keep_deadline(slot, client)
+
+    def _keep_deadline(self, slot: int, client: Client) -> None:
+        if client.connection.next_deadline_ns() is None:
             self.waiting.discard(slot)
         else:
             self.waiting.add(slot)
@@ -218,4 +240,5 @@ class Desk:
             self.loop.counts[0]["connection_count"] -= 1
         self.loop.counts[0]["closed_count"] += 1
         self.waiting.discard(slot)
+        self.ending.discard(slot)
         self.shell.discard(slot, self.clients.pop(slot).socket)

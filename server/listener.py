@@ -5,6 +5,8 @@ Invariant: a listener that cannot be had is told in one line, with the remedy, a
 
 import resource
 import socket
+import struct
+import sys
 
 from server.config import ServerConfig
 
@@ -36,6 +38,14 @@ def open_listener(config: ServerConfig) -> socket.socket:
         raise CannotListen(f"cannot listen on {config.host} port {config.port}: {error.strerror}; {remedy}") from None
     listener.setblocking(False)
     return listener
+
+
+def count_backlog(listener: socket.socket) -> int:
+    """Connections that the system holds for this listener until they are accepted; 0 where it does not tell."""
+    if sys.platform != "linux":
+        return 0
+    unacked = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:]  # `tcpi_unacked`: a listener's backlog.
+    return int(struct.unpack("I", unacked)[0])
 
 
 def raise_file_limit() -> int:

@@ -8,12 +8,19 @@ Invariant: a connection waits for itself alone; what it shares with others is th
 import asyncio
 import contextlib
 import socket
+import struct
+from collections import deque
 from collections.abc import Callable
+from functools import partial
+
+import msgspec
 
 from server import clock, http, reception
+from server.adjustment import merge_live
 from server.canvas import new_hello, new_rules
-from server.config import ServerConfig
+from server.config import Brakes, ServerConfig
 from server.kernels.layout import Stage, State, tile_shape
+from server.letter_brake import LetterBrake
 from server.listener import BACKLOG, connections_allowed, open_listener, raise_file_limit
 from server.mailbox_canvas import MAILBOX_MAX, MailboxCanvas
 from server.mailbox_client import OUTBOX_MAX, Letter, Limits, MailboxClient
@@ -28,20 +35,31 @@ READ_BYTES = 4096
 """What one connection's turn is worth: some 340 placements."""
 PLACE_FRAME_BYTES = 12
 PATROL_S = 0.1
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: to close is to reset."""
 DRAIN_S = 3.0
 """How long clients may take to answer the close frame before their sockets are closed."""
+
+
+def _limits_of(config: ServerConfig) -> Limits:
+    rules = new_rules(config)[0]
+    return Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
 
 
 class Mailbox:
     """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler."""
 
-    def __init__(self, config: ServerConfig, telemetry: Page, canvas_page: Page) -> None:
+    def __init__(
+        self, config: ServerConfig, telemetry: Page, canvas_page: Page, connections_page: Page | None = None
+    ) -> None:
         self.config = config
         self.state = State.STARTING
         self._telemetry, self._page = telemetry, canvas_page
         self._row = telemetry["server"][0]
-        rules = new_rules(config)[0]
-        self._limits = Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
+        self._limits = _limits_of(config)
+        self._admit_brake = LetterBrake()
+        self._orders: deque[Callable[[], None]] = deque()
+        """What other threads ask for, to be carried out by the event loop."""
         self._clients_max = connections_allowed(config, raise_file_limit())
         self._tally = Tally(telemetry, self._depths_max())
         self._counts = self._tally.counts
@@ -93,8 +111,43 @@ class Mailbox:
             with contextlib.suppress(RuntimeError):  # It has ended already.
                 self._loop.call_soon_threadsafe(self._stop_bell.set)
 
+    def adjust(self, config: ServerConfig) -> None:
+        """Go by the live settings of `config` from now on (see `control.Adjust`). May be called from any thread.
+
+        Of the brakes it has those of admit and apply; there is no tick that could stretch, so no `tick_ms_max`.
+        """
+        self._order(partial(self._adjust, config))
+
+    def close_clients(self, loop: int) -> None:
+        """Reset all connections at once, for this is one loop. May be called from any thread."""
+        self._order(self._reset_clients)
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # It has ended already.
+                self._loop.call_soon_threadsafe(self._carry_out)
+
+    def _carry_out(self) -> None:
+        while self._orders:
+            self._orders.popleft()()
+
+    def _adjust(self, config: ServerConfig) -> None:
+        self.config = merge_live(self.config, config)
+        self._limits = _limits_of(self.config)
+        for client in self._clients:
+            client.hold_to(self._limits, clock.now_ns())
+        self._canvas.adjust(self.config)
+        self._admit_brake.release()
+
+    def _reset_clients(self) -> None:
+        for client in self._clients:
+            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            client.writer.transport.abort()
+
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._carry_out()
         if self._stop_asked:
             self._stop_bell.set()
         self._set_state(State.RUNNING)
@@ -123,6 +176,7 @@ class Mailbox:
 
     async def _drain(self) -> None:
         """What was accepted is applied and shown; then all are told to go, and have some time for it."""
+        self._adjust(msgspec.structs.replace(self.config, brakes=Brakes()))
         await self._canvas.in_turn(lambda: None)
         self._canvas.finish_tick(clock.now_ns())
         for client in self._clients:
@@ -202,7 +256,7 @@ class Mailbox:
 
     async def _act(self, client: MailboxClient, events: list[Event]) -> bool:
         """Act on events in order; answering one may bring more. True when the last was `Closed`."""
-        self._tally.queued(Stage.ADMIT, len(events))
+        self._tally.queued(Stage.ADMIT, len(events) + self._admit_brake.waiting)
         is_over = False
         position = 0
         while position < len(events):
@@ -251,6 +305,10 @@ class Mailbox:
             client.is_refused = True
             client.connection.close(violation.close_code, violation.reason)
             return
+        if isinstance(order, Place | PlaceMany):
+            letters = len(order.placements) if isinstance(order, PlaceMany) else 1
+            added_ns = await self._admit_brake.pay(self.config.brakes.admit, letters)
+            self._tally.served(Stage.ADMIT, 0, added_ns)
         if isinstance(order, Place):
             self._canvas.admit(client, order.x, order.y, order.color, clock.now_ns())
         elif isinstance(order, PlaceMany):
@@ -288,7 +346,15 @@ class Mailbox:
                 self._keep_deadline(client, now_ns)
                 if client.opened_ns:
                     self._judge(client, now_ns)
+            self._note_limits()
             self._counts["outbox_bytes"] = sum(client.owed_bytes for client in self._clients)
+
+    def _note_limits(self) -> None:
+        """How much there can be to wait in front of the stages that have a queue a connection."""
+        count = max(1, len(self._clients))
+        self._tally.limit(Stage.READ, count)
+        self._tally.limit(Stage.ADMIT, count * (READ_BYTES // PLACE_FRAME_BYTES))
+        self._tally.limit(Stage.FANOUT, count * OUTBOX_MAX)
 
     def _keep_deadline(self, client: MailboxClient, now_ns: int) -> None:
         deadline_ns = client.connection.next_deadline_ns()

@@ -13,6 +13,7 @@ from server import clock
 from server.canvas import Canvas
 from server.config import ServerConfig
 from server.kernels.layout import TICK_ROWS, Stage
+from server.letter_brake import LetterBrake
 from server.mailbox_client import Letter, MailboxClient
 from server.page import Page
 from server.plain_delta import encode_changes
@@ -23,6 +24,8 @@ from server.tally import Tally
 MAILBOX_MAX = 65_536
 """Letters that may wait: about a second's worth. More would only make everyone's changes older."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
+LOOK_S = 0.5
+"""Longest sleep of the time task, so that a shorter tick interval is soon gone by."""
 
 Watched = tuple[tuple[int, int, int, int], int]
 """Tiles, half open, and the tick up to which their viewer has all changes."""
@@ -44,8 +47,17 @@ class MailboxCanvas:
         self._clients = clients
         self._mailbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue(MAILBOX_MAX)
         self._interval_ns = config.tick_ms * 1_000_000
+        self._apply_brake = LetterBrake()
         self._tick_ns = clock.now_ns()
         self._due_ns = self._tick_ns + self._interval_ns
+
+    def adjust(self, config: ServerConfig) -> None:
+        """Go by these settings from now on."""
+        if config.tick_ms != self.config.tick_ms:
+            self._interval_ns = config.tick_ms * 1_000_000
+            self._due_ns = min(self._due_ns, clock.now_ns() + self._interval_ns)
+        self.config = config
+        self._apply_brake.release()
 
     # Letters.
 
@@ -81,10 +93,11 @@ class MailboxCanvas:
         """The canvas task: open one letter after the other."""
         while True:
             act = await self._mailbox.get()
-            begun_ns = clock.now_ns()
             self._tally.queued(Stage.APPLY, self._mailbox.qsize() + 1)
+            added_ns = await self._apply_brake.pay(self.config.brakes.apply, 1)
+            worked_ns = clock.now_ns()
             act()
-            self._tally.served(Stage.APPLY, 1, clock.now_ns() - begun_ns)
+            self._tally.served(Stage.APPLY, 1, added_ns + clock.now_ns() - worked_ns)
 
     def _apply(self, x: int, y: int, color: int) -> None:
         self._canvas.pixels[y, x] = color
@@ -129,8 +142,10 @@ class MailboxCanvas:
     async def keep_time(self) -> None:
         """The time task: finish a tick whenever one is due."""
         while True:
-            await asyncio.sleep(max(0, self._due_ns - clock.now_ns()) * 1e-9)
-            self.finish_tick(clock.now_ns())
+            await asyncio.sleep(min(LOOK_S, max(0, self._due_ns - clock.now_ns()) * 1e-9))
+            now_ns = clock.now_ns()
+            if now_ns >= self._due_ns:
+                self.finish_tick(now_ns)
 
     def finish_tick(self, now_ns: int) -> None:
         """End a tick: a delta for each viewer that is owed one. Those who watch the same get the same bytes."""

@@ -9,6 +9,9 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
+from server.adjustment import refill
 from server.protocol.connection import Connection
 from server.protocol.messages import Reason, Throttled
 
@@ -76,6 +79,13 @@ class MailboxClient:
         self.over_ns = now_ns
         self.over_since_ns = self.over_since_ns or now_ns
         return False
+
+    def hold_to(self, limits: Limits, now_ns: int) -> None:
+        """Go by other limits from now on; the bucket keeps its tokens, as far as the new one holds them."""
+        before, after = self.limits[:2], limits[:2]
+        if before != after:
+            self.full_ns = int(refill(np.array(self.full_ns), before, after, now_ns))
+        self.limits = limits
 
     def flush(self) -> None:
         """Write what the connection itself has to say; after its last word, end our side of the stream."""

@@ -7,7 +7,9 @@ engine needs no lock. Invariant: the state changes only there, so all loops alwa
 import os
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from server import clock
 from server.config import ServerConfig
@@ -36,24 +38,34 @@ def kind_of_loop(config: ServerConfig) -> type[Loop]:
     return NativeLoop if config.loop == "native" and native.is_possible() else PortableLoop
 
 
-def open_server(config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None) -> "Server | Mailbox":
-    """The server that `config.loop` asks for, over the pages that it is to write. See `Server` for `link`."""
+def open_server(
+    config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None, connections: Page | None = None
+) -> "Server | Mailbox":
+    """The server that `config.loop` asks for, over the pages that it is to write. See `Server` for the last two."""
     if config.loop == "mailbox":
-        return Mailbox(config, telemetry, canvas)
-    return Server(config, telemetry, canvas, link)
+        return Mailbox(config, telemetry, canvas, connections)
+    return Server(config, telemetry, canvas, link, connections)
 
 
 class Server:
     """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler.
 
     With a `link`, a page with `link_sections`, it also serves the fleet at its other end, in a loop of its own, for
-    which `telemetry` has a row behind those of the others.
+    which `telemetry` has a row behind those of the others. With `connections`, a page with `connection_sections`, its
+    loops keep their connections where others can see them.
     """
 
-    def __init__(self, config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        telemetry: Page,
+        canvas: Page,
+        link: Page | None = None,
+        connections: Page | None = None,
+    ) -> None:
         self.config = config
         self.state = State.STARTING
-        self._engine = Engine(config, telemetry, canvas)
+        self._engine = Engine(config, telemetry, canvas, connections)
         self._row = telemetry["server"][0]
         descriptors = raise_file_limit()
         slots = connections_allowed(config, descriptors)
@@ -64,6 +76,8 @@ class Server:
         self._all_loops: list[Loop | MemoryLoop] = [*self._loops, *self._memory_loops]
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
+        self._orders: deque[Callable[[int], None]] = deque()
+        """What other threads ask for: carried out, with the time, when all loops have met."""
         self._stop_requested = False
         self._drain_until_ns = 0
         self._resident_at_ns = 0
@@ -122,6 +136,23 @@ class Server:
     def stop(self) -> None:
         """Drain and return from `run`. May be called from any thread or signal handler, twice, and after the end."""
         self._stop_requested = True
+        self._engine.is_ending = True
+        self._hurry()
+
+    def adjust(self, config: ServerConfig) -> None:
+        """Go by the live settings of `config` from now on (see `control.Adjust`). May be called from any thread."""
+        self._order(partial(self._engine.adjust, config))
+
+    def follow(self, number: int) -> None:
+        """Note the journeys of the connection of this number, -1: of none. May be called from any thread."""
+        self._order(lambda now_ns: self._engine.follow(number))
+
+    def close_clients(self, loop: int) -> None:
+        """Reset all connections of the loop with this index at once. May be called from any thread."""
+        self._order(self._all_loops[loop].reset_clients)
+
+    def _order(self, order: Callable[[int], None]) -> None:
+        self._orders.append(order)
         self._hurry()
 
     def _hurry(self) -> None:
@@ -158,9 +189,15 @@ class Server:
         self._ended.set()
 
     def _tick(self) -> None:
-        """All loops stand still: finish the tick, and look whether to go on."""
+        """All loops stand still: carry out orders, finish the tick if it is due, and look whether to go on."""
         now_ns = clock.now_ns()
         self._engine.is_hurried = False
+        while self._orders:
+            self._orders.popleft()(now_ns)
+        if now_ns >= self._engine.next_tick_ns or self._stop_requested:
+            self._finish_tick(now_ns)
+
+    def _finish_tick(self, now_ns: int) -> None:
         is_last = self._stop_requested and self.state == State.RUNNING
         if self._engine.tick(now_ns, is_last=is_last):
             self._engine.publish(now_ns, clock.now_ns() - now_ns)
@@ -179,6 +216,7 @@ class Server:
         """Running: this tick has what was accepted; clients get it, are closed, and have a while to go."""
         if self.state == State.RUNNING:
             self._set_state(State.DRAINING)
+            self._engine.release_brakes()
             self._drain_until_ns = now_ns + DRAIN_NS
         elif now_ns >= self._drain_until_ns or not any(loop.client_count for loop in self._all_loops):
             self._set_state(State.STOPPED)

@@ -52,6 +52,10 @@ class Tally:
         """So many items were given up in front of a stage."""
         self._stages[stage].drop_count += items
 
+    def limit(self, stage: Stage, depth_max: int) -> None:
+        """The queue in front of a stage holds so many items at most."""
+        self._stages[stage].depth_max = depth_max
+
     def take_peaks(self) -> list[int]:
         """The most that waited in front of each stage since the last call."""
         peaks = [row.depth_peak for row in self._stages]

@@ -12,6 +12,9 @@ from server.kernels.arrays import CanvasArrays, new_broadcast_arrays, new_loop_a
 from server.kernels.kernel import is_compiled
 from server.kernels.layout import LOOP, MESSAGE, PLACEMENT, REQUEST, STAGE, STAGE_COUNT, TILE, Kind, tile_shape
 
+ALL = 1 << 40
+"""More items than any queue holds."""
+
 needs_compiler = pytest.mark.skipif(not is_compiled(), reason="calls the C library, which only compiled kernels can")
 
 
@@ -101,6 +104,6 @@ def request_of(loop, index):
 def take_messages(loop):
     """Empty the message queue, as the stages behind it do when they have served all."""
     found = waiting_messages(loop)
-    for name in ("message_head", "message_end", "request_end"):
+    for name in ("message_head", "message_end", "request_head", "request_end"):
         loop.queues[0][name] = 0
     return found

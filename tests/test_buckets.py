@@ -1,9 +1,11 @@
 """Admit: bounds and token buckets against a textbook bucket in exact fractions, and a loop over a list."""
 
+from collections import Counter
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive import Bucket
-from stages import new_canvas, new_loop, request_of
+from stages import ALL, new_canvas, new_loop, request_of
 
 from server.kernels.buckets import admit, take_token
 from server.kernels.layout import Kind
@@ -95,6 +97,8 @@ class NaiveAdmit:
     def __init__(self, token_ns, burst):
         self.buckets = {slot: Bucket(token_ns, burst) for slot in range(3)}
         self.counts = {slot: dict.fromkeys(COUNTS, 0) for slot in range(3)}
+        self.tiles = Counter()
+        """Refusals for rate by tile."""
         self.found = []
         self.request_count = 0
 
@@ -112,6 +116,7 @@ class NaiveAdmit:
             self.found.append((slot, y * WIDTH + x, y // 32 * 3 + x // 32, color))
         else:
             fate = "throttled_count"
+            self.tiles[y // 32 * 3 + x // 32] += 1
         self.counts[slot][fate] += 1
 
 
@@ -135,13 +140,14 @@ def test_admit_lets_in_what_a_list_would(batches, burst, room):
         put(loop, batch)
         for arrival in batch:
             naive.take(arrival, now_ns)
-        admit(loop, canvas, now_ns)
+        admit(loop, canvas, now_ns, ALL)
         while loop.queues[0]["placement_end"]:
             assert loop.queues[0]["placement_end"] <= room
             found += take_placements(loop)
-            admit(loop, canvas, now_ns)
+            admit(loop, canvas, now_ns, ALL)
         assert (loop.queues[0]["message_head"], loop.queues[0]["message_end"]) == (0, 0)
     assert found == naive.found
+    assert {tile: int(n) for tile, n in enumerate(canvas.tiles["throttled_count"]) if n} == naive.tiles
     for slot, counts in naive.counts.items():
         assert {name: int(loop.connections[slot][name]) for name in COUNTS} == counts
     assert {name: int(loop.counts[0][name]) for name in COUNTS} == {
@@ -154,7 +160,7 @@ def test_time_over_the_limit_is_noted():
     loop = new_loop(canvas)
     for now_ns in (STARTED_NS, STARTED_NS + 1, STARTED_NS + 5):
         put(loop, [("place", 1, 0, 0, 7)])
-        admit(loop, canvas, now_ns)
+        admit(loop, canvas, now_ns, ALL)
     connection = loop.connections[1]
     assert (connection["over_since_ns"], connection["over_ns"]) == (STARTED_NS + 1, STARTED_NS + 5)
     assert loop.connections[0]["over_since_ns"] == 0

@@ -7,7 +7,7 @@ from feeding import open_server
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from naive import Reader, values_of
-from stages import new_canvas, new_loop, take_messages, waiting_messages
+from stages import ALL, new_canvas, new_loop, take_messages, waiting_messages
 
 from server.kernels.decode import DONE, FULL, UNKNOWN, decode, decode_payload, waiting_bytes
 from server.kernels.layout import CARRY_BYTES, Phase, Reason
@@ -69,7 +69,7 @@ def decode_in_pieces(pieces):
     for piece in pieces:
         _put_segment(loop, row, piece)
         while loop.queues[0]["segment_end"]:
-            decode(loop)
+            decode(loop, ALL)
             reader.found += take_messages(loop)
         for slot, start, end, reason in loop.handovers[: int(loop.queues[0]["handover_count"])].tolist():
             assert (slot, reason) == (SLOT, Reason.BYTES)

@@ -3,6 +3,7 @@
 import queue
 import threading
 
+import numpy as np
 import pytest
 
 from devices.config import FleetConfig, StartFleet
@@ -14,7 +15,7 @@ from devices.run import Run
 from server.config import ServerConfig
 from server.control import CheckViewers, Phase, Stop, StopSending
 from server.engine import Engine
-from server.kernels.link import LINK_BLOCKS, BlockState
+from server.kernels.link import LINK_BLOCKS
 from server.loops.memory import MemoryLoop
 from server.page import Page, canvas_sections, fleet_sections, link_sections, telemetry_sections
 from server.server import Server
@@ -53,11 +54,11 @@ class Joined:
 
     def serve(self):
         """Serve every block that is full. Returns their number."""
-        served = 0
-        while self.loop._blocks[self.loop._next]["state"] == BlockState.FULL:
-            self.loop._serve_block()
-            served += 1
-        return served
+        state = self.link["blocks"]["state"]
+        full = np.count_nonzero(state)
+        while self.loop.step(START_NS):
+            pass
+        return full - np.count_nonzero(state)
 
     def tick(self, now_ns):
         assert self.engine.tick(now_ns)

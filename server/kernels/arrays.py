@@ -9,18 +9,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from server.kernels.following import FOLLOWING, MARK
+from server.kernels.hold import HOLD
 from server.kernels.layout import (
     BLOCK_BYTES_MAX,
     BROADCAST,
     CARRY_BYTES,
     CONNECTION,
+    FOLLOWED_MESSAGES,
     HEAD_ROOM,
+    JOURNEY,
+    JOURNEY_ROWS,
     MESSAGE,
     PLACEMENT,
     QUEUES,
     REQUEST,
     REQUESTS_MAX,
     SEGMENT,
+    STAGE_COUNT,
     Stage,
 )
 
@@ -85,6 +91,20 @@ class LoopArrays(NamedTuple):
     """Shape (1,), LOOP: this loop's row of the telemetry page."""
     stages: NDArray[np.void]
     """Shape (STAGE_COUNT,), STAGE: this loop's rows of the telemetry page."""
+    holds: NDArray[np.void]
+    """Shape (STAGE_COUNT,), HOLD: what the brakes hold back."""
+    following: NDArray[np.void]
+    """Shape (1,), FOLLOWING."""
+    marks: NDArray[np.void]
+    """Shape (JOURNEY_ROWS,), MARK."""
+    journeys: NDArray[np.void]
+    """Shape (JOURNEY_ROWS,), JOURNEY: a ring that all loops share, of which one at a time writes."""
+    journey_head: NDArray[np.int64]
+    """Shape (1,): journeys ever begun."""
+    followed_messages: NDArray[np.void]
+    """Shape (FOLLOWED_MESSAGES,), MESSAGE: a ring, shared alike."""
+    message_head: NDArray[np.int64]
+    """Shape (1,): messages ever kept."""
 
 
 ARENA_BYTES = 1 << 20
@@ -102,7 +122,7 @@ def new_loop_arrays(
         connections=np.zeros(slots, CONNECTION),
         carry=np.zeros((slots, CARRY_BYTES), np.uint8),
         slot_of_fd=np.full(descriptors, -1, np.int32),
-        events=np.zeros(1024 * 16, np.uint8),
+        events=np.zeros((slots + 1024) * 16, np.uint8),
         arena=np.zeros(ARENA_BYTES, np.uint8),
         segments=np.zeros(SEGMENTS_MAX, SEGMENT),
         handovers=np.zeros(SEGMENTS_MAX + 2 * slots, SEGMENT),
@@ -114,6 +134,13 @@ def new_loop_arrays(
         queues=np.zeros(1, QUEUES),
         counts=counts,
         stages=stages,
+        holds=np.zeros(STAGE_COUNT, HOLD),
+        following=np.zeros(1, FOLLOWING),
+        marks=np.zeros(JOURNEY_ROWS, MARK),
+        journeys=np.zeros(JOURNEY_ROWS, JOURNEY),
+        journey_head=np.zeros(1, np.int64),
+        followed_messages=np.zeros(FOLLOWED_MESSAGES, MESSAGE),
+        message_head=np.zeros(1, np.int64),
     )
     limits = {Stage.ACCEPT: 4096, Stage.READ: slots, Stage.DECODE: ARENA_BYTES, Stage.ADMIT: MESSAGES_MAX}
     limits |= {Stage.APPLY: MESSAGES_MAX, Stage.JOURNAL: 1, Stage.ENCODE: tiles, Stage.FANOUT: slots}

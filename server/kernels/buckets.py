@@ -31,7 +31,10 @@ def _admit_one(loop, canvas, message, now_ns):
         connection.out_of_bounds_count += 1
         counts.out_of_bounds_count += 1
         return
+    x, y = np.int64(message.x), np.int64(message.y)
+    tile = (y >> 5) * int(rules.tiles_across) + (x >> 5)
     if not take_token(connection, rules, now_ns):
+        canvas.tiles[tile].throttled_count += 1
         connection.throttled_count += 1
         counts.throttled_count += 1
         connection.over_ns = now_ns
@@ -42,9 +45,8 @@ def _admit_one(loop, canvas, message, now_ns):
     counts.admitted_count += 1
     queues = loop.queues[0]
     placement = loop.placements[queues.placement_end]
-    x, y = np.int64(message.x), np.int64(message.y)
     placement.pixel = y * int(rules.width) + x
-    placement.tile = (y >> 5) * int(rules.tiles_across) + (x >> 5)
+    placement.tile = tile
     placement.slot = message.slot
     placement.color = message.color
     placement.kind = Kind.PLACE
@@ -52,16 +54,18 @@ def _admit_one(loop, canvas, message, now_ns):
 
 
 @kernel
-def admit(loop, canvas, now_ns):
-    """One pass over the message queue, in order.
+def admit(loop, canvas, now_ns, items_max):
+    """One pass over the message queue, in order, as far as there is room and at most `items_max`.
 
     loop.messages: MESSAGE, consumed from `message_head`. loop.placements: PLACEMENT, appended while there is room.
-    loop.connections: bucket and counters written in place. Owner: this loop. Cost: O(messages). Indices are in range
-    because slots come from this loop's own decoder and x, y are checked against the canvas here.
+    loop.connections: bucket and counters written in place. canvas.tiles: refusals counted, as `apply` counts. Owner:
+    this loop. Cost: O(messages). Indices are in range because slots come from this loop's own decoder and x, y are
+    checked against the canvas here.
     """
     queues = loop.queues[0]
     room = len(loop.placements)
-    while queues.message_head < queues.message_end and queues.placement_end < room:
+    end = min(int(queues.message_end), int(queues.message_head) + items_max)
+    while queues.message_head < end and queues.placement_end < room:
         message = loop.messages[queues.message_head]
         if message.kind == Kind.PLACE:
             _admit_one(loop, canvas, message, now_ns)

@@ -11,7 +11,7 @@ from server.kernels.layout import CARRY_BYTES, PLACE_MANY_MAX, Kind, Phase, Reas
 
 _BINARY_WHOLE = 0x82  # FIN, no reserved bits, binary.
 _PLACE_LENGTH = 0x80 | 6  # Masked, six bytes.
-_PLACE_FRAME_BYTES = 12
+PLACE_FRAME_BYTES = 12
 _PLACE, _PLACE_MANY, _SUBSCRIBE, _PING = 1, 2, 3, 4
 
 DONE, UNKNOWN, FULL = 0, 1, 2
@@ -67,9 +67,11 @@ def _push_place(loop, slot, x, y, color):
 def _push_request(loop, slot, op, buffer, start, mask):
     """Queue a SUBSCRIBE or PING of 12 bytes. Returns DONE, or FULL."""
     queues = loop.queues[0]
-    if queues.request_end == len(loop.requests) or queues.message_end == len(loop.messages):
+    waiting = int(queues.request_end) - int(queues.request_head)
+    if waiting == len(loop.requests) or queues.message_end == len(loop.messages):
         return FULL
-    request = loop.requests[queues.request_end]
+    index = int(queues.request_end) % len(loop.requests)
+    request = loop.requests[index]
     request.slot = slot
     request.op = op
     request.flags = np.int64(buffer[start + 1]) ^ (mask >> 8) & 0xFF
@@ -87,7 +89,7 @@ def _push_request(loop, slot, op, buffer, start, mask):
     message = loop.messages[queues.message_end]
     message.slot = slot
     message.kind = Kind.REQUEST
-    message.index = queues.request_end
+    message.index = index
     queues.request_end += 1
     queues.message_end += 1
     return DONE
@@ -136,13 +138,13 @@ def decode_payload(loop, slot, buffer, start, length, mask):
 
 
 @kernel
-def _take_places(arena, position, end, messages, message_end, slot):
-    """Queue the PLACE frames that stand one after another from `position` on, as far as there is room.
+def _take_places(arena, position, end, messages, message_end, limit, slot):
+    """Queue the PLACE frames that stand one after another from `position` on, up to `limit` in the queue.
 
     The frames that nearly all bytes belong to. It is told the two arrays that it needs: a call that hands on all of a
     loop costs ten times what a frame does. Returns (position, message_end) behind the last one.
     """
-    while end - position >= _PLACE_FRAME_BYTES and message_end < len(messages):
+    while end - position >= PLACE_FRAME_BYTES and message_end < limit:
         if arena[position] != _BINARY_WHOLE or arena[position + 1] != _PLACE_LENGTH:
             break
         if arena[position + 6] ^ arena[position + 2] != _PLACE:
@@ -156,13 +158,16 @@ def _take_places(arena, position, end, messages, message_end, slot):
         message.color = arena[position + 7] ^ arena[position + 3]
         message.kind = Kind.PLACE
         message_end += 1
-        position += _PLACE_FRAME_BYTES
+        position += PLACE_FRAME_BYTES
     return position, message_end
 
 
 @kernel
-def _decode_segment(loop, segment):
-    """Decode whole frames from `segment.start` on, moving it. Returns DONE, or FULL when a queue has no room."""
+def _decode_segment(loop, segment, limit):
+    """Decode whole frames from `segment.start` on, moving it, until the message queue ends at `limit` or behind it.
+
+    Returns DONE, UNKNOWN at what is for the slow path, or FULL when it is not done and a queue has no room.
+    """
     arena = loop.arena
     slot = int(segment.slot)
     position = int(segment.start)
@@ -172,12 +177,15 @@ def _decode_segment(loop, segment):
     queues = loop.queues[0]
     while position < end and connection.phase == Phase.FAST:
         first = int(queues.message_end)
-        position, message_end = _take_places(arena, position, end, loop.messages, first, slot)
+        position, message_end = _take_places(arena, position, end, loop.messages, first, limit, slot)
         if message_end > first:
             queues.message_end = message_end
             connection.received_count += message_end - first
             loop.counts[0].received_count += message_end - first
             continue
+        if first >= limit:
+            result = FULL
+            break
         if arena[position] != _BINARY_WHOLE:
             result = UNKNOWN
             break
@@ -226,20 +234,22 @@ def _keep_rest(loop, segment, unknown):
 
 
 @kernel
-def decode(loop):
-    """One pass over all segments of the arena.
+def decode(loop, messages_max):
+    """One pass over all segments of the arena, until about so many messages are queued.
 
     loop.arena: uint8, read. loop.segments: SEGMENT, consumed from `segment_head`. loop.messages, loop.requests,
     loop.handovers, loop.carry: appended to. Owner: this loop. Cost: O(bytes). Stops early, to be called again, when
-    the message or request queue is full.
+    the message or request queue is full, and with the message that brings `messages_max`.
     """
     queues = loop.queues[0]
+    limit = min(len(loop.messages), int(queues.message_end) + messages_max)
     while queues.segment_head < queues.segment_end:
         segment = loop.segments[queues.segment_head]
-        result = _decode_segment(loop, segment)
+        result = _decode_segment(loop, segment, limit)
         if result == FULL:
             return
         _keep_rest(loop, segment, result == UNKNOWN)
+        loop.connections[segment.slot].in_arena = 0
         queues.segment_head += 1
     queues.segment_head = 0
     queues.segment_end = 0

@@ -295,6 +295,7 @@ CONNECTION = np.dtype(
         ("carry_bytes", "u2"),
         ("blocked", "u1"),  # Its socket took nothing when a delta was tried.
         ("closing", "u1"),  # Close it as soon as the outbox is empty.
+        ("in_arena", "u1"),  # Its last read waits to be decoded: until then no more is read, for its rest comes first.
         ("interval_ns", "i8"),
         ("due_ns", "i8"),  # No delta before this.
         ("full_ns", "i8"),  # Token bucket: when it will be full again (see kernels/buckets).
@@ -414,7 +415,8 @@ QUEUES = np.dtype(
         ("message_end", "i8"),
         ("placement_head", "i8"),
         ("placement_end", "i8"),
-        ("request_end", "i8"),
+        ("request_head", "i8"),  # Requests ever answered,
+        ("request_end", "i8"),  # and ever queued: request n is at n % REQUESTS_MAX.
         ("handover_count", "i8"),
         ("slot_end", "i8"),  # One past the highest slot in use.
         ("fanout_position", "i8"),  # Slots of this sweep that have had their turn.
@@ -426,10 +428,11 @@ QUEUES = np.dtype(
         ("conflated_pixels", "i8"),  # with so many pixels.
         ("patrol_ns", "i8"),  # When the next patrol is due.
         ("poll_ns", "i8"),  # When the sockets were last looked at.
+        ("read_first", "i8"),  # Sockets ever found ready: the first of them is another one each time, to be fair.
     ],
     align=True,
 )
-"""Heads and ends of a loop's queues. Each is a plain array filled from 0 and emptied whole."""
+"""Heads and ends of a loop's queues. Each is a plain array filled from 0; what waits long is moved to its front."""
 
 ARRIVAL = np.dtype([("slot", "i8"), ("start", "i8"), ("end", "i8")], align=True)
 """Bytes that a portable loop received: [start, end) of the arena, with room for a carry before them."""

@@ -36,6 +36,7 @@ def take_arrivals(loop, arrivals, count):
         for j in range(carry):
             loop.arena[start + j] = loop.carry[arrival.slot, j]
         connection.carry_bytes = 0
+        connection.in_arena = 1
         segment = loop.segments[queues.segment_end]
         segment.slot = arrival.slot
         segment.start = start
@@ -43,6 +44,7 @@ def take_arrivals(loop, arrivals, count):
         queues.segment_end += 1
         counts.read_count += 1
         counts.received_bytes += arrival.end - arrival.start
+        connection.received_bytes += arrival.end - arrival.start
 
 
 @kernel
@@ -109,6 +111,7 @@ def settle_offers(loop, broadcast, offers, count, now_ns):
             connection.blocked = 1
         elif offer.taken > 0:
             counts.sent_bytes += offer.taken
+            connection.sent_bytes += offer.taken
             connection.progress_ns = now_ns
             connection.blocked = 0
             connection.cursor = broadcast.head[0].tick

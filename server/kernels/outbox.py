@@ -91,6 +91,7 @@ def send_some(loop, slot, source, count, now_ns):
     if taken > 0:
         connection.progress_ns = now_ns
         counts.sent_bytes += taken
+        connection.sent_bytes += taken
     return taken
 
 

@@ -5,30 +5,45 @@ from server.kernels.layout import Kind
 
 
 @kernel
-def apply(loop, canvas):
-    """Write placements to the canvas, in order, up to the first request, which the caller answers.
+def apply(loop, canvas, items_max):
+    """Write at most `items_max` placements to the canvas, in order, up to the first request, which the caller answers.
 
-    loop.placements: PLACEMENT, consumed from `placement_head`. canvas.pixels, pixel_tick, tile_tick: written in
-    place, by all loops at once: single stores, the last one wins. Cost: O(placements). Indices were checked by admit.
-    Returns the index into `loop.requests` of the request it stands at, or -1 when the queue is empty.
+    loop.placements: PLACEMENT, consumed from `placement_head`. canvas.pixels, pixel_tick, tile_tick, pixel_painter:
+    written in place, by all loops at once: single stores, the last one wins. canvas.tiles: counted in place, where two
+    loops that count at once may lose one: the tiles' counts are for the eye, the ledger has its own. Cost:
+    O(placements). Indices were checked by admit.
+    Returns the index into `loop.requests` of the request it stands at, or -1 when it has come to its end.
     """
     queues = loop.queues[0]
     tick = canvas.rules[0].tick_next
+    # In variables: what is stored to the canvas could change the queue's record for all that the compiler knows.
     head = int(queues.placement_head)
-    while queues.placement_head < queues.placement_end:
-        placement = loop.placements[queues.placement_head]
+    end = min(int(queues.placement_end), head + items_max)
+    position, slot, painter = head, -1, 0
+    while position < end:
+        placement = loop.placements[position]
         if placement.kind == Kind.REQUEST:
-            loop.counts[0].applied_count += int(queues.placement_head) - head
-            return int(placement.index)
-        canvas.pixels[placement.pixel] = placement.color
-        canvas.pixel_tick[placement.pixel] = tick
-        canvas.tile_tick[placement.tile] = tick
-        queues.placement_head += 1
-    loop.counts[0].applied_count += int(queues.placement_head) - head
-    queues.placement_head = 0
-    queues.placement_end = 0
-    if queues.message_head == queues.message_end:
-        queues.request_end = 0
+            break
+        pixel, place = placement.pixel, placement.tile
+        if placement.slot != slot:
+            slot = placement.slot
+            painter = loop.connections[slot].number + 1
+        canvas.pixels[pixel] = placement.color
+        canvas.pixel_tick[pixel] = tick
+        canvas.pixel_painter[pixel] = painter
+        canvas.tile_tick[place] = tick
+        canvas.tiles[place].applied_count += 1
+        position += 1
+    queues.placement_head = position
+    loop.counts[0].applied_count += position - head
+    if position < end:
+        return int(loop.placements[position].index)
+    if position == queues.placement_end:
+        queues.placement_head = 0
+        queues.placement_end = 0
+        if queues.message_head == queues.message_end:
+            queues.request_head = 0
+            queues.request_end = 0
     return -1
 
 
@@ -36,3 +51,4 @@ def apply(loop, canvas):
 def pass_request(loop):
     """Step over the answered request at which `apply` stopped."""
     loop.queues[0].placement_head += 1
+    loop.queues[0].request_head += 1

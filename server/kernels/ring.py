@@ -19,3 +19,14 @@ def await_state(blocks, index, state, until_ns):
             return False
         libc.usleep(LOOK_US)
     return True
+
+
+@kernel
+def count_bytes(connections, segments, count):
+    """Count the bytes of a block's first `count` segments as received from whose they are.
+
+    connections: (any,) CONNECTION, written. segments: (any,) SEGMENT, read; their slots are connections. O(count).
+    """
+    for i in range(count):
+        segment = segments[i]
+        connections[segment.slot].received_bytes += int(segment.end) - int(segment.start)

@@ -193,9 +193,9 @@ def _is_dirty(canvas, tick):
 def encode_tick(canvas, broadcast, tick):
     """Make the broadcast of `tick`: the blocks of all tiles it changed, and the whole-canvas frame around them.
 
-    canvas: read. broadcast.bytes, block_start, head: written in place, while no loop runs. Cost: O(tiles) and 1024 a
-    dirty tile. When nothing changed, the broadcast stays as it was, for those who still lack it. Returns the number
-    of merged pixel changes.
+    canvas: read, and its tiles' counts written. broadcast.bytes, block_start, head: written in place, while no loop
+    runs. Cost: O(tiles) and 1024 a dirty tile. When nothing changed, the broadcast stays as it was, for those who still
+    lack it. Returns the number of merged pixel changes.
     """
     if not _is_dirty(canvas, tick):
         return 0
@@ -208,6 +208,8 @@ def encode_tick(canvas, broadcast, tick):
         if canvas.tile_tick[tile] == tick:
             at, changed = encode_block(canvas, tile % across, tile // across, tick - 1, broadcast.bytes, at)
             broadcast.block_pixels[tile] = changed
+            canvas.tiles[tile].merged_count += changed
+            canvas.tiles[tile].merged_tick = tick
             pixel_count += changed
             block_count += changed > 0
     broadcast.block_start[across * down] = at

@@ -1,12 +1,14 @@
 """What every loop that stands on the compiled stages has in common: its slots, its desk, its life from tick to tick.
 
 A loop owns its sockets, its arrays and its desk; nothing else touches them. Other threads may only `ring` it and leave
-sockets in `inbox`. How bytes come in and go out is for the loops that derive from this one. Invariant: what was handed
-over is answered before anything more is read, so the arena still holds it.
+sockets in `inbox`. How bytes come in and go out is for the loops that derive from this one. Invariants: what was handed
+over is answered before anything more is read, so the arena still holds it; a slot goes to another connection only when
+no queue names it any more.
 """
 
 import errno
 import socket
+import struct
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -16,12 +18,14 @@ import numpy as np
 from server import clock
 from server.engine import Engine
 from server.handover import Desk
-from server.kernels.arrays import LoopArrays
+from server.kernels.arrays import CanvasArrays, LoopArrays
+from server.kernels.brake import is_resting, rest, step_items
 from server.kernels.decode import hand_over
 from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
+from server.listener import count_backlog
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 
 ACCEPTS_A_STEP = 64
@@ -33,6 +37,10 @@ SNAPSHOTS_HELD_MAX = 4
 they would hold as many pictures."""
 TIMER_NS = 100_000_000
 """How often deadlines of the slow path are looked at."""
+ENDING_NS = 10_000_000
+"""How often those are looked at who wait for their last answers before they are closed."""
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: to close is to reset."""
 
 
 class Loop(ABC):
@@ -44,6 +52,13 @@ class Loop(ABC):
         self.desk = Desk(engine, self.arrays, self)
         self.inbox: deque[socket.socket] = deque()
         self._free = list(range(slots - 1, -1, -1))
+        self._leaving: list[int] = []
+        """Slots whose connection is gone, but perhaps not all that it sent."""
+        self._leaving_ns = 0
+        """They are not looked at before this."""
+        canvas = engine.canvas.arrays
+        self._unbraked = canvas._replace(brakes=np.zeros_like(canvas.brakes))
+        self._accept_rests = False
         self._listener: socket.socket | None = None
         self._hand_out: Callable[[socket.socket], None] = self.inbox.append
 
@@ -60,9 +75,9 @@ class Loop(ABC):
 
     def stop_listening(self) -> None:
         """Accept no more."""
-        if self._listener is not None:
+        if self._listener is not None and not self._accept_rests:
             self._unwatch(self._listener)
-            self._listener = None
+        self._listener, self._accept_rests = None, False
 
     def serve(self) -> int:
         """Serve until the tick is due. Returns the time then, in nanoseconds."""
@@ -72,16 +87,19 @@ class Loop(ABC):
             until_ns = 0 if engine.is_hurried else engine.next_tick_ns
             if self.desk.waiting:
                 until_ns = min(until_ns, now_ns + TIMER_NS)
+            if self.desk.ending:
+                until_ns = min(until_ns, now_ns + ENDING_NS)
+            if self._accept_rests:
+                until_ns = min(until_ns, int(self.arrays.holds[Stage.ACCEPT]["until_ns"]))
             wake = self.turn(until_ns)
             now_ns = clock.now_ns()
             if wake & ~Wake.TICK:
                 self._attend(wake, now_ns)
-            if self.desk.waiting:
-                self.desk.on_timers(now_ns)
-            if engine.is_hurried:
+            self._go_on(now_ns)
+            if engine.is_ending:
                 self.drain_queues(now_ns)  # It may be the last tick: what was read is to be in it.
             if engine.is_hurried or now_ns >= engine.next_tick_ns:
-                self.arrays.counts[0]["cpu_ns"] = clock.thread_cpu_ns()
+                self._note_limits()
                 return now_ns
 
     def close_clients(self, now_ns: int) -> None:
@@ -90,6 +108,12 @@ class Loop(ABC):
             self._sweep()
         for slot in list(self.desk.clients):
             self.desk.close(slot, CloseCode.GOING_AWAY, "the server stops", now_ns)
+
+    def reset_clients(self, now_ns: int) -> None:
+        """Reset every connection at once, as a fault would: it sends nothing more, not even a goodbye."""
+        for slot, client in list(self.desk.clients.items()):
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.desk.drop(slot)
 
     def release(self) -> None:
         """Close every socket that is left, and the loop's own descriptors."""
@@ -118,8 +142,8 @@ class Loop(ABC):
         """Read, run the stages and send, until `until_ns` or until the rest is needed. Returns Wake bits."""
 
     @abstractmethod
-    def _run_stages(self) -> int:
-        """Decode, admit and apply what was read, up to a SUBSCRIBE. Returns Wake bits."""
+    def _run_stages(self, canvas: CanvasArrays) -> int:
+        """Decode, admit and apply what was read, as far as brakes allow, up to a SUBSCRIBE. Returns Wake bits."""
 
     @abstractmethod
     def _sweep(self) -> None:
@@ -148,20 +172,25 @@ class Loop(ABC):
     # What the slow path asks of its loop, beside `post`.
 
     def drain_queues(self, now_ns: int) -> None:
-        """Serve what is decoded, so that the message queue has room."""
+        """Serve all that was read, whatever the brakes say, so that the message queue has room."""
         queues = self.arrays.queues[0]
-        while queues["message_end"] or queues["placement_end"]:
-            if self._run_stages() & Wake.SUBSCRIBE:
+        while queues["segment_end"] or queues["message_end"] or queues["placement_end"]:
+            if self._run_stages(self._unbraked) & Wake.SUBSCRIBE:
                 self._subscribe(now_ns)
 
+    def owes_answers(self, slot: int) -> bool:
+        """Whether requests of this connection still wait in the queues."""
+        queues, requests = self.arrays.queues[0], self.arrays.requests
+        waiting = np.arange(queues["request_head"], queues["request_end"]) % len(requests)
+        return bool((requests["slot"][waiting] == slot).any())
+
     def discard(self, slot: int, client_socket: socket.socket) -> None:
-        """Close the socket and free the slot, once what it sent is served: else that would count for its successor."""
-        self.drain_queues(clock.now_ns())
+        """Close the socket. The slot is free once what it sent is served: else that would count for its successor."""
         self._unwatch(client_socket)
         client_socket.close()
         self._forget_outbox(slot)
-        self.arrays.connections[slot] = np.zeros((), CONNECTION)
-        self._free.append(slot)
+        self.arrays.connections[slot]["phase"] = Phase.DEAD
+        self._leaving.append(slot)
 
     # What `turn` returns for.
 
@@ -171,20 +200,74 @@ class Loop(ABC):
             while self.inbox:
                 self._adopt(self.inbox.popleft(), now_ns)
         if wake & Wake.SUBSCRIBE:
-            self.drain_queues(now_ns)  # Before what was handed over, which came behind it.
+            self._subscribe(now_ns)
+            self._serve_stages(now_ns)  # Before what was handed over, which came behind it.
         if wake & Wake.HANDOVER:
             self._take_handovers(now_ns)
         if wake & Wake.ACCEPT and self._listener is not None:
             self._accept(self._listener, now_ns)
-        stage = self.arrays.stages[Stage.ACCEPT]
+        stage, depth = self.arrays.stages[Stage.ACCEPT], self._handshakes_waiting()
         stage["busy_ns"] += clock.now_ns() - now_ns
         stage["batch_count"] += 1
-        stage["depth"] = len(self.desk.waiting)
-        stage["depth_sum"] += len(self.desk.waiting)
-        stage["depth_peak"] = max(stage["depth_peak"], len(self.desk.waiting))
+        stage["depth"] = depth
+        stage["depth_sum"] += depth
+        stage["depth_peak"] = max(stage["depth_peak"], depth)
+
+    def _go_on(self, now_ns: int) -> None:
+        """What waits for no socket: deadlines, last answers, slots, and a listener that was left alone for a while."""
+        if self.desk.waiting:
+            self.desk.on_timers(now_ns)
+        if self.desk.ending:
+            self._serve_stages(now_ns)
+            self.desk.end_answered(now_ns)
+        if self._leaving and now_ns >= self._leaving_ns:
+            self._free_slots(now_ns)
+        if self._accept_rests and not is_resting(self.arrays, Stage.ACCEPT, now_ns) and self._listener is not None:
+            self._accept_rests = False
+            self._watch(self._listener, LISTENER)
+
+    def _serve_stages(self, now_ns: int) -> None:
+        """Run the stages as far as brakes allow, and answer each SUBSCRIBE in its place."""
+        while self._run_stages(self.engine.canvas.arrays) & Wake.SUBSCRIBE:
+            self._subscribe(now_ns)
+
+    def _free_slots(self, now_ns: int) -> None:
+        """Free the slots that nothing in the queues names any more."""
+        arrays, queues = self.arrays, self.arrays.queues[0]
+        is_named = np.zeros(len(arrays.connections), bool)
+        is_named[arrays.segments["slot"][queues["segment_head"] : queues["segment_end"]]] = True
+        is_named[arrays.messages["slot"][queues["message_head"] : queues["message_end"]]] = True
+        is_named[arrays.placements["slot"][queues["placement_head"] : queues["placement_end"]]] = True
+        is_named[arrays.handovers["slot"][: queues["handover_count"]]] = True
+        kept = []
+        for slot in self._leaving:
+            if is_named[slot]:
+                kept.append(slot)
+            else:
+                arrays.connections[slot] = np.zeros((), CONNECTION)
+                self._free.append(slot)
+        self._leaving = kept
+        self._leaving_ns = now_ns + ENDING_NS if kept else 0
+
+    def _note_limits(self) -> None:
+        """At a tick: what this thread has cost, and how many connections there are to wait for reading and sending."""
+        counts, stages = self.arrays.counts[0], self.arrays.stages
+        counts["cpu_ns"] = clock.thread_cpu_ns()
+        stages[Stage.READ]["depth_max"] = max(1, len(self.desk.clients))
+        stages[Stage.FANOUT]["depth_max"] = max(1, counts["subscriber_count"])
+        if self._accept_rests:
+            stage, depth = stages[Stage.ACCEPT], self._handshakes_waiting()
+            stage["depth"], stage["depth_peak"] = depth, max(stage["depth_peak"], depth)
+
+    def _handshakes_waiting(self) -> int:
+        """Handshakes under way; where a brake is on, those too of which the system alone knows."""
+        unseen = count_backlog(self._listener) if self._accept_rests and self._listener is not None else 0
+        return unseen + len(self.desk.waiting)
 
     def _accept(self, listener: socket.socket, now_ns: int) -> None:
-        for _ in range(ACCEPTS_A_STEP):
+        canvas = self.engine.canvas.arrays
+        accepted_count = 0
+        for _ in range(step_items(canvas, Stage.ACCEPT, ACCEPTS_A_STEP)):
             try:
                 accepted, _address = listener.accept()
             except BlockingIOError:
@@ -198,8 +281,14 @@ class Loop(ABC):
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._hand_out(accepted)
+            accepted_count += 1
         while self.inbox:
             self._adopt(self.inbox.popleft(), now_ns)
+        if accepted_count:
+            rest(self.arrays, canvas, Stage.ACCEPT, accepted_count, now_ns)
+            if is_resting(self.arrays, Stage.ACCEPT, now_ns):
+                self._accept_rests = True
+                self._unwatch(listener)
 
     def _adopt(self, accepted: socket.socket, now_ns: int) -> None:
         descriptor = accepted.fileno()

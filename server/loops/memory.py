@@ -3,26 +3,42 @@
 The fleet writes its frames into blocks, which the stages decode in place; the newest broadcast is copied to a view from
 which the fleet takes it, and conflated while it does not. Devices are connections that are open from the start, and
 send PLACE and PLACE_MANY only. It trusts the fleet, which is ours, to write segments within its blocks. Linux only.
-Invariant: blocks are served in the order in which they were filled.
+Invariant: blocks are served in the order in which they were filled, and given back when all in them is on the canvas.
 """
+
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
 from server import clock
 from server.engine import Engine
-from server.kernels.arrays import LoopArrays
+from server.kernels.arrays import CanvasArrays, LoopArrays
+from server.kernels.brake import is_resting, rest, take_up
 from server.kernels.epoll_loop import run_stages
+from server.kernels.journey import note_reads, note_sent
 from server.kernels.kernel import Warm
 from server.kernels.layout import Phase, Stage, Wake
 from server.kernels.link import BlockState
 from server.kernels.pixels import pass_request
-from server.kernels.ring import await_state
+from server.kernels.ring import await_state, count_bytes
 from server.kernels.tiles import encode_region
 from server.page import Page
 
 LOOK_NS = 10_000_000
 """How long it waits for a block before it looks at the tick and the view again."""
+NAP_S = 0.001
+"""Time between two looks while a brake holds something back."""
 _NO_SOCKET = -1
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A block that is being served, and in which counts of the loop it is through with a stage; -1: not known yet."""
+
+    index: int
+    decoded_count: int = -1
+    admitted_count: int = -1
 
 
 class MemoryLoop:
@@ -39,6 +55,10 @@ class MemoryLoop:
             for arena, segments in zip(link["arenas"], link["segments"], strict=True)
         ]
         self._next = 0
+        """The block to be taken next."""
+        self._taken: deque[_Taken] = deque()
+        canvas = engine.canvas.arrays
+        self._unbraked = canvas._replace(brakes=np.zeros_like(canvas.brakes))
         self._cursor = 0
         self._counts = self.arrays.counts[0]
         self.arrays.stages[Stage.READ]["depth_max"] = len(self._blocks)
@@ -51,7 +71,13 @@ class MemoryLoop:
 
     def warms(self) -> list[Warm]:
         """The kernels that it calls beside those of the loops for sockets."""
-        return [Warm("await block", await_state, lambda: (self._blocks, 0, 0, 0))]
+        arrays, canvas = self._over_blocks[0], self._engine.canvas.arrays
+        return [
+            Warm("await block", await_state, lambda: (self._blocks, 0, 0, 0)),
+            Warm("count bytes", count_bytes, lambda: (arrays.connections, arrays.segments, 0)),
+            Warm("note reads", note_reads, lambda: (arrays, canvas, 0, 0)),
+            Warm("note sent", note_sent, lambda: (arrays, canvas, 0)),
+        ]
 
     def open(self, now_ns: int) -> None:
         """Open all connections."""
@@ -59,6 +85,10 @@ class MemoryLoop:
         connections["fd"] = _NO_SOCKET
         connections["phase"] = Phase.FAST
         connections["opened_ns"] = now_ns
+        # There is no HELLO: the fleet counts its devices in the same way.
+        connections["number"] = self._engine.take_numbers(len(connections)) + np.arange(len(connections))
+        connections["tile_x1"] = self._engine.canvas.tiles_across
+        connections["tile_y1"] = self._engine.canvas.tiles_down
         self._counts["connection_count"] = self._link["device_count"]
         self._counts["subscriber_count"] = self._link["viewer_count"]
 
@@ -69,6 +99,9 @@ class MemoryLoop:
         """All are gone: no good-bye can be said over a link."""
         self._counts["connection_count"] = 0
         self._counts["subscriber_count"] = 0
+
+    def reset_clients(self, now_ns: int) -> None:
+        """Nothing ends: a device at a link has no connection that could be reset."""
 
     def ring(self) -> None:
         """It looks at the tick often enough."""
@@ -82,39 +115,94 @@ class MemoryLoop:
         while True:
             self._show()
             now_ns = clock.now_ns()
+            if engine.is_ending:
+                self._drain()
             if engine.is_hurried or now_ns >= engine.next_tick_ns:
                 self._counts["cpu_ns"] = clock.thread_cpu_ns()
                 return now_ns
-            until_ns = min(engine.next_tick_ns, now_ns + LOOK_NS)
-            if await_state(self._blocks, self._next, BlockState.FULL, until_ns):
-                self._serve_block()
+            if not self.step(now_ns):
+                self._wait(min(engine.next_tick_ns, now_ns + LOOK_NS))
 
-    def _serve_block(self) -> None:
-        """Run the stages over the next block and give it back."""
-        arrays, block = self._over_blocks[self._next], self._blocks[self._next]
-        queues = arrays.queues[0]
+    def step(self, now_ns: int) -> bool:
+        """Take the next block if it is full, and serve on as far as brakes allow. False when nothing could be done."""
+        queues = self.arrays.queues[0]
+        before = queues.tobytes(), self._next
+        if not queues["segment_end"]:
+            self._take_block(now_ns)
+        self._run_stages(self._engine.canvas.arrays)
+        self._give_back()
+        return (queues.tobytes(), self._next) != before
+
+    def _wait(self, until_ns: int) -> None:
+        """Nothing can be done: wait for a block, or a little while for what a brake holds back."""
+        if self._taken or is_resting(self.arrays, Stage.READ, clock.now_ns()):
+            clock.wait_s(NAP_S)
+        else:
+            await_state(self._blocks, self._next, BlockState.FULL, until_ns)
+
+    def _drain(self) -> None:
+        """Serve what was taken, whatever the brakes say."""
+        while self._taken:
+            self._run_stages(self._unbraked)
+            self._give_back()
+
+    def _take_block(self, now_ns: int) -> None:
+        """Let the next block's segments be decoded, once it is full."""
+        block = self._blocks[self._next]
+        if len(self._taken) == len(self._blocks) or block["state"] != BlockState.FULL:
+            return
+        depth = int(np.count_nonzero(self._blocks["state"])) - len(self._taken)
+        if take_up(self.arrays, self._engine.canvas.arrays, Stage.READ, 1, now_ns) == 0:
+            self._look(Stage.READ, depth)
+            return
+        self._taken.append(_Taken(self._next))
+        segments = self._over_blocks[self._next].segments
+        queues = self.arrays.queues[0]
         queues["segment_head"], queues["segment_end"] = 0, block["segment_count"]
-        self._note_read(int(arrays.segments[block["segment_count"] - 1]["end"]))
-        while queues["segment_end"] or queues["message_end"] or queues["placement_end"]:
-            if run_stages(arrays, self._engine.canvas.arrays, _NO_SOCKET) & Wake.SUBSCRIBE:
-                pass_request(arrays)  # The fleet sends none: its viewers watch from the start.
+        self._note_read(depth, int(segments[block["segment_count"] - 1]["end"]))
+        count_bytes(self.arrays.connections, segments, int(block["segment_count"]))
+        if self._engine.is_following:
+            note_reads(self._over_blocks[self._next], self._engine.canvas.arrays, 0, clock.now_ns())
+        self._next = (self._next + 1) % len(self._blocks)
+
+    def _run_stages(self, canvas: CanvasArrays) -> None:
+        """Run the stages over the block that was taken last, and what is left of those before."""
+        arrays = self._over_blocks[self._taken[-1].index] if self._taken else self.arrays
+        if run_stages(arrays, canvas, _NO_SOCKET) & Wake.SUBSCRIBE:
+            pass_request(arrays)  # The fleet sends none: its viewers watch from the start.
+        queues = arrays.queues[0]
         if queues["handover_count"]:
             # No device has a slow path. What it sends from now on is handed over, and so dropped, as a whole.
             self._counts["protocol_error_count"] += queues["handover_count"]
             queues["handover_count"] = 0
-        block["tick"] = self._engine.tick_number
-        block["state"] = BlockState.FREE
-        self._next = (self._next + 1) % len(self._blocks)
 
-    def _note_read(self, size: int) -> None:
+    def _give_back(self) -> None:
+        """Give back the blocks of which every placement is refused or on the canvas, the oldest first."""
+        queues, counts = self.arrays.queues[0], self._counts
+        judged = int(counts["received_count"] - (queues["message_end"] - queues["message_head"]))
+        for taken in self._taken:
+            if taken.decoded_count < 0 and not (taken is self._taken[-1] and queues["segment_end"]):
+                taken.decoded_count = int(counts["received_count"])
+            if taken.admitted_count < 0 and 0 <= taken.decoded_count <= judged:
+                taken.admitted_count = int(counts["admitted_count"])
+        while self._taken and 0 <= self._taken[0].admitted_count <= counts["applied_count"]:
+            block = self._blocks[self._taken.popleft().index]
+            block["tick"] = self._engine.tick_number
+            block["state"] = BlockState.FREE
+
+    def _look(self, stage: Stage, depth: int) -> None:
+        row = self.arrays.stages[stage]
+        row["depth"] = depth
+        row["depth_peak"] = max(row["depth_peak"], depth)
+
+    def _note_read(self, depth: int, size: int) -> None:
         self._counts["read_count"] += 1
         self._counts["received_bytes"] += size
-        stage, depth = self.arrays.stages[Stage.READ], int(np.count_nonzero(self._blocks["state"]))
-        stage["batch_count"] += 1
-        stage["item_count"] += 1
-        stage["depth"] = depth
-        stage["depth_sum"] += depth
-        stage["depth_peak"] = max(stage["depth_peak"], depth)
+        self._look(Stage.READ, depth)
+        row = self.arrays.stages[Stage.READ]
+        row["batch_count"] += 1
+        row["item_count"] += 1
+        row["depth_sum"] += depth
 
     def _show(self) -> None:
         """Put what the viewers lack into the view, once they have taken what was there."""
@@ -123,6 +211,9 @@ class MemoryLoop:
         if not viewers or self._cursor >= newest or link["view_taken"] != link["view_serial"]:
             return
         begun_ns = clock.now_ns()
+        if is_resting(self.arrays, Stage.FANOUT, begun_ns):
+            self._look(Stage.FANOUT, viewers)
+            return
         frame, start, end, pixels = self._engine.broadcast.bytes, head["frame_start"], head["frame_end"], 0
         if self._cursor >= head["since"]:
             pixels = int(head["pixel_count"])
@@ -136,6 +227,8 @@ class MemoryLoop:
         if not size:
             return  # What had changed since has changed in a tick that is yet to come.
         self._view[:size] = frame[start:end]
+        if self._engine.is_following:
+            self._note_sent(clock.now_ns())
         link["view_bytes"] = size
         link["view_serial"] += 1
         self._counts["delta_count"] += viewers
@@ -143,8 +236,17 @@ class MemoryLoop:
         self._counts["delta_pixel_count"] += viewers * pixels
         self._note_view(viewers, clock.now_ns() - begun_ns)
 
+    def _note_sent(self, now_ns: int) -> None:
+        """What goes into the view is sent to all who watch, so to the followed device too."""
+        slot = int(self.arrays.following[0]["slot"])
+        self.arrays.connections[slot]["cursor"] = self._cursor
+        note_sent(self.arrays, self._engine.canvas.arrays, now_ns)
+
     def _note_view(self, viewers: int, busy_ns: int) -> None:
+        self._look(Stage.FANOUT, viewers)
         stage = self.arrays.stages[Stage.FANOUT]
         stage["busy_ns"] += busy_ns
         stage["batch_count"] += 1
         stage["item_count"] += viewers
+        stage["depth_sum"] += viewers
+        rest(self.arrays, self._engine.canvas.arrays, Stage.FANOUT, viewers, clock.now_ns())

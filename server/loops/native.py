@@ -72,8 +72,8 @@ class NativeLoop(Loop):
         canvas = self.engine.canvas.arrays
         return int(epoll_loop.run(self.arrays, canvas, self.engine.broadcast, self._epoll.fileno(), until_ns))
 
-    def _run_stages(self) -> int:
-        return int(epoll_loop.run_stages(self.arrays, self.engine.canvas.arrays, self._epoll.fileno()))
+    def _run_stages(self, canvas: CanvasArrays) -> int:
+        return int(epoll_loop.run_stages(self.arrays, canvas, self._epoll.fileno()))
 
     def _sweep(self) -> None:
         epoll_loop.sweep(self.arrays, self.engine.canvas.arrays, self.engine.broadcast, self._epoll.fileno())

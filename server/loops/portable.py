@@ -14,9 +14,10 @@ import numpy as np
 
 from server import clock
 from server.engine import Engine
-from server.kernels.arrays import SEGMENTS_MAX
-from server.kernels.buckets import admit
-from server.kernels.decode import decode, hand_over, waiting_bytes
+from server.kernels.arrays import SEGMENTS_MAX, CanvasArrays
+from server.kernels.brake import held_until, is_resting, rest, step_items, take_up
+from server.kernels.decode import hand_over, waiting_bytes
+from server.kernels.journey import note_admitted, note_applied, note_decoded, note_reads, note_sent
 from server.kernels.kernel import Warm
 from server.kernels.layout import (
     ARRIVAL,
@@ -36,13 +37,16 @@ from server.kernels.layout import (
     Wake,
 )
 from server.kernels.offers import choose_offers, patrol_dues, settle_offers, take_arrivals
-from server.kernels.pixels import apply, pass_request
+from server.kernels.room import make_arena_room
 from server.loops.loop import Loop
+from server.loops.stages import Stages
 from server.loops.warm import stage_kernels
-from server.protocol.messages import ClientOp, Pong
+from server.protocol.messages import Pong
 from server.protocol.websocket import Opcode, encode_frame
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+NAP_NS = 2_000_000
+"""Longest sleep while something is held back: sockets, tick and bell are looked at in between."""
 
 
 class PortableLoop(Loop):
@@ -56,6 +60,7 @@ class PortableLoop(Loop):
         self._bell_rope.setblocking(False)
         self._selector.register(self._bell, _READ, BELL)
         self._outboxes: dict[int, bytearray] = {}
+        self._stages = Stages(self.arrays, self._pong)
         self._arena = self.arrays.arena.data
         self._arrivals = np.zeros(SEGMENTS_MAX, ARRIVAL)
         self._offers = np.zeros(SENDS_A_STEP, OFFER)
@@ -71,6 +76,11 @@ class PortableLoop(Loop):
         return [
             *stage_kernels(loop, canvas, broadcast),
             Warm("waiting bytes", waiting_bytes, lambda: (loop,)),
+            Warm("note reads", note_reads, lambda: (loop, canvas, 0, 0)),
+            Warm("note decoded", note_decoded, lambda: (loop, 0)),
+            Warm("note admitted", note_admitted, lambda: (loop, 0)),
+            Warm("note applied", note_applied, lambda: (loop, canvas, 0)),
+            Warm("note sent", note_sent, lambda: (loop, canvas, 0)),
             Warm("take arrivals", take_arrivals, lambda: (loop, self._arrivals, 0)),
             Warm("choose offers", choose_offers, lambda: (loop, canvas, broadcast, 0, self._offers)),
             Warm("settle offers", settle_offers, lambda: (loop, broadcast, self._offers, 0, 0)),
@@ -95,7 +105,7 @@ class PortableLoop(Loop):
         """Serve until the time or until the rest of the loop is needed. Returns Wake bits."""
         queues = self.arrays.queues[0]
         while True:
-            wake = self._run_stages()
+            wake = self._run_stages(self.engine.canvas.arrays)
             self._sweep()
             now_ns = clock.now_ns()
             if now_ns >= queues["patrol_ns"]:
@@ -103,26 +113,37 @@ class PortableLoop(Loop):
                 queues["patrol_ns"] = now_ns + PATROL_NS
             if now_ns >= until_ns:
                 wake |= Wake.TICK
-            if wake == 0 and queues["handover_count"] == 0 and not self._has_backlog():
-                timeout_ns = 0 if self._sweep_rest() > 0 else min(until_ns, int(queues["patrol_ns"])) - now_ns
-                wake = self._poll(max(0, timeout_ns))
+            held_ns = held_until(self.arrays, now_ns)
+            # What was handed over names places in the arena, so nothing is read before it is answered.
+            if wake == 0 and queues["handover_count"] == 0 and (held_ns > 0 or not self._has_backlog()):
+                wake = self._poll(self._idle_ns(until_ns, now_ns, held_ns))
                 if wake:
-                    wake |= self._run_stages()
+                    wake |= self._run_stages(self.engine.canvas.arrays)
             if queues["handover_count"]:
                 wake |= Wake.HANDOVER
             if wake:
                 return wake
 
     def _has_backlog(self) -> bool:
-        """Whether a stage has left something: then it goes on before anything more is read."""
+        """Whether a stage has left something: then it goes on before anything more is read, unless a brake holds it."""
         queues = self.arrays.queues[0]
         return bool(queues["segment_end"] or queues["message_end"] or queues["placement_end"])
+
+    def _idle_ns(self, until_ns: int, now_ns: int, held_ns: int) -> int:
+        """How long there is nothing to do but to wait for sockets."""
+        end_ns = min(until_ns, int(self.arrays.queues[0]["patrol_ns"]))
+        if held_ns:
+            end_ns = min(end_ns, held_ns)
+        if self._sweep_rest() > 0 and not is_resting(self.arrays, Stage.FANOUT, now_ns):
+            end_ns = now_ns
+        return max(0, end_ns - now_ns)
 
     # Reading.
 
     def _poll(self, timeout_ns: int) -> int:
         """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the bell."""
-        ready = self._selector.select(timeout_ns * 1e-9)
+        is_roomy = make_arena_room(self.arrays)
+        ready = self._select(timeout_ns)
         if not ready:
             return 0
         begun_ns = clock.now_ns()
@@ -137,25 +158,56 @@ class PortableLoop(Loop):
                     readers.append((slot, key.fileobj))  # type: ignore[arg-type]
             else:
                 wake |= Wake.ACCEPT if slot == LISTENER else Wake.SIGNAL
-        arrivals = list(self._receive(readers))
-        self._arrivals[: len(arrivals)] = arrivals
-        take_arrivals(self.arrays, self._arrivals, len(arrivals))
-        self._note(Stage.READ, len(ready), len(ready), clock.now_ns() - begun_ns)
+        self._read(readers if is_roomy else [], len(ready), begun_ns)
         return wake
+
+    def _select(self, timeout_ns: int) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for sockets. While something is held back more are ready than can be read: then it sleeps a little."""
+        brake = self.engine.canvas.arrays.brakes[Stage.READ]
+        is_full_up = brake["item_ns"] or brake["batch_ns"] or self.arrays.queues[0]["segment_end"]
+        if is_full_up and timeout_ns and held_until(self.arrays, clock.now_ns()):
+            clock.wait_s(min(timeout_ns, NAP_NS) * 1e-9)
+            timeout_ns = 0
+        return self._selector.select(timeout_ns * 1e-9)
+
+    def _read(self, readers: list[tuple[int, socket.socket]], depth: int, now_ns: int) -> None:
+        """Read as many of the ready sockets as the brake allows."""
+        arrays = self.arrays
+        allowed = take_up(arrays, self.engine.canvas.arrays, Stage.READ, depth, now_ns) if readers else 0
+        if allowed == 0:
+            self._stages.look(Stage.READ, depth)
+            return
+        first = int(arrays.queues[0]["read_first"]) % len(readers)
+        arrivals = list(self._receive(readers[first:] + readers[:first], allowed))
+        self._arrivals[: len(arrivals)] = arrivals
+        segment = int(arrays.queues[0]["segment_end"])
+        take_arrivals(arrays, self._arrivals, len(arrivals))
+        if self.engine.is_following:
+            note_reads(arrays, self.engine.canvas.arrays, segment, clock.now_ns())
+        if arrivals:
+            arrays.queues[0]["arena_end"] = arrivals[-1][2]
+        arrays.queues[0]["read_first"] += len(arrivals)
+        self._stages.note(Stage.READ, depth, len(arrivals), clock.now_ns() - now_ns)
 
     def _is_dead(self, slot: int) -> bool:
         return bool(self.arrays.connections[slot]["phase"] == Phase.DEAD)
 
-    def _receive(self, readers: list[tuple[int, socket.socket]]) -> Iterator[tuple[int, int, int]]:
+    def _receive(self, readers: list[tuple[int, socket.socket]], reads_max: int) -> Iterator[tuple[int, int, int]]:
         """Receive what sockets have, one after the other into the arena: (slot, start, end) of each that had some.
 
-        Room for a carry stays before each. What does not fit into the arena stays in the sockets.
+        Room for a carry stays before each. What does not fit into the arena stays in the sockets, and so does what
+        comes from a connection of which the arena still holds something.
         """
-        arena, position = self._arena, CARRY_BYTES
+        queues, in_arena = self.arrays.queues[0], self.arrays.connections["in_arena"]
+        arena, position = self._arena, int(queues["arena_end"]) + CARRY_BYTES
         last = len(arena) - READ_BYTES_MAX
-        for slot, source in readers[:SEGMENTS_MAX]:
-            if position > last:
+        segments_left = SEGMENTS_MAX - int(queues["segment_end"])
+        for slot, source in readers:
+            if position > last or segments_left == 0 or reads_max == 0:
                 return
+            if in_arena[slot]:
+                continue
+            reads_max -= 1
             try:
                 count = source.recv_into(arena[position : position + READ_BYTES_MAX])
             except (BlockingIOError, InterruptedError):
@@ -167,43 +219,16 @@ class PortableLoop(Loop):
                 continue
             yield slot, position, position + count
             position += count + CARRY_BYTES
+            segments_left -= 1
 
-    # The stages.
+    def _run_stages(self, canvas: CanvasArrays) -> int:
+        return self._stages.run(canvas)
 
-    def _run_stages(self) -> int:
-        arrays, canvas = self.arrays, self.engine.canvas.arrays
-        queues = arrays.queues[0]
-        begun_ns = clock.now_ns()
-        if queues["segment_end"]:
-            depth = waiting_bytes(arrays)
-            decode(arrays)
-            begun_ns = self._note_since(Stage.DECODE, depth, depth - waiting_bytes(arrays), begun_ns)
-        depth = int(queues["message_end"] - queues["message_head"])
-        if depth > 0:
-            admit(arrays, canvas, begun_ns)
-            left = int(queues["message_end"] - queues["message_head"])
-            begun_ns = self._note_since(Stage.ADMIT, depth, depth - left, begun_ns)
-        depth = int(queues["placement_end"] - queues["placement_head"])
-        if queues["placement_end"] == 0:
-            return 0
-        is_stopped = self._apply_all(begun_ns)
-        left = int(queues["placement_end"] - queues["placement_head"])
-        self._note_since(Stage.APPLY, depth, depth - left, begun_ns)
-        return Wake.SUBSCRIBE if is_stopped else 0
-
-    def _apply_all(self, now_ns: int) -> bool:
-        """Apply the placement queue, answering each PING in its place. True when it stands at a SUBSCRIBE."""
-        arrays, canvas = self.arrays, self.engine.canvas.arrays
-        while (index := apply(arrays, canvas)) >= 0:
-            request = arrays.requests[index]
-            if request["op"] != ClientOp.PING:
-                return True
-            slot = int(request["slot"])
-            if arrays.connections[slot]["phase"] in (Phase.FAST, Phase.SLOW):
-                pong = Pong(int(request["nonce"]), self.engine.tick_number)
-                self.post(slot, encode_frame(Opcode.BINARY, pong.encode()), now_ns)
-            pass_request(arrays)
-        return False
+    def _pong(self, slot: int, nonce: int, now_ns: int) -> None:
+        """Answer a PING, unless its connection is over."""
+        if self.arrays.connections[slot]["phase"] in (Phase.FAST, Phase.SLOW):
+            pong = Pong(nonce, self.engine.tick_number)
+            self.post(slot, encode_frame(Opcode.BINARY, pong.encode()), now_ns)
 
     # Fan-out.
 
@@ -213,17 +238,25 @@ class PortableLoop(Loop):
 
     def _sweep(self) -> None:
         """One step of the fan-out."""
-        depth = self._sweep_rest()
-        if depth == 0:
+        depth = min(self._sweep_rest(), int(self.arrays.counts[0]["subscriber_count"]))
+        if self._sweep_rest() == 0:
             return
         begun_ns = clock.now_ns()
+        if is_resting(self.arrays, Stage.FANOUT, begun_ns):
+            self._stages.look(Stage.FANOUT, depth)
+            return
         canvas, broadcast = self.engine.canvas.arrays, self.engine.broadcast
-        count = choose_offers(self.arrays, canvas, broadcast, begun_ns, self._offers)
+        offers = self._offers[: step_items(canvas, Stage.FANOUT, SENDS_A_STEP)]
+        count = choose_offers(self.arrays, canvas, broadcast, begun_ns, offers)
         if count == 0:
             return
         self._send_offers(count, begun_ns)
         settle_offers(self.arrays, broadcast, self._offers, count, begun_ns)
-        self._note_since(Stage.FANOUT, depth, count, begun_ns)
+        if self.engine.is_following:
+            note_sent(self.arrays, canvas, begun_ns)
+        now_ns = clock.now_ns()
+        self._stages.note(Stage.FANOUT, depth, count, now_ns - begun_ns)
+        rest(self.arrays, canvas, Stage.FANOUT, count, now_ns)
 
     def _send_offers(self, count: int, now_ns: int) -> None:
         """Offer each frame to its socket, noting how much that took; the rest of one once begun is held."""
@@ -265,6 +298,7 @@ class PortableLoop(Loop):
             self._end(slot, Reason.ENDED)
             return -1
         row["progress_ns"] = now_ns
+        row["sent_bytes"] += taken
         counts["sent_bytes"] += taken
         return taken
 
@@ -315,7 +349,7 @@ class PortableLoop(Loop):
         self.arrays.counts[0]["outbox_bytes"] -= len(self._outboxes.pop(slot, b""))
         self.arrays.connections[slot]["outbox_end"] = 0
 
-    # What it watches, and what it tells.
+    # What it watches.
 
     def _watch(self, watched: socket.socket, mark: int) -> None:
         self._selector.register(watched, _READ, mark)
@@ -330,19 +364,3 @@ class PortableLoop(Loop):
         self._selector.close()
         self._bell.close()
         self._bell_rope.close()
-
-    def _note_since(self, stage: Stage, depth: int, items: int, begun_ns: int) -> int:
-        """Add one batch that ends now to a stage's row. Returns the time."""
-        now_ns = clock.now_ns()
-        self._note(stage, depth, items, now_ns - begun_ns)
-        return now_ns
-
-    def _note(self, stage: Stage, depth: int, items: int, busy_ns: int) -> None:
-        """Add one batch to a stage's row of the telemetry page."""
-        row = self.arrays.stages[stage]
-        row["busy_ns"] += busy_ns
-        row["batch_count"] += 1
-        row["item_count"] += items
-        row["depth"] = depth
-        row["depth_sum"] += depth
-        row["depth_peak"] = max(row["depth_peak"], depth)
