@@ -122,6 +122,14 @@ def test_another_room_shows_the_same_part() -> None:
     assert left + width / 2 == pytest.approx(700, abs=1) and top + height / 2 == pytest.approx(300, abs=1)
 
 
+def test_half_a_sampling_shows_each_of_its_pixels_twice() -> None:
+    columns, _ = Viewport((8192, 4), ROOM).samplings()
+    shown, coarse = columns.places[columns.shown], columns.halved.places[columns.halved.shown]
+    assert np.array_equal(coarse[::2], shown[::2]) and np.array_equal(coarse[1::2], shown[::2])
+    all_of_it, _ = Viewport((64, 64), ROOM).samplings()
+    assert all_of_it.halved is all_of_it
+
+
 def test_pixels_are_where_they_are_drawn() -> None:
     viewport = Viewport((64, 64), ROOM)
     viewport.zoom(2)

@@ -14,6 +14,8 @@ from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 from workbench.window.viewport import Viewport
 
+COARSE_SCALE = 0.5
+"""Of a canvas shown so small or smaller, overlays look at a quarter: what they cost is going there in memory."""
 HELD = -1
 """Stands for the tick of a canvas that is held still."""
 
@@ -94,6 +96,8 @@ class CanvasView:
 
     def _draw_layer(self, target: pygame.Surface, scene: Scene) -> None:
         columns, rows = self.viewport.samplings()
+        if self.viewport.scale <= COARSE_SCALE and self.layer is not self.layers[0]:
+            columns, rows = columns.halved, rows.halved
         levels = self.layer.levels(self.readings, scene, columns, rows)
         surface = self._indexed_surface()
         # The surface's memory, rows first: numpy writes each row where it belongs, with no picture between.

@@ -96,9 +96,9 @@ def watchers_by_tile(connections: NDArray[Any], across: int, down: int) -> NDArr
     """
     flat = connections.reshape(-1)
     open_now = (flat["phase"] == Phase.FAST) | (flat["phase"] == Phase.SLOW)
-    watching = flat[open_now & (flat["subscribed"] == 1)]
-    left, right = (np.minimum(watching[name], across).astype(np.int64) for name in ("tile_x0", "tile_x1"))
-    top, bottom = (np.minimum(watching[name], down).astype(np.int64) for name in ("tile_y0", "tile_y1"))
+    watching = open_now & (flat["subscribed"] == 1)
+    left, right = (np.minimum(flat[name][watching], across).astype(np.int64) for name in ("tile_x0", "tile_x1"))
+    top, bottom = (np.minimum(flat[name][watching], down).astype(np.int64) for name in ("tile_y0", "tile_y1"))
     stride, room = across + 1, (across + 1) * (down + 1)
     corners = np.zeros(room, np.int64)
     for y, x, sign in ((top, left, 1), (bottom, right, 1), (top, right, -1), (bottom, left, -1)):

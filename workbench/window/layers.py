@@ -23,6 +23,8 @@ from workbench.window.viewport import Sampling
 CHANGE_TICKS = 16
 """A change has faded after so many ticks."""
 AGE_TICKS = 4096
+_ROW_BYTES_A_COLUMN = 16
+"""Rows are copied whole where that is at most so many bytes for each column looked at."""
 _NO_VALUES: NDArray[Any] = np.zeros(0)
 
 
@@ -82,8 +84,11 @@ class Readings:
 
 def sampled(array: NDArray[Any], columns: Sampling, rows: Sampling) -> NDArray[Any]:
     """The pixels looked at, shape (rows, columns); a view where that can be."""
-    part = array[rows.taken]  # Rows first: they lie together in memory.
-    return part[:, columns.taken] if isinstance(columns.taken, slice) else part.take(columns.taken, axis=1)
+    if isinstance(columns.taken, slice):
+        return array[rows.taken][:, columns.taken]
+    if array.itemsize * array.shape[1] <= _ROW_BYTES_A_COLUMN * len(columns.taken):
+        return array[rows.taken].take(columns.taken, axis=1)  # Whole rows first: they lie together in memory.
+    return array[np.ix_(rows.places, columns.taken)]
 
 
 class PixelsLayer:
