@@ -83,7 +83,9 @@ def be_fleet(manner: str, done: threading.Event) -> None:
 def be_panels(manner: str, done: threading.Event) -> None:
     start = control.read_start(control.StartPanels)
     Page.attach(start.history_fd, history_sections())
-    Page.attach(start.picture_fd, picture_sections())["serial"][0] = 1
+    picture = Page.attach(start.picture_fd, picture_sections())
+    picture["size"][:] = 8
+    picture["serial"][0] = 1
     misbehave(manner)
     follow(done)
 

@@ -210,7 +210,8 @@ RUN = """
 import sys
 from devices.config import FleetConfig
 from pathlib import Path
-from workbench.run_command import Outputs, run_scenario
+from workbench.run_command import run_scenario
+from workbench.show import Outputs
 from workbench.scenario import Scenario
 commands = {part: [sys.executable, sys.argv[1], part, "good"] for part in ("server", "fleet", "panels")}
 scenario = Scenario(name="small", fleet=FleetConfig(connections=5))

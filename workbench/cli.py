@@ -90,15 +90,32 @@ def run(
         Path | None, typer.Option(metavar="FILE.png", help="Save the window's picture at the end, also headless.")
     ] = None,
     summary: SummaryFile = None,
+    tour: Annotated[
+        bool, typer.Option("--tour", help="Be guided through five scenarios in three minutes, with captions.")
+    ] = False,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Leave pictures of every view at three sizes there; needs no display."),
+    ] = None,
 ) -> int:
     """Run a scenario: server, fleet, window and panels."""
     if record is not None:
         raise UserError(f"--record {record}: recordings are not available yet; leave it out")
     options = {"seconds": seconds, "seed": seed, "server.port": port}
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
-    from workbench.run_command import Outputs, run_scenario
+    if (tour or gallery is not None) and scenario != DEFAULT_NAME:
+        raise UserError(f"{'--tour' if tour else '--gallery'} has scenarios of its own; leave {scenario!r} out")
+    if gallery is not None:
+        from workbench.gallery import make_gallery
 
-    return run_scenario(load_scenario(scenario, overrides), Outputs(headless, screenshot, summary))
+        return make_gallery(gallery, overrides)
+    from workbench.run_command import run_scenario, run_tour
+    from workbench.show import Outputs
+
+    outputs = Outputs(headless, screenshot, summary)
+    if tour:
+        return run_tour(outputs, overrides)
+    return run_scenario(load_scenario(scenario, overrides), outputs)
 
 
 @app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
@@ -166,7 +183,8 @@ def fleet(
     config = _typed(values, FleetConfig)
     run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
     scenario = _typed({**run_values, "fleet": msgspec.to_builtins(config)}, Scenario)
-    from workbench.run_command import Outputs, run_scenario
+    from workbench.run_command import run_scenario
+    from workbench.show import Outputs
 
     return run_scenario(scenario, Outputs(headless=True, summary=summary), address)
 

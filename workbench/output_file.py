@@ -6,6 +6,9 @@ Invariant: a reader of the file never sees a half of it.
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from workbench.errors import RunError, UserError
 
@@ -38,6 +41,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         raise RunError(f"{path} cannot be written: {error.strerror}; the run itself has ended in order") from None
+
+
+def write_json(path: Path | None, tree: dict[str, Any]) -> None:
+    """Write `tree`, indented for people, where a file was asked for. Raises RunError when the disk refuses."""
+    if path is not None:
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n")
 
 
 def _umask() -> int:

@@ -14,9 +14,8 @@ from workbench import file_limit
 from workbench.address import Address, require_free
 from workbench.counters import Counters, Span, read_counters
 from workbench.errors import UserError
-from workbench.output_file import require_writable
+from workbench.output_file import require_writable, write_json
 from workbench.pages import SessionPages
-from workbench.run_command import write_summary
 from workbench.stop_signal import StopSignal
 from workbench.summary import Measured, summarise
 from workbench.tick_log import TickLog
@@ -44,7 +43,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         print(f"listening on {Address(host, port).url}", flush=True)
         first = read_counters(pages, 0, clock.now_ns())
         server.run()
-    write_summary(summary, _summary(pages, first))
+    write_json(summary, _summary(pages, first))
     return 0
 
 

@@ -178,8 +178,11 @@ class Session:
         """Called by the window for each picture it has shown."""
         self._sampler.redraw_count += 1
 
-    def end(self) -> None:
-        """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels."""
+    def end(self, *, is_checked: bool = True) -> None:
+        """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels.
+
+        Who does not ask for the check does not wait for what is under way either.
+        """
         if self._ending:
             return
         self._painter.close(clock.now_ns())
@@ -187,7 +190,8 @@ class Session:
             self.poll(clock.now_ns())
             self.load_ended_ns = self._now_ns
             self._load_last = self._read_counters(self._now_ns)
-            self._quieten()
+            if is_checked:
+                self._quieten()
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
         self._parts.dismiss("panels")  # It needs nobody, so it can end meanwhile.

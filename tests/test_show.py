@@ -1,0 +1,164 @@
+"""Tour and show: the table holds what it says, and sessions are run one after another in one window or none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_session import SCENARIO, commands
+
+from workbench import run_command, show
+from workbench.controls import Controls
+from workbench.errors import UserError
+from workbench.gallery import make_gallery
+from workbench.run_command import run_scenario, run_tour, scenario_of_leg
+from workbench.scenario import Scenario
+from workbench.show import Outputs, Show
+from workbench.stop_signal import StopSignal
+from workbench.tour import TOUR, Cue, Guide, Leg, tour_for
+
+HEADLESS = Outputs(headless=True)
+
+
+class TestTour:
+    def test_it_takes_three_minutes_through_five_scenarios(self) -> None:
+        assert len({leg.scenario for leg in TOUR}) == 5
+        assert 150 <= sum(leg.seconds for leg in TOUR) <= 200
+
+    @pytest.mark.parametrize("leg", [*TOUR, tour_for(0, 1)[-1]], ids=lambda leg: leg.scenario)
+    def test_each_leg_loads_and_all_its_turns_are_turns(self, leg: Leg) -> None:
+        scenario = scenario_of_leg(leg)
+        controls = Controls(scenario, lambda _: None, lambda *_: None)
+        assert scenario.seconds == leg.seconds and leg.cues[0].at_s == 0
+        assert [cue.at_s for cue in leg.cues] == sorted(cue.at_s for cue in leg.cues)
+        for cue in leg.cues:
+            assert cue.at_s < leg.seconds - 5 and cue.caption.endswith(".")
+            for key, value in cue.turns:
+                assert controls.value(key) != value
+                controls.set(key, value, 0)
+                assert controls.value(key) == value and not controls.knob(key).needs_restart
+
+    def test_captions_can_be_read_in_their_time(self) -> None:
+        for leg in TOUR:
+            ends = [cue.at_s for cue in leg.cues[1:]] + [leg.seconds]
+            for cue, end_s in zip(leg.cues, ends, strict=True):
+                assert len(cue.caption) / (end_s - cue.at_s) <= 25, f"{leg.scenario}: {cue.caption}"
+
+    def test_a_small_machine_is_shown_the_crowd(self) -> None:
+        assert [leg.scenario for leg in tour_for(20_000, 2)][-1] == "million"
+        assert [leg.scenario for leg in tour_for(5_000, 2)][-1] == "crowd"
+        assert [leg.scenario for leg in tour_for(20_000, 1)][-1] == "crowd"
+
+    def test_the_guide_tells_each_cue_once(self) -> None:
+        guide = Guide(Leg("x", 9, (Cue(0, "a."), Cue(2, "b."), Cue(3, "c."))), "1 of 5")
+        told = [[cue.caption for cue in guide.due(seconds)] for seconds in (0, 1, 5, 9)]
+        assert told == [["1 of 5, x: a."], [], ["1 of 5, x: b.", "1 of 5, x: c."], []]
+
+
+class FakeWindow:
+    """A window whose person wants what a test says, one wish a session."""
+
+    wishes: list[Scenario | None]
+
+    def __init__(self, session: Any, *, headless: bool) -> None:
+        self.wanted: Scenario | None = None
+        self.caption = ""
+        self.closed = False
+        self.is_open = True
+        self.shown = [session.scenario.name]
+        type(self).last = self
+
+    last: "FakeWindow"
+
+    def show(self, session: Any) -> None:
+        self.wanted = None
+        self.shown.append(session.scenario.name)
+
+    def run(self, until: Any) -> None:
+        self.wanted = self.wishes.pop(0)
+        self.closed = self.wanted is None
+
+    def draw(self) -> None:
+        assert self.caption
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def wishes(monkeypatch: pytest.MonkeyPatch) -> list[Scenario | None]:
+    from workbench.window import window
+
+    monkeypatch.setattr(window, "Window", FakeWindow)
+    FakeWindow.wishes = []
+    return FakeWindow.wishes
+
+
+def named(name: str) -> Scenario:
+    return Scenario(name=name, server=SCENARIO.server, fleet=SCENARIO.fleet)
+
+
+class TestShow:
+    def test_what_is_picked_is_shown_next_in_the_same_window(self, wishes: list[Scenario | None]) -> None:
+        wishes += [named("second"), named("third"), None]
+        assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
+        assert FakeWindow.last.shown == ["first", "second", "third"] and not FakeWindow.last.is_open
+
+    def test_a_tour_ends_with_what_somebody_would_rather_see(
+        self, wishes: list[Scenario | None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
+        wishes += [named("mine"), None]
+        assert run_tour(Outputs(headless=False), commands=commands()) == 0
+        assert FakeWindow.last.shown == ["first_light", "mine"]
+
+    def test_a_headless_tour_prints_its_captions(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        legs = (Leg("a", 0.05, (Cue(0, "One.", (("fleet.rate_per_s", 7.0),)),)), Leg("b", 0.05, (Cue(0, "Two."),)))
+        monkeypatch.setattr(run_command, "tour_for", lambda *_: legs)
+        monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
+        assert run_tour(HEADLESS, commands=commands()) == 0
+        told = [line for line in capsys.readouterr().out.splitlines() if " of 2, " in line]
+        assert told == ["1 of 2, a: One.", "2 of 2, b: Two."]
+
+    def test_a_part_that_fails_ends_it_all(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_tour(HEADLESS, ["fleet.connections=5"], commands=commands(fleet="failed")) == 1
+        assert capsys.readouterr().err == "fleet: no room on the shelf\n"
+
+    def test_a_session_is_ended_whatever_happens(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ended = []
+
+        class Broken(show.Session):
+            def start(self, now_ns: int) -> None:
+                raise KeyError("a bug")
+
+            def end(self, *, is_checked: bool = True) -> None:
+                super().end(is_checked=is_checked)
+                ended.append(self)
+
+        monkeypatch.setattr(show, "Session", Broken)
+        with StopSignal() as stop, pytest.raises(KeyError):
+            Show(HEADLESS, stop, commands=commands()).play(named("x"))
+        assert len(ended) == 1
+
+
+class TestGallery:
+    def test_it_leaves_a_picture_of_every_view(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from workbench import gallery
+        from workbench.window.frame import VIEWS
+
+        monkeypatch.setattr(gallery, "RUNS", (("first_light", ()),))
+        monkeypatch.setattr(gallery, "_PATIENCE_S", 0.0)  # These panels draw nothing.
+        folder = tmp_path / "new"
+        make_gallery(folder, ["fleet.connections=5"], commands(), load_s=0, sizes=[(1280, 720)])
+        expected = sorted(f"first_light-{view}-1280x720.png" for view in VIEWS)
+        assert sorted(path.name for path in folder.iterdir()) == expected
+        assert len(capsys.readouterr().out.splitlines()) == len(VIEWS)
+
+    def test_a_folder_that_cannot_be_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for folder, words in ((tmp_path / "file", "is a file"), (tmp_path / "no" / "folder", "there is no folder")):
+            with pytest.raises(UserError, match=words):
+                make_gallery(folder)

@@ -1,0 +1,192 @@
+"""A show: one window, or a table in the terminal, and the sessions that are run in it one after another.
+
+Everything that can be refused is refused before a process is started. Invariant: a session is ended before `play`
+returns or raises, whatever happens in between.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server import clock
+from workbench import file_limit
+from workbench.address import Address, require_free
+from workbench.counters import NANOSECONDS
+from workbench.errors import RunError, UserError
+from workbench.live_table import LiveTable
+from workbench.output_file import require_writable, write_json
+from workbench.scenario import Scenario
+from workbench.session import COMMANDS, Session
+from workbench.stop_signal import StopSignal
+from workbench.summary import summarise
+from workbench.tour import Guide
+
+if TYPE_CHECKING:
+    from workbench.window.window import Window
+
+_PACE_S = 0.5
+"""A run without a window looks up at least so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is shown while it runs, and what is left when it has."""
+
+    headless: bool
+    screenshot: Path | None = None
+    summary: Path | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether anybody looks at a picture, now or later."""
+        return not self.headless or self.screenshot is not None
+
+
+class Show:
+    """Runs sessions until somebody has seen enough. With an `address`, only fleets run, against the server there.
+
+    `commands` are the programs behind the parts. Raises UserError for outputs that cannot be left.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        stop: StopSignal,
+        address: Address | None = None,
+        commands: Mapping[str, Sequence[str]] = COMMANDS,
+    ) -> None:
+        require_writable(outputs.summary, "--summary")
+        require_writable(outputs.screenshot, "--screenshot")
+        self._outputs, self._stop, self._address, self._commands = outputs, stop, address, commands
+        self._window: Window | None = None
+        self._has_failed = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further session is to be run: somebody ended it, or a part failed."""
+        return self._stop.asked or self._has_failed or (self._window is not None and self._window.closed)
+
+    @property
+    def exit_code(self) -> int:
+        """Of all that was run."""
+        return 1 if self._has_failed else 0
+
+    def play(self, scenario: Scenario, guide: Guide | None = None) -> Scenario | None:
+        """Run it until its time is over, somebody ends it, or nothing is left to run.
+
+        Returns what the person at the window wants to see next. Raises UserError before anything is started, RunError
+        for what could not be left behind.
+        """
+        self._refuse_early(scenario)
+        session = Session(scenario, with_panels=self._outputs.draws, address=self._address, commands=self._commands)
+        window = self._open(session)
+        try:
+            session.start(clock.now_ns())
+            until = self._until(session, guide)
+            if window is not None and not self._outputs.headless:
+                window.run(_counting(until, session))
+            else:
+                _run_headless(session, until)
+            if window is not None and self._outputs.screenshot is not None:
+                _save_picture(window, self._outputs.screenshot)
+        finally:
+            wanted = window.wanted if window is not None and not window.closed else None
+            if window is not None and not self._outputs.headless and not window.closed:
+                window.caption = f"Ending {scenario.name} ..."
+                window.draw()
+                window.caption = ""
+            session.end(is_checked=wanted is None)
+        self._tell_end(session)
+        session.close()
+        return None if self.is_over else wanted
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+
+    # --- Inside ---
+
+    def _refuse_early(self, scenario: Scenario) -> None:
+        if scenario.link == "socket" or self._address is not None:
+            file_limit.require(scenario.fleet.connections, "fleet.connections")
+        file_limit.raise_to_hard()
+        if self._address is None:
+            require_free(scenario.server.host, scenario.server.port)
+
+    def _open(self, session: Session) -> "Window | None":
+        """The window, on a display or in memory, showing this session; None when nobody looks."""
+        if not self._outputs.draws:
+            return None
+        if self._window is not None:
+            self._window.show(session)
+            return self._window
+        from workbench.window.toolkit import NoDisplay
+        from workbench.window.window import Window
+
+        try:
+            self._window = Window(session, headless=self._outputs.headless)
+        except NoDisplay as error:
+            raise UserError(str(error)) from None
+        return self._window
+
+    def _until(self, session: Session, guide: Guide | None) -> Callable[[], bool]:
+        """When the run is over: asked to stop, or its time has passed since the load began or a part failed.
+
+        Somebody at a window has the time to read what failed; without one, a failure ends the run at once.
+        """
+        seconds = session.scenario.seconds
+
+        def is_over() -> bool:
+            if guide is not None and session.load_started_ns:
+                self._follow(guide, session)
+            if self._stop.asked or (session.failed and self._outputs.headless):
+                return True
+            began_ns = session.load_started_ns or session.failed_ns
+            return seconds is not None and began_ns > 0 and clock.now_ns() - began_ns >= seconds * NANOSECONDS
+
+        return is_over
+
+    def _follow(self, guide: Guide, session: Session) -> None:
+        """Turn what the guide has turned now, and say what it says."""
+        for cue in guide.due(session.view().run_seconds):
+            for key, value in cue.turns:
+                session.controls.set(key, value, clock.now_ns())
+            if self._window is not None:
+                self._window.caption = cue.caption
+            if self._outputs.headless:
+                print(cue.caption, flush=True)
+
+    def _tell_end(self, session: Session) -> None:
+        """Write the summary, and name what failed on standard error."""
+        write_json(self._outputs.summary, summarise(session.measured()))
+        for line in (*session.failures, *session.tracebacks):
+            print(line, file=sys.stderr)
+        self._has_failed = self._has_failed or session.failed
+
+
+def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]:
+    """`until`, which the window asks once a redraw, and the redraws counted."""
+
+    def count_and_ask() -> bool:
+        session.count_redraw()
+        return until()
+
+    return count_and_ask
+
+
+def _run_headless(session: Session, until: Callable[[], bool]) -> None:
+    with LiveTable() as table:
+        while not until():
+            session.wait(_PACE_S)
+            session.poll(clock.now_ns())
+            table.show(session.view())
+
+
+def _save_picture(window: "Window", path: Path) -> None:
+    try:
+        window.save(path)
+    except OSError as error:
+        raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None
