@@ -58,6 +58,7 @@ class Frame:
             )
         )
         self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()
+        self._handlers: list[tuple[Handler, pygame.Rect]] = []
         self._arranged_for: tuple[object, ...] = ()
         self._pen = Pen(1)
         self._picture = toolkit.offscreen((1, 1))
@@ -91,6 +92,7 @@ class Frame:
         )
         for drawable, box in self._placed:
             drawable.place(box, self._pen)
+        self._handlers = [(view, box) for view, box in self._placed if isinstance(view, Handler)]
         self._loading.canvas = self._pause_mark.canvas = boxes.canvas
         self.explanation.above = boxes.pipeline
         self._clear()
@@ -132,7 +134,7 @@ class Frame:
         over: list[tuple[Handler, pygame.Rect]] = [
             (overlay, box) for overlay, box in reversed(self._stack.shown) if isinstance(overlay, Handler)
         ]
-        return over + [(view, box) for view, box in self._placed if isinstance(view, Handler)]
+        return over + self._handlers
 
     def mark_focus(self, focused: Handler | None) -> None:
         """Ring this view, which has the focus as a whole; None: no view."""

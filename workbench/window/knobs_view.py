@@ -6,6 +6,7 @@ foot - so that what scrolls out of the body is not seen, and not pressed.
 
 from dataclasses import dataclass
 
+from workbench.scenario import Scenario
 from workbench.window import theme
 from workbench.window.knobs_column import BRAKES_CAPTION, Deeds, KnobsColumn, Row
 from workbench.window.pen import Pen
@@ -36,6 +37,9 @@ class KnobsView:
         self._focus = self._held = self._hovered = ""
         self._scroll = 0
         self._placed: list[_Placed] = []
+        self._touched = True
+        """Something was done here since the last draw."""
+        self._seen_at: tuple[Scenario | None, int] = (None, 0)
 
     def place(self, box: pygame.Rect, pen: Pen) -> None:
         """Take this box; see `Drawable`."""
@@ -67,6 +71,11 @@ class KnobsView:
         if column is None or column.controls is not scene.session.controls:
             column = self._column = KnobsColumn(scene.session.controls, self._deeds)
             self._focus = self._held = self._hovered = ""
+        # Looking at every widget costs more than all the rest of a redraw in which nothing is turned.
+        seen = (column.controls.scenario, round(2 * scene.view.run_seconds))
+        if not self._touched and not self._whole and seen[1] == self._seen_at[1] and seen[0] is self._seen_at[0]:
+            return []
+        self._touched, self._seen_at = False, seen
         if column.shape != self._shape:
             self._lay_out(column)
         dirty = []
@@ -179,6 +188,7 @@ class KnobsView:
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Hand it to the widget it is meant for; the wheel beside sliders scrolls."""
+        self._touched = True
         if self.folded:
             opened = event.type == pygame.MOUSEBUTTONDOWN or (
                 event.type == pygame.KEYDOWN and bool(self._focus) and event.key in (pygame.K_RETURN, pygame.K_SPACE)
@@ -236,7 +246,7 @@ class KnobsView:
         if left is not None and key != self._focus:
             left.widget.leave()
         self._whole = self._whole or self.folded
-        self._focus = key
+        self._focus, self._touched = key, True
 
     def _find(self, key: str) -> _Placed | None:
         return next((placed for placed in self._placed if placed.widget.key == key), None) if key else None

@@ -48,8 +48,8 @@ class Slider:
         self._pressed_ns: int | None = None
 
     def content(self, scene: Scene) -> object:
-        """The value, whether it was changed, and what is half typed."""
-        return self._controls.value(self.key), self.key in self._controls.changed, self._typed
+        """The value, and what is half typed."""
+        return self._controls.value(self.key), self._typed
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
         """Draw all of it."""
@@ -59,8 +59,7 @@ class Slider:
         number = pen.write(target, shown, line, theme.TYPED if self._typed else theme.VALUE, "right")
         room = pygame.Rect(line.left, line.top, number.left - line.left - pen.px(6), line.height)
         texts = (f"{self._label} (restart)", self._label) if knob.needs_restart else (self._label,)
-        is_changed = self.key in self._controls.changed
-        lettering = theme.STATUS if is_changed else theme.LABEL
+        lettering = theme.STATUS if value != self._controls.first_value(self.key) else theme.LABEL
         pen.write(target, pen.first_that_fits(texts, room.width, lettering), room, lettering)
         self._draw_track(target, box, pen, look, value)
         if look.focused:
@@ -72,7 +71,7 @@ class Slider:
         color = theme.ORANGE if knob.is_brake else theme.SKY
         pen.bar(target, track, knob.position(value), color)
         first = self._controls.first_value(self.key)
-        if self.key in self._controls.changed:  # Where it stood at first, to find the way back.
+        if value != first:  # Where it stood at first, to find the way back.
             x = track.left + round(knob.position(float(first)) * track.width)
             pygame.draw.rect(target, theme.DIM, (x, track.top - pen.px(3), pen.px(2), track.height + pen.px(6)))
         center = (track.left + round(knob.position(value) * track.width), track.centery)
