@@ -6,10 +6,17 @@ picture page. It holds no state that anybody would miss: when it dies, the sessi
 
 import sys
 import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
 
 from plots.history import History
 from plots.panels import Panels
 from plots.picture import Picture, fitting_size
+from plots.series import DEFAULT_NAMES
+from plots.span import Span
+from plots.style import THEMES
 from server import clock, control
 from server.page import PageError
 
@@ -19,59 +26,92 @@ CORE_RATIO_MAX = 0.15
 """The share of a core that drawing may take: after a costly picture comes a longer rest."""
 SCALE_LEAST, SCALE_MOST = 0.25, 8.0
 
-Size = tuple[int, int, float]
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is to be drawn: at which size, and what of it."""
+
+    width: int
+    height: int
+    scale: float
+    show: control.ShowPanels
+
+    def resized(self, width: int, height: int, scale: float) -> "Look":
+        """The same at another size, or the nearest that can be drawn."""
+        return Look(*fitting_size(width, height), min(max(scale, SCALE_LEAST), SCALE_MOST), self.show)
+
+    def new_panels(self) -> Panels:
+        """Panels that look so. Raises KeyError for a panel or theme of no known name."""
+        show = self.show
+        return Panels(self.width, self.height, self.scale, show.names, THEMES[show.theme], show.note)
+
+    def same_panels(self, other: "Look") -> bool:
+        """Whether the other differs in nothing but its span."""
+        return other == replace(self, show=msgspec.structs.replace(self.show, **_span_of(other.show)))
+
+
+def _span_of(show: control.ShowPanels) -> dict[str, Any]:
+    return {"end_ns": show.end_ns, "span_s": show.span_s}
 
 
 class Orders:
-    """What the session wants at the moment: a size, or an end. Written by the thread of commands."""
+    """What the session wants at the moment: a look, or an end. Written by the thread of commands."""
 
     def __init__(self, width: int, height: int, scale: float) -> None:
         self.stopped = threading.Event()
-        self._set_size(width, height, scale)
+        # Each change is one assignment of one object: the drawing thread never sees half of it.
+        self.look = Look(width, height, scale, control.ShowPanels(DEFAULT_NAMES)).resized(width, height, scale)
 
     def take(self, command: control.Command) -> None:
-        """Carry out a command. Those for fleets are none of ours."""
+        """Carry out a command. Those for other processes are none of ours."""
         match command:
             case control.Resize(width, height, scale):
-                self._set_size(width, height, scale)
+                self.look = self.look.resized(width, height, scale)
+            case control.ShowPanels():
+                self.look = replace(self.look, show=command)
             case control.Stop():
                 self.stopped.set()
 
-    def _set_size(self, width: int, height: int, scale: float) -> None:
-        # One assignment of one tuple: the drawing thread never sees half a size.
-        self.size: Size = (*fitting_size(width, height), min(max(scale, SCALE_LEAST), SCALE_MOST))
-
 
 class Artist:
-    """Draws what is new in a history into a picture, at the size it is told."""
+    """Draws what is new in a history into a picture, as it is told to look."""
 
     def __init__(self, history: History, picture: Picture) -> None:
         self._history = history
         self._picture = picture
         self._panels: Panels | None = None
-        self._size: Size | None = None
-        self._head = -1
+        self._look: Look | None = None
+        self._drawn: object = None
 
-    def look(self, size: Size) -> bool:
-        """Draw if there is a sample or a size that the last picture has not; True when there was."""
-        head = self._history.head
-        if self._panels is None or size != self._size:
-            self._panels, self._size = Panels(*size), size
-        elif head == self._head:
+    def look(self, look: Look) -> bool:
+        """Draw if there is anything that the last picture does not show; True when there was."""
+        head, marker_head = self._history.head, self._history.marker_head
+        span = self._span(look.show, head)
+        # A span that stands still shows no new samples; only what its axis says grows older.
+        drawn = (look, span.end_ns, marker_head, head if span.live else span.tick_labels())
+        if drawn == self._drawn:
             return False
-        self._head = head
-        samples = self._history.newest(head)
-        # The right edge is the newest sample, not the clock's present: the picture would tremble between samples.
-        now_ns = int(samples["time_ns"][-1]) if len(samples) else 0
-        self._picture.show(self._panels.draw(samples, now_ns))
+        self._drawn = drawn
+        if self._panels is None or self._look is None or not look.same_panels(self._look):
+            self._panels = look.new_panels()
+        self._look = look
+        samples = self._history.between(head, span.first_ns, span.end_ns)
+        self._picture.show(self._panels.draw(samples, span, self._history.markers(marker_head)))
         return True
+
+    def _span(self, show: control.ShowPanels, head: int) -> Span:
+        newest_ns = self._history.newest_ns(head)
+        if show.end_ns == 0:
+            return Span.live_at(newest_ns, show.span_s)
+        end_ns = min(max(show.end_ns, self._history.oldest_ns(head)), newest_ns)
+        return Span.still_at(end_ns, show.span_s, origin_ns=newest_ns)
 
 
 def draw_until_stopped(artist: Artist, picture: Picture, orders: Orders) -> None:
     """Look and draw, once at least, until the session says `Stop` or is gone."""
     while True:
         before_ns = clock.process_cpu_ns()
-        drawn = artist.look(orders.size)
+        drawn = artist.look(orders.look)
         after_ns = clock.process_cpu_ns()
         picture.account(after_ns)
         cost_s = (after_ns - before_ns) * 1e-9 if drawn else 0.0

@@ -74,6 +74,16 @@ def measure_digits(value: float) -> tuple[str, str]:
     return (_three_digits(value), "") if value < 9999.5 else count_digits(value)
 
 
+def share_digits(value: float) -> tuple[str, str]:
+    """A legend's share of a whole, in percent. NaN is a dash."""
+    return (NOTHING_SEEN, "") if math.isnan(value) else (f"{100 * value:.0f}", "%")
+
+
+def index_digits(value: float) -> tuple[str, str]:
+    """A legend's index between 0 and 1. NaN is a dash."""
+    return (NOTHING_SEEN if math.isnan(value) else f"{value:.2f}"), ""
+
+
 def _three_digits(value: float) -> str:
     if value >= 99.95:
         return f"{value:.0f}"
@@ -152,11 +162,12 @@ class LogAxis:
     """Decades, for what is compared by its ratio. The lower limit is a decade of its own accord."""
 
     LOW_LEAST, LOW_MOST = 0.1, 10.0
-    """The lower limit stays between these: closer than that nobody needs to look."""
+    """The lower limit stays between these, or `low_least`: closer than that nobody needs to look."""
     NUMBERED_DECADES = 2.1
 
-    def __init__(self, low: float, floor: float) -> None:
+    def __init__(self, low: float, floor: float, low_least: float = LOW_LEAST) -> None:
         self.low = low
+        self._low_least = low_least
         self.floor = self.high = floor
 
     def follow(self, least: float, peak: float) -> bool:
@@ -172,13 +183,17 @@ class LogAxis:
         return needed if needed < self.low else max(self.low, self._decade_at_most(least / SLACK))
 
     def _decade_at_most(self, value: float) -> float:
-        value = min(max(value, self.LOW_LEAST), self.LOW_MOST)
+        value = min(max(value, self._low_least), self.LOW_MOST)
         return float(10.0 ** math.floor(math.log10(value) + 1e-9))
 
     def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """See `Axis`. Below the lower limit is the lower limit."""
         heights: NDArray[np.float64] = np.log10(np.maximum(values, self.low) / self.low)
         return heights / math.log10(self.high / self.low)
+
+    def place(self, value: float) -> float:
+        """The height of one value > 0, which is below 0 or above 1 when it is outside of the limits."""
+        return math.log10(value / self.low) / math.log10(self.high / self.low)
 
     def ticks(self) -> list[Tick]:
         """The decades, and 2 and 5 of each; these are numbered only where decades are few."""
@@ -191,3 +206,22 @@ class LogAxis:
                     label = _plain_number(value) if mantissa == 1 or span < self.NUMBERED_DECADES else ""
                     ticks.append((math.log10(value / self.low) / span, label))
         return ticks
+
+
+class ShareAxis:
+    """From nothing to all of something, for layers that make up a whole."""
+
+    high = 1.0
+
+    def follow(self, least: float, peak: float) -> bool:
+        """See `Axis`. A whole is a whole."""
+        return False
+
+    def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Axis`. More than the whole, which clocks may claim by a hair, is the whole."""
+        heights: NDArray[np.float64] = np.clip(values, 0.0, 1.0)
+        return heights
+
+    def ticks(self) -> list[Tick]:
+        """Quarters, every other one with a number."""
+        return [(0.0, "0 %"), (0.25, ""), (0.5, "50 %"), (0.75, ""), (1.0, "100 %")]

@@ -1,7 +1,7 @@
-"""The history page as the panels read it: the newest minute of samples, in order.
+"""The history page as the panels read it: the samples of a span of time and the markers, in order.
 
-The session writes a sample before the head that counts it, and the ring is ten times as long as what is read here: no
-row that is read is being written.
+The session writes a row before the head that counts it, and the oldest rows of the ring are left alone: no row that is
+read is being written.
 """
 
 from typing import Any
@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from server.kernels import layout
 from server.page import Page, history_sections
 
-READ_ROWS = 620
-"""A minute at ten samples a second, and the block of time before it that lines come in from."""
-
-assert 2 * READ_ROWS < layout.SAMPLE_ROWS
+SPARE_ROWS = 32
+"""The oldest rows, which the writer may overwrite while they are read: three seconds of samples."""
+MARKERS_READ = layout.MARKER_ROWS - 16
 
 
 class History:
@@ -24,6 +23,8 @@ class History:
     def __init__(self, page: Page) -> None:
         self._head = page["head"]
         self._samples = page["samples"]
+        self._marker_head = page["marker_head"]
+        self._markers = page["markers"]
 
     @classmethod
     def attach(cls, descriptor: int) -> "History":
@@ -35,8 +36,40 @@ class History:
         """How many samples were ever written."""
         return int(self._head[0])
 
-    def newest(self, head: int) -> NDArray[Any]:
-        """The samples before number `head`, READ_ROWS at most, oldest first; shape (n,), dtype SAMPLE, a copy."""
-        rows = np.arange(max(head - READ_ROWS, 0), head) % layout.SAMPLE_ROWS
-        samples: NDArray[Any] = self._samples[rows]
-        return samples
+    @property
+    def marker_head(self) -> int:
+        """How many markers were ever written."""
+        return int(self._marker_head[0])
+
+    def newest_ns(self, head: int) -> int:
+        """The time of the last of the first `head` samples; 0 when there is none."""
+        return int(self._samples["time_ns"][(head - 1) % layout.SAMPLE_ROWS]) if head else 0
+
+    def oldest_ns(self, head: int) -> int:
+        """The time of the oldest sample that can be read; 0 when there is none."""
+        return int(self._samples["time_ns"][_oldest(head) % layout.SAMPLE_ROWS]) if head else 0
+
+    def between(self, head: int, first_ns: int, last_ns: int) -> NDArray[Any]:
+        """Of the first `head` samples those from `first_ns` to `last_ns`, both included, oldest first.
+
+        Shape (n,), dtype SAMPLE, a copy. Those that the ring has no more are left out.
+        """
+        oldest = _oldest(head)
+        times_ns = _ordered(self._samples["time_ns"], oldest, head)
+        first = oldest + int(np.searchsorted(times_ns, first_ns))
+        last = oldest + int(np.searchsorted(times_ns, last_ns, side="right"))
+        return _ordered(self._samples, first, last)
+
+    def markers(self, head: int) -> NDArray[Any]:
+        """Of the first `head` markers the newest MARKERS_READ, oldest first; shape (n,), dtype MARKER, a copy."""
+        return _ordered(self._markers, max(head - MARKERS_READ, 0), head)
+
+
+def _oldest(head: int) -> int:
+    return max(head - (layout.SAMPLE_ROWS - SPARE_ROWS), 0)
+
+
+def _ordered(ring: NDArray[Any], first: int, last: int) -> NDArray[Any]:
+    """Rows number `first` up to `last` of a ring, at most as many as it has; a copy."""
+    start, count = first % len(ring), last - first
+    return np.concatenate([ring[start : start + count], ring[: max(start + count - len(ring), 0)]])

@@ -3,6 +3,7 @@
 Invariant: places depend on the size of the picture alone, never on what is shown, so nothing moves while one looks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plots import style
@@ -27,15 +28,6 @@ class Box:
         """Pixels down."""
         return self.bottom - self.top
 
-    def grown(self, pixels: int, width: int, height: int) -> "Box":
-        """This box with a rim of `pixels`, cut off at a picture of `width` x `height`."""
-        return Box(
-            max(self.left - pixels, 0),
-            max(self.top - pixels, 0),
-            min(self.right + pixels, width),
-            min(self.bottom + pixels, height),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -44,38 +36,54 @@ class Place:
     title: Box
     legend: Box
     plot: Box
+    times: Box
+    """What the time axis says, below the plot."""
 
 
-def panel_places(width: int, height: int, scale: float, legend_rows: tuple[int, ...]) -> list[list[Place]]:
-    """Places of two panels in each row of a picture of `width` x `height` pixels.
+def panel_places(width: int, height: int, scale: float, legend_rows: Sequence[int]) -> list[Place]:
+    """Places of panels in a picture of `width` x `height` pixels, two in a row; a lonely one has the row for itself.
 
-    `legend_rows`: lines of legend of each row of panels. Plots of all rows are equally high.
+    `legend_rows`: lines of each panel's legend. Panels of a row have plots of one height, and so have all rows.
     """
+    pairs = [legend_rows[index : index + 2] for index in range(0, len(legend_rows), 2)]
     heads = [
-        _scaled(style.TITLE_HEIGHT + rows * style.LEGEND_ROW_HEIGHT + style.LEGEND_GAP, scale) for rows in legend_rows
+        _scaled(style.TITLE_HEIGHT + max(rows) * style.LEGEND_ROW_HEIGHT + style.LEGEND_GAP, scale) for rows in pairs
     ]
     margin, foot = _scaled(style.OUTER_MARGIN, scale), _scaled(style.TICK_LABEL_HEIGHT, scale)
-    row_gap, column_gap = _scaled(style.ROW_GAP, scale), _scaled(style.COLUMN_GAP, scale)
-    row_count = len(legend_rows)
-    free = height - 2 * margin - sum(heads) - row_count * foot - (row_count - 1) * row_gap
-    plot_height = max(free // row_count, style.PLOT_SIDE_MIN)
-    panel_width = (width - 2 * margin - column_gap) // 2
-    lefts = (margin, width - margin - panel_width)
-    rows, top = [], margin
-    for head in heads:
-        rows.append([_place(left, top, max(panel_width, 1), head, plot_height, scale) for left in lefts])
-        top += head + plot_height + foot + row_gap
-    return rows
+    row_gap = _scaled(style.ROW_GAP, scale)
+    free = height - 2 * margin - sum(heads) - len(pairs) * foot - (len(pairs) - 1) * row_gap
+    plot_height = max(free // len(pairs), style.PLOT_SIDE_MIN)
+    widths = panel_widths(width, scale, len(legend_rows))
+    places, top = [], margin
+    for index, panel_width in enumerate(widths):
+        row, on_right = divmod(index, 2)
+        left = width - margin - panel_width if on_right else margin
+        places.append(_place(left, top, panel_width, heads[row], plot_height, scale))
+        if on_right:
+            top += heads[row] + plot_height + foot + row_gap
+    return places
+
+
+def panel_widths(width: int, scale: float, count: int) -> list[int]:
+    """How many pixels wide each of so many panels is, in a picture of so many."""
+    margin, column_gap = _scaled(style.OUTER_MARGIN, scale), _scaled(style.COLUMN_GAP, scale)
+    half, whole = (width - 2 * margin - column_gap) // 2, width - 2 * margin
+    lonely = count % 2
+    return [max(half, 1)] * (count - lonely) + [max(whole, 1)] * lonely
 
 
 def _place(left: int, top: int, width: int, head: int, plot_height: int, scale: float) -> Place:
     legend_top, plot_top = top + _scaled(style.TITLE_HEIGHT, scale), top + head
     plot_left = left + _scaled(style.TICK_LABEL_WIDTH, scale)
-    right = left + width
+    right, bottom = left + width, plot_top + plot_height
+    plot_right = max(right, plot_left + style.PLOT_SIDE_MIN)
     return Place(
         title=Box(left, top, right, legend_top),
         legend=Box(left, legend_top, right, plot_top - _scaled(style.LEGEND_GAP, scale)),
-        plot=Box(plot_left, plot_top, max(right, plot_left + style.PLOT_SIDE_MIN), plot_top + plot_height),
+        plot=Box(plot_left, plot_top, plot_right, bottom),
+        times=Box(
+            left, bottom + _scaled(style.PLOT_RIM + 1, scale), right, bottom + _scaled(style.TICK_LABEL_HEIGHT, scale)
+        ),
     )
 
 

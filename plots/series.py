@@ -1,151 +1,217 @@
-"""What the four panels show: a table of panels, their lines, and where in a sample each line's values are.
+"""The panels there are, as a table by name: their lines and layers, axes and legends.
 
-Not how it is drawn (see `panel`). A legend shows the present value: over the last second, because a number that changes
-ten times a second is not read, and the newest sample alone flickers.
+Not how they are drawn (see `panel`), nor where (see `place`). Invariant: a stage and a fate of placements have the same
+colour in every panel.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from plots import style
-from plots.axis import Axis, DepthAxis, LinearAxis, LogAxis, count_digits, measure_digits
-from plots.trace import block_values
+from plots.axis import DepthAxis, LinearAxis, LogAxis, ShareAxis, index_digits, measure_digits, share_digits
+from plots.spec import PanelSpec, Read, Samples, Series, Shape, field, growth_per_s
+from plots.trace import Values
 from server.kernels import layout
 from server.kernels.layout import Stage
 
-PRESENT_NS = 1_000_000_000
-"""The span that a legend's number sums up."""
+WAITING_NOTICE = "waiting for the load"
+NOTHING_NOTICE = "nothing in memory of that time"
+
+DEFAULT_NAMES = ("throughput", "queues", "heat", "drops")
+"""The panels that are shown until others are chosen, row by row."""
+
+_STAGE_NAMES = layout.stage_names()
+_STAGE_COLORS = {
+    Stage.ACCEPT: "silver",
+    Stage.READ: "green",
+    Stage.DECODE: "sky",
+    Stage.ADMIT: "yellow",
+    Stage.APPLY: "orange",
+    Stage.JOURNAL: "blue",
+    Stage.ENCODE: "purple",
+    Stage.FANOUT: "vermilion",
+}
+_QUEUED_STAGES = (Stage.READ, Stage.DECODE, Stage.ADMIT, Stage.APPLY, Stage.ENCODE, Stage.FANOUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One line, or one layer of a stack."""
-
-    name: str
-    field: str
-    color: str
-    stage: Stage | None = None
-    """Which column of a field that has one for each stage."""
-    width: float = 1.6
-    """Of the line, in pixels. Wide lines are drawn below narrow ones, so that lines that coincide are all seen."""
-    dashed: bool = False
-    opacity: float = 1.0
-    peak: bool = False
-    """Samples are summed up by their largest value, not by their mean."""
-
-    def values(self, samples: NDArray[Any]) -> NDArray[np.float64]:
-        """This line's values, shape (n,); NaN where nothing was seen. `samples`: shape (n,), dtype SAMPLE."""
-        column = samples[self.field]
-        return (column if self.stage is None else column[:, self.stage]).astype(np.float64)
-
-    def summed_up(self, values: NDArray[np.float64]) -> float:
-        """The one number that stands for these values; NaN where none was seen."""
-        seen = values[np.isfinite(values)]
-        if len(seen) == 0:
-            return float("nan")
-        return float(seen.max() if self.peak else seen.mean())
-
-
-@dataclass(frozen=True, slots=True)
-class PanelSpec:
-    """One panel: what it is called, what it shows and on which kind of axis."""
-
-    title: str
-    unit: str
-    series: tuple[Series, ...]
-    new_axis: Callable[[], Axis]
-    legend_columns: int
-    stacked: bool = False
-    digits: Callable[[float], tuple[str, str]] = count_digits
-    """How the legend writes a number: its digits and its suffix."""
-    digits_widest: str = "88.8"
-    """The legend keeps room for these."""
-    empty_notice: str = ""
-    """Said when the load runs and this panel has nothing to show; "" when zero is a sight of its own."""
-
-    def table(self, samples: NDArray[Any]) -> NDArray[np.float64]:
-        """The values of all series, shape (series, n), one for each of `trace.block_times`."""
-        times_ns = samples["time_ns"]
-        return np.stack([block_values(times_ns, line.values(samples), peak=line.peak) for line in self.series])
-
-    def present(self, samples: NDArray[Any]) -> list[float]:
-        """The present value of each series, NaN where the last second saw none."""
-        if len(samples) == 0:
-            return [float("nan")] * len(self.series)
-        recent = samples[samples["time_ns"] > samples["time_ns"][-1] - PRESENT_NS]
-        return [line.summed_up(line.values(recent)) for line in self.series]
-
-
-def load_runs(samples: NDArray[Any]) -> bool:
+def load_runs(samples: Samples) -> bool:
     """Whether anything was offered or received in these samples."""
     return bool(np.any(samples["offered_per_s"] > 0) or np.any(samples["received_per_s"] > 0))
 
 
-WAITING_NOTICE = "waiting for the load"
+def _idle_ratio(samples: Samples) -> Values:
+    busy = np.nan_to_num(samples["utilisation_ratio"]).sum(axis=1, dtype=np.float64)
+    idle: Values = np.maximum(1.0 - busy, 0.0)
+    return idle
 
-_STAGE_NAMES = layout.stage_names()
-_STAGE_COLORS = {
-    Stage.READ: style.GREEN,
-    Stage.DECODE: style.SKY,
-    Stage.ADMIT: style.YELLOW,
-    Stage.APPLY: style.ORANGE,
-    Stage.ENCODE: style.PURPLE,
-    Stage.FANOUT: style.VERMILION,
-}
+
+_FATES = ("admitted_count", "throttled_count", "shed_count", "out_of_bounds_count", "in_flight_count")
+
+
+def _missing_count(samples: Samples) -> Values:
+    """Placements that were sent and that the ledger does not find again: 0, or something is wrong."""
+    found = np.sum([samples[name] for name in _FATES], axis=0)
+    missing: Values = np.subtract(samples["sent_count"], found)
+    return missing
+
+
+def _inflow_per_s(samples: Samples) -> Values:
+    """How fast what is in flight grows. What comes out of flight is in the other layers already."""
+    return np.maximum(growth_per_s(field("in_flight_count"))(samples), 0.0)
+
+
+def _layer(name: str, read: Read, color: str, says: Read | None = None) -> Series:
+    return Series(name, read, color, Shape.LAYER, width=1.0, says=says)
+
 
 THROUGHPUT = PanelSpec(
     title="Throughput",
-    unit="placements per second",
+    unit="placements/s",
     series=(
-        Series("offered", "offered_per_s", style.SILVER, width=1.1, dashed=True),
-        Series("received", "received_per_s", style.SKY, width=4.0, opacity=0.6),
-        Series("admitted", "admitted_per_s", style.GREEN, width=1.8),
-        Series("broadcast", "broadcast_per_s", style.ORANGE),
+        Series("offered", field("offered_per_s"), "silver", width=1.1, dashed=True),
+        Series("received", field("received_per_s"), "sky", width=4.0, opacity=0.6),
+        Series("admitted", field("admitted_per_s"), "green", width=1.8),
+        Series("broadcast", field("broadcast_per_s"), "orange"),
     ),
     new_axis=lambda: LinearAxis(floor=1000.0),
     legend_columns=2,
+    brushed=True,
 )
 QUEUES = PanelSpec(
     title="Queue depth",
-    unit="items (decode: bytes), log scale",
+    unit="items (bytes at decode), log scale",
     series=tuple(
-        Series(_STAGE_NAMES[stage], "depth_peak", color, stage=stage, width=1.4, peak=True)
-        for stage, color in _STAGE_COLORS.items()
+        Series(_STAGE_NAMES[stage], field("depth_peak", stage), _STAGE_COLORS[stage], width=1.4, peak=True)
+        for stage in _QUEUED_STAGES
     ),
     new_axis=lambda: DepthAxis(floor=100.0),
     legend_columns=3,
 )
 LATENCY = PanelSpec(
     title="Placement-to-view latency",
+    short_title="View latency",
     unit="ms, log scale",
     series=(
-        Series("p50", "latency_ms_p50", style.SKY, width=1.8),
-        Series("p99", "latency_ms_p99", style.ORANGE),
-        Series("max", "latency_ms_max", style.VERMILION, width=1.1, opacity=0.9, peak=True),
+        Series("p50", field("latency_ms_p50"), "sky", width=1.8),
+        Series("p99", field("latency_ms_p99"), "orange"),
+        Series("max", field("latency_ms_max"), "vermilion", width=1.1, opacity=0.9, peak=True),
     ),
     new_axis=lambda: LogAxis(low=1.0, floor=100.0),
     legend_columns=3,
+    brushed=True,
+    digits=measure_digits,
+    digits_widest="8888",
+    empty_notice="no placement seen by its device yet",
+)
+HEAT = PanelSpec(
+    title="Placement-to-view latency",
+    short_title="View latency",
+    unit="ms, log scale",
+    series=(
+        Series("p50", field("latency_ms_p50"), "sky", width=1.2),
+        Series("p99", field("latency_ms_p99"), "green", width=1.2),
+    ),
+    new_axis=lambda: LogAxis(low=1.0, floor=100.0),
+    legend_columns=3,
+    heat=True,
+    brushed=True,
     digits=measure_digits,
     digits_widest="8888",
     empty_notice="no placement seen by its device yet",
 )
 DROPS = PanelSpec(
     title="Drops by reason",
-    unit="placements per second",
+    unit="placements/s",
     series=(
-        Series("rate", "throttled_per_s", style.PURPLE, width=1.0),
-        Series("overload", "shed_per_s", style.VERMILION, width=1.0),
-        Series("out of bounds", "out_of_bounds_per_s", style.YELLOW, width=1.0),
+        _layer("rate", field("throttled_per_s"), "purple"),
+        _layer("overload", field("shed_per_s"), "vermilion"),
+        _layer("out of bounds", field("out_of_bounds_per_s"), "yellow"),
     ),
     new_axis=lambda: LinearAxis(floor=100.0),
     legend_columns=3,
-    stacked=True,
+    brushed=True,
     empty_notice="no drops",
 )
+STAGES = PanelSpec(
+    title="Where the time goes",
+    unit="of a loop, by stage",
+    series=(
+        *(
+            _layer(_STAGE_NAMES[stage], field("utilisation_ratio", stage), color)
+            for stage, color in _STAGE_COLORS.items()
+        ),
+        _layer("idle", _idle_ratio, "grid"),
+    ),
+    new_axis=ShareAxis,
+    legend_columns=3,
+    digits=share_digits,
+    digits_widest="888",
+)
+WAITING = PanelSpec(
+    title="Waiting time by stage",
+    unit="ms, log scale",
+    series=tuple(
+        Series(_STAGE_NAMES[stage], field("waiting_ms", stage), _STAGE_COLORS[stage], width=1.4)
+        for stage in _QUEUED_STAGES
+    ),
+    new_axis=lambda: LogAxis(low=0.1, floor=10.0, low_least=0.01),
+    legend_columns=3,
+    digits=measure_digits,
+    digits_widest="8888",
+    empty_notice="nothing waits",
+)
+FAIRNESS = PanelSpec(
+    title="Fairness",
+    unit="admitted/s, per connection",
+    series=(
+        Series("p5", field("share_p5_per_s"), "sky", width=1.0),
+        Series("p95", field("share_p95_per_s"), "sky", Shape.BAND, width=1.0),
+        Series("p50", field("share_p50_per_s"), "orange", width=1.8),
+        Series("Jain 0-1", field("fairness_index"), "green", width=1.2, dashed=True, whole=1.0, digits=index_digits),
+    ),
+    new_axis=lambda: LinearAxis(floor=10.0),
+    legend_columns=2,
+    digits=measure_digits,
+    digits_widest="8888",
+    empty_notice="nothing admitted",
+)
+LEDGER = PanelSpec(
+    title="Ledger",
+    unit="placements/s",
+    series=(
+        _layer("admitted", growth_per_s(field("admitted_count")), "green"),
+        _layer("rate", growth_per_s(field("throttled_count")), "purple"),
+        _layer("overload", growth_per_s(field("shed_count")), "vermilion"),
+        _layer("bounds", growth_per_s(field("out_of_bounds_count")), "yellow"),
+        _layer("in flight", _inflow_per_s, "sky", says=field("in_flight_count")),
+        Series("sent", growth_per_s(field("sent_count")), "silver", width=1.4, dashed=True),
+        Series("missing", _missing_count, "text_muted", Shape.NUMBER),
+    ),
+    new_axis=lambda: LinearAxis(floor=1000.0),
+    legend_columns=3,
+)
+COST = PanelSpec(
+    title="Cost",
+    unit="processor cores",
+    series=(
+        _layer("server", field("server_cpu_cores"), "sky"),
+        _layer("fleet", field("fleet_cpu_cores"), "green"),
+        _layer("panels", field("panels_cpu_cores"), "purple"),
+        _layer("window", field("window_cpu_cores"), "orange"),
+    ),
+    new_axis=lambda: LinearAxis(floor=1.0),
+    legend_columns=2,
+    digits=measure_digits,
+)
 
-GRID = ((THROUGHPUT, QUEUES), (LATENCY, DROPS))
-"""The panels as they stand, rows from the top. Panels of a row have plots of one height."""
+PANELS = {
+    "throughput": THROUGHPUT,
+    "queues": QUEUES,
+    "latency": LATENCY,
+    "drops": DROPS,
+    "heat": HEAT,
+    "stages": STAGES,
+    "waiting": WAITING,
+    "fairness": FAIRNESS,
+    "ledger": LEDGER,
+    "cost": COST,
+}
+"""By the name that a session says."""

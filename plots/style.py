@@ -1,4 +1,4 @@
-"""How the panels look: two themes, letters and the places of things, all stated once.
+"""How the panels look: two themes, letters and the places of things, all stated once. No matplotlib here.
 
 Not matplotlib's rcParams: a user's matplotlibrc must not repaint the workbench, so every artist is told its looks.
 Colours of data are told apart by the colour-blind: on the dark ground they are Okabe and Ito's set, on the light one
@@ -7,8 +7,6 @@ Lengths are in pixels at scale 1; whoever draws multiplies them by the scale.
 """
 
 from dataclasses import dataclass
-
-from matplotlib.font_manager import FontProperties
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ LIGHT = Theme(
     orange="#a45600",
     sky="#0b5a9e",
     green="#079a86",
-    yellow="#9a9100",
+    yellow="#958c00",
     vermilion="#741f06",
     purple="#d957bd",
     silver="#555c68",
@@ -82,23 +80,6 @@ LIGHT = Theme(
     heat_range=(0.1, 1.0),
 )
 THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
-
-PAGE = "#0f1115"
-PLOT = "#16191f"
-GRID = "#232831"
-GRID_FAINT = "#1b1f26"
-EDGE = "#2c323c"
-TEXT = "#e6e9ee"
-TEXT_MUTED = "#8b95a3"
-TEXT_FAINT = "#5d6673"
-
-ORANGE = "#e69f00"
-SKY = "#56b4e9"
-GREEN = "#009e73"
-YELLOW = "#f0e442"
-VERMILION = "#d55e00"
-PURPLE = "#cc79a7"
-SILVER = "#c3cad4"
 
 DOTS_PER_INCH = 100
 """At scale 1. matplotlib counts letters and lines in points of 1/72 inch; scale 2 doubles this number."""
@@ -118,6 +99,8 @@ TICK_LABEL_WIDTH = 42
 """Room for "500 k", whatever the limits are, so that the plot never moves."""
 TICK_LABEL_HEIGHT = 20
 TICK_LABEL_PAD = 6
+PLOT_RIM = 2
+"""Above and below a plot, so that a line at zero is seen whole."""
 SWATCH_WIDTH = 11
 SWATCH_PAD = 4
 NUMBER_GAP = 5
@@ -128,13 +111,15 @@ PLOT_SIDE_MIN = 8
 """A plot never gets smaller, so that any size of the picture can be drawn, if not read."""
 
 FILL_OPACITY = 0.8
-
-
-def title_font() -> FontProperties:
-    """The letters of titles."""
-    return FontProperties(family="DejaVu Sans", weight="bold", size=TITLE_POINTS)
-
-
-def label_font() -> FontProperties:
-    """The letters of everything else. All digits of this face are equally wide: numbers stand still."""
-    return FontProperties(family="DejaVu Sans", size=LABEL_POINTS)
+LAYER_EDGE_WIDTH = 1.0
+"""Of the line on top of a layer."""
+SCALE_WIDTH, SCALE_HEIGHT = 44, 8
+"""Of the strip of colours that a heat map's legend shows."""
+MARK_ROW_HEIGHT = 15
+MARK_ROWS_MAX = 3
+"""Labels of marks are stacked so high; then newer ones cover older ones."""
+MARK_PAD = 3
+TITLE_GAP = 8
+TIME_LABEL_BASE = 15
+"""From a plot's lower edge down to the base line of what the time axis says."""
+BAND_OPACITY = 0.35

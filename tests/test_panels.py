@@ -8,55 +8,33 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.colors import to_rgb
+from panel_samples import HEIGHT, START_NS, WIDTH, drawn, end_of, part, samples, where
 
-from plots import series, style
+from plots import series
 from plots.axis import DepthAxis, LinearAxis, LogAxis, count_digits, measure_digits, next_limit, step_at_least
 from plots.panels import Panels
 from plots.picture import SIDE_MIN
-from plots.place import Box
-from plots.trace import BLOCK_NS, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
+from plots.series import PANELS
+from plots.span import Span
+from plots.style import DARK
+from plots.trace import Grain, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
 from server.kernels import layout
 from server.kernels.layout import SAMPLE_INTERVAL_NS
 
-WIDTH, HEIGHT = 700, 500
-START_NS = 1_000_000_000_000
+NAMES = ("throughput", "queues", "latency", "drops")
 THROUGHPUT, QUEUES, LATENCY, DROPS = range(4)
+GRAIN = Grain.for_span(60_000_000_000)
+BLOCK_NS = GRAIN.block_ns
 
 
-def samples(count=600, **fields):
-    """`count` samples, ten a second, of zeros and unseen latencies, with these fields set."""
-    rows = np.zeros(count, layout.SAMPLE)
-    rows["time_ns"] = START_NS + np.arange(count) * SAMPLE_INTERVAL_NS
-    for name in ("latency_ms_p50", "latency_ms_p99", "latency_ms_max"):
-        rows[name] = np.nan
-    for name, values in fields.items():
-        rows[name] = values
-    return rows
+def four(width=WIDTH, height=HEIGHT, scale=1.0):
+    return Panels(width, height, scale, NAMES)
 
 
-def end_of(rows):
-    return int(rows["time_ns"][-1])
-
-
-def drawn(rows, panels=None):
-    """The picture of these samples, at the time of the newest: shape (HEIGHT, WIDTH, 3)."""
-    panels = panels or Panels(WIDTH, HEIGHT)
-    return panels.draw(rows, end_of(rows) if len(rows) else 0)[..., :3].copy()
-
-
-def part(picture, box: Box):
-    return picture[box.top : box.bottom, box.left : box.right]
-
-
-def plot(picture, index):
-    return part(picture, Panels(WIDTH, HEIGHT).panels[index].place.plot)
-
-
-def where(area, color, tolerance=24):
-    """Which pixels of `area` have this colour, nearly."""
-    wanted = np.array(to_rgb(color)) * 255
-    return np.abs(area.astype(float) - wanted).max(axis=2) <= tolerance
+def plot(rows, index):
+    """The plot of one of the four, drawn."""
+    panels = four()
+    return part(drawn(rows, panels), panels.panels[index].place.plot)
 
 
 # --- Axes
@@ -163,19 +141,19 @@ def test_finished_blocks_stay_when_samples_come(first, more, random):
     times = START_NS + np.arange(first + more) * SAMPLE_INTERVAL_NS
     values = np.array([random.choice([np.nan, random.uniform(0, 100)]) for _ in times])
     for peak in (True, False):
-        before = block_values(times[:first], values[:first], peak=peak)[:-1]
-        after = block_values(times, values, peak=peak)[: len(before)]
+        before = block_values(times[:first], values[:first], GRAIN, peak=peak)[:-1]
+        after = block_values(times, values, GRAIN, peak=peak)[: len(before)]
         np.testing.assert_array_equal(before, after)
-    assert np.array_equal(block_times(times[:first])[:-1], block_times(times)[: len(before)])
+    assert np.array_equal(block_times(times[:first], GRAIN)[:-1], block_times(times, GRAIN)[: len(before)])
 
 
 def test_a_block_is_the_mean_or_the_peak_of_what_was_seen():
     times = START_NS + np.arange(10) * SAMPLE_INTERVAL_NS
     values = np.array([1.0, np.nan, 3.0, np.nan, np.nan, 10.0, 20.0, 30.0, 40.0, 50.0])
-    assert block_values(times, values, peak=False).tolist() == [2.0, 30.0]
-    assert block_values(times, values, peak=True).tolist() == [3.0, 50.0]
-    assert block_times(times).tolist() == [START_NS + BLOCK_NS, times[-1]]
-    assert len(block_times(times[:0])) == len(block_values(times[:0], values[:0], peak=True)) == 0
+    assert block_values(times, values, GRAIN, peak=False).tolist() == [2.0, 30.0]
+    assert block_values(times, values, GRAIN, peak=True).tolist() == [3.0, 50.0]
+    assert block_times(times, GRAIN).tolist() == [START_NS + BLOCK_NS, times[-1]]
+    assert len(block_times(times[:0], GRAIN)) == len(block_values(times[:0], values[:0], GRAIN, peak=True)) == 0
 
 
 def test_a_line_breaks_where_nothing_was_seen_for_long_and_only_there():
@@ -183,7 +161,7 @@ def test_a_line_breaks_where_nothing_was_seen_for_long_and_only_there():
     values = np.ones(20)
     values[3] = np.nan
     values[8:16] = np.nan
-    points, heights = broken_at_gaps(times, values)
+    points, heights = broken_at_gaps(times, values, GRAIN)
     assert np.isnan(heights).sum() == 1
     assert points[np.isnan(heights)][0] == times[7] + BLOCK_NS
     assert np.all(np.diff(points) >= 0)
@@ -191,16 +169,16 @@ def test_a_line_breaks_where_nothing_was_seen_for_long_and_only_there():
 
 def test_a_stack_falls_to_zero_in_a_gap():
     times = np.array([0, 1, 40, 41]) * BLOCK_NS
-    points, rows = fallen_at_gaps(times, np.ones((2, 4)))
+    points, rows = fallen_at_gaps(times, np.ones((2, 4)), GRAIN)
     assert (points // BLOCK_NS).tolist() == [0, 1, 2, 40, 40, 41]
     assert rows.tolist() == [[1, 1, 0, 0, 1, 1]] * 2
 
 
 def test_dashes_travel_with_their_line():
     times = START_NS + np.arange(100) * BLOCK_NS
-    whole = np.isnan(dashes(times, np.ones(100)))
+    whole = np.isnan(dashes(times, np.ones(100), GRAIN))
     assert 0 < whole.sum() < 50
-    np.testing.assert_array_equal(whole[7:], np.isnan(dashes(times[7:], np.ones(93))))
+    np.testing.assert_array_equal(whole[7:], np.isnan(dashes(times[7:], np.ones(93), GRAIN)))
 
 
 # --- Pictures
@@ -208,7 +186,7 @@ def test_dashes_travel_with_their_line():
 
 def test_a_constant_lies_at_its_height():
     rows = samples(offered_per_s=1.0, admitted_per_s=500.0)
-    found = where(plot(drawn(rows), THROUGHPUT), style.GREEN)
+    found = where(plot(rows, THROUGHPUT), DARK.green)
     height = found.shape[0]
     lines = np.flatnonzero(found.any(axis=1))
     assert found.any(axis=0).mean() > 0.95
@@ -218,18 +196,18 @@ def test_a_constant_lies_at_its_height():
 
 def test_a_rising_series_rises_from_left_to_right():
     rows = samples(admitted_per_s=np.linspace(0, 900, 600), received_per_s=1.0)
-    found = where(plot(drawn(rows), THROUGHPUT), style.GREEN)
+    found = where(plot(rows, THROUGHPUT), DARK.green)
     thirds = [np.flatnonzero(third.any(axis=1)).mean() for third in np.array_split(found, 3, axis=1)]
     assert thirds[0] > thirds[1] + 20 > thirds[2] + 40
 
 
-@pytest.mark.parametrize("stage", [stage for stage in layout.Stage if stage not in (0, layout.Stage.JOURNAL)])
-def test_each_queue_is_seen_in_its_colour(stage):
-    rows = samples(offered_per_s=10.0)
+@pytest.mark.parametrize("index", range(len(series.QUEUES.series)))
+def test_each_queue_is_seen_in_its_colour(index):
+    rows, line = samples(offered_per_s=10.0), series.QUEUES.series[index]
+    stage = layout.stage_names().index(line.name)
     rows["depth_peak"][:, stage] = 40.0
-    index = [line.stage for line in series.QUEUES.series].index(stage)
-    area = plot(drawn(rows), QUEUES)
-    found = where(area, series.QUEUES.series[index].color)
+    area = plot(rows, QUEUES)
+    found = where(area, getattr(DARK, line.color))
     top = math.log1p(40) / math.log1p(100)
     lines = np.flatnonzero(found[: -area.shape[0] // 4].any(axis=1))
     assert abs(lines.mean() - area.shape[0] * (1 - top)) <= 2
@@ -238,17 +216,17 @@ def test_each_queue_is_seen_in_its_colour(stage):
 def test_latency_seen_at_every_third_sample_is_one_line():
     values = np.full(600, np.nan)
     values[::3] = 10.0
-    area = plot(drawn(samples(offered_per_s=10.0, latency_ms_p50=values)), LATENCY)
-    assert where(area, style.SKY).any(axis=0).mean() > 0.95
+    area = plot(samples(offered_per_s=10.0, latency_ms_p50=values), LATENCY)
+    assert where(area, DARK.sky).any(axis=0).mean() > 0.95
 
 
 def test_drops_pile_up_in_the_order_of_their_reasons():
     rows = samples(received_per_s=100.0)
     rows["throttled_per_s"][300:] = 40.0
     rows["shed_per_s"][300:] = 30.0
-    area = plot(drawn(rows), DROPS)
+    area = plot(rows, DROPS)
     height, width = area.shape[:2]
-    purple, vermilion = style.PURPLE, style.VERMILION
+    purple, vermilion = DARK.purple, DARK.vermilion
     column = area[:, 3 * width // 4 - 2 : 3 * width // 4]
     rate = np.flatnonzero(where(column, purple, 60).all(axis=1))
     overload = np.flatnonzero(where(column, vermilion, 60).all(axis=1))
@@ -259,35 +237,43 @@ def test_drops_pile_up_in_the_order_of_their_reasons():
 
 
 def test_no_drops_leave_the_plot_empty():
-    area = plot(drawn(samples(received_per_s=100.0)), DROPS)
-    assert not any(where(area, line.color).any() for line in series.DROPS.series)
-    assert where(area, style.TEXT_FAINT).any()
+    area = plot(samples(received_per_s=100.0), DROPS)
+    assert not any(where(area, getattr(DARK, line.color)).any() for line in series.DROPS.series)
+    assert where(area, DARK.text_muted).any()
 
 
 def test_only_the_last_minute_is_shown_and_nothing_of_the_future():
     rows = samples(1200, received_per_s=1.0)
-    # Up to a block before the left edge, where lines come in, counts as shown.
-    rows["admitted_per_s"][:575] = 900_000.0
-    rows["admitted_per_s"][575:1190] = 400.0
+    # Up to two blocks and a second before the left edge, where lines come in, counts as shown.
+    rows["admitted_per_s"][:565] = 900_000.0
+    rows["admitted_per_s"][565:1190] = 400.0
     rows["admitted_per_s"][1190:] = 900_000.0
-    panels = Panels(WIDTH, HEIGHT)
-    panels.draw(rows, int(rows["time_ns"][1199 - 10]))
+    panels = four()
+    panels.draw(rows, Span.live_at(int(rows["time_ns"][1199 - 10])))
     assert panels.panels[THROUGHPUT].axis.high == 1000.0
 
 
-def test_nothing_yet_is_calm_and_says_so():
-    nothing, idle = drawn(samples(0)), drawn(samples(600))
-    for index, spec in enumerate((*series.GRID[0], *series.GRID[1])):
-        area = plot(nothing, index)
-        assert where(area, style.TEXT_FAINT).any()
-        assert not any(where(area, line.color).any() for line in spec.series)
-        notice = part(nothing, Panels(WIDTH, HEIGHT).panels[index].place.plot)[60:100]
-        np.testing.assert_array_equal(notice, plot(idle, index)[60:100])
-    assert not where(plot(drawn(samples(received_per_s=9.0)), THROUGHPUT), style.TEXT_FAINT, 4).any()
+@pytest.mark.parametrize("name", PANELS)
+def test_nothing_yet_is_calm_and_says_so(name):
+    panels = Panels(WIDTH, HEIGHT, names=(name,))
+    nothing, idle = (part(drawn(samples(count), panels), panels.panels[0].place.plot) for count in (0, 600))
+    middle = nothing[nothing.shape[0] // 2 - 20 : nothing.shape[0] // 2 + 20]
+    assert where(middle, DARK.text_muted).any()
+    assert not any(
+        where(nothing, getattr(DARK, line.color)).any()
+        for line in PANELS[name].series
+        if line.name not in {"idle", "missing"}
+    )
+    if name != "stages":  # A server at rest is seen to be idle.
+        np.testing.assert_array_equal(middle, idle[nothing.shape[0] // 2 - 20 : nothing.shape[0] // 2 + 20])
+
+
+def test_a_load_ends_the_waiting():
+    assert not where(plot(samples(received_per_s=9.0), THROUGHPUT), DARK.text_muted, 4).any()
 
 
 def test_the_legend_stands_still_between_9_and_99999():
-    panels = Panels(WIDTH, HEIGHT)
+    panels = four()
     pictures = [drawn(samples(received_per_s=value, admitted_per_s=value), panels) for value in (9, 99_999)]
     for panel in panels.panels:
         np.testing.assert_array_equal(*(part(picture, panel.place.title) for picture in pictures))
@@ -303,14 +289,14 @@ def test_the_legend_stands_still_between_9_and_99999():
 
 
 def test_limits_move_in_steps_and_the_background_only_with_them(monkeypatch):
-    panels = Panels(WIDTH, HEIGHT)
+    panels = four()
     backgrounds = []
     draw_background = panels._draw_background
     monkeypatch.setattr(panels, "_draw_background", lambda: backgrounds.append(1) or draw_background())
     rows = samples(600, received_per_s=np.geomspace(1, 90_000, 600))
     limits = []
     for count in range(5, 600, 5):
-        panels.draw(rows[:count], end_of(rows[:count]))
+        panels.draw(rows[:count], Span.live_at(end_of(rows[:count])))
         limits.append(panels.panels[THROUGHPUT].axis.high)
     assert list(dict.fromkeys(limits)) == [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5]
     assert len(backgrounds) == 7
@@ -319,7 +305,7 @@ def test_limits_move_in_steps_and_the_background_only_with_them(monkeypatch):
 def test_a_picture_does_not_depend_on_those_before():
     calm, busy = samples(received_per_s=400.0), samples(received_per_s=700.0, throttled_per_s=60.0, shed_per_s=20.0)
     busy["time_ns"] += 3 * SAMPLE_INTERVAL_NS * 600
-    panels = Panels(WIDTH, HEIGHT)
+    panels = four()
     first = drawn(calm, panels)
     assert not np.array_equal(first, drawn(busy, panels))
     np.testing.assert_array_equal(first, drawn(calm, panels))
@@ -330,7 +316,7 @@ def test_a_picture_does_not_depend_on_those_before():
 def test_any_size_is_drawn_to_the_pixel_and_opaque(size, scale):
     width, height = size
     rows = samples(received_per_s=400.0, throttled_per_s=60.0)
-    picture = Panels(width, height, scale).draw(rows, end_of(rows))
+    picture = Panels(width, height, scale).draw(rows, Span.live_at(end_of(rows)))
     assert picture.shape == (height, width, 4)
     assert picture.dtype == np.uint8
     assert (picture[..., 3] == 255).all()
@@ -338,9 +324,9 @@ def test_any_size_is_drawn_to_the_pixel_and_opaque(size, scale):
 
 def test_scale_two_doubles_letters():
     def letter_rows(scale):
-        panels = Panels(round(WIDTH * scale), round(HEIGHT * scale), scale)
+        panels = four(round(WIDTH * scale), round(HEIGHT * scale), scale)
         title = part(drawn(samples(0), panels), panels.panels[THROUGHPUT].place.title)
-        return np.ptp(np.flatnonzero(where(title, style.TEXT, 60).any(axis=1))) + 1
+        return np.ptp(np.flatnonzero(where(title, DARK.text, 60).any(axis=1))) + 1
 
     assert letter_rows(2.0) == pytest.approx(2 * letter_rows(1.0), abs=2)
 

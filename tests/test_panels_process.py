@@ -9,10 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from plots.__main__ import Artist, Orders
-from plots.history import READ_ROWS, History
+from plots.__main__ import Artist, Look, Orders
+from plots.history import SPARE_ROWS, History
 from plots.panels import Panels
 from plots.picture import SIDE_MIN, Picture, fitting_size
+from plots.span import Span
+from plots.style import LIGHT
 from server import control
 from server.kernels import layout
 from server.page import PICTURE_SIDE_MAX, Page, history_sections, picture_sections
@@ -98,43 +100,114 @@ def test_a_size_is_fitted_to_the_page():
 def test_history_is_read_in_order_across_the_end_of_the_ring():
     page = Page.create(history_sections())
     history = History(page)
-    assert len(history.newest(history.head)) == 0
+    assert len(history.between(0, 0, 10**9)) == len(history.markers(0)) == 0
     head = layout.SAMPLE_ROWS + 100
     for number in range(head):
         page["samples"]["time_ns"][number % layout.SAMPLE_ROWS] = number
-    page["head"][0] = head
-    assert history.newest(history.head)["time_ns"].tolist() == list(range(head - READ_ROWS, head))
+    oldest = head - layout.SAMPLE_ROWS + SPARE_ROWS
+    assert history.between(head, 0, head)["time_ns"].tolist() == list(range(oldest, head))
+    assert history.between(head, 6000, 6200)["time_ns"].tolist() == list(range(6000, 6201))
+    assert (history.oldest_ns(head), history.newest_ns(head)) == (oldest, head - 1)
+    page.close()
+
+
+def test_markers_are_read_in_order_across_the_end_of_the_ring():
+    page = Page.create(history_sections())
+    head = layout.MARKER_ROWS + 7
+    for number in range(head):
+        page["markers"]["time_ns"][number % layout.MARKER_ROWS] = number
+    found = History(page).markers(head)["time_ns"].tolist()
+    assert found == list(range(found[0], head))
+    assert 0 < len(found) < layout.MARKER_ROWS
     page.close()
 
 
 # --- The process
 
 
-def test_the_artist_draws_only_what_is_new():
-    history_page, picture_page = Page.create(history_sections()), Page.create(picture_sections())
+def look(width=320, height=240, **show):
+    return Look(width, height, 1.0, control.ShowPanels(**{"names": ("throughput", "queues", "heat", "drops"), **show}))
+
+
+@pytest.fixture
+def pages():
+    history, picture = Page.create(history_sections()), Page.create(picture_sections())
+    yield history, picture
+    history.close()
+    picture.close()
+
+
+def write(page, rows):
+    """Write samples behind those of the history."""
+    head = int(page["head"][0])
+    page["samples"][head : head + len(rows)] = rows
+    page["head"][0] = head + len(rows)
+
+
+def test_the_artist_draws_only_what_is_new(pages):
+    history_page, picture_page = pages
     picture = Picture(picture_page)
     artist = Artist(History(history_page), picture)
-    size = (320, 240, 1.0)
-    assert [artist.look(size), artist.look(size), picture.serial] == [True, False, 1]
+    assert [artist.look(look()), artist.look(look()), picture.serial] == [True, False, 1]
     rows = samples(50)
-    history_page["samples"][:50] = rows
-    history_page["head"][0] = 50
-    assert [artist.look(size), artist.look(size), picture.serial] == [True, False, 2]
-    np.testing.assert_array_equal(picture.read(1)[1], Panels(*size).draw(rows, end_of(rows)))
-    assert artist.look((400, 300, 1.0))
-    assert picture.read(2)[1].shape == (300, 400, 4)
-    history_page.close()
-    picture_page.close()
+    write(history_page, rows)
+    assert [artist.look(look()), artist.look(look()), picture.serial] == [True, False, 2]
+    np.testing.assert_array_equal(picture.read(1)[1], Panels(320, 240).draw(rows, Span.live_at(end_of(rows))))
+    history_page["marker_head"][0] = 1
+    assert [artist.look(look()), artist.look(look())] == [True, False]
+    assert artist.look(look(400, 300))
+    assert picture.read(3)[1].shape == (300, 400, 4)
 
 
-def test_orders_keep_the_last_size_and_the_end():
+def test_standing_still_draws_nothing_new_but_the_growing_age(pages):
+    history_page, picture_page = pages
+    rows = samples(400)
+    write(history_page, rows[:300])
+    artist = Artist(History(history_page), Picture(picture_page))
+    still = look(end_ns=int(rows["time_ns"][200]), span_s=15.0)
+    assert artist.look(still)
+    first = Picture(picture_page).read(0)[1]
+    write(history_page, rows[300:303])
+    assert not artist.look(still)
+    write(history_page, rows[303:])
+    assert artist.look(still)
+    panels = Panels(320, 240)
+    plot = panels.panels[0].place.plot
+    area = np.s_[plot.top : plot.bottom, plot.left : plot.right]
+    np.testing.assert_array_equal(Picture(picture_page).read(1)[1][area], first[area])
+
+
+def test_a_time_before_memory_shows_the_oldest_and_one_to_come_the_newest(pages):
+    history_page, picture_page = pages
+    rows = samples(100)
+    write(history_page, rows)
+    artist, picture = Artist(History(history_page), Picture(picture_page)), Picture(picture_page)
+    for asked_ns, shown_ns in ((1, int(rows["time_ns"][0])), (end_of(rows) + 10**12, end_of(rows))):
+        artist.look(look(end_ns=asked_ns))
+        span = Span.still_at(shown_ns, 60.0, end_of(rows))
+        np.testing.assert_array_equal(picture.read(0)[1], Panels(320, 240).draw(rows, span))
+
+
+def test_the_artist_shows_the_chosen_panels_theme_and_note(pages):
+    history_page, picture_page = pages
+    artist, picture = Artist(History(history_page), Picture(picture_page)), Picture(picture_page)
+    names = ("cost", "ledger", "fairness", "stages")
+    artist.look(look())
+    artist.look(look(names=names, theme="light", note="brushed: tiles 3,4 to 6,7"))
+    expected = Panels(320, 240, 1.0, names, LIGHT, "brushed: tiles 3,4 to 6,7").draw(samples(0), Span.live_at(0))
+    np.testing.assert_array_equal(picture.read(1)[1], expected)
+
+
+def test_orders_keep_the_last_look_and_the_end():
     orders = Orders(900, 800, 1.0)
     orders.take(control.Resize(1200, 700, 2.0))
     orders.take(control.StopSending())
-    assert orders.size == (1200, 700, 2.0)
+    assert (orders.look.width, orders.look.height, orders.look.scale) == (1200, 700, 2.0)
     assert not orders.stopped.is_set()
+    show = control.ShowPanels(("cost", "ledger", "fairness", "stages"), "light", 7, 15.0, "brushed")
+    orders.take(show)
     orders.take(control.Resize(-1, 10**9, 0.0))
-    assert orders.size == (SIDE_MIN, PICTURE_SIDE_MAX[1], 0.25)
+    assert orders.look == Look(SIDE_MIN, PICTURE_SIDE_MAX[1], 0.25, show)
     orders.take(control.Stop())
     assert orders.stopped.is_set()
 
@@ -175,7 +248,7 @@ def test_the_process_draws_what_is_there_and_ends_with_its_session(commands):
     done = run_process(start, *commands, pass_fds=(history.descriptor, page.descriptor))
     assert (done.returncode, done.stderr) == (0, b"")
     _, pixels = Picture(page).read(0)
-    np.testing.assert_array_equal(pixels, Panels(320, 240).draw(rows, end_of(rows)))
+    np.testing.assert_array_equal(pixels, Panels(320, 240).draw(rows, Span.live_at(end_of(rows))))
     assert int(page["cpu_ns"][0]) > 0
     history.close()
     page.close()

@@ -1,0 +1,111 @@
+"""A heat map of latency over time: how many placements were seen with which latency, as colours.
+
+A cell is a block of time wide and a band of `layout.LATENCY_BANDS` high; its colour says the logarithm of its count, so
+that one slow placement is seen beside ten thousand fast ones. Invariant: cells are fixed in time, and glide with it.
+"""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from plots.axis import LogAxis, next_limit
+from plots.legend import HEAT_SHADES, heat_colors
+from plots.place import Box
+from plots.sheet import Sheet
+from plots.span import Span
+from plots.spec import Samples
+from plots.trace import Grain, block_starts
+from server.kernels.layout import LATENCY_BAND_LEAST_US, LATENCY_BANDS, LATENCY_BANDS_AN_OCTAVE
+
+COUNT_FLOOR = 10.0
+"""The last colour means at least so many."""
+
+BAND_EDGES_MS = LATENCY_BAND_LEAST_US / 1000 * 2.0 ** (np.arange(LATENCY_BANDS + 1) / LATENCY_BANDS_AN_OCTAVE)
+"""Band b lies from edge b to edge b + 1."""
+
+
+def cell_counts(samples: Samples, first_block: int, block_count: int, grain: Grain) -> NDArray[np.int64]:
+    """Placements seen in each cell, shape (LATENCY_BANDS, block_count), the lowest band first.
+
+    `first_block`: number of the first column's block of time. The last block with samples looks back a whole block,
+    as the end of a line does.
+    """
+    counts = np.zeros((LATENCY_BANDS, block_count), np.int64)
+    if len(samples):
+        times_ns, bands = samples["time_ns"], samples["latency_counts"]
+        starts = block_starts(times_ns, grain)
+        sums = np.add.reduceat(bands, starts, axis=0, dtype=np.int64)
+        sums[-1] = bands[times_ns > times_ns[-1] - grain.block_ns].sum(axis=0, dtype=np.int64)
+        columns = times_ns[starts] // grain.block_ns - first_block
+        inside = (columns >= 0) & (columns < block_count)
+        counts[:, columns[inside]] = sums[inside].T
+    return counts
+
+
+class Heat:
+    """The cells of one panel, on the axes at `plot` of the sheet."""
+
+    def __init__(self, sheet: Sheet, axes: Axes, plot: Box, axis: LogAxis) -> None:
+        self._sheet, self._axes, self._plot, self._axis = sheet, axes, plot, axis
+        self._colors = heat_colors(sheet.theme)
+        self._counts = np.zeros((LATENCY_BANDS, 1), np.int64)
+        self._sides = np.array([0.0, 1.0])
+        self.peak = COUNT_FLOOR
+        """The count that has the last colour; moves in steps, as limits do."""
+
+    def show(self, samples: Samples, span: Span) -> tuple[float, float]:
+        """Count; the least and the largest latency in ms that was seen, NaN when none was."""
+        block_ns = span.grain.block_ns
+        first = span.start_ns // block_ns
+        block_count = span.end_ns // block_ns - first + 1
+        self._counts = cell_counts(samples, first, block_count, span.grain)
+        self._sides = span.across(np.array([first, first + block_count]) * block_ns)
+        self.peak = next_limit(self.peak, float(self._counts.max()), COUNT_FLOOR)
+        bands = np.flatnonzero(self._counts.any(axis=1))
+        if len(bands) == 0:
+            return math.nan, math.nan
+        return float(BAND_EDGES_MS[bands[0]]), float(BAND_EDGES_MS[bands[-1] + 1])
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw the cells over the background; a cell of nothing lets it through."""
+        shades = np.log(np.maximum(self._counts, 1)) / math.log(self.peak) * (HEAT_SHADES - 2) + 1
+        cells = self._colors[np.where(self._counts > 0, shades, 0).astype(np.uint8)]
+        if renderer is self._sheet.renderer:
+            self._paint(cells)
+        else:
+            self._draw_image(cells, renderer)
+
+    def _heights(self) -> tuple[float, float]:
+        """Where the lowest and the highest edge of all bands lie on the axis."""
+        return self._axis.place(float(BAND_EDGES_MS[0])), self._axis.place(float(BAND_EDGES_MS[-1]))
+
+    def _paint(self, cells: NDArray[np.uint8]) -> None:
+        """Each pixel of the plot takes the cell in which its middle lies: a third of what matplotlib's image costs."""
+        plot, (left, right), (low, high) = self._plot, self._sides, self._heights()
+        across = (np.arange(plot.width) + 0.5) / plot.width
+        up = 1 - (np.arange(plot.height) + 0.5) / plot.height
+        columns = np.clip((across - left) / (right - left) * cells.shape[1], 0, cells.shape[1] - 1).astype(np.int64)
+        bands = np.floor((up - low) / (high - low) * LATENCY_BANDS).astype(np.int64)
+        inside = np.flatnonzero((bands >= 0) & (bands < LATENCY_BANDS))
+        whole = np.ascontiguousarray(cells).view(np.uint32)[..., 0]
+        painted = whole[:, columns][bands[inside]]
+        frame = self._sheet.frame.view(np.uint32)[..., 0]
+        # The rows that have bands follow one another, for the axis rises steadily.
+        top = plot.top + (int(inside[0]) if len(inside) else 0)
+        area = frame[top : top + len(inside), plot.left : plot.right]
+        painted = painted[: area.shape[0], : area.shape[1]]
+        np.copyto(area, painted, where=painted != 0)
+
+    def _draw_image(self, cells: NDArray[np.uint8], renderer: RendererBase) -> None:
+        (left, right), (low, high) = self._sides.tolist(), self._heights()
+        # Not one of the axes' artists: those draw their images into the background.
+        image = AxesImage(self._axes, interpolation="none", origin="lower", extent=(left, right, low, high))
+        image.set_figure(self._sheet.figure)
+        image.set_transform(self._axes.transData)
+        image.set_clip_path(self._axes.patch)
+        image.set_data(cells)
+        image.draw(renderer)

@@ -1,0 +1,71 @@
+"""Samples to draw panels from, and what to find in the pictures."""
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from plots.heat import BAND_EDGES_MS
+from plots.panels import NO_MARKERS, Panels
+from plots.place import Box
+from plots.span import Span
+from server.kernels import layout
+from server.kernels.layout import SAMPLE_INTERVAL_NS
+
+WIDTH, HEIGHT = 700, 500
+START_NS = 1_000_000_000_000
+UNSEEN = ("latency_ms_p50", "latency_ms_p99", "latency_ms_max", "service_us", "waiting_ms", "fairness_index")
+
+
+def samples(count=600, **fields):
+    """`count` samples, ten a second, of zeros and unseen latencies, with these fields set."""
+    rows = np.zeros(count, layout.SAMPLE)
+    rows["time_ns"] = START_NS + np.arange(count) * SAMPLE_INTERVAL_NS
+    for name in UNSEEN:
+        rows[name] = np.nan
+    for name, values in fields.items():
+        rows[name] = values
+    return rows
+
+
+def markers(*seconds_and_texts, kind=0):
+    """Markers so many seconds after the first sample."""
+    rows = np.zeros(len(seconds_and_texts), layout.MARKER)
+    for row, (seconds, text) in zip(rows, seconds_and_texts, strict=True):
+        row["time_ns"], row["kind"], row["text"] = START_NS + seconds * 1_000_000_000, kind, text.encode()
+    return rows
+
+
+def ledger_rows(missing=0.0):
+    """5000 placements a second sent: 3000 admitted, 1000 throttled, 1000 more in flight each second."""
+    seconds = np.arange(600) * 0.1
+    return samples(
+        offered_per_s=5000.0,
+        admitted_count=3000.0 * seconds,
+        throttled_count=1000.0 * seconds,
+        in_flight_count=1000.0 * seconds,
+        sent_count=5000.0 * seconds + missing,
+    )
+
+
+def end_of(rows):
+    return int(rows["time_ns"][-1]) if len(rows) else 0
+
+
+def band_of(latency_ms):
+    """The band of the heat map that holds this latency."""
+    return int(np.searchsorted(BAND_EDGES_MS, latency_ms, side="right")) - 1
+
+
+def drawn(rows, panels=None, span=None, marks=NO_MARKERS):
+    """The picture of these samples, up to the newest: shape (height, width, 3)."""
+    panels = panels or Panels(WIDTH, HEIGHT)
+    return panels.draw(rows, span or Span.live_at(end_of(rows)), marks)[..., :3].copy()
+
+
+def part(picture, box: Box):
+    return picture[box.top : box.bottom, box.left : box.right]
+
+
+def where(area, color, tolerance=24):
+    """Which pixels of `area` have this colour, nearly."""
+    wanted = np.array(to_rgb(color)) * 255
+    return np.abs(area.astype(float) - wanted).max(axis=2) <= tolerance
