@@ -13,7 +13,7 @@ from feeding import KEY
 
 from server.clock import now_ns
 from server.config import ServerConfig
-from server.page import Page, canvas_sections, telemetry_sections
+from server.page import Page, canvas_sections, connection_sections, telemetry_sections
 from server.protocol.blocks import apply_blocks
 from server.protocol.messages import (
     Delta,
@@ -37,7 +37,8 @@ class Serving:
         self.config = ServerConfig(**{"width": 70, "height": 45, "tick_ms": 10, "connections_max": 256} | settings)
         self.telemetry = Page.create(telemetry_sections(self.config.loops))
         self.canvas = Page.create(canvas_sections(self.config.width, self.config.height))
-        self.server = open_server(self.config, self.telemetry, self.canvas)
+        self.connections = Page.create(connection_sections(self.config.loops, self.config.connections_max))
+        self.server = open_server(self.config, self.telemetry, self.canvas, connections=self.connections)
         self.port = 0
         self._failure = None
         self._thread = threading.Thread(target=self._run, name="server")
@@ -77,6 +78,11 @@ class Serving:
     def counted(self, name):
         """A counter of the telemetry page, over all loops."""
         return int(self.telemetry["loops"][name].sum())
+
+    def connection(self, client):
+        """The row of the connections page that is an open client's."""
+        rows = self.connections["connections"].reshape(-1)
+        return rows[rows["number"] == client.hello.connection][0]
 
     def client(self, **options):
         """An open connection that has had its HELLO."""

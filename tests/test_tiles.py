@@ -1,6 +1,7 @@
 """Encode: blocks and DELTA frames from dirty tiles, against the plain reference and a viewer who applies them."""
 
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -158,10 +159,14 @@ def test_viewers_who_apply_every_frame_hold_the_canvas(ticks):
     """One follows the broadcast, one catches up every third tick; both hold the canvas whenever they are up to date."""
     canvas, seen, late = new_canvas(), np.zeros((45, 70), np.uint8), np.zeros((45, 70), np.uint8)
     broadcast, out, cursor = new_broadcast(canvas), room_for(canvas), 0
+    merged, merged_ticks = Counter(), {}
     for tick, batch in enumerate(ticks, 1):
         canvas.rules[0]["tick_next"] = tick
         for x, y, color in batch:
             paint(canvas, x, y, color)
+        told = {(x, y) for x, y, _ in batch}
+        merged += Counter(y // 32 * 3 + x // 32 for x, y in told)
+        merged_ticks |= dict.fromkeys((y // 32 * 3 + x // 32 for x, y in told), tick)
         if encode_tick(canvas, broadcast, tick):
             start, end = int(broadcast.head[0]["frame_start"]), int(broadcast.head[0]["frame_end"])
             apply_blocks(seen, read_delta(broadcast.bytes[start:end].tobytes()).blocks)
@@ -172,6 +177,8 @@ def test_viewers_who_apply_every_frame_hold_the_canvas(ticks):
                 apply_blocks(late, read_delta(out[start:end].tobytes()).blocks)
             cursor = tick
             assert (late == picture(canvas)).all()
+    for name, expected in (("merged_count", merged), ("merged_tick", merged_ticks)):
+        assert {tile: int(told) for tile, told in enumerate(canvas.tiles[name]) if told} == expected
 
 
 @needs_compiler
@@ -184,7 +191,7 @@ def test_a_block_stays_whole_while_another_loop_paints(already):
             paint(canvas, offset % 32, offset // 32, 7)
         loop = new_loop(canvas, placements=1 << 17)
         paint_slowly(loop, range(already, TILE_PIXELS))
-        painter = threading.Thread(target=apply, args=(loop, canvas))
+        painter = threading.Thread(target=apply, args=(loop, canvas, len(loop.placements)))
         painter.start()
         frames = [frame_with_margin(canvas)]
         while painter.is_alive():
