@@ -206,6 +206,7 @@ class Wire(ABC):
                 f"{self.fleet.width} x {self.fleet.height}: start both with one size"
             )
         self.tick_ms = hello.tick_ms
+        self.fleet.arrays.devices["number"][d] = hello.connection
         self._pending.discard(d)
         self._counters["connection_count"] += 1
         now_ns = clock.now_ns()
