@@ -131,7 +131,8 @@ class TestStage:
 
 class TestOthers:
     def test_slow_viewers(self) -> None:
-        found = diagnose(stages(), reading(lagging_count=20, conflated_per_s=150), 4)
+        slow = reading(lagging_count=20, conflated_per_s=150)
+        found = diagnose(stages(viewers={"throughput_per_s": 1000}), slow, 4)
         assert (found.bottleneck, found.sentence) == (
             "viewers",
             "20 viewers of 100 lack several broadcasts; 150 deltas a second are conflated for them",
@@ -143,10 +144,18 @@ class TestOthers:
         assert found.bottleneck == "fleet"
         assert found.sentence.startswith("sends 70 % of what it intends; 800 ms late (p99)")
 
-    def test_braked_viewers(self) -> None:
-        found = diagnose(stages(viewers={"brake": "+ 500 us a delta"}), reading(conflated_per_s=400), 4)
-        assert found.bottleneck == "viewers"
-        assert found.sentence.endswith("each is braked by 500 us a delta")
+    def test_braked_viewers_that_take_the_fleets_time(self) -> None:
+        braked = {"brake": "+ 500 us a delta", "throughput_per_s": 1800, "utilisation_ratio": 0.9}
+        busy = reading(broadcast_deltas_per_s=3000, sent_per_s=6000, lateness_ms_p99=900)
+        found = diagnose(stages(viewers=braked), busy, 4)
+        assert (found.bottleneck, found.sentence) == (
+            "viewers",
+            "90 % of their time goes to a brake of 500 us a delta; they take 1.80 k of 3.0 k deltas a second",
+        )
+
+    def test_a_viewers_brake_that_leaves_time_is_not_blamed(self) -> None:
+        braked = {"brake": "+ 200 us a delta", "utilisation_ratio": 0.6}
+        assert diagnose(stages(viewers=braked), WELL, 4).bottleneck == "none"
 
     def test_a_fleet_that_is_well_but_saves_placements_up_is_not_blamed(self) -> None:
         assert diagnose(stages(), reading(sent_per_s=8000), 4).bottleneck == "none"

@@ -4,8 +4,8 @@
    25 % further apart than configured. Which stage: that behind the full queue nearest to the end, because all before
    it is merely blocked by it; else a stage that its brake keeps busy; else, as stages of a loop share one thread, the
    one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer.
-2. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, and the fleet's
-   thread has time to read for them or adds a brake to each delta.
+2. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, though the fleet's
+   thread has time to read for them; or when that time goes to the brake that is added to each delta.
 3. The FLEET, when it sends at least 10 % less than it intends or 100 ms late (p99): a server that is not saturated
    takes all that comes. Or when a fault holds a tenth of its devices still.
 4. The WINDOW, when it shows fewer than 24 pictures a second.
@@ -151,15 +151,28 @@ def _viewers(evidence: Evidence) -> Answer:
     )
     is_slow = evidence.exceeds(lagging, LAGGING_RATIO, VIEWERS)
     is_the_fleet = not viewers.brake and (reading.fleet_cpu_cores or 0) >= CORE_RATIO
+    if evidence.is_held_up_by_viewers:
+        return Answer(f"{line} Their brake takes the time.", VIEWERS, _viewer_phrases(viewers, reading))
     if not is_slow or is_the_fleet:
         return Answer(line + (" The fleet has no time to read for them." if is_slow else ""))
-    braked = (f"each is braked by {viewers.brake.removeprefix('+ ')}",) if viewers.brake else ()
-    slow = f"{percent(lagging)} of them take less than they are sent"
+    return Answer(f"{line} Slow: viewers.", VIEWERS, _viewer_phrases(viewers, reading))
+
+
+def _viewer_phrases(viewers: StageReading, reading: Reading) -> tuple[str, ...]:
+    """The evidence against the viewers."""
+    phrases = []
+    if viewers.brake:
+        busy = percent(viewers.utilisation_ratio or 0)
+        phrases.append(f"{busy} of their time goes to a brake of {viewers.brake.removeprefix('+ ')}")
+    taken, sent = viewers.throughput_per_s or 0, reading.broadcast_deltas_per_s or 0
+    if taken < (1 - SHORTFALL_RATIO) * sent:
+        phrases.append(f"they take {short(taken)} of {short(sent)} deltas a second")
     if reading.lagging_count:
-        slow = f"{plural(reading.lagging_count, 'viewer')} of {whole(reading.subscriber_count)} lack several broadcasts"
-    conflated = reading.conflated_per_s or 0
-    made = (f"{short(conflated)} deltas a second are conflated for them",) if conflated >= 1 else ()
-    return Answer(f"{line} Slow: viewers.", VIEWERS, (slow, *made, *braked))
+        total = whole(reading.subscriber_count)
+        phrases.append(f"{plural(reading.lagging_count, 'viewer')} of {total} lack several broadcasts")
+    if (reading.conflated_per_s or 0) >= 1:
+        phrases.append(f"{short(reading.conflated_per_s or 0)} deltas a second are conflated for them")
+    return tuple(phrases)
 
 
 def _fleet(evidence: Evidence) -> Answer:

@@ -34,6 +34,10 @@ SHORTFALL_RATIO = 0.1
 """A fleet that sends so much less than it intends falls behind."""
 LAGGING_RATIO = 0.1
 """Share of viewers that lack several broadcasts, or of deltas made for laggards, above which viewers are slow."""
+BRAKED_RATIO = 0.8
+"""A viewers' brake that takes so much of the fleet's time leaves it too little to send."""
+BRAKED_RATIO_LATE = 0.3
+"""The same of a fleet that is late already."""
 REFUSED_RATIO = 0.15
 """Share of what arrives that the rate limit refuses, above which it shapes the run. Below, it stops a few."""
 FPS_LEAST = 24.0
@@ -119,6 +123,16 @@ class Evidence:
         deltas = reading.broadcast_deltas_per_s
         conflated = (reading.conflated_per_s or 0.0) / deltas if deltas else 0.0
         return min(1.0, max(lagging, conflated))
+
+    @property
+    def is_held_up_by_viewers(self) -> bool:
+        """The fleet's time goes to what the viewers' brake adds to each delta."""
+        viewers = self.viewers
+        if viewers is None or not viewers.brake:
+            return False
+        is_late = self.exceeds(self.reading.lateness_ms_p99, LATE_MS, VIEWERS)
+        least = BRAKED_RATIO_LATE if is_late else BRAKED_RATIO
+        return self.exceeds(viewers.utilisation_ratio, least, VIEWERS)
 
     @property
     def refused_ratio(self) -> float | None:
