@@ -147,7 +147,8 @@ def test_server_gone_in_mid_run_fails_with_one_line():
             if name == "sending":
                 threading.Thread(target=peer.stop).start()
 
-        session = Session(start_of(peer), on_phase)
+        config = msgspec.structs.replace(CONFIG, reconnect="never")
+        session = Session(start_of(peer, config), on_phase)
         with pytest.raises(FleetFailed, match=r"^all 12 connections to 127\.0\.0\.1:\d+ ended: .+$"):
             session.run()
     assert session.page["fleet"][0]["lost_count"] == CONFIG.connections

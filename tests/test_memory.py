@@ -3,6 +3,7 @@
 import queue
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,9 +13,11 @@ from devices.kernels.layout import Probe
 from devices.kernels.patterns import paint
 from devices.memory import MemoryLink
 from devices.run import Run
-from server.config import ServerConfig
+from server.config import Brake, Brakes, ServerConfig
 from server.control import CheckViewers, Phase, Stop, StopSending
 from server.engine import Engine
+from server.kernels.arrays import MESSAGES_MAX
+from server.kernels.layout import Stage
 from server.kernels.link import LINK_BLOCKS
 from server.loops.memory import MemoryLoop
 from server.page import Page, canvas_sections, fleet_sections, link_sections, telemetry_sections
@@ -114,6 +117,51 @@ def test_a_full_ring_holds_the_fleet_back_and_loses_nothing():
     assert joined.row["offered_count"] == joined.row["sent_count"] == joined.counts["received_count"]
 
 
+def test_a_braked_stage_fills_the_queues_of_a_link_and_loses_nothing():
+    """Messages pile up, then blocks: they are given back only when all in them is on the canvas."""
+    joined = Joined(connections=20_000, frames_per_write=64, viewers=100)
+    joined.engine.adjust(msgspec.structs.replace(joined.server_config, brakes=Brakes(admit=Brake(item_us=500.0))), 0)
+    late_ns = START_NS + 3_000 * MS
+    joined.fleet.stop_sending(late_ns)
+    joined.devices.drive(0)
+    for _ in range(LINK_BLOCKS):
+        joined.devices._fill(late_ns)
+    stage = joined.telemetry["stages"][0, Stage.ADMIT]
+    while stage["depth"] < MESSAGES_MAX:
+        joined.loop.step(START_NS)
+    assert joined.engine.balance()[1] == 0
+    assert joined.counts["applied_count"] < joined.devices.count_unanswered() * 1000
+    joined.engine.adjust(joined.server_config, 0)
+    while joined.fleet.backlog_count(late_ns) or joined.devices.count_unanswered():
+        joined.serve()
+        joined.devices._take_back()
+        joined.devices._fill(late_ns)
+    assert joined.row["sent_count"] == joined.counts["received_count"] == joined.counts["admitted_count"]
+    assert joined.counts["admitted_count"] == joined.counts["applied_count"]
+    joined.tick(late_ns)
+    joined.devices._see()
+    assert joined.devices.check_viewers(joined.engine.canvas.pixels) == (100, 0)
+
+
+def test_a_braked_view_is_shown_later_and_conflated():
+    joined = Joined(viewers=100)
+    joined.engine.adjust(
+        msgspec.structs.replace(joined.server_config, brakes=Brakes(fan_out=Brake(batch_ms=500.0))), START_NS
+    )
+    for step in range(1, 4):
+        now_ns = START_NS + step * 100 * MS
+        joined.devices._fill(now_ns)
+        joined.serve()
+        joined.tick(now_ns)
+        joined.devices._see()
+    assert joined.counts["delta_count"] == 100
+    joined.engine.adjust(joined.server_config, START_NS)
+    joined.loop._show()
+    joined.devices._see()
+    assert joined.counts["delta_count"] == 200
+    assert joined.devices.check_viewers(joined.engine.canvas.pixels) == (100, 0)
+
+
 def test_viewers_that_take_nothing_are_conflated():
     joined = Joined(viewers=100)
     for step in range(1, 12):
@@ -203,3 +251,17 @@ def test_pages_tell_what_is_linked():
     assert page["view"].size > Page.create(canvas_sections(SIDE, SIDE))["pixels"].size
     assert len(Page.create(telemetry_sections(2))["loops"]) == 2
     assert fleet_sections().keys() >= {"fleet", "latency"}
+
+
+def test_load_is_turned_without_sockets_and_what_needs_them_is_named():
+    joined = Joined(rate_per_s=0.0)
+    config = msgspec.structs.replace(
+        joined.fleet_config, rate_per_s=50.0, frames_per_write=20, arrivals="poisson", pattern="image", connections=9
+    )
+    note = joined.devices.adjust(config, 2.0, START_NS + MS)
+    assert note == "without sockets, these stay as they were: connections"
+    assert joined.fleet.config.connections == joined.fleet_config.connections
+    joined.fleet.publish_offered(START_NS + 1001 * MS)
+    assert joined.row["offered_count"] == pytest.approx(300 * 100, rel=0.05)
+    assert joined.devices.adjust(joined.fleet.config, 2.0, START_NS + 1001 * MS) == ""
+    assert "no links" in joined.devices.cut(0.5, START_NS) and "no links" in joined.devices.stall(0.5, 1, START_NS)
