@@ -98,7 +98,7 @@ def test_lag_is_only_of_those_who_watch_and_age_of_all() -> None:
 @given(st.integers(1, 20_000), st.integers(200, 1600), st.integers(150, 1200))
 @settings(deadline=None)
 def test_all_cells_fit_and_no_larger_ones_would(count: int, width: int, height: int) -> None:
-    grid = grid_for(count, width, height)
+    grid = grid_for(count, width, height, 32)
     assert grid.columns * grid.rows >= min(count, width * height)
     assert grid.columns * grid.side <= width and grid.rows * grid.side <= height
     larger = grid.side + 1

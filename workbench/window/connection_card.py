@@ -9,8 +9,7 @@ from collections import deque
 from server.kernels.layout import FOLLOWED_MESSAGES, Kind
 from workbench.window import ramp, theme
 from workbench.window.connection_row import ConnectionRow, read_row
-from workbench.window.figure import format_count, format_whole
-from workbench.window.journey_line import format_span
+from workbench.window.figure import format_count, format_ms, format_whole
 from workbench.window.pane import Pane
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
@@ -32,6 +31,7 @@ MEANINGS = {
     "outbox": "Bytes that wait in the server because the connection's socket is full",
     "bytes in": "Bytes that the server received from it",
     "bytes out": "Bytes that its socket took",
+    "decoded": "The placements last decoded from it, the newest first: colour, x and y",
 }
 
 
@@ -102,7 +102,7 @@ class ConnectionCard:
             self.pane.draw(target, title, "is gone")
             return
         now_ns, row = self._rows[-1]
-        age = format_span(max(0, now_ns - row.opened_ns))
+        age = format_ms(max(0, now_ns - row.opened_ns) / 1e6)
         watching = "watches" if row.watches else "watches nothing"
         note = "is gone; this was last known" if is_gone else f"loop {row.loop}, {row.phase}, {watching}, open {age}"
         self.pane.draw(target, title, note, (JOURNEYS,))
@@ -156,7 +156,8 @@ class ConnectionCard:
         head = int(page["message_head"][0])
         first = max(self._first_message, head - FOLLOWED_MESSAGES)
         numbers = range(head - 1, first - 1, -1)
-        pen.write(target, "last decoded", pygame.Rect(box.left, box.top, pen.px(_LABEL), pen.px(_ROW)), theme.LABEL)
+        self._cells["decoded"] = box
+        pen.write(target, "decoded", pygame.Rect(box.left, box.top, pen.px(_LABEL), pen.px(_ROW)), theme.LABEL)
         room = pygame.Rect(box.left + pen.px(_LABEL), box.top, box.width - pen.px(_LABEL), box.height)
         width, height = pen.px(_MESSAGE_WIDTH), pen.px(_ROW)
         places = [

@@ -112,12 +112,9 @@ class Grid:
         return index % self.columns * self.side, index // self.columns * self.side
 
 
-SIDE_MAX = 32
-
-
-def grid_for(count: int, width: int, height: int) -> Grid:
-    """The largest cells of which `count` fit into so many pixels; at least one pixel each."""
-    for side in range(SIDE_MAX, 0, -1):
+def grid_for(count: int, width: int, height: int, side_max: int) -> Grid:
+    """The largest cells of which `count` fit into so many pixels; one pixel to `side_max` each."""
+    for side in range(side_max, 0, -1):
         columns, rows = width // side, height // side
         if columns * rows >= count:
             return Grid(max(1, columns), max(1, rows), side)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from workbench.window import ramp, theme
 from workbench.window.canvas_marks import draw_scale
 from workbench.window.connection_map import Grid, Snapshots, grid_for, is_closing, paint_cells, values_of
-from workbench.window.figure import format_count, format_whole
-from workbench.window.journey_line import format_span
+from workbench.window.figure import format_count, format_ms, format_whole
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.tool_bar import Button
@@ -28,7 +27,7 @@ MEASURES = (
 _UNITS = {"lag": "ticks behind", "rate": "admitted a second", "drops": "dropped a second", "age": "seconds open"}
 _NONE = {"lag": "watches nothing", "rate": "just come", "drops": "just come", "age": ""}
 _LEAST_TOP = {"lag": 5.0, "rate": 10.0, "drops": 10.0, "age": 10.0}
-_HEAD, _BAR_WIDTH, _BAR = 40, 120, 8
+_HEAD, _BAR_WIDTH, _BAR, _CELL_MAX = 40, 120, 8, 32
 
 
 class ConnectionsView:
@@ -85,7 +84,7 @@ class ConnectionsView:
         index = int(np.flatnonzero(newest.number == number)[0])
         value = float(self._values[index]) if index < len(self._values) else float("nan")
         told = _NONE[self.measure] if np.isnan(value) else f"{format_count(value, '')} {_UNITS[self.measure]}"
-        age = format_span(max(0, newest.time_ns - int(newest.opened_ns[index])))
+        age = format_ms(max(0, newest.time_ns - int(newest.opened_ns[index])) / 1e6)
         return [f"connection {format_whole(number)}", told, f"open for {age}", "click to open and follow it"]
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
@@ -111,7 +110,7 @@ class ConnectionsView:
         newest = self._snapshots.newest
         assert newest is not None
         count = max(len(newest.slot), scene.reading.connection_target, 1)
-        self._grid = grid_for(count, self._map.width, self._map.height)
+        self._grid = grid_for(count, self._map.width, self._map.height, self._pen.px(_CELL_MAX))
         self._values = values_of(self.measure, self._snapshots, scene.view.reading.tick)
         known = self._values[~np.isnan(self._values)]
         top = self._tops[self.measure].cover(float(known.max()) if len(known) else 0.0)

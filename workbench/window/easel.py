@@ -33,6 +33,9 @@ TOOLS = (
     Button(_JOURNEYS, "Follow one placement from the device to the viewer, step by step"),
 )
 
+VIEWS = ("connections", "connection", "journeys", "zoom", "age", "delay", "painters")
+"""States that are worth a picture; the last are overlays."""
+
 Card = Literal["none", "connection", "journeys"]
 
 
@@ -181,6 +184,17 @@ class Easel:
         """Have the map of connections in the canvas's place, or the canvas again."""
         self.shows_connections = connections
         self._lay_out()
+
+    def show_view(self, name: str, scene: Scene) -> None:
+        """Be in one of `VIEWS`, or for any other name as at first."""
+        self.mouse.painting = False
+        self.canvas.viewport.fit()
+        self.canvas.choose(name if name in VIEWS[4:] else "pixels")
+        self.show(connections=name in ("connections", "connection"))
+        card: Card = "journeys" if name == "journeys" else "connection" if name == "connection" else "none"
+        self.open(card, scene)
+        if name == "zoom":
+            self.canvas.viewport.zoom(3)
 
     def open(self, card: Card, scene: Scene, number: int | None = None) -> None:
         """Open a card of this connection, or of the followed one, or of whom the mouse or chance points out."""

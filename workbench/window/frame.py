@@ -7,11 +7,10 @@ scene alone, so that one in memory and one on a display are the same.
 from collections.abc import Callable
 
 from workbench.view import View
-from workbench.window import theme, toolkit
+from workbench.window import easel, theme, toolkit
 from workbench.window.arrangement import Arrangement, arrange
 from workbench.window.banner import Banner
 from workbench.window.diagnosis_line import DiagnosisLine, Explanation
-from workbench.window.easel import Easel
 from workbench.window.focus_ring import FocusRing
 from workbench.window.header import HeaderView
 from workbench.window.help import Help
@@ -30,7 +29,7 @@ from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
 from workbench.window.tooltip import Tooltip
 
-VIEWS = ("overview", "why", "brakes", "connections", "journeys", "folded", "light", "help")
+VIEWS = ("overview", "why", "brakes", *easel.VIEWS, "folded", "light", "help")
 """States that are worth a picture."""
 
 
@@ -38,7 +37,7 @@ class Frame:
     """All that is drawn, in a window of any size."""
 
     def __init__(self, deeds: Deeds, on_theme: Callable[[], None]) -> None:
-        self.easel, self.panels = Easel(), PanelsView()
+        self.easel, self.panels = easel.Easel(), PanelsView()
         self.header, self.banner, self.status, self.hints = HeaderView(on_theme), Banner(), StatusLine(), HintLine()
         self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.easel), Tooltip()
         self.caption = Caption()
@@ -111,8 +110,7 @@ class Frame:
         """Be in one of `VIEWS`, and in nothing of the others."""
         self.help.shown, self.explanation.shown = name == "help", name == "why"
         self.knobs.folded = name == "folded"
-        self.easel.show(connections=name == "connections")
-        self.easel.open("journeys" if name == "journeys" else "none", scene)
+        self.easel.show_view(name, scene)
         self.pipeline.selected = ""
         if name == "brakes" and scene.view.stages:
             worst = scene.view.diagnosis.bottleneck

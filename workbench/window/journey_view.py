@@ -110,7 +110,7 @@ class JourneyView:
             return "no journey yet", f"connection {name} is followed; a placement of it is sampled now and then"
         whole = format_span(spans[-1].start_ns + spans[-1].length_ns) if spans else ""
         end = "until seen" if self.shown.seen_ns is not None else "so far"
-        return f"{whole} {end}", f"connection {name}, pixel {self.shown.x}, {self.shown.y}"
+        return f"{whole} {end}", f"connection {name} at {self.shown.x}, {self.shown.y}"
 
     def _draw_spans(self, target: pygame.Surface, box: pygame.Rect, spans: Sequence[Span]) -> None:
         """A row a span: its name, its bar where its turn was, its time."""
@@ -132,7 +132,7 @@ class JourneyView:
             left += length
         if spans:
             foot = pygame.Rect(line.left, box.top + len(STEPS) * pen.px(_ROW), line.width, pen.px(_FOOT))
-            pen.write(target, "lengths by the logarithm", foot, theme.LABEL)
+            pen.write(target, "log scale", foot, theme.LABEL)
 
     def _draw_strip(self, target: pygame.Surface, box: pygame.Rect) -> None:
         """A bar for each of the last journeys that were seen, on a scale from 0; the one shown stands out."""

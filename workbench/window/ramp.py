@@ -21,11 +21,14 @@ NAME_COUNT = 250
 
 _NOTHING: Color = (40, 44, 52)
 _GOLDEN = 0.61803398875
+_DARKEST = 9
 
 
 def _amount_colors() -> list[Color]:
-    ramp = [tuple(color) for color in PALETTE[HEAT_FIRST : HEAT_FIRST + HEAT_COUNT].tolist()]
-    colors = [_NOTHING, *ramp]
+    """The heat ramp but for its darkest end, which could not be told from the ground."""
+    heat, places = PALETTE[HEAT_FIRST : HEAT_FIRST + HEAT_COUNT], np.linspace(_DARKEST, HEAT_COUNT - 1, HEAT_COUNT)
+    channels = [np.interp(places, np.arange(HEAT_COUNT), heat[:, channel]).round().astype(int) for channel in range(3)]
+    colors = [_NOTHING, *zip(*(channel.tolist() for channel in channels), strict=True)]
     colors += [colors[-1]] * (LEVEL_NOBODY - len(colors))
     return [*colors, (1, 2, 3)]  # A colour of its own, so that it can be left out of a picture.
 
