@@ -14,12 +14,18 @@ import numpy as np
 from server import http, reception
 from server.engine import Engine
 from server.kernels.arrays import LoopArrays
-from server.kernels.decode import DONE, FULL, decode_payload
-from server.kernels.layout import Phase
+from server.kernels.decode import DONE, decode_payload
+from server.kernels.layout import PLACE_MANY_MAX, READ_BYTES_MAX, Phase
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
+
+MESSAGE_ROOM = PLACE_MANY_MAX + 2 * READ_BYTES_MAX // 5
+"""Most placements that one read may bring, of five bytes each: the end of the longest message, and, behind the request
+that opens a connection, all that was read before."""
+REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18
+"""Most requests, of 18 bytes each."""
 
 
 class Shell(Protocol):
@@ -27,9 +33,6 @@ class Shell(Protocol):
 
     def post(self, slot: int, data: bytes, now_ns: int) -> None:
         """Send bytes after all that this connection is owed already."""
-
-    def drain_queues(self, now_ns: int) -> None:
-        """Serve all that was read, so that the message queue has room."""
 
     def owes_answers(self, slot: int) -> bool:
         """Whether requests of this connection still wait in the queues."""
@@ -66,6 +69,8 @@ class Desk:
     """Slots whose `Connection` has a deadline."""
     ending: set[int] = field(default_factory=set)
     """Slots whose close frame waits for answers that go before it."""
+    postponed: dict[int, bytes] = field(default_factory=dict)
+    """By slot, what was read while the queues had no room for it. No more is read from these connections."""
 
     def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
         """Take in a new socket."""
@@ -76,8 +81,25 @@ class Desk:
 
     def receive(self, slot: int, data: bytes, now_ns: int) -> None:
         """Bytes of a stream that is not on the fast path."""
+        if not self._has_room():
+            self.postponed[slot] = data
+            self.loop.connections[slot]["in_arena"] = 1  # No longer there, but to be served before more is read.
+            return
         client = self.clients[slot]
         self._act(slot, client, client.connection.receive_data(data, now_ns), now_ns)
+
+    def _has_room(self) -> bool:
+        """Whether the queues have room for whatever one read may bring."""
+        queues, loop = self.loop.queues[0], self.loop
+        waiting, requests = queues["message_end"], queues["request_end"] - queues["request_head"]
+        return bool(waiting + MESSAGE_ROOM <= len(loop.messages) and requests + REQUEST_ROOM <= len(loop.requests))
+
+    def resume(self, now_ns: int) -> None:
+        """Take what was postponed, as far as there is room now."""
+        while self.postponed and self._has_room():
+            slot = next(iter(self.postponed))
+            self.loop.connections[slot]["in_arena"] = 0
+            self.receive(slot, self.postponed.pop(slot), now_ns)
 
     def ended(self, slot: int, now_ns: int) -> None:
         """The peer ended the stream or the socket failed."""
@@ -140,7 +162,7 @@ class Desk:
             if isinstance(event, Request):
                 events[position:position] = self._answer(slot, client, event, now_ns)
             elif isinstance(event, Message):
-                self._take_message(slot, client, event, now_ns)
+                self._take_message(slot, client, event)
             elif isinstance(event, Violated | Refused):
                 self.loop.counts[0]["protocol_error_count"] += 1
             elif isinstance(event, Closed):
@@ -166,7 +188,7 @@ class Desk:
         if client.connection.can_send:
             client.connection.send_binary(hello.encode())
 
-    def _take_message(self, slot: int, client: Client, message: Message, now_ns: int) -> None:
+    def _take_message(self, slot: int, client: Client, message: Message) -> None:
         if client.is_refused:
             return
         if client.route == http.ECHO_PATH:
@@ -174,7 +196,7 @@ class Desk:
         elif message.is_text:
             violation = ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
             self._refuse(client, violation)
-        elif not message.data or self._queue(slot, message.data, now_ns) != DONE:
+        elif not message.data or self._queue(slot, message.data) != DONE:
             try:
                 decode_client_message(message.data)
             except ProtocolViolation as violation:
@@ -182,14 +204,9 @@ class Desk:
             else:
                 raise AssertionError(f"the decoders disagree about {message.data[:20]!r}")
 
-    def _queue(self, slot: int, payload: bytes, now_ns: int) -> int:
+    def _queue(self, slot: int, payload: bytes) -> int:
         """Join the message queue as the fast path would."""
-        buffer = np.frombuffer(payload, np.uint8)
-        result = int(decode_payload(self.loop, slot, buffer, 0, len(payload), 0))
-        if result == FULL:
-            self.shell.drain_queues(now_ns)
-            result = int(decode_payload(self.loop, slot, buffer, 0, len(payload), 0))
-        return result
+        return int(decode_payload(self.loop, slot, np.frombuffer(payload, np.uint8), 0, len(payload), 0))
 
     def _refuse(self, client: Client, violation: ProtocolViolation) -> None:
         self.loop.counts[0]["protocol_error_count"] += 1
@@ -241,4 +258,5 @@ class Desk:
         self.loop.counts[0]["closed_count"] += 1
         self.waiting.discard(slot)
         self.ending.discard(slot)
+        self.postponed.pop(slot, None)
         self.shell.discard(slot, self.clients.pop(slot).socket)

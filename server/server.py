@@ -136,7 +136,6 @@ class Server:
     def stop(self) -> None:
         """Drain and return from `run`. May be called from any thread or signal handler, twice, and after the end."""
         self._stop_requested = True
-        self._engine.is_ending = True
         self._hurry()
 
     def adjust(self, config: ServerConfig) -> None:
@@ -194,7 +193,9 @@ class Server:
         self._engine.is_hurried = False
         while self._orders:
             self._orders.popleft()(now_ns)
-        if now_ns >= self._engine.next_tick_ns or self._stop_requested:
+        if self._stop_requested and not self._engine.is_ending:
+            self._engine.is_ending = self._engine.is_hurried = True  # All meet once more, with empty queues.
+        elif now_ns >= self._engine.next_tick_ns or self._stop_requested:
             self._finish_tick(now_ns)
 
     def _finish_tick(self, now_ns: int) -> None:

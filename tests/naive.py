@@ -82,3 +82,32 @@ class Bucket:
             return False
         self.level -= 1
         return True
+
+
+@dataclass
+class BrakedStage:
+    """A worker who takes what he can do in a step, works on it, and then has done it."""
+
+    item_ns: int
+    batch_ns: int
+    step_ns: int
+    catch_up_ns: int
+    taken: int = 0
+    cost_ns: int = 0
+    done_ns: int = 0
+    busy_ns: int = 0
+
+    def look(self, waiting, now_ns):
+        """How many are done now."""
+        if self.item_ns == self.batch_ns == 0:
+            return waiting
+        if self.taken == 0 and waiting > 0:
+            self.taken = min(waiting, max(1, self.step_ns // self.item_ns)) if self.item_ns else waiting
+            self.cost_ns = self.taken * self.item_ns + self.batch_ns
+            is_late = now_ns - self.done_ns >= self.catch_up_ns
+            self.done_ns = (now_ns if is_late else self.done_ns) + self.cost_ns
+        if self.taken == 0 or now_ns < self.done_ns:
+            return 0
+        done, self.taken = self.taken, 0
+        self.busy_ns += self.cost_ns
+        return done

@@ -2,12 +2,13 @@
 
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.config import ServerConfig
+from server.config import Brake, Brakes, ServerConfig
 from server.engine import COMPRESS_BYTES_MIN, COMPRESS_PAUSE_TICKS, Engine
 from server.kernels.dues import sweep_rest
 from server.kernels.layout import REQUEST, TICK_ROWS, Kind, Stage
@@ -177,6 +178,57 @@ class TestStretch:
             bench.loop.queues[0]["fanout_position"] = 3
             assert bench.tick()
         assert bench.engine.interval_ns == 100 * MS
+
+
+class TestAdjust:
+    def test_rules_tick_and_hello_follow(self):
+        bench = Bench()
+        changed = {"rate_per_s": 10, "burst": 20, "tick_ms": 30, "stall_s": 2.0, "evict_after_s": 3.0}
+        bench.engine.adjust(msgspec.structs.replace(bench.config, **changed), START_NS + 5 * MS)
+        rules = bench.engine.canvas.arrays.rules[0]
+        assert [int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")] == [
+            100 * MS,
+            2000 * MS,
+            2000 * MS,
+            3000 * MS,
+        ]
+        assert (bench.engine.next_tick_ns, bench.engine.interval_ns) == (START_NS + 35 * MS, 30 * MS)
+        hello = bench.engine.hello()
+        assert (hello.tick_ms, hello.rate_per_s, hello.burst) == (30, 10, 20)
+
+
+class TestEncodeBrake:
+    def test_a_braked_encoder_puts_the_tick_off_and_nothing_else(self):
+        """What changes while it is at work is in the same tick; its time counts as service time."""
+        bench = Bench(brakes=Brakes(encode=Brake(item_us=500.0, batch_ms=30.0)))
+        bench.paint(1, 1, 1)
+        bench.paint(69, 44, 1)
+        assert not bench.tick()
+        assert bench.engine.next_tick_ns == START_NS + 131 * MS
+        bench.paint(2, 2, 2)
+        assert bench.tick(encode_ns=7)
+        assert (bench.row()["pixel_count"], bench.row()["encode_ns"]) == (3, 31 * MS + 7)
+        assert bench.row()["lateness_ns"] == 31 * MS
+        assert bench.engine.next_tick_ns == START_NS + 200 * MS
+        assert bench.telemetry["stages"][0, Stage.ENCODE]["busy_ns"] == 31 * MS + 7
+
+    def test_an_encoder_that_is_let_go_is_done_at_once(self):
+        bench = Bench(brakes=Brakes(encode=Brake(batch_ms=300.0)))
+        assert not bench.tick()
+        bench.engine.adjust(msgspec.structs.replace(bench.config, brakes=Brakes()), bench.now_ns)
+        assert bench.engine.next_tick_ns == START_NS + 100 * MS
+        assert bench.tick()
+
+    def test_an_encoder_that_cannot_keep_up_takes_no_pause(self):
+        bench = Bench(brakes=Brakes(encode=Brake(batch_ms=250.0)))
+        for _ in range(4):
+            assert not bench.tick()
+            assert bench.tick()
+        assert bench.now_ns == START_NS + 100 * MS + 4 * 250 * MS
+
+    def test_the_last_tick_waits_for_no_brake(self):
+        bench = Bench(brakes=Brakes(encode=Brake(batch_ms=300.0)))
+        assert bench.engine.tick(START_NS + MS, is_last=True)
 
 
 class TestCompression:

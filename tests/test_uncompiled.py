@@ -6,7 +6,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("test_decode", "test_buckets", "test_pixels", "test_tiles", "test_fanout", "test_histogram", "test_outbox")
+ROOMS = (
+    "test_brakes",
+    "test_decode",
+    "test_buckets",
+    "test_pixels",
+    "test_tiles",
+    "test_fanout",
+    "test_histogram",
+    "test_outbox",
+)
 
 
 def test_kernels_do_the_same_without_the_compiler():

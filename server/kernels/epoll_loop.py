@@ -85,6 +85,13 @@ def _read_socket(loop, slot):
 
 
 @kernel
+def _has_backlog(loop):
+    """True when a stage has left something."""
+    queues = loop.queues[0]
+    return queues.segment_end > 0 or queues.message_end > 0 or queues.placement_end > 0
+
+
+@kernel
 def _is_readable(loop, slot, bits):
     """True when a ready socket may be read now: it is over, or has bytes and none of it in the arena."""
     connection = loop.connections[slot]
@@ -96,7 +103,7 @@ def _await(loop, canvas, epoll_fd, timeout_ns):
     """Wait for sockets. Returns how many are ready; while something is held back these are more than can be read."""
     queues = loop.queues[0]
     is_braked = canvas.brakes[Stage.READ].item_ns > 0 or canvas.brakes[Stage.READ].batch_ns > 0
-    if is_braked or queues.segment_end > 0:
+    if is_braked or _has_backlog(loop):
         if timeout_ns > 1000 and held_until(loop, libc.monotonic_ns()) > 0:
             libc.usleep(min(timeout_ns, NAP_NS) // 1000)
             timeout_ns = 0
@@ -274,13 +281,6 @@ def sweep(loop, canvas, broadcast, epoll_fd):
         _note(loop.stages[Stage.FANOUT], depth, offered, now_ns - begun_ns)
         note_sent(loop, canvas, begun_ns)
         rest(loop, canvas, Stage.FANOUT, offered, now_ns)
-
-
-@kernel
-def _has_backlog(loop):
-    """True when a stage has left something."""
-    queues = loop.queues[0]
-    return queues.segment_end > 0 or queues.message_end > 0 or queues.placement_end > 0
 
 
 @kernel

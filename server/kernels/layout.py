@@ -295,7 +295,7 @@ CONNECTION = np.dtype(
         ("carry_bytes", "u2"),
         ("blocked", "u1"),  # Its socket took nothing when a delta was tried.
         ("closing", "u1"),  # Close it as soon as the outbox is empty.
-        ("in_arena", "u1"),  # Its last read waits to be decoded: until then no more is read, for its rest comes first.
+        ("in_arena", "u1"),  # Its last read is not decoded yet: no more is read until then, for its rest comes first.
         ("interval_ns", "i8"),
         ("due_ns", "i8"),  # No delta before this.
         ("full_ns", "i8"),  # Token bucket: when it will be full again (see kernels/buckets).

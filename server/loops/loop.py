@@ -87,7 +87,7 @@ class Loop(ABC):
             until_ns = 0 if engine.is_hurried else engine.next_tick_ns
             if self.desk.waiting:
                 until_ns = min(until_ns, now_ns + TIMER_NS)
-            if self.desk.ending:
+            if self.desk.ending or self.desk.postponed:
                 until_ns = min(until_ns, now_ns + ENDING_NS)
             if self._accept_rests:
                 until_ns = min(until_ns, int(self.arrays.holds[Stage.ACCEPT]["until_ns"]))
@@ -172,11 +172,12 @@ class Loop(ABC):
     # What the slow path asks of its loop, beside `post`.
 
     def drain_queues(self, now_ns: int) -> None:
-        """Serve all that was read, whatever the brakes say, so that the message queue has room."""
+        """Serve all that was read, whatever the brakes say."""
         queues = self.arrays.queues[0]
-        while queues["segment_end"] or queues["message_end"] or queues["placement_end"]:
+        while queues["segment_end"] or queues["message_end"] or queues["placement_end"] or self.desk.postponed:
             if self._run_stages(self._unbraked) & Wake.SUBSCRIBE:
                 self._subscribe(now_ns)
+            self.desk.resume(now_ns)
 
     def owes_answers(self, slot: int) -> bool:
         """Whether requests of this connection still wait in the queues."""
@@ -217,8 +218,9 @@ class Loop(ABC):
         """What waits for no socket: deadlines, last answers, slots, and a listener that was left alone for a while."""
         if self.desk.waiting:
             self.desk.on_timers(now_ns)
-        if self.desk.ending:
+        if self.desk.ending or self.desk.postponed:
             self._serve_stages(now_ns)
+            self.desk.resume(now_ns)
             self.desk.end_answered(now_ns)
         if self._leaving and now_ns >= self._leaving_ns:
             self._free_slots(now_ns)

@@ -164,7 +164,7 @@ class PortableLoop(Loop):
     def _select(self, timeout_ns: int) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait for sockets. While something is held back more are ready than can be read: then it sleeps a little."""
         brake = self.engine.canvas.arrays.brakes[Stage.READ]
-        is_full_up = brake["item_ns"] or brake["batch_ns"] or self.arrays.queues[0]["segment_end"]
+        is_full_up = brake["item_ns"] or brake["batch_ns"] or self._has_backlog()
         if is_full_up and timeout_ns and held_until(self.arrays, clock.now_ns()):
             clock.wait_s(min(timeout_ns, NAP_NS) * 1e-9)
             timeout_ns = 0
