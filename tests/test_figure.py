@@ -11,6 +11,7 @@ from workbench.window.figure import (
     format_count,
     format_ms,
     format_ratio,
+    format_us,
     format_whole,
 )
 
@@ -69,3 +70,10 @@ def test_other_figures() -> None:
     assert (format_ratio(0.414), format_cores(0.812)) == ("41 %", "0.81 core")
     assert (format_clock(134.9), format_clock(3734)) == ("02:14", "1:02:14")
     assert format_ms(None) == format_ratio(None) == format_cores(None) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.06, "0.06 us"), (5.9, "5.90 us"), (999.4, "999 us"), (3100, "3.10 ms"), (None, UNKNOWN)]
+)
+def test_microseconds_become_milliseconds(value: float | None, text: str) -> None:
+    assert format_us(value) == text

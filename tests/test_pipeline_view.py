@@ -49,7 +49,7 @@ def filled_rows(stage: StageReading) -> float:
     pen, gutter = Pen(1), pygame.Rect(0, 0, 26, 118)
     target = offscreen(gutter.size)
     bar = QueueBar(gutter)
-    assert bar.draw(target, stage, pen) == [gutter]
+    assert bar.draw(target, stage, theme.SKY, pen) == [gutter]
     inside = part_of(rgb(target), bar.inside(pen))
     rows = [not (row == theme.TRACK).all() and not (row == theme.TEXT).all() for row in inside]
     return sum(rows) / len(rows)
@@ -75,7 +75,7 @@ def test_a_queue_with_anything_in_it_is_not_drawn_empty() -> None:
 def test_the_high_water_mark_is_where_the_queue_was() -> None:
     pen, gutter = Pen(1), pygame.Rect(0, 0, 26, 118)
     target, bar = offscreen(gutter.size), QueueBar(gutter)
-    bar.draw(target, replace(QUEUE, depth=100, depth_peak=600), pen)
+    bar.draw(target, replace(QUEUE, depth=100, depth_peak=600), theme.SKY, pen)
     inside = part_of(rgb(target), bar.inside(pen))
     (first, *_) = np.flatnonzero((inside == theme.TEXT).all(axis=(1, 2)))
     assert 1 - first / len(inside) == pytest.approx(0.6, abs=0.02)
@@ -84,7 +84,18 @@ def test_the_high_water_mark_is_where_the_queue_was() -> None:
 def test_a_queue_that_stays_as_it_is_costs_nothing() -> None:
     bar, target = QueueBar(pygame.Rect(0, 0, 26, 118)), offscreen((26, 118))
     stage = replace(QUEUE, depth=500, depth_peak=500)
-    assert bar.draw(target, stage, Pen(1)) and not bar.draw(target, replace(stage, depth=500.4), Pen(1))
+    assert bar.draw(target, stage, theme.SKY, Pen(1))
+    assert not bar.draw(target, replace(stage, depth=500.4), theme.SKY, Pen(1))
+    assert bar.draw(target, stage, theme.VERMILION, Pen(1))
+
+
+def test_a_queue_has_the_colour_of_its_stages_state() -> None:
+    session = staged()
+    strip = part_of(rgb(headless(session, SIZE).draw()), boxes(session, SIZE).pipeline)
+    slot = strip.shape[1] // len(STAGES)
+    index = [stage.name for stage in STAGES].index("fan-out")
+    lit = [int((strip[:, i * slot : i * slot + 20] == theme.VERMILION).all(axis=2).sum()) for i in range(len(STAGES))]
+    assert lit[index] > 500 and sum(lit) == lit[index]
 
 
 def test_a_queues_tip_says_all_its_numbers() -> None:

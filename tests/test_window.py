@@ -27,6 +27,7 @@ from window_stage import (
     words,
 )
 
+from plots import series as plots_series
 from plots import style as plots_style
 from server import palette
 from server.control import Progress
@@ -34,10 +35,12 @@ from workbench.view import Part, Reading
 from workbench.window import arrangement, pen, theme, toolkit
 from workbench.window.figure import UNKNOWN
 from workbench.window.keys import Action
+from workbench.window.panels_view import PANELS_FIRST
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
 from workbench.window.window import FIGURES_INTERVAL_NS
 
+BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "knobs", "status", "hints")
 SIZES = ((1280, 720), (1600, 1000), (1920, 1080), (3840, 2160))
 
 
@@ -61,17 +64,31 @@ def test_the_panels_lie_on_the_window_without_a_seam(ours: theme.Colors, theirs:
     st.tuples(st.integers(1, 5000), st.integers(1, 3000)),
     st.tuples(st.integers(1, 8192), st.integers(1, 8192)),
     st.integers(0, 9),
+    st.booleans(),
 )
 @settings(deadline=None)
-def test_boxes_are_inside_the_window_and_apart(size: tuple[int, int], canvas: tuple[int, int], failures: int) -> None:
-    placed = arrangement.arrange(size, canvas, failures)
-    rows = [placed.header, placed.banner, placed.canvas, placed.panels, placed.status, placed.hints]
+def test_boxes_are_inside_the_window_and_apart(
+    size: tuple[int, int], canvas: tuple[int, int], failures: int, knobs_shown: bool
+) -> None:
+    placed = arrangement.arrange(size, canvas, failures, knobs_shown)
+    rows = [getattr(placed, name) for name in BOXES]
     window = pygame.Rect((0, 0), placed.size)
     for index, box in enumerate(rows):
         assert window.contains(box)
         assert box.height > 0 or (box is placed.banner and failures == 0)
         assert box.collidelist(rows[:index] + rows[index + 1 :]) == -1
     assert placed.panels.width >= placed.canvas.width * 0.9
+
+
+def test_folded_knobs_give_their_room_to_the_others() -> None:
+    for size in SIZES:
+        shown, folded = (arrangement.arrange(size, (256, 256), 0, is_shown) for is_shown in (True, False))
+        assert folded.knobs.width < shown.knobs.width / 4
+        assert folded.panels.width > shown.panels.width and folded.canvas.width >= shown.canvas.width
+
+
+def test_the_first_panels_are_those_of_the_panels() -> None:
+    assert PANELS_FIRST == plots_series.DEFAULT_NAMES
 
 
 def test_letters_double_where_the_window_does() -> None:

@@ -27,7 +27,7 @@ from workbench.window import screenshot, toolkit
 from workbench.window.header import FIGURES
 from workbench.window.keys import BINDINGS, Action, action_of
 from workbench.window.overlay import Toast
-from workbench.window.pace import INTERVAL_NS, Pace
+from workbench.window.pace import FAST_INTERVAL_NS, INTERVAL_NS, Pace
 from workbench.window.toolkit import pygame
 from workbench.window.window import RESIZE_SETTLE_NS, Window
 
@@ -266,12 +266,44 @@ def test_the_pace_is_thirty_a_second_and_counts_what_it_costs() -> None:
     assert pace.fps is None and pace.cpu_cores is None
     now_ns = 10**12
     for redraw in range(40):
-        pace.count(now_ns, redraw * 2_000_000)
+        pace.count(now_ns, redraw * 2_400_000)
         assert pace.rest_s(now_ns) == pytest.approx(INTERVAL_NS / 1e9)
         assert pace.rest_s(now_ns + INTERVAL_NS + 1) == 0
         now_ns += INTERVAL_NS
     assert pace.fps == pytest.approx(30, rel=0.001)
-    assert pace.cpu_cores == pytest.approx(0.06, rel=0.001)
+    assert pace.cpu_cores == pytest.approx(0.072, rel=0.001)
+
+
+class Redraws:
+    """A pace, and the times that it is told."""
+
+    def __init__(self) -> None:
+        self.pace = Pace()
+        self.now_ns, self.cpu_ns = 10**12, 0
+
+    def go(self, count: int, cost_ns: int, interval_ns: int = 0) -> int:
+        """So many of this cost, each when it is due or at this interval. Returns the interval that is chosen then."""
+        for _ in range(count):
+            self.cpu_ns += cost_ns
+            self.pace.count(self.now_ns, self.cpu_ns)
+            self.now_ns += interval_ns or self.pace.interval_ns
+        return self.pace.interval_ns
+
+
+def test_cheap_redraws_are_twice_as_many_until_they_are_dear() -> None:
+    redraws = Redraws()
+    assert redraws.go(40, 500_000) == FAST_INTERVAL_NS
+    assert redraws.go(200, 1_400_000) == FAST_INTERVAL_NS  # Between the two limits nothing changes.
+    assert redraws.go(120, 2_500_000) == INTERVAL_NS
+    assert redraws.go(300, 2_500_000) == INTERVAL_NS
+    assert redraws.go(300, 1_400_000) == FAST_INTERVAL_NS
+
+
+def test_redraws_that_come_late_are_fewer_and_not_tried_again_at_once() -> None:
+    redraws = Redraws()
+    assert redraws.go(120, 500_000) == FAST_INTERVAL_NS
+    assert redraws.go(90, 500_000, interval_ns=24_000_000) == INTERVAL_NS
+    assert redraws.go(60, 500_000) == INTERVAL_NS
 
 
 def test_a_late_redraw_is_not_made_up_for() -> None:

@@ -1,7 +1,9 @@
-"""The window: what a person sees of a session, drawn by pygame. It looks at frozen views and is never waited for.
+"""The window: what a person sees of a session and works it with, by pygame. It looks at frozen views and is never
+waited for.
 
-Layers, each importing only from those to its right:
-`window -> header, canvas_view, panels_view, status_line, banner, loading, overlay -> pen -> theme -> toolkit`;
-`arrangement` says where each goes, `keys` what the keyboard does, `figure` how numbers are written.
+`window` takes events, time and the session; `routing` says which view an event is for; `frame` holds all views in
+their places (`arrangement`) and draws them; `stack` lays the overlays on top. A view keeps what it drew, and draws what
+differs (`scene`: `Drawable`, `Interactive`). Under them are `widget` and `slider`, `pen`, `theme` and `toolkit`;
+`keys` says what the keyboard does, `glossary` what the words mean, `figure` how numbers are written.
 The door is `window.Window`.
 """

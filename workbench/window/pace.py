@@ -10,8 +10,9 @@ INTERVAL_NS = 33_333_333
 """30 redraws a second."""
 FAST_INTERVAL_NS = 16_666_667
 """60 redraws a second."""
-CHEAP_CORES, DEAR_CORES = 0.07, 0.10
-"""What 60 a second may cost for there to be so many, and from where there are none. The gap keeps it from swaying."""
+CHEAP_CORES, DEAR_CORES = 0.06, 0.10
+"""30 a second that cost no more become 60, and 60 that cost more become 30. The gap keeps it from swaying: a redraw in
+which nothing changed costs little, so 60 are far from twice as dear."""
 LATE_RATIO = 0.9
 """Fewer than so many of 60 a second come: then the processor is wanted elsewhere."""
 PATIENCE_NS = 5_000_000_000
@@ -28,7 +29,7 @@ class Pace:
         self._marks: deque[tuple[int, int]] = deque()
         self.interval_ns = INTERVAL_NS
         """From one redraw to the next."""
-        self._slow_until_ns = 0
+        self._kept_until_ns = 0
 
     def count(self, now_ns: int, cpu_ns: int) -> None:
         """A redraw begins. `cpu_ns`: processor time of this process so far."""
@@ -42,16 +43,15 @@ class Pace:
     def _choose(self, now_ns: int) -> None:
         """60 or 30 a second, by what the last second's redraws cost and whether they came."""
         fps, cores = self.fps, self.cpu_cores
-        if fps is None or cores is None or not fps or now_ns < self._slow_until_ns:
+        if fps is None or cores is None or now_ns < self._kept_until_ns:
             return
-        cores_at_60 = cores / fps * 60
         if self.interval_ns == INTERVAL_NS:
-            if cores_at_60 <= CHEAP_CORES and fps >= 30 * LATE_RATIO:
+            if cores <= CHEAP_CORES and fps >= 30 * LATE_RATIO:
                 self.interval_ns = FAST_INTERVAL_NS
-                self._slow_until_ns = now_ns + SPAN_NS  # Look again after a second of 60.
-        elif cores_at_60 > DEAR_CORES or fps < 60 * LATE_RATIO:
+                self._kept_until_ns = now_ns + SPAN_NS  # Look again after a second of 60.
+        elif cores > DEAR_CORES or fps < 60 * LATE_RATIO:
             self.interval_ns = INTERVAL_NS
-            self._slow_until_ns = now_ns + PATIENCE_NS
+            self._kept_until_ns = now_ns + PATIENCE_NS
 
     def rest_s(self, now_ns: int) -> float:
         """Seconds from now until the next redraw is due; 0 when it is late."""

@@ -72,7 +72,7 @@ class PipelineView:
                 self._cards[index] = card
                 dirty.append(self._draw_card(target, card, self._slots[index][1]))
         for queue, stage in zip(self._queues, scene.view.stages, strict=True):
-            dirty += queue.draw(target, stage, self._pen)
+            dirty += self._draw_queue(target, queue, stage, scene)
         return dirty
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
@@ -145,12 +145,19 @@ class PipelineView:
         self._queues = [QueueBar(gutter) for gutter, _ in self._slots]
         self._cards = self._wanted(scene)
         for queue, stage in zip(self._queues, scene.view.stages, strict=True):
-            queue.draw(target, stage, self._pen)
+            self._draw_queue(target, queue, stage, scene)
         for card, (_, box) in zip(self._cards, self._slots, strict=True):
             self._draw_card(target, card, box)
         if not self._slots:
             self._pen.write(target, "the server's stages show here once it runs", self._box, theme.NOTE, "center")
         return [self._box]
+
+    def _draw_queue(
+        self, target: pygame.Surface, queue: QueueBar, stage: StageReading, scene: Scene
+    ) -> list[pygame.Rect]:
+        state = state_of(stage, scene.view.diagnosis.bottleneck)
+        color = _color_of(state) if state in (BOTTLENECK, BUSY) else theme.SKY
+        return queue.draw(target, stage, color, self._pen)
 
     def _draw_card(self, target: pygame.Surface, card: Card, box: pygame.Rect) -> pygame.Rect:
         pen, stage = self._pen, card.stage

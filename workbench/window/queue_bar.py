@@ -1,6 +1,7 @@
 """The queue before a stage, drawn as a bar that fills from below up to its limit, with its high-water mark.
 
-Invariant: a queue at its limit fills the bar wholly. One without a limit is drawn against the deepest it was.
+How full it is, is told by height; its colour is that of the stage's state. Invariant: a queue at its limit fills the
+bar wholly. One without a limit is drawn against the deepest it was.
 """
 
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from workbench.window import theme
 from workbench.window.figure import format_count, format_ms, format_whole
 from workbench.window.glossary import TERMS
 from workbench.window.pen import Pen
+from workbench.window.theme import Color
 from workbench.window.toolkit import pygame
 
 _WIDTH, _LEFT, _LIMIT_WIDTH, _ARROW = 12, 4, 18, 5
 UNBOUNDED_MIN, UNBOUNDED_ROOM = 8.0, 1.25
 """A queue without a limit is drawn against so much of the deepest it was, and never against less than a few items."""
-NEAR_FULL_RATIO, HALF_FULL_RATIO = 0.9, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class _Shape:
     filled: int
     peak: int
     has_limit: bool
+    color: Color
 
 
 class QueueBar:
@@ -41,8 +43,8 @@ class QueueBar:
         top = self._gutter.top + pen.px(8)
         return pygame.Rect(left, top, pen.px(_WIDTH), self._gutter.height - pen.px(12))
 
-    def draw(self, target: pygame.Surface, stage: StageReading, pen: Pen) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
+    def draw(self, target: pygame.Surface, stage: StageReading, color: Color, pen: Pen) -> list[pygame.Rect]:
+        """Draw what changed, the filling in this colour. Returns the rectangles that did."""
         inside = self.inside(pen)
         self._deepest = max(self._deepest, stage.depth_peak, stage.depth)
         limit = stage.depth_max or self._deepest * UNBOUNDED_ROOM
@@ -50,6 +52,7 @@ class QueueBar:
             _height(stage.depth / limit, inside.height),
             _height(stage.depth_peak / limit, inside.height),
             stage.depth_max > 0,
+            color,
         )
         if shape == self._drawn:
             return []
@@ -60,9 +63,7 @@ class QueueBar:
 
     def _draw_shape(self, target: pygame.Surface, shape: _Shape, inside: pygame.Rect, pen: Pen) -> None:
         target.fill(theme.TRACK, inside)
-        ratio = shape.filled / inside.height
-        color = theme.VERMILION if ratio >= NEAR_FULL_RATIO else theme.ORANGE if ratio >= HALF_FULL_RATIO else theme.SKY
-        target.fill(color, (inside.left, inside.bottom - shape.filled, inside.width, shape.filled))
+        target.fill(shape.color, (inside.left, inside.bottom - shape.filled, inside.width, shape.filled))
         line = pen.px(2)
         if shape.peak > shape.filled:
             top = max(inside.top, inside.bottom - shape.peak)
