@@ -90,7 +90,8 @@ class TestLag:
         rows["subscribed"][0, :5] = 1
         rows["cursor"][0, :6] = [10, 9, 7, 6, 0, 0]  # The last does not watch.
         found = CensusTaker(rows).poll(SECOND, 10, TICK_NS)
-        assert (found.lagging_count, found.lacked_count) == (2, 0 + 1 + 3 + 4 + 10)
+        assert (found.watching_count, found.lagging_count) == (5, 2)
+        assert found.lacked_count == 0 + 1 + 3 + 4 + 10
 
     def test_who_asked_to_wait_does_not_lag_meanwhile(self) -> None:
         rows = page(1, 10, 2)

@@ -32,6 +32,7 @@ WELL = Reading(
     connection_count=1000,
     loop_connection_counts=(1000,),
     subscriber_count=100,
+    watching_count=100,
     server_cpu_cores=0.5,
     fleet_cpu_cores=0.4,
     utilisation_ratio=0.35,

@@ -36,6 +36,8 @@ class Census:
     """Placements admitted a second that 5 %, 50 % and 95 % of those that send did not exceed."""
     over_limit_count: int | None = None
     """Connections that were refused something for rate."""
+    watching_count: int = 0
+    """Connections that watch, whoever's they are."""
     lagging_count: int = 0
     """Viewers that lack more than LAG_TICKS broadcasts beside what they asked to wait."""
     lacked_count: int = 0
@@ -81,11 +83,17 @@ class CensusTaker:
         self._looks.append(look)
         while len(self._looks) > 2 and now_ns - self._looks[1].time_ns >= SPAN_NS:
             self._looks.popleft()
-        lack = np.where(is_open & (rows["subscribed"] > 0), np.maximum(newest_tick - rows["cursor"], 0), 0)
+        watches = is_open & (rows["subscribed"] > 0)
+        lack = np.where(watches, np.maximum(newest_tick - rows["cursor"], 0), 0)
         lagging = (lack - LAG_TICKS) * tick_ns > rows["interval_ns"]
         index, shares, over = _served(self._looks[0], look)
         return Census(
-            index, shares, None if over is None else over * step, int(lagging.sum()) * step, int(lack.sum()) * step
+            fairness_index=index,
+            shares_per_s=shares,
+            over_limit_count=None if over is None else over * step,
+            watching_count=int(watches.sum()) * step,
+            lagging_count=int(lagging.sum()) * step,
+            lacked_count=int(lack.sum()) * step,
         )
 
     def _used_end(self) -> int:

@@ -142,11 +142,11 @@ def _stage(evidence: Evidence) -> Answer:
 
 def _viewers(evidence: Evidence) -> Answer:
     reading, viewers = evidence.reading, evidence.viewers
-    if viewers is None or not reading.subscriber_count:
+    if viewers is None or not (reading.subscriber_count or reading.watching_count):
         return Answer("Nobody watches.")
     lagging = evidence.lagging_ratio
     line = (
-        f"Viewers: {whole(reading.lagging_count)} of {whole(reading.subscriber_count)} lack several broadcasts, "
+        f"Viewers: {whole(reading.lagging_count)} of {whole(reading.watching_count)} lack several broadcasts, "
         f"{short(reading.conflated_per_s or 0)} deltas a second are made for laggards."
     )
     is_slow = evidence.exceeds(lagging, LAGGING_RATIO, VIEWERS)
@@ -168,7 +168,7 @@ def _viewer_phrases(viewers: StageReading, reading: Reading) -> tuple[str, ...]:
     if taken < (1 - SHORTFALL_RATIO) * sent:
         phrases.append(f"they take {short(taken)} of {short(sent)} deltas a second")
     if reading.lagging_count:
-        total = whole(reading.subscriber_count)
+        total = whole(reading.watching_count)
         phrases.append(f"{plural(reading.lagging_count, 'viewer')} of {total} lack several broadcasts")
     if (reading.conflated_per_s or 0) >= 1:
         phrases.append(f"{short(reading.conflated_per_s or 0)} deltas a second are conflated for them")

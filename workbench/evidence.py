@@ -119,7 +119,7 @@ class Evidence:
     def lagging_ratio(self) -> float:
         """The larger of: viewers that lag, of all; deltas made for laggards, of all."""
         reading = self.reading
-        lagging = reading.lagging_count / reading.subscriber_count if reading.subscriber_count else 0.0
+        lagging = reading.lagging_count / reading.watching_count if reading.watching_count else 0.0
         deltas = reading.broadcast_deltas_per_s
         conflated = (reading.conflated_per_s or 0.0) / deltas if deltas else 0.0
         return min(1.0, max(lagging, conflated))

@@ -135,6 +135,7 @@ class Sampler:
             connection_count=int(last.fleet["connection_count"]),
             connection_target=self.scenario.fleet.connections,
             subscriber_count=int(last.fleet["subscriber_count"]),
+            watching_count=census.watching_count,
             lagging_count=census.lagging_count,
             over_limit_count=census.over_limit_count,
             stalled_count=int(last.fleet["stalled_count"]),

@@ -46,6 +46,8 @@ class Reading:
     loop_connection_counts: tuple[int, ...] = ()
     """Connections that each of the server's loops holds."""
     subscriber_count: int = 0
+    watching_count: int = 0
+    """Connections that watch by the server's books: also those that never read, and other clients."""
     lagging_count: int = 0
     """Viewers that lack several broadcasts."""
     over_limit_count: int | None = None
