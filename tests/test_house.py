@@ -48,12 +48,12 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server/mailbox.py",
         "server/handover.py",
         "server/loops/*",
-        "devices/dialer.py",
+        "devices/wire.py",
         "devices/greeting.py",
         "workbench/address.py",
         "workbench/painter.py",
     ),
-    "select": ("server/loops/*", "devices/dialer.py", "workbench/machine_facts.py"),
+    "select": ("server/loops/*", "devices/wire.py", "workbench/machine_facts.py"),
     "selectors": ("server/loops/portable.py",),
     "prometheus_client": ("server/metrics.py",),
     "PIL": ("server/http.py",),
@@ -68,7 +68,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 """Each outside package, and standard modules that touch the world, to the modules that may import it."""
 
 RATCHET: dict[str, int] = {
-    "server/kernels/layout.py": 560,  # Every dtype in one file: what kernels and processes share is read in one place.
+    "server/kernels/layout.py": 556,  # Every dtype in one file: what kernels and processes share is read in one place.
 }
 """Files and functions (`file::function`) above the limit, with their lines. They may only shrink."""
 
