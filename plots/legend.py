@@ -127,8 +127,6 @@ class Legend:
         return texts
 
     def _draw_swatch(self, left: float, base: float, series: Series) -> None:
-        if series.shape is Shape.NUMBER:
-            return
         sheet = self._sheet
         middle = sheet.height - base + 3.5 * sheet.scale
         thick = 8.0 if series.shape in (Shape.LAYER, Shape.BAND) else max(series.width, 2.0)

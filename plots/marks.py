@@ -29,6 +29,7 @@ COLORS = {
     MarkerKind.BRAKE: "purple",
     MarkerKind.NOTE: "silver",
 }
+_TEXT_COLORS = COLORS | {MarkerKind.BRAKE: "purple_text"}
 _BASE_RATIO = 0.78
 """Of a row, from its top down to the base line of its words."""
 _STAMPS_MAX = 64
@@ -87,7 +88,7 @@ class Marks:
                 line.draw(renderer)
         for left, row, index in self._shown:
             top = self._plot.top + row * self._row_height
-            color = self._sheet.color(COLORS[MarkerKind(self._kinds[index])])
+            color = self._sheet.color(_TEXT_COLORS[MarkerKind(self._kinds[index])])
             if renderer is self._sheet.renderer:
                 self._stamp(round(left), top, self._words[index], color)
             else:

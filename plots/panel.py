@@ -60,7 +60,7 @@ class Panel:
         grain = span.grain
         times_ns = block_times(samples["time_ns"], grain)
         table = self.spec.table(samples, grain)
-        on_axis = table[[line.whole == 0 and line.shape is not Shape.NUMBER for line in self.spec.series]]
+        on_axis = table[[line.whole == 0 for line in self.spec.series]]
         seen = on_axis[np.isfinite(on_axis)]
         least, peak = (float(seen.min()), float(seen.max())) if len(seen) else (np.nan, np.nan)
         if self._heat is not None:
@@ -116,7 +116,7 @@ class Panel:
             if series.shape is Shape.LAYER and fill is not None:
                 self._set_layer(line, fill, times_ns, np.stack([floor, row]), span)
                 floor = row
-            elif series.shape is not Shape.NUMBER:
+            else:
                 times, values = broken_at_gaps(times_ns, row, span.grain)
                 if series.dashed:
                     values = dashes(times, values, span.grain)

@@ -43,16 +43,6 @@ def _idle_ratio(samples: Samples) -> Values:
     return idle
 
 
-_FATES = ("admitted_count", "throttled_count", "shed_count", "out_of_bounds_count", "in_flight_count")
-
-
-def _missing_count(samples: Samples) -> Values:
-    """Placements that were sent and that the ledger does not find again: 0, or something is wrong."""
-    found = np.sum([samples[name] for name in _FATES], axis=0)
-    missing: Values = np.subtract(samples["sent_count"], found)
-    return missing
-
-
 def _inflow_per_s(samples: Samples) -> Values:
     """How fast what is in flight grows. What comes out of flight is in the other layers already."""
     return np.maximum(growth_per_s(field("in_flight_count"))(samples), 0.0)
@@ -183,7 +173,6 @@ LEDGER = PanelSpec(
         _layer("bounds", growth_per_s(field("out_of_bounds_count")), "yellow"),
         _layer("in flight", _inflow_per_s, "sky", says=field("in_flight_count")),
         Series("sent", growth_per_s(field("sent_count")), "silver", width=1.4, dashed=True),
-        Series("missing", _missing_count, "text_muted", Shape.NUMBER),
     ),
     new_axis=lambda: LinearAxis(floor=1000.0),
     legend_columns=3,

@@ -59,8 +59,6 @@ class Shape(Enum):
     """A part of a whole, on top of the layers before it."""
     BAND = "band"
     """A line, and the ground between it and the first series of its panel."""
-    NUMBER = "number"
-    """Nothing: the legend says it."""
 
 
 @dataclass(frozen=True, slots=True)

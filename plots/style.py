@@ -29,6 +29,8 @@ class Theme:
     yellow: str
     vermilion: str
     purple: str
+    purple_text: str
+    """Where purple is the colour of letters, which need more contrast than lines."""
     silver: str
     blue: str
     heat: str
@@ -53,6 +55,7 @@ DARK = Theme(
     yellow="#f0e442",
     vermilion="#d55e00",
     purple="#cc79a7",
+    purple_text="#cc79a7",
     silver="#c3cad4",
     blue="#0072b2",
     heat="magma",
@@ -74,6 +77,7 @@ LIGHT = Theme(
     yellow="#958c00",
     vermilion="#741f06",
     purple="#d957bd",
+    purple_text="#9e2a86",
     silver="#555c68",
     blue="#1c1c8c",
     heat="magma_r",

@@ -34,7 +34,7 @@ def markers(*seconds_and_texts, kind=0):
     return rows
 
 
-def ledger_rows(missing=0.0):
+def ledger_rows():
     """5000 placements a second sent: 3000 admitted, 1000 throttled, 1000 more in flight each second."""
     seconds = np.arange(600) * 0.1
     return samples(
@@ -42,7 +42,7 @@ def ledger_rows(missing=0.0):
         admitted_count=3000.0 * seconds,
         throttled_count=1000.0 * seconds,
         in_flight_count=1000.0 * seconds,
-        sent_count=5000.0 * seconds + missing,
+        sent_count=5000.0 * seconds,
     )
 
 

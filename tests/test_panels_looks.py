@@ -82,10 +82,14 @@ def contrast(first, second):
     return (lighter + 0.05) / (darker + 0.05)
 
 
+def _letter_colors(theme):
+    return (theme.text, theme.text_muted, theme.orange, theme.vermilion, theme.purple_text, theme.silver)
+
+
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_letters_and_lines_stand_clear_of_their_ground(theme):
     for ground in (theme.page, theme.plot):
-        assert min(contrast(color, ground) for color in (theme.text, theme.text_muted)) >= 4.5
+        assert min(contrast(color, ground) for color in _letter_colors(theme)) >= 4.5
         accents = ("orange", "sky", "green", "yellow", "vermilion", "purple", "silver", "blue")
         assert min(contrast(getattr(theme, name), ground) for name in accents) >= 3.0
 

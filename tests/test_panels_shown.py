@@ -183,13 +183,11 @@ def test_the_ledgers_layers_reach_up_to_what_was_sent():
     assert np.array(found) * 10_000 == pytest.approx([3000, 1000, 1000], abs=100)
 
 
-@pytest.mark.parametrize("missing", [0.0, 17.0])
-def test_the_ledger_tells_what_it_does_not_find(missing):
-    rows = ledger_rows(missing)
-    present = dict(zip((line.name for line in PANELS["ledger"].series), PANELS["ledger"].present(rows), strict=True))
-    assert present["missing"] == pytest.approx(missing, abs=1e-6)
+def test_the_ledger_tells_rates_and_how_much_is_in_flight():
+    names = [line.name for line in PANELS["ledger"].series]
+    present = dict(zip(names, PANELS["ledger"].present(ledger_rows()), strict=True))
     assert present["in flight"] == pytest.approx(1000 * 59.45)
-    assert present["sent"] == pytest.approx(5000)
+    assert [present[name] for name in ("sent", "admitted", "rate")] == pytest.approx([5000, 3000, 1000])
 
 
 def test_cost_piles_up_the_cores_of_all_processes():
