@@ -24,6 +24,7 @@ from server.letter_brake import LetterBrake
 from server.listener import BACKLOG, connections_allowed, open_listener, raise_file_limit
 from server.mailbox_canvas import MAILBOX_MAX, MailboxCanvas
 from server.mailbox_client import OUTBOX_MAX, Letter, Limits, MailboxClient
+from server.mailbox_view import ClientRows
 from server.page import Page
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
@@ -64,6 +65,7 @@ class Mailbox:
         self._tally = Tally(telemetry, self._depths_max())
         self._counts = self._tally.counts
         self._clients: set[MailboxClient] = set()
+        self._rows = ClientRows(connections_page, self._clients_max)
         self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients)
         self._deserted = asyncio.Event()
         self._deserted.set()
@@ -205,6 +207,7 @@ class Mailbox:
         self._tally.served(Stage.ACCEPT, 1, 0)
         if len(self._clients) < self._clients_max:
             self._clients.add(client)
+            self._rows.enter(client)
             self._deserted.clear()
             try:
                 async with asyncio.TaskGroup() as pair:
@@ -218,6 +221,7 @@ class Mailbox:
 
     def _forget(self, client: MailboxClient) -> None:
         self._clients.discard(client)
+        self._rows.leave(client)
         if not self._clients:
             self._deserted.set()
         self._canvas.unsubscribe(client)
@@ -246,6 +250,7 @@ class Mailbox:
                 return
             self._counts["read_count"] += 1
             self._counts["received_bytes"] += len(data)
+            client.received_bytes += len(data)
             self._tally.queued(Stage.DECODE, len(data))
             events = client.connection.receive_data(data, begun_ns)
             self._tally.served(Stage.DECODE, len(data), clock.now_ns() - begun_ns)
@@ -283,7 +288,7 @@ class Mailbox:
         )
         if client.route == http.CANVAS_PATH:
             self._numbers += 1
-            client.opened_ns = now_ns
+            client.number, client.opened_ns = self._numbers, now_ns
             self._counts["connection_count"] += 1
             if client.connection.can_send:
                 client.connection.send_binary(new_hello(self.config, self._numbers).encode())
@@ -327,6 +332,8 @@ class Mailbox:
                 client.writer.write(letter.frame)
                 self._counts["send_count"] += 1
                 self._counts["sent_bytes"] += len(letter.frame)
+                client.sent_bytes += len(letter.frame)
+                client.delta_count += letter.pixel_count > 0
                 self._counts["delta_count"] += letter.pixel_count > 0
                 self._counts["delta_bytes"] += len(letter.frame) if letter.pixel_count else 0
                 self._counts["delta_pixel_count"] += letter.pixel_count
@@ -348,6 +355,7 @@ class Mailbox:
                     self._judge(client, now_ns)
             self._note_limits()
             self._counts["outbox_bytes"] = sum(client.owed_bytes for client in self._clients)
+            self._rows.write()
 
     def _note_limits(self) -> None:
         """How much there can be to wait in front of the stages that have a queue a connection."""

@@ -15,6 +15,7 @@ from server.config import ServerConfig
 from server.kernels.layout import TICK_ROWS, Stage
 from server.letter_brake import LetterBrake
 from server.mailbox_client import Letter, MailboxClient
+from server.mailbox_view import TileCounts
 from server.page import Page
 from server.plain_delta import encode_changes
 from server.protocol.messages import Ping, Pong, Subscribe
@@ -43,6 +44,7 @@ class MailboxCanvas:
         self._telemetry, self._row = telemetry, telemetry["server"][0]
         self._canvas = Canvas(config, canvas_page)
         self._pixel_tick, self._tile_tick = canvas_page["pixel_tick"], canvas_page["tile_tick"]
+        self._painter, self._tiles = canvas_page["pixel_painter"], TileCounts(canvas_page)
         self._tally, self._counts = tally, tally.counts
         self._clients = clients
         self._mailbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue(MAILBOX_MAX)
@@ -64,18 +66,21 @@ class MailboxCanvas:
     def admit(self, client: MailboxClient, x: int, y: int, color: int, now_ns: int) -> None:
         """Put a placement into the mailbox, or count why not."""
         self._counts["received_count"] += 1
+        client.received_count += 1
         if x >= self.config.width or y >= self.config.height:
             client.out_of_bounds_count += 1
             self._counts["out_of_bounds_count"] += 1
         elif not client.take_token(now_ns):
             self._counts["throttled_count"] += 1
+            self._tiles.throttled[self._tiles.tile_of(x, y)] += 1
         elif self._mailbox.full():
             client.shed_count += 1
             self._counts["shed_count"] += 1
             self._tally.dropped(Stage.APPLY, 1)
         else:
             self._counts["admitted_count"] += 1
-            self._mailbox.put_nowait(partial(self._apply, x, y, color))
+            client.admitted_count += 1
+            self._mailbox.put_nowait(partial(self._apply, client.number, x, y, color))
         self._tally.served(Stage.ADMIT, 1, clock.now_ns() - now_ns)
 
     async def in_turn(self, action: Callable[[], None]) -> None:
@@ -99,8 +104,10 @@ class MailboxCanvas:
             act()
             self._tally.served(Stage.APPLY, 1, added_ns + clock.now_ns() - worked_ns)
 
-    def _apply(self, x: int, y: int, color: int) -> None:
+    def _apply(self, number: int, x: int, y: int, color: int) -> None:
         self._canvas.pixels[y, x] = color
+        self._painter[y, x] = (number + 1) & 0xFFFFFFFF
+        self._tiles.applied[self._tiles.tile_of(x, y)] += 1
         self._pixel_tick[y, x] = self.tick + 1
         self._tile_tick[y >> 5, x >> 5] = self.tick + 1
         self._counts["applied_count"] += 1
@@ -193,6 +200,7 @@ class MailboxCanvas:
         self._tally.queued(Stage.ENCODE, tile_count)
         self._tally.served(Stage.ENCODE, tile_count, encode_ns)
         self._counts["cpu_ns"] = clock.thread_cpu_ns()
+        self._tiles.write(self.tick)
         self._tally.publish()
         lateness_ns, interval_ns = max(0, now_ns - self._due_ns), now_ns - self._tick_ns
         self._telemetry["ticks"][self.tick % TICK_ROWS] = (

@@ -48,6 +48,8 @@ class MailboxClient:
     limits: Limits
     outbox: asyncio.Queue[Letter] = field(default_factory=asyncio.Queue)
     route: str = ""
+    number: int = 0
+    """As HELLO tells it; 0 before."""
     opened_ns: int = 0
     is_refused: bool = False
     is_half_closed: bool = False
@@ -59,6 +61,8 @@ class MailboxClient:
     due_ns: int = 0
     full_ns: int = 0
     """Token bucket: when it will be full again. A token costs `token_ns` of that."""
+    received_count: int = 0
+    admitted_count: int = 0
     throttled_count: int = 0
     shed_count: int = 0
     out_of_bounds_count: int = 0
@@ -68,6 +72,9 @@ class MailboxClient:
     reported_count: int = 0
     progress_ns: int = 0
     owed_bytes: int = 0
+    delta_count: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
 
     def take_token(self, now_ns: int) -> bool:
         """Take one token of the bucket. False when there is none: then the placement is counted as throttled."""

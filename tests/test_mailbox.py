@@ -4,6 +4,7 @@ Its parts are plain Python, so they are also held to the compiled ones that do t
 """
 
 import asyncio
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from server import mailbox_canvas
 from server.canvas import new_rules
 from server.config import ServerConfig
 from server.kernels.buckets import take_token
-from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TICK_ROWS, Stage
+from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TICK_ROWS, Phase, Stage
 from server.kernels.tiles import encode_region
 from server.mailbox_canvas import MailboxCanvas
 from server.mailbox_client import OUTBOX_MAX, Limits, MailboxClient
@@ -199,3 +200,54 @@ class TestServer:
             monkeypatch.setattr(MailboxCanvas, "finish_tick", fail)
             client.ended()
         assert raised.group_contains(AssertionError, match="a bug")
+
+
+class TestWhatItShows:
+    @given(
+        st.lists(st.lists(st.tuples(st.integers(0, 75), st.integers(0, 50), st.integers(0, 2)), max_size=9), max_size=4)
+    )
+    @settings(deadline=None, max_examples=40)
+    def test_tiles_and_painters_are_those_of_a_list(self, ticks):
+        room = Room()
+        clients = [room.client() for _ in range(3)]
+        for number, client in enumerate(clients, 7):
+            client.number, client.limits = number, client.limits._replace(burst_ns=4 * client.limits.token_ns)
+        applied, throttled, merged, painters = Counter(), Counter(), Counter(), {}
+        left = [4, 4, 4]
+        for tick, batch in enumerate(ticks, 1):
+            changed = set()
+            for x, y, index in batch:
+                tile = y // 32 * 3 + x // 32
+                room.canvas.admit(clients[index], x, y, 1, now_ns=0)
+                if x >= WIDTH or y >= HEIGHT:
+                    continue
+                if left[index] == 0:
+                    throttled[tile] += 1
+                    continue
+                left[index] -= 1
+                applied[tile] += 1
+                painters[x, y] = 8 + index
+                changed.add((x, y))
+            merged += Counter(y // 32 * 3 + x // 32 for x, y in changed)
+            asyncio.run(room.open_all())
+            room.canvas.finish_tick(tick)
+        for name, counted in (("applied_count", applied), ("throttled_count", throttled), ("merged_count", merged)):
+            found = room.page["tiles"][name].reshape(-1)
+            assert {tile: int(count) for tile, count in enumerate(found) if count} == counted
+        y, x = np.nonzero(room.page["pixel_painter"])
+        assert {(int(a), int(b)): int(room.page["pixel_painter"][b, a]) for a, b in zip(x, y, strict=True)} == painters
+
+    def test_each_connection_has_a_row_until_it_ends(self):
+        with Serving(loop="mailbox") as serving, serving.client() as client:
+            with serving.client() as other:
+                other.send(Place(1, 1, 1), Subscribe())
+                client.send(Place(1, 2, 3), Place(70, 0, 1))
+                rows = serving.connections["connections"][0]
+                client.serve_until(lambda: np.count_nonzero(rows["number"]) == 2 and rows["subscribed"].any())
+                client.serve_until(lambda: serving.connection(client)["received_count"] == 2)
+                row = serving.connection(client)
+                assert (row["admitted_count"], row["out_of_bounds_count"], row["phase"]) == (1, 1, Phase.FAST)
+                assert row["received_bytes"] > 0 and row["sent_bytes"] > 0
+                assert serving.connection(other)["tile_x1"] == 3
+            client.serve_until(lambda: np.count_nonzero(rows["phase"]) == 1)
+            assert serving.connection(client)["number"] == client.hello.connection
