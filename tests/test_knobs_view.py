@@ -247,6 +247,17 @@ def test_every_knob_can_be_reached_by_tab(hand: Hand) -> None:
     assert knobs | faults | {"undo", "redo", "reset", "fold", "load_curve", "brake stage", "copy"} <= reached
 
 
+def test_no_text_of_the_column_is_cut(hand: Hand, written: list[Written]) -> None:
+    for number, stage in enumerate(("fan_out", "decode", "apply")):
+        hand.session.controls.set(f"server.brakes.{stage}.item_us", 499.0, hand.now_ns + number * 10 * SECOND_NS)
+    for placed in list(hand.window._frame.knobs._placed):
+        if placed.zone == 1:
+            hand.show(placed.widget.key)
+    column = hand.window._frame.boxes.knobs
+    cut = [entry for entry in written if column.contains(entry.box) and not entry.whole]
+    assert cut == [] and len(written) > 50
+
+
 def test_a_knob_that_needs_a_restart_says_so_and_asks_for_one(hand: Hand, written: list[Written]) -> None:
     hand.show("server.loops")
     assert "loops (restart)" in words(written)

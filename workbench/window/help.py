@@ -1,4 +1,4 @@
-"""The help: what the keys do and what the figures mean, from the very tables that bind and show them."""
+"""The help: what keys, figures and marks mean, from the very tables that bind the keys and show the figures."""
 
 from workbench.window import theme
 from workbench.window.header import FIGURES
@@ -7,16 +7,26 @@ from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
-_WIDTH, _ROW, _TITLE_ROW, _MARGIN, _FIRST_COLUMN, _GAP = 1180, 22, 30, 26, 104, 30
+_WIDTH, _ROW, _TITLE_ROW, _MARGIN, _FIRST_COLUMN, _GAP, _BETWEEN = 1180, 22, 30, 26, 104, 30, 16
 
-SECTIONS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("Keys", tuple((binding.keys, binding.meaning) for binding in BINDINGS)),
-    ("Figures", tuple((figure.label, figure.meaning) for figure in FIGURES)),
+Section = tuple[str, tuple[tuple[str, str], ...]]
+
+MARKS = (
+    ("disc", "A stage that keeps up"),
+    ("triangle", "A busy stage: its waiting time begins to rise steeply"),
+    ("square", "The bottleneck"),
+    ("bar", "The queue before a stage; at the line on top it is full"),
+    ("line in it", "Its high-water mark within the last second"),
+    ("shoe", "A brake is on: service time is added on purpose"),
+)
+COLUMNS: tuple[tuple[Section, ...], ...] = (
+    (("Keys", tuple((binding.keys, binding.meaning) for binding in BINDINGS)),),
+    (("Figures", tuple((figure.label, figure.meaning) for figure in FIGURES)), ("Marks of the pipeline", MARKS)),
 )
 
 
 class Help:
-    """A card in the middle of the window: keys at the left, figures at the right."""
+    """A card in the middle of the window: keys at the left, figures and marks at the right."""
 
     def __init__(self) -> None:
         self.shown = False
@@ -27,7 +37,7 @@ class Help:
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """In the middle."""
-        height = 2 * _MARGIN + _TITLE_ROW + max(len(rows) for _, rows in SECTIONS) * _ROW
+        height = 2 * _MARGIN + max(_height(column) for column in COLUMNS)
         box = pygame.Rect(0, 0, pen.px(_WIDTH), pen.px(height))
         box.center = screen.center
         return box
@@ -36,13 +46,16 @@ class Help:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.FAINT, radius=10)
         inner = box.inflate(-2 * pen.px(_MARGIN), -2 * pen.px(_MARGIN))
-        width = (inner.width - pen.px(_GAP)) // len(SECTIONS)
-        for index, (title, rows) in enumerate(SECTIONS):
-            left = inner.left + index * (width + pen.px(_GAP))
-            pen.write(target, title, pygame.Rect(left, inner.top, width, pen.px(_TITLE_ROW - 8)), theme.TITLE)
-            for row, (name, meaning) in enumerate(rows):
-                top = inner.top + pen.px(_TITLE_ROW + row * _ROW)
-                self._draw_row(target, pygame.Rect(left, top, width, pen.px(_ROW)), name, meaning, pen)
+        width = (inner.width - pen.px(_GAP)) // len(COLUMNS)
+        for index, column in enumerate(COLUMNS):
+            left, top = inner.left + index * (width + pen.px(_GAP)), inner.top
+            for title, rows in column:
+                pen.write(target, title, pygame.Rect(left, top, width, pen.px(_TITLE_ROW - 8)), theme.TITLE)
+                top += pen.px(_TITLE_ROW)
+                for name, meaning in rows:
+                    self._draw_row(target, pygame.Rect(left, top, width, pen.px(_ROW)), name, meaning, pen)
+                    top += pen.px(_ROW)
+                top += pen.px(_BETWEEN)
 
     @staticmethod
     def _draw_row(target: pygame.Surface, row: pygame.Rect, name: str, meaning: str, pen: Pen) -> None:
@@ -50,3 +63,8 @@ class Help:
         pen.write(target, name, pygame.Rect(row.left, row.top, first - pen.px(8), row.height), theme.KEY)
         lettering = pen.lettering_that_fits(meaning, row.width - first, (theme.NOTE, theme.LABEL, theme.SMALL))
         pen.write(target, meaning, pygame.Rect(row.left + first, row.top, row.width - first, row.height), lettering)
+
+
+def _height(column: tuple[Section, ...]) -> int:
+    """In units."""
+    return sum(_TITLE_ROW + len(rows) * _ROW for _, rows in column) + (len(column) - 1) * _BETWEEN

@@ -15,6 +15,7 @@ from workbench.window.slider import Slider
 from workbench.window.widget import Button, Caption, Choice, Widget
 
 BRAKES_LISTED_MAX = 3
+_ROOM = 6  # What a button has beside its letters, in letters.
 BRAKES_CAPTION = "brakes"
 
 Row = Sequence[tuple[Widget, int]]
@@ -130,7 +131,8 @@ class KnobsColumn:
 
     def _fault_rows(self) -> list[Row]:
         pairs = [self._faults[index : index + 2] for index in range(0, len(self._faults), 2)]
-        return [[(Caption("faults", TERMS["fault"]), 1)], *[[(button, 1) for button in pair] for pair in pairs]]
+        rows: list[Row] = [[(button, len(button.label) + _ROOM) for button in pair] for pair in pairs]
+        return [[(Caption("faults", TERMS["fault"]), 1)], *rows]
 
     def _fault_button(self, index: int) -> Button:
         button = self.controls.faults[index]

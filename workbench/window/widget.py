@@ -130,13 +130,13 @@ class Button(_Still):
         mark: str = "",
     ) -> None:
         self.key, self.height = key, 26
-        self._label, self._meaning, self._act = label, meaning, act
+        self.label, self._meaning, self._act = label, meaning, act
         self._unavailable = unavailable or (lambda: "")
         self._mark = mark
 
     def content(self, scene: Scene) -> object:
         """Its words, and whether it can be pressed."""
-        return self._label, self._unavailable()
+        return self.label, self._unavailable()
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
         """Draw all of it."""
@@ -146,7 +146,7 @@ class Button(_Still):
         pen.card(target, inner, theme.BACKGROUND if is_off else fill, theme.LINE, radius=5)
         lettering = theme.STATUS_DIM if is_off else theme.WARNING_LINK if self._mark else theme.STATUS
         room = inner.inflate(-pen.px(8), 0)
-        pen.write(target, f"{self._label}{self._mark}", room, lettering, "center")
+        pen.write(target, f"{self.label}{self._mark}", room, lettering, "center")
         if look.focused:
             draw_focus(target, inner, pen)
 
@@ -164,7 +164,7 @@ class Button(_Still):
     def tip(self) -> str:
         """What it does, or why it cannot."""
         reason = self._unavailable()
-        return f"{self._label}\n{self._meaning}" + (f"\nNot now: {reason}" if reason else "")
+        return f"{self.label}\n{self._meaning}" + (f"\nNot now: {reason}" if reason else "")
 
 
 class Choice(_Still):
