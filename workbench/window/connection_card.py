@@ -133,7 +133,7 @@ class ConnectionCard:
             (1, 0): ("received", both("received_count", row.received_count, "/s")),
             (1, 1): ("admitted", both("admitted_count", row.admitted_count, "/s")),
             (_WIDE_LINE, 0): ("dropped", dropped),
-            (3, 0): ("lag", f"{lag:,} ticks" if row.watches else "watches nothing"),
+            (3, 0): ("lag", f"{lag:,} tick{'' if lag == 1 else 's'}" if row.watches else "watches nothing"),
             (3, 1): ("outbox", format_count(max(0, row.outbox_bytes), "B")),
             (4, 0): ("bytes in", both("received_bytes", row.received_bytes, "B/s")),
             (4, 1): ("bytes out", both("sent_bytes", row.sent_bytes, "B/s")),
