@@ -87,14 +87,14 @@ TOUR: tuple[Leg, ...] = (
         (
             Cue(
                 0,
-                "25,000 placements a second, and a server that is nearly idle. The line above says how much more would "
+                "50,000 placements a second, and a server that is nearly idle. The line above says how much more would "
                 "fit.",
             ),
             Cue(
                 8,
-                "A brake on apply: each placement now takes 60 microseconds longer, so 17,000 a second fit. Its queue "
-                "fills, then those before it, and apply is named with the evidence.",
-                ((_APPLY_BRAKE, 60.0),),
+                "A brake on apply: each placement now takes 40 microseconds longer, so at most 25,000 a second fit. Its "
+                "queue fills, then those before it, and apply is named with the evidence.",
+                ((_APPLY_BRAKE, 40.0),),
             ),
             Cue(
                 20,
