@@ -1,7 +1,8 @@
 """A heat map of latency over time: how many placements were seen with which latency, as colours.
 
 A cell is a block of time wide and a band of `layout.LATENCY_BANDS` high; its colour says the logarithm of its count, so
-that one slow placement is seen beside ten thousand fast ones. Invariant: cells are fixed in time, and glide with it.
+that one slow placement is seen beside ten thousand fast ones. The highest band holds all above it, and reaches up to
+the edge of the plot. Invariant: cells are fixed in time, and glide with it.
 """
 
 import math
@@ -89,19 +90,17 @@ class Heat:
         across = (np.arange(plot.width) + 0.5) / plot.width
         up = 1 - (np.arange(plot.height) + 0.5) / plot.height
         columns = np.clip((across - left) / (right - left) * cells.shape[1], 0, cells.shape[1] - 1).astype(np.int64)
-        bands = np.floor((up - low) / (high - low) * LATENCY_BANDS).astype(np.int64)
-        inside = np.flatnonzero((bands >= 0) & (bands < LATENCY_BANDS))
-        whole = np.ascontiguousarray(cells).view(np.uint32)[..., 0]
-        painted = whole[:, columns][bands[inside]]
-        frame = self._sheet.frame.view(np.uint32)[..., 0]
-        # The rows that have bands follow one another, for the axis rises steadily.
-        top = plot.top + (int(inside[0]) if len(inside) else 0)
-        area = frame[top : top + len(inside), plot.left : plot.right]
-        painted = painted[: area.shape[0], : area.shape[1]]
+        bands = np.clip((up - low) / (high - low) * LATENCY_BANDS, 0, LATENCY_BANDS - 1).astype(np.int64)
+        painted = np.ascontiguousarray(cells).view(np.uint32)[..., 0][:, columns][bands]
+        area = self._sheet.frame.view(np.uint32)[plot.top : plot.bottom, plot.left : plot.right, 0]
+        painted = painted[: area.shape[0], : area.shape[1]]  # A sheet may be too small for its plots.
         np.copyto(area, painted, where=painted != 0)
 
     def _draw_image(self, cells: NDArray[np.uint8], renderer: RendererBase) -> None:
         (left, right), (low, high) = self._sides.tolist(), self._heights()
+        band_height = (high - low) / LATENCY_BANDS
+        rows_above = max(math.ceil((1 - high) / band_height), 0)
+        cells, high = np.pad(cells, ((0, rows_above), (0, 0), (0, 0)), "edge"), high + rows_above * band_height
         # Not one of the axes' artists: those draw their images into the background.
         image = AxesImage(self._axes, interpolation="none", origin="lower", extent=(left, right, low, high))
         image.set_figure(self._sheet.figure)

@@ -48,6 +48,15 @@ def test_a_mode_is_drawn_at_its_height_and_only_there():
     assert low <= panels.panels[0].axis.place(100.0) < high
 
 
+def test_the_last_band_holds_all_above_it():
+    rows = samples(offered_per_s=10.0, latency_ms_p50=15_000.0)
+    rows["latency_counts"][:, -1] = 1000
+    area = plot(rows, "heat")
+    hottest = where(area, heat_colors(DARK)[-1, :3] / 255, 30)
+    assert hottest[2, 10:].all()
+    assert not hottest[area.shape[0] // 2].any()
+
+
 def test_two_modes_and_a_lone_straggler_are_seen_each_in_its_shade():
     rows = samples(offered_per_s=10.0)
     rows["latency_counts"][:, band_of(50.0)] = 5000
