@@ -213,6 +213,22 @@ class TestSampler:
         assert sampler.reading.offered_per_s == 0
         assert sampler.reading.received_per_s is None
 
+    def test_a_server_that_tells_nothing_for_seconds_is_not_idle(self, pages: SessionPages) -> None:
+        mailbox = ServerConfig(width=4, height=4, loop="mailbox")
+        sampler = Sampler(pages, Scenario(server=mailbox, fleet=FleetConfig(connections=7)))
+        stage = pages.telemetry["stages"][0, layout.Stage.APPLY]
+        shown = []
+        for step in range(80):
+            now_ns = SECOND + step * layout.SAMPLE_INTERVAL_NS
+            if step <= 20 or step == 50 or step > 60:  # Busy half of the time, and silent twice.
+                stage["busy_ns"] = (now_ns - SECOND) // 2
+                stage["batch_count"] = stage["item_count"] = step
+                pages.telemetry["server"][0]["heartbeat_ns"] = now_ns
+            sampler.poll(now_ns)
+            shown.append(sampler.reading.utilisation_ratio)
+        assert shown[1:] == pytest.approx([0.5] * 79, abs=0.01)
+        assert {reading.name: reading for reading in sampler.stages}["apply"].throughput_per_s == pytest.approx(10)
+
     def test_a_sample_is_due_every_interval(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         assert sampler.poll(SECOND)

@@ -234,7 +234,10 @@ def _nothing(evidence: Evidence) -> Answer:
     if headroom is None or loop is None:
         return Answer("", NONE, ("the fleet offers what it intends, on time",))
     phrases = [f"{percent(headroom)} headroom", f"the busiest loop is {percent(loop)} busy"]
-    if evidence.tick_work_ratio > loop:
+    braked = max((s for s in evidence.server_stages if s.brake), key=lambda s: s.utilisation_ratio or 0, default=None)
+    if braked is not None and braked.utilisation_ratio == loop:
+        phrases[1] = f"{braked.name} is {percent(loop)} busy with its brake of {braked.brake.removeprefix('+ ')}"
+    elif evidence.tick_work_ratio > loop:
         phrases[1] = f"encode and fan-out fill {percent(evidence.tick_work_ratio)} of the tick"
     return Answer("", NONE, tuple(phrases))
 
@@ -281,7 +284,7 @@ def _stage_phrases(stage: StageReading, evidence: Evidence) -> tuple[str, ...]:
     phrases = [busy]
     if not stage.brake and (stage.utilisation_ratio or 0) < _MOST_RATIO * (evidence.loop_ratio or 0):
         phrases.append(f"the loop that it shares {percent(min(1.0, evidence.loop_ratio or 0))}")
-    phrases += _queue_phrase(stage)
+    phrases += _queue_phrase(stage) or _other_queue_phrase(stage, evidence)
     if evidence.tick_ratio >= STRETCH_RATIO and stage.name in ("encode", "fan-out"):
         reading = evidence.reading
         interval = duration(evidence.tick_ratio * (reading.tick_ms_configured or 0))
@@ -305,6 +308,15 @@ def _queue_phrase(stage: StageReading) -> list[str]:
         return [f"{held} and is full ({whole(stage.depth)} {stage.item_name})"]
     grows = stage.growth_per_s / stage.throughput_per_s if stage.throughput_per_s else 0.0
     return [f"{held} and grows {duration(1000 * grows)} each second" if grows >= 0.05 else held]
+
+
+def _other_queue_phrase(stage: StageReading, evidence: Evidence) -> list[str]:
+    """The queue that holds most work, where it is another's: the loop has no time for that one."""
+    others = [other for other in evidence.server_stages if other is not stage and _queue_phrase(other)]
+    if not others:
+        return []
+    most = max(others, key=lambda other: other.waiting_ms or 0)
+    return [f"the queue before {most.name} holds {duration(most.waiting_ms or 0)} of work"]
 
 
 def _late_phrase(evidence: Evidence) -> list[str]:

@@ -5,6 +5,7 @@ Invariant: the history holds one sample an interval, in time order; what is not 
 """
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from server.kernels import layout
@@ -21,6 +22,8 @@ from workbench.view import Marker, Reading, StageReading, TileBox
 
 _SPAN_NS = NANOSECONDS
 """Rates are over so long: a tick or a batched write is then one of many, and not a spike of its own."""
+_SPAN_NS_MAX = 10 * NANOSECONDS
+"""A jammed server of mailboxes tells nothing for seconds. Its rates are then since it last told something."""
 _PER_S = ("offered", "received", "admitted", "delivered", "throttled", "shed", "out_of_bounds")
 _LATENCIES = ("latency_ms_p50", "latency_ms_p99", "latency_ms_max")
 _CORES = ("server_cpu_cores", "fleet_cpu_cores", "panels_cpu_cores", "window_cpu_cores")
@@ -85,26 +88,42 @@ class Sampler:
         """Take a sample now, whether due or not."""
         counters = read_counters(self._pages, self.redraw_count, now_ns)
         before = self.latest or counters
+        has_news = self._tells_news(before, counters)
         self._recent.append(counters)
-        while len(self._recent) > 2 and now_ns - self._recent[1].time_ns >= _SPAN_NS:
-            self._recent.popleft()
+        self._forget(now_ns)
         self._recent_ticks.add(now_ns, self.ticks.collect())
         tick_ns = int(counters.server["tick_interval_ns"])
         census = self._census.poll(now_ns, self._recent_ticks.changed_tick, tick_ns)
         span = Span(self._recent[0], counters)
         depth_peak = self._recent_ticks.depth_peak
         figures = stage_figures(self._recent, depth_peak)
-        self.reading = self._read(span, census)
-        self.stages = stage_readings(
-            figures,
-            self._recent,
-            depth_peak,
-            self.scenario.server,
-            self.scenario.fleet.viewer_brake_us,
-            census.lacked_count,
-        )
+        busy = span.busiest_loop_ratio() if has_news else self.reading.utilisation_ratio
+        self.reading = replace(self._read(span, census), utilisation_ratio=busy)
+        if has_news:
+            viewer_brake_us = self.scenario.fleet.viewer_brake_us
+            self.stages = stage_readings(
+                figures, self._recent, depth_peak, self.scenario.server, viewer_brake_us, census.lacked_count
+            )
         self._write_history(span, Span(before, counters), figures, census)
         return counters
+
+    def _tells_news(self, before: Counters, counters: Counters) -> bool:
+        """Whether the server has told anything since. Compiled loops always do: they count on the page itself."""
+        is_told_at_ticks = self.scenario.server.loop == "mailbox"
+        return not is_told_at_ticks or bool(before.server["heartbeat_ns"] != counters.server["heartbeat_ns"])
+
+    def _forget(self, now_ns: int) -> None:
+        """Let the oldest counters be the newest that are a second old, and were news when they were read."""
+        recent = self._recent
+        firsts = [
+            index
+            for index in range(1, len(recent) - 1)
+            if now_ns - recent[index].time_ns >= _SPAN_NS and self._tells_news(recent[index - 1], recent[index])
+        ]
+        for _ in range(firsts[-1] if firsts else 0):
+            recent.popleft()
+        while now_ns - recent[0].time_ns > _SPAN_NS_MAX:
+            recent.popleft()
 
     def _read(self, span: Span, census: Census) -> Reading:
         last = span.last
@@ -148,7 +167,6 @@ class Sampler:
             window_cpu_cores=span.window_cores(),
             window_fps=span.window_fps(),
             server_resident_bytes=int(last.server["resident_bytes"]) or None,
-            utilisation_ratio=span.busiest_loop_ratio(),
         )
 
     def _write_history(self, span: Span, newest: Span, figures: StageFigures | None, census: Census) -> None:
