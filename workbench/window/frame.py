@@ -110,6 +110,7 @@ class Frame:
         """Be in one of `VIEWS`, and in nothing of the others."""
         self.help.shown, self.explanation.shown = name == "help", name == "why"
         self.knobs.folded = name == "folded"
+        self.knobs.show_top()
         self.easel.show_view(name, scene)
         self.pipeline.selected = ""
         if name == "brakes" and scene.view.stages:

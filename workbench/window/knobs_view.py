@@ -61,6 +61,11 @@ class KnobsView:
             caption = next(p for p in self._placed if p.widget.key == f"caption {BRAKES_CAPTION}")
             self._scroll_to(caption.box.top - self._zones[BODY].top)
 
+    def show_top(self) -> None:
+        """Be scrolled to the first knob."""
+        if self._placed:
+            self._scroll_to(0)
+
     # --- Drawing ---
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:

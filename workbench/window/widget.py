@@ -144,9 +144,11 @@ class Button(_Still):
         is_off = bool(self._unavailable())
         fill = theme.LINE if look.hovered and not is_off else theme.RAISED
         pen.card(target, inner, theme.BACKGROUND if is_off else fill, theme.LINE, radius=5)
-        lettering = theme.STATUS_DIM if is_off else theme.WARNING_LINK if self._mark else theme.STATUS
-        room = inner.inflate(-pen.px(8), 0)
-        pen.write(target, f"{self.label}{self._mark}", room, lettering, "center")
+        room, text = inner.inflate(-pen.px(8), 0), f"{self.label}{self._mark}"
+        large, small = (theme.STATUS, theme.SMALL_TEXT)
+        if is_off or self._mark:
+            large, small = (theme.STATUS_DIM, theme.SMALL) if is_off else (theme.WARNING_LINK, theme.WARNING)
+        pen.write(target, text, room, pen.lettering_that_fits(text, room.width, (large, small)), "center")
         if look.focused:
             draw_focus(target, inner, pen)
 
