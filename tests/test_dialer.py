@@ -9,7 +9,7 @@ import threading
 import msgspec
 import pytest
 
-from devices.config import FleetConfig, StartFleet
+from devices.config import AdjustFleet, Cut, FleetConfig, Stall, StartFleet
 from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.run import Run, run_fleet
 from server.control import CheckViewers, Failed, Phase, Progress, Stop, StopSending, write_line
@@ -153,6 +153,28 @@ def test_server_gone_in_mid_run_fails_with_one_line():
             session.run()
     assert session.page["fleet"][0]["lost_count"] == CONFIG.connections
     assert session.page["fleet"][0]["connection_count"] == 0
+
+
+def test_run_is_turned_and_harmed_by_commands():
+    config = msgspec.structs.replace(CONFIG, connections=20, rate_per_s=80, reconnect="at_once")
+    orders = [AdjustFleet(config), Stall(0.2, 0.05), Cut(0.5), StopSending()]
+    with Peer() as peer:
+
+        def go_on():
+            if orders:
+                session.commands.put(orders.pop(0))
+                peer.when_placed(len(peer.placements) + 150, go_on)
+
+        def on_phase(name):
+            if name == "sending":
+                go_on()
+            return Stop() if name == "quiet" else None
+
+        session = Session(start_of(peer), on_phase)
+        counters = session.run()
+    assert counters["device_count"] == 20 and counters["lost_count"] == 0
+    assert counters["cut_count"] in (6, 7, 8, 9, 10)
+    assert len({number for number, _ in peer.placements}) > CONFIG.connections
 
 
 def test_nobody_listens():

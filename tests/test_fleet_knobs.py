@@ -172,6 +172,15 @@ def test_cut_devices_are_counted_apart_and_come_back(serving):
     assert (driven.counters["lost_count"], driven.counters["reconnected_count"]) == (0, 12)
 
 
+def test_server_that_resets_its_clients_loses_them_for_a_moment(serving):
+    with Driven(serving, msgspec.structs.replace(CONFIG, reconnect="at_once")) as driven:
+        serving.server.close_clients(0)
+        driven.until_more("reconnected_count", CONFIG.connections)
+        assert (driven.counters["lost_count"], driven.counters["cut_count"]) == (CONFIG.connections, 0)
+        driven.until_more("sent_count", 50)
+        assert driven.end() == (CONFIG.connections, 0)
+
+
 def test_cut_devices_that_never_reconnect_stay_away_until_the_policy_changes(serving):
     with Driven(serving, msgspec.structs.replace(CONFIG, reconnect="never")) as driven:
         driven.dialer.cut(0.25, now_ns())
