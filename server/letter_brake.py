@@ -13,7 +13,7 @@ from server.config import Brake
 
 SAVED_NS = 1_000_000
 """Service time that is saved up before anybody sleeps for it."""
-CATCH_UP_NS = 2_000_000
+CATCH_UP_NS = 20_000_000
 """So much of a late awakening is made up for."""
 
 

@@ -195,18 +195,19 @@ class Server:
             self._orders.popleft()(now_ns)
         if self._stop_requested and not self._engine.is_ending:
             self._engine.is_ending = self._engine.is_hurried = True  # All meet once more, with empty queues.
-        elif now_ns >= self._engine.next_tick_ns or self._stop_requested:
+        elif now_ns >= self._engine.next_tick_ns or self._engine.is_ending:
             self._finish_tick(now_ns)
 
     def _finish_tick(self, now_ns: int) -> None:
-        is_last = self._stop_requested and self.state == State.RUNNING
+        # `_stop_requested` may have come since the loops emptied their queues: that is for the next meeting.
+        is_last = self._engine.is_ending and self.state == State.RUNNING
         if self._engine.tick(now_ns, is_last=is_last):
             self._engine.publish(now_ns, clock.now_ns() - now_ns)
         self._beat(now_ns)
         if now_ns - self._resident_at_ns > 1_000_000_000:
             self._resident_at_ns = now_ns
             self._row["resident_bytes"] = clock.resident_bytes()
-        if self._stop_requested:
+        if self._engine.is_ending:
             self._drain(now_ns)
 
     def _beat(self, now_ns: int) -> None:

@@ -96,6 +96,7 @@ class BrakedStage:
     cost_ns: int = 0
     done_ns: int = 0
     busy_ns: int = 0
+    left: int = 0
 
     def look(self, waiting, now_ns):
         """How many are done now."""
@@ -104,10 +105,11 @@ class BrakedStage:
         if self.taken == 0 and waiting > 0:
             self.taken = min(waiting, max(1, self.step_ns // self.item_ns)) if self.item_ns else waiting
             self.cost_ns = self.taken * self.item_ns + self.batch_ns
-            is_late = now_ns - self.done_ns >= self.catch_up_ns
-            self.done_ns = (now_ns if is_late else self.done_ns) + self.cost_ns
+            was_busy = self.left > 0 and now_ns - self.done_ns < self.catch_up_ns
+            self.done_ns = (self.done_ns if was_busy else now_ns) + self.cost_ns
         if self.taken == 0 or now_ns < self.done_ns:
             return 0
         done, self.taken = self.taken, 0
+        self.left = waiting - done
         self.busy_ns += self.cost_ns
         return done

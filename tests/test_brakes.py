@@ -53,7 +53,7 @@ class TestKernels:
         canvas = new_canvas(brakes=Brakes(fan_out=Brake(item_us=100.0, batch_ms=2.0)))
         loop = new_loop(canvas)
         assert not is_resting(loop, Stage.FANOUT, START_NS)
-        rest(loop, canvas, Stage.FANOUT, 30, START_NS)
+        rest(loop, canvas, Stage.FANOUT, 30, 0, START_NS)
         assert is_resting(loop, Stage.FANOUT, START_NS + 5 * MS - 1)
         assert held_until(loop, START_NS) == START_NS + 5 * MS
         assert not is_resting(loop, Stage.FANOUT, START_NS + 5 * MS)
@@ -63,7 +63,7 @@ class TestKernels:
     def test_without_a_brake_nothing_is_held(self):
         canvas = new_canvas()
         loop = new_loop(canvas)
-        rest(loop, canvas, Stage.FANOUT, 1000, START_NS)
+        rest(loop, canvas, Stage.FANOUT, 1000, 9, START_NS)
         assert take_up(loop, canvas, Stage.APPLY, 1000, START_NS) == 1000
         assert step_items(canvas, Stage.FANOUT, 256) == 256
         assert held_until(loop, START_NS) == 0

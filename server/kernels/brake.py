@@ -12,9 +12,9 @@ from server.kernels.layout import STAGE_COUNT
 STEP_NS = 20_000_000
 """Service time of the items that a braked stage takes up at once: short beside a tick, long beside a wake-up. One item
 is always taken, and the time that is added to the batch comes on top."""
-CATCH_UP_NS = 2_000_000
-"""A step that begins so soon after the one before is counted from the end of that: a loop comes a little late each
-time, which is not the brake's doing."""
+CATCH_UP_NS = 500_000_000
+"""While there is work, a step begins where the one before ended, however late the loop comes to see it: else a busy
+machine would brake harder than asked. What is later than this was a pause."""
 
 
 @kernel
@@ -28,10 +28,10 @@ def step_items(canvas, stage, most):
 
 @kernel
 def _spend(loop, stage, cost_ns, now_ns):
-    """The stage works for so long from now on, or from just before."""
+    """The stage works for so long, from now on or from the end of the step before, when it left something."""
     hold = loop.holds[stage]
     begun_ns = now_ns
-    if now_ns - hold.until_ns < CATCH_UP_NS:
+    if hold.left > 0 and now_ns - hold.until_ns < CATCH_UP_NS:
         begun_ns = int(hold.until_ns)
     hold.until_ns = begun_ns + cost_ns
 
@@ -58,6 +58,7 @@ def take_up(loop, canvas, stage, waiting, now_ns):
         return 0
     items = min(waiting, int(hold.items))
     hold.items = 0
+    hold.left = waiting - items
     loop.stages[stage].busy_ns += hold.cost_ns
     return items
 
@@ -69,12 +70,13 @@ def settle(loop, canvas, stage, taken, served):
 
 
 @kernel
-def rest(loop, canvas, stage, served, now_ns):
-    """Pay for a batch of `served` items that is done: the stage rests for its time."""
+def rest(loop, canvas, stage, served, left, now_ns):
+    """Pay for a batch of `served` items that is done, of which it left so many: the stage rests for its time."""
     brake = canvas.brakes[stage]
     cost_ns = served * brake.item_ns + brake.batch_ns
     if cost_ns > 0:
         _spend(loop, stage, cost_ns, now_ns)
+        loop.holds[stage].left = left
         loop.stages[stage].busy_ns += cost_ns
 
 

@@ -280,7 +280,7 @@ def sweep(loop, canvas, broadcast, epoll_fd):
         now_ns = libc.monotonic_ns()
         _note(loop.stages[Stage.FANOUT], depth, offered, now_ns - begun_ns)
         note_sent(loop, canvas, begun_ns)
-        rest(loop, canvas, Stage.FANOUT, offered, now_ns)
+        rest(loop, canvas, Stage.FANOUT, offered, sweep_rest(loop), now_ns)
 
 
 @kernel

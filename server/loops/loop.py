@@ -269,7 +269,8 @@ class Loop(ABC):
     def _accept(self, listener: socket.socket, now_ns: int) -> None:
         canvas = self.engine.canvas.arrays
         accepted_count = 0
-        for _ in range(step_items(canvas, Stage.ACCEPT, ACCEPTS_A_STEP)):
+        accepts_max = step_items(canvas, Stage.ACCEPT, ACCEPTS_A_STEP)
+        for _ in range(accepts_max):
             try:
                 accepted, _address = listener.accept()
             except BlockingIOError:
@@ -287,7 +288,8 @@ class Loop(ABC):
         while self.inbox:
             self._adopt(self.inbox.popleft(), now_ns)
         if accepted_count:
-            rest(self.arrays, canvas, Stage.ACCEPT, accepted_count, now_ns)
+            left = int(accepted_count == accepts_max)  # It does not say how many more there are.
+            rest(self.arrays, canvas, Stage.ACCEPT, accepted_count, left, now_ns)
             if is_resting(self.arrays, Stage.ACCEPT, now_ns):
                 self._accept_rests = True
                 self._unwatch(listener)

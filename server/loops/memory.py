@@ -249,4 +249,4 @@ class MemoryLoop:
         stage["batch_count"] += 1
         stage["item_count"] += viewers
         stage["depth_sum"] += viewers
-        rest(self.arrays, self._engine.canvas.arrays, Stage.FANOUT, viewers, clock.now_ns())
+        rest(self.arrays, self._engine.canvas.arrays, Stage.FANOUT, viewers, 0, clock.now_ns())

@@ -256,7 +256,7 @@ class PortableLoop(Loop):
             note_sent(self.arrays, canvas, begun_ns)
         now_ns = clock.now_ns()
         self._stages.note(Stage.FANOUT, depth, count, now_ns - begun_ns)
-        rest(self.arrays, canvas, Stage.FANOUT, count, now_ns)
+        rest(self.arrays, canvas, Stage.FANOUT, count, self._sweep_rest(), now_ns)
 
     def _send_offers(self, count: int, now_ns: int) -> None:
         """Offer each frame to its socket, noting how much that took; the rest of one once begun is held."""

@@ -28,7 +28,7 @@ def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastAr
         Warm("step items", brake.step_items, lambda: (canvas, Stage.ACCEPT, 0)),
         Warm("take up", brake.take_up, lambda: (loop, canvas, Stage.READ, 0, 0)),
         Warm("settle", brake.settle, lambda: (loop, canvas, Stage.READ, 0, 0)),
-        Warm("rest", brake.rest, lambda: (loop, canvas, Stage.ACCEPT, 0, 0)),
+        Warm("rest", brake.rest, lambda: (loop, canvas, Stage.ACCEPT, 0, 0, 0)),
         Warm("is resting", brake.is_resting, lambda: (loop, Stage.ACCEPT, 0)),
         Warm("held until", brake.held_until, lambda: (loop, 0)),
         Warm("message room", room.make_message_room, lambda: (loop,)),
