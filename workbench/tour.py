@@ -92,8 +92,8 @@ TOUR: tuple[Leg, ...] = (
             ),
             Cue(
                 8,
-                "A brake on apply: each placement now takes 40 microseconds longer, so at most 25,000 a second fit. Its "
-                "queue fills, then those before it, and apply is named with the evidence.",
+                "A brake on apply: each placement now takes 40 microseconds longer, so at most 25,000 a second fit. "
+                "Its queue fills, then those before it, and apply is named with the evidence.",
                 ((_APPLY_BRAKE, 40.0),),
             ),
             Cue(
