@@ -54,7 +54,7 @@ class TileCounts:
 
     def __init__(self, page: Page) -> None:
         self._tiles, self._pixel_tick = page["tiles"], page["pixel_tick"]
-        self.across = self._tiles.shape[1]
+        self.across: int = self._tiles.shape[1]
         self.applied = [0] * self._tiles.size
         """Placements written to each tile so far, by its number."""
         self.throttled = [0] * self._tiles.size
@@ -66,8 +66,8 @@ class TileCounts:
 
     def write(self, tick: int) -> None:
         """Write all counts, and what `tick` merged. To be called once a tick, at its end. Cost: O(pixels)."""
-        self._tiles["applied_count"].flat = self.applied
-        self._tiles["throttled_count"].flat = self.throttled
+        self._tiles["applied_count"] = np.reshape(self.applied, self._tiles.shape)
+        self._tiles["throttled_count"] = np.reshape(self.throttled, self._tiles.shape)
         y, x = np.nonzero(self._pixel_tick == tick)
         place = y // TILE_SIDE, x // TILE_SIDE
         np.add.at(self._tiles["merged_count"], place, 1)

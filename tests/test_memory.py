@@ -22,6 +22,7 @@ from server.kernels.link import LINK_BLOCKS
 from server.loops.memory import MemoryLoop
 from server.page import Page, canvas_sections, fleet_sections, link_sections, telemetry_sections
 from server.server import Server
+from workbench.journey import journeys_of
 from workbench.pages import SessionPages
 
 SIDE = 48
@@ -38,7 +39,8 @@ class Joined:
         self.fleet_config = FleetConfig(**told)
         pages = SessionPages.create(self.server_config, self.fleet_config)
         self.telemetry, self.page, self.link = pages.telemetry, pages.fleet, pages.link
-        self.engine = Engine(self.server_config, pages.telemetry, pages.canvas)
+        self.connections = pages.connections
+        self.engine = Engine(self.server_config, pages.telemetry, pages.canvas, pages.connections)
         self.engine.start(START_NS)
         self.loop = MemoryLoop(self.engine, self.link)
         self.loop.open(START_NS)
@@ -50,6 +52,9 @@ class Joined:
     @property
     def row(self):
         return self.page["fleet"][0]
+
+    def journeys(self, number):
+        return journeys_of(self.connections, self.page, number, SIDE)
 
     @property
     def counts(self):
@@ -191,6 +196,34 @@ def test_a_probe_ends_with_the_first_delta_after_the_tick_of_its_block():
     joined.devices._see()
     assert device["probe"][0] == Probe.NONE
     assert joined.page["latency"].sum() == 8
+
+
+def test_the_followed_device_is_probed_first_and_told_of_at_both_ends():
+    """One probe a block: that of the followed device takes the place of another's, which is then not under way."""
+    joined = Joined(frames_per_write=1)
+    joined.engine.follow(201)
+    joined.fleet.follow(201)
+    for step in range(1, 60):
+        now_ns = START_NS + step * 20 * MS
+        joined.devices._fill(now_ns)
+        joined.serve()
+        joined.devices._take_back()
+        assert np.count_nonzero(joined.fleet.arrays.devices["probe"] == Probe.PINGED) == 0
+        if step % 3 == 0:
+            joined.tick(now_ns)
+            joined.engine.publish(now_ns, 5)
+            joined.devices._see()
+    journeys = joined.journeys(201)
+    assert len(journeys) >= 10
+    for journey in journeys:
+        assert journey.number == 201 and journey.intended_ns <= journey.sent_ns < journey.seen_ns
+        assert 0 <= journey.x + journey.y * SIDE < SIDE * SIDE
+    rows = joined.connections["journeys"]
+    noted = rows[: int(joined.connections["journey_head"][0])]
+    assert len(noted) > len(journeys) and (noted["number"] == 201).all() and (noted["placement_count"] == 1).all()
+    assert (noted["sent_ns"] > 0).sum() > 10
+    rows = joined.connections["connections"][0]
+    assert rows["received_bytes"].sum() == joined.counts["received_bytes"] and rows["number"][:3].tolist() == [1, 2, 3]
 
 
 def test_nobody_watches_and_nothing_is_shown():

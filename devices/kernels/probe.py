@@ -19,7 +19,7 @@ _PLACE_WORDS = PLACE_FRAME_BYTES // 4
 
 
 @kernel
-def _is_followed(arrays, d):
+def is_followed(arrays, d):
     """True for the device whose journeys are noted."""
     followed = arrays.settings[0].followed
     return followed >= 0 and arrays.devices[d].number == followed
@@ -32,7 +32,7 @@ def is_probed(arrays, d, stride, now_ns):
     if device.probe != _NONE or not device.seen:
         return False
     is_drawn = now_ns >= arrays.settings[0].probe_next_ns and not device.greedy and d % stride == 0
-    return is_drawn or _is_followed(arrays, d)
+    return is_drawn or is_followed(arrays, d)
 
 
 @kernel
@@ -100,7 +100,7 @@ def end_probe(arrays, d, tick, now_ns):
     """Record what device d's probed batch has waited, from its intended times to now, when `tick` showed it."""
     device = arrays.devices[d]
     if device.probe_count > 0:
-        if _is_followed(arrays, d):
+        if is_followed(arrays, d):
             _note_journey(arrays, d, tick, now_ns)
         if not device.greedy:
             _record(arrays, d, now_ns)

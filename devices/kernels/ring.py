@@ -7,13 +7,14 @@ import numpy as np
 
 from devices.kernels.arrivals import arm, fill_batch, next_due
 from devices.kernels.frames import put_batch
-from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES
-from devices.kernels.probe import begin_probe, is_probed
+from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES, Probe
+from devices.kernels.probe import begin_probe, is_followed, is_probed
 from server.kernels.histogram import record
 from server.kernels.kernel import kernel
 
 PROBED_MAX = 4096
 """Devices of a large fleet that are ever probed: each has its own memory of intended times."""
+_NO_PROBE = int(Probe.NONE)
 
 
 @kernel
@@ -24,7 +25,10 @@ def _put_write(arrays, fill, words, segment, d, now_ns):
     record(arrays.lateness, late_us, 1)
     arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], late_us)
     size = put_batch(arrays, d, words, fill.size // 4)
-    if fill.probe < 0 and is_probed(arrays, d, len(arrays.devices) // PROBED_MAX + 1, now_ns):
+    may_be = fill.probe < 0 or is_followed(arrays, d)
+    if may_be and is_probed(arrays, d, len(arrays.devices) // PROBED_MAX + 1, now_ns):
+        if fill.probe >= 0:
+            arrays.devices[fill.probe].probe = _NO_PROBE  # A block has one probe, and the followed device goes first.
         begin_probe(arrays, d, words, (fill.size + size) // 4, now_ns)
         fill.probe = d
     segment.slot = d
