@@ -76,11 +76,17 @@ class _Photographer:
 
     def _take(self, window: Window, view: str, size: tuple[int, int]) -> None:
         window.show_view(view)
-        window.draw()  # It asks for panels that fit it now.
-        serial = self._session.picture["serial"]
-        first, deadline_ns = int(serial[0]), clock.now_ns() + int(_PATIENCE_S * NANOSECONDS)
-        # The drawing under way may be of the size or the colours before; the one after it is not.
-        self._poll_until(lambda: int(serial[0]) >= first + 2 or clock.now_ns() > deadline_ns)
+        page = self._session.picture
+        first, deadline_ns = int(page["serial"][0]), clock.now_ns() + int(_PATIENCE_S * NANOSECONDS)
+
+        def is_drawn() -> bool:
+            window.draw()  # It asks for panels that fit, once its own arrangement stands still.
+            width, height = page["size"][int(page["front"][0])].tolist()
+            # The drawing under way may be in the colours before; the one after it is not.
+            is_new = (width, height) == window.panels_size and int(page["serial"][0]) >= first + 2
+            return is_new or clock.now_ns() > deadline_ns
+
+        self._poll_until(is_drawn)
         path = self._folder / f"{self._session.scenario.name}-{view}-{size[0]}x{size[1]}.png"
         try:
             window.save(path)

@@ -79,6 +79,11 @@ class Window:
         return self._closed
 
     @property
+    def panels_size(self) -> tuple[int, int]:
+        """Width and height in pixels that the panels' picture has when it fits."""
+        return self._frame.boxes.panels.size
+
+    @property
     def paused(self) -> bool:
         """Whether canvas and panels are held still."""
         return self._held_pixels is not None
