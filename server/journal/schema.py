@@ -1,0 +1,107 @@
+"""The tables of a journal and of a recording: one SQLite file, which anything that reads SQLite can open.
+
+A journal holds the first three tables, a recording all of them. Nothing here opens a file. Invariant: a row that holds
+bytes holds a checksum over all else in it, so that a row which was cut or changed is known as such.
+
+    TABLE          ONE ROW IS
+    meta           a fact about the file: a key and its value
+    ticks          what one tick changed: the tile blocks of its whole-canvas DELTA, as they were sent or zlib
+    snapshots      the whole canvas after a tick, rows top to bottom, zlib
+    tick_log       the figures of a tick: layout.TICK
+    samples        the figures of a tenth of a second: layout.SAMPLE without its arrays
+    stage_samples  of these, the figures of one stage
+    markers        something that was done to the run
+    diagnoses      from this sample on, the bottleneck
+"""
+
+import sqlite3
+import struct
+import zlib
+
+from server.kernels.layout import SAMPLE, Stage
+
+APPLICATION_ID = 0x50585243
+"""The bytes "PXRC", at offset 68 of the file: what tells it from other SQLite files."""
+USER_VERSION = 1
+"""Of the tables below. A program opens no file of a newer one."""
+
+JOURNAL, RECORDING = "journal", "recording"
+"""What `meta` has under "kind"."""
+PLAIN, ZLIB = 0, 1
+"""Encodings of bytes."""
+
+STAGE_COLUMNS = tuple(stage.name.lower().replace("fanout", "fan_out") for stage in Stage)
+"""The stages as columns and rows name them, in their order."""
+SAMPLE_COLUMNS = tuple(
+    name for name in SAMPLE.names or () if name != "time_ns" and SAMPLE.fields is not None and not SAMPLE[name].shape
+)
+"""The fields of a sample that are one number each, but for its time."""
+TICK_LOG_COLUMNS = (
+    "tick", "start_ns", "lateness_ns", "interval_ns", "encode_ns", "tile_count", "pixel_count", "frame_bytes",
+    "admitted_count", "in_flight_count", *(f"depth_peak_{stage}" for stage in STAGE_COLUMNS),
+)  # fmt: skip
+STAGE_SAMPLE_COLUMNS = (
+    "throughput_per_s", "utilisation_ratio", "service_us", "waiting_ms", "depth", "depth_peak", "depth_max",
+    "drops_per_s",
+)  # fmt: skip
+
+
+def _typed(names: tuple[str, ...], kind: str) -> str:
+    return ", ".join(f"{name} {kind}" for name in names)
+
+
+_META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
+_TICKS = (
+    "CREATE TABLE ticks (tick INTEGER PRIMARY KEY, time_ns INTEGER, pixel_count INTEGER, tile_count INTEGER, "
+    "encoding INTEGER, blocks BLOB, crc INTEGER)"
+)
+_SNAPSHOTS = (
+    "CREATE TABLE snapshots (tick INTEGER PRIMARY KEY, time_ns INTEGER, encoding INTEGER, pixels BLOB, crc INTEGER)"
+)
+_TICK_LOG = f"CREATE TABLE tick_log (tick INTEGER PRIMARY KEY, {_typed(TICK_LOG_COLUMNS[1:], 'INTEGER')})"
+_SAMPLES = (
+    f"CREATE TABLE samples (number INTEGER PRIMARY KEY, time_ns INTEGER, {_typed(SAMPLE_COLUMNS, 'REAL')}, "
+    "latency_counts BLOB)"
+)
+_STAGE_SAMPLES = (
+    f"CREATE TABLE stage_samples (number INTEGER, stage TEXT, {_typed(STAGE_SAMPLE_COLUMNS, 'REAL')}, "
+    "PRIMARY KEY (number, stage)) WITHOUT ROWID"
+)
+_MARKERS = "CREATE TABLE markers (id INTEGER PRIMARY KEY, time_ns INTEGER, kind TEXT, text TEXT)"
+_DIAGNOSES = "CREATE TABLE diagnoses (number INTEGER PRIMARY KEY, bottleneck TEXT, sentence TEXT)"
+
+JOURNAL_TABLES = (_META, _TICKS, _SNAPSHOTS)
+RECORDING_TABLES = (*JOURNAL_TABLES, _TICK_LOG, _SAMPLES, _STAGE_SAMPLES, _MARKERS, _DIAGNOSES)
+
+ADD_TICK = "INSERT INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
+SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+_CHECKED = struct.Struct("<4q")
+
+
+def row_crc(tick: int, time_ns: int, encoding: int, tile_count: int, data: bytes | memoryview) -> int:
+    """The checksum of a row of `ticks`, or of `snapshots` with a `tile_count` of 0."""
+    return zlib.crc32(data, zlib.crc32(_CHECKED.pack(tick, time_ns, encoding, tile_count)))
+
+
+def create_tables(connection: sqlite3.Connection, tables: tuple[str, ...]) -> None:
+    """Mark an empty file as one of ours and create `tables` in it, in one transaction, in WAL mode.
+
+    connection: in autocommit mode (`isolation_level=None`). Raises sqlite3.Error.
+    """
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Only a file without any table takes it.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {USER_VERSION}")
+    for table in tables:
+        connection.execute(table)
+    connection.execute("COMMIT")
+
+
+def marks_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    """A file's application id and version of tables. Raises sqlite3.DatabaseError for what is no SQLite file."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (user_version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(application_id), int(user_version)
