@@ -139,7 +139,8 @@ class PipelineModel:
         server = self.pages.telemetry["server"][0]
         tick = int(server["tick"]) + 1
         row = self.pages.telemetry["ticks"][tick % TICK_ROWS]
-        row["tick"], row["pixel_count"], row["interval_ns"] = tick, 100, began_ns - self._last_tick_ns
+        row["tick"], row["pixel_count"] = tick, 100
+        row["start_ns"], row["interval_ns"] = began_ns, began_ns - self._last_tick_ns
         row["depth_peak"] = self._stages["depth_peak"]
         self._stages["depth_peak"] = 0
         server["tick"], server["tick_interval_ns"] = tick, self.interval_ns

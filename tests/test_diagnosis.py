@@ -94,6 +94,10 @@ class TestStage:
         assert "ticks come every 260 ms instead of 100 ms" in found.sentence
         assert found.headroom_ratio == 0
 
+    def test_a_tick_that_another_stage_delays(self) -> None:
+        late = stages(accept={"utilisation_ratio": 0.4}, fan_out={"utilisation_ratio": 0.1})
+        assert diagnose(late, reading(tick_ms_mean=200), 4).bottleneck == "accept"
+
     def test_a_brake_comes_first(self) -> None:
         many = stages(read={"utilisation_ratio": 0.97}, apply={"utilisation_ratio": 0.93, "brake": "+ 20 us an item"})
         found = diagnose(many, reading(utilisation_ratio=1.0), 4)

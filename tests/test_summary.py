@@ -182,6 +182,20 @@ class TestTickLog:
         assert log.collect()["tick"].tolist() == [4, 5]
         assert log.intervals_ns(200, 500).tolist() == [2, 3, 4]
 
+    def test_a_tick_that_does_not_come_makes_the_interval_longer(self, pages: SessionPages) -> None:
+        log, recent = TickLog(pages.telemetry), tick_log.RecentTicks(SECOND)
+        recent.add(0, log.collect())
+        assert recent.interval_ms(SECOND) is None
+        for tick in (1, 2, 3):
+            row = pages.telemetry["ticks"][tick]
+            row["tick"], row["start_ns"], row["interval_ns"] = tick, SECOND + tick * SECOND // 10, SECOND // 10
+        pages.telemetry["server"][0]["tick"] = 3
+        recent.add(2 * SECOND, log.collect())
+        assert recent.interval_ms(SECOND + 350_000_000) == 100
+        assert recent.interval_ms(SECOND + 700_000_000) == 400
+        recent.add(4 * SECOND, log.collect())
+        assert recent.interval_ms(4 * SECOND) == 2700
+
     def test_of_very_many_some_stand_for_all(self, pages: SessionPages, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tick_log, "KEPT_MAX", 100)
         log = TickLog(pages.telemetry)

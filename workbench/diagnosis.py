@@ -3,7 +3,8 @@
 1. A STAGE, when the server is saturated: its busiest loop is at least 90 % busy, or a queue is full, or ticks begin
    25 % further apart than configured. Which stage: that behind the full queue nearest to the end, because all before
    it is merely blocked by it; else a stage that its brake keeps busy; else, as stages of a loop share one thread, the
-   one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer.
+   one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer, unless
+   another takes more than twice as much.
 2. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, though the fleet's
    thread has time to read for them; or when that time goes to the brake that is added to each delta.
 3. The FLEET, when it sends at least 10 % less than it intends or 100 ms late (p99): a server that is not saturated
@@ -259,7 +260,9 @@ def _culprit(evidence: Evidence, full: list[StageReading], *, only_tick: bool) -
         return full[-1]
     stages = evidence.server_stages
     if only_tick:
-        stages = tuple(stage for stage in stages if stage.name in ("encode", "fan-out"))
+        most = max(stage.utilisation_ratio or 0 for stage in stages)
+        per_tick = tuple(stage for stage in stages if stage.name in ("encode", "fan-out"))
+        stages = tuple(stage for stage in per_tick if (stage.utilisation_ratio or 0) >= most / 2) or stages
     held_up = [s for s in stages if s.brake and evidence.exceeds(s.utilisation_ratio, SATURATED_RATIO, s.name)]
     return max(held_up or stages, key=lambda stage: stage.utilisation_ratio or 0)
 

@@ -148,7 +148,7 @@ class Sampler:
             tick=int(last.server["tick"]),
             tick_ms=int(last.server["tick_interval_ns"]) / 1e6 if is_served else None,
             tick_ms_configured=self.scenario.server.tick_ms if is_served else None,
-            tick_ms_mean=self._recent_ticks.interval_ms,
+            tick_ms_mean=self._recent_ticks.interval_ms(last.time_ns),
             rate_limit_per_s=self.scenario.server.rate_per_s if is_served else None,
             loop_connection_counts=tuple(last.loops["connection_count"].tolist()),
             connection_count=int(last.fleet["connection_count"]),

@@ -62,6 +62,7 @@ class RecentTicks:
         self._blocks: deque[tuple[int, NDArray[Any]]] = deque()
         self.newest_depth_peak = np.zeros(STAGE_COUNT, np.int64)
         """The most that waited in front of each stage in the ticks that were added last, shape (STAGE_COUNT,)."""
+        self._last_start_ns = 0
         self.changed_tick = 0
         """The last tick that changed a pixel; viewers who have it lack nothing."""
 
@@ -71,6 +72,7 @@ class RecentTicks:
         while now_ns - self._blocks[0][0] >= self._span_ns:
             self._blocks.popleft()
         if len(rows):
+            self._last_start_ns = int(rows["start_ns"][-1])
             self.newest_depth_peak = rows["depth_peak"].max(axis=0).astype(np.int64)
         changed = rows["tick"][rows["pixel_count"] > 0]
         if len(changed):
@@ -85,8 +87,10 @@ class RecentTicks:
                 np.maximum(peak, rows["depth_peak"].max(axis=0), out=peak)
         return peak
 
-    @property
-    def interval_ms(self) -> float | None:
-        """Mean time between their beginnings; None when there was none."""
+    def interval_ms(self, now_ns: int) -> float | None:
+        """Mean time between their beginnings, or since the last of all when that is longer; None before the first."""
+        if not self._last_start_ns:
+            return None
         intervals = [rows["interval_ns"] for _, rows in self._blocks if len(rows)]
-        return float(np.concatenate(intervals).mean()) / 1e6 if intervals else None
+        mean_ns = float(np.concatenate(intervals).mean()) if intervals else 0.0
+        return max(mean_ns, now_ns - self._last_start_ns) / 1e6

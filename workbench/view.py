@@ -38,7 +38,7 @@ class Reading:
     """The tick interval now; longer than `tick_ms_configured` while broadcasts do not fit into that."""
     tick_ms_configured: float | None = None
     tick_ms_mean: float | None = None
-    """How far apart the last second's ticks really began; None when none did."""
+    """How far apart the last second's ticks really began, or how long none has; None before the first."""
     rate_limit_per_s: int | None = None
     """Placements a second that the server lets in from each connection."""
     connection_count: int = 0
