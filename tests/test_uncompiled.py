@@ -10,6 +10,7 @@ ROOMS = (
     "test_brakes",
     "test_decode",
     "test_buckets",
+    "test_follow",
     "test_pixels",
     "test_tiles",
     "test_fanout",
