@@ -1,0 +1,1 @@
+"""Recorded sessions: one file a run, written while it goes on and read by everything that looks at it later."""

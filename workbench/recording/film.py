@@ -1,0 +1,124 @@
+"""The canvas of a recording at any of its moments: the snapshot before, and the changes since.
+
+It knows no figures. Invariant: the canvas at a time, with the changes told from there to a later time, is the canvas
+at that later time.
+"""
+
+import threading
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.journal.schema import row_crc
+from server.protocol.block_arrays import told_cells
+from server.protocol.blocks import BLOCK_BYTES_MAX
+from server.protocol.body import read_body
+from workbench.recording.database import Database
+
+CHANGE = np.dtype([("pixel", "i4"), ("color", "u1")])
+"""A pixel, y * width + x, and its new colour."""
+
+_READ_ROWS = 32
+"""Ticks read at once: few, since each may be as large as a canvas."""
+_TICKS = "SELECT tick, time_ns, tile_count, encoding, blocks, crc FROM ticks WHERE tick > ? AND tick <= ? ORDER BY tick"
+_SNAPSHOT = "SELECT tick, time_ns, encoding, pixels, crc FROM snapshots WHERE tick <= ? ORDER BY tick DESC LIMIT 1"
+
+
+class Frame(NamedTuple):
+    """What one tick changed."""
+
+    tick: int
+    time_ns: int
+    changes: NDArray[Any]
+    """Shape (n,), dtype CHANGE: the pixels whose colour is now another one, in no order."""
+
+
+class Film:
+    """Reads the canvas. It keeps the last one it was asked for, from which a later one is not far. Any thread."""
+
+    def __init__(self, database: Database, width: int, height: int) -> None:
+        self._database = database
+        self._width, self._height = width, height
+        self._lock = threading.Lock()
+        self._held_tick = 0
+        self._held = np.zeros(width * height, np.uint8)
+
+    def at(self, time_ns: int) -> NDArray[np.uint8]:
+        """The canvas at this time, shape (height, width), the caller's own. Raises UserError where rows are damaged."""
+        return self._of_tick(self._tick_at(time_ns)).reshape(self._height, self._width)
+
+    def frames(self, from_ns: int, to_ns: int) -> Iterator[Frame]:
+        """The ticks after `from_ns`, up to and including `to_ns`, that changed something. Raises UserError."""
+        tick, last = self._tick_at(from_ns), self._tick_at(to_ns)
+        pixels = self._of_tick(tick)
+        for number, time_ns, where, colors in self._ticks(tick, last):
+            before = pixels[where]
+            pixels[where] = colors
+            where = where[before != pixels[where]]
+            changes = np.empty(len(where), CHANGE)
+            changes["pixel"], changes["color"] = where, pixels[where]
+            yield Frame(number, time_ns, changes)
+
+    # --- Inside ---
+
+    def _tick_at(self, time_ns: int) -> int:
+        """The last tick at or before this time that changed something or was taken whole; 0 before the first."""
+        found = (self._database.number_at(table, "tick", time_ns) for table in ("ticks", "snapshots"))
+        return max(tick or 0 for tick in found)
+
+    def _of_tick(self, tick: int) -> NDArray[np.uint8]:
+        """The pixels after a tick, shape (width * height,)."""
+        with self._lock:
+            known, pixels = self._snapshot(tick)
+            for _, _, where, colors in self._ticks(known, tick):
+                pixels[where] = colors
+            self._held_tick, self._held = tick, pixels
+            return pixels.copy()
+
+    def _snapshot(self, tick: int) -> tuple[int, NDArray[np.uint8]]:
+        """The nearest known canvas at or before a tick, and its tick: one that was written, or the one we hold."""
+        row = self._database.first("SELECT max(tick) FROM snapshots WHERE tick <= ?", (tick,))
+        written = -1 if row is None or row[0] is None else row[0]
+        if written <= self._held_tick <= tick:
+            return self._held_tick, self._held.copy()
+        if written < 0:
+            return 0, np.zeros(self._width * self._height, np.uint8)
+        found = self._database.first(_SNAPSHOT, (tick,))
+        assert found is not None
+        number, time_ns, encoding, data, crc = found
+        raw = self._checked(
+            f"the snapshot of tick {number}", (number, time_ns, encoding, 0, data, crc), len(self._held)
+        )
+        if len(raw) != len(self._held):
+            raise self._database.damaged(f"the snapshot of tick {number} has {len(raw)} of {len(self._held)} pixels")
+        return number, np.frombuffer(raw, np.uint8).copy()
+
+    def _ticks(self, after: int, last: int) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.uint8]]]:
+        """(tick, time_ns, pixels, colours) of each tick in (after, last]."""
+        while rows := self._database.rows(f"{_TICKS} LIMIT {_READ_ROWS}", (after, last)):
+            for tick, time_ns, tile_count, encoding, blocks, crc in rows:
+                room = (tile_count if isinstance(tile_count, int) else 0) * BLOCK_BYTES_MAX
+                row = (tick, time_ns, encoding, tile_count, blocks, crc)
+                raw = self._checked(f"tick {tick}", row, room)
+                with self._database.told():
+                    where, colors = told_cells(raw, tile_count, self._width, self._height)
+                yield tick, time_ns, where, colors
+                after = tick
+
+    def _checked(self, name: str, row: tuple[Any, ...], bytes_max: int) -> bytes:
+        """The bytes of a row of (tick, time_ns, encoding, tile_count, bytes, crc), if they are what was written."""
+        tick, time_ns, encoding, tile_count, data, crc = row
+        numbers = (tick, time_ns, encoding, tile_count)
+        is_typed = all(isinstance(number, int) for number in numbers) and isinstance(data, bytes)
+        if not is_typed or row_crc(tick, time_ns, encoding, tile_count, data) != crc:
+            raise self._database.damaged(f"{name} is not what was written")
+        with self._database.told():
+            return read_body(name, encoding, data, bytes_max)
+
+
+def checksum_of(pixels: NDArray[np.uint8]) -> int:
+    """CRC-32 of a canvas, as a summary's `canvas_checksum`."""
+    return zlib.crc32(pixels.tobytes())

@@ -1,0 +1,211 @@
+"""A recorded session, opened to be looked at: its facts, its figures and its canvas at any moment.
+
+It changes nothing, decides nothing and draws nothing; all that looks at a recording reads it through here, also while
+the run goes on. Times are nanoseconds of the clock that the run had; spans of time leave their beginning out and hold
+their end. Invariant: a file that is not whole is told as a UserError of one line, when it is opened or, for what lies
+deep in it, when that is read.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from server.journal.schema import STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
+from server.kernels.layout import CANVAS_SIDE_MAX
+from workbench.errors import UserError
+from workbench.recording.database import Database
+from workbench.recording.film import Film, Frame, checksum_of
+from workbench.recording.sample_rows import samples_of, stage_samples_of, ticks_of
+from workbench.scenario import Scenario, scenario_of
+from workbench.view import Marker
+
+_LAST = 2**63 - 1
+_STAGES = (
+    f"SELECT s.number, n.time_ns, s.stage, {', '.join(f's.{name}' for name in STAGE_SAMPLE_COLUMNS)} "
+    "FROM stage_samples s JOIN samples n ON n.number = s.number WHERE s.number > ? AND s.number <= ? "
+    "ORDER BY s.number, s.stage"
+)
+_TICK_LOG = (
+    f"SELECT {', '.join(f'l.{name}' for name in TICK_LOG_COLUMNS)}, coalesce(t.encoding, 0) "
+    "FROM tick_log l LEFT JOIN ticks t ON t.tick = l.tick WHERE l.tick > ? AND l.tick <= ? ORDER BY l.tick"
+)
+_DIAGNOSES = (
+    "SELECT d.number, n.time_ns, d.bottleneck, d.sentence FROM diagnoses d JOIN samples n ON n.number = d.number "
+    "ORDER BY d.number"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """From this sample on, until the next: what limited the run."""
+
+    number: int
+    """Of the sample."""
+    time_ns: int
+    bottleneck: str
+    """A stage's name, "fleet", "window", "rate limit" or "none"."""
+    sentence: str
+
+
+class Recording:
+    """One recording, read-only. Close it, or use it as a context manager. Any thread may read."""
+
+    def __init__(self, database: Database) -> None:
+        """Use `open`. Raises UserError for facts that cannot be."""
+        self._database = database
+        self.meta: Mapping[str, str] = database.facts
+        """The facts as they stand in the file when it is opened; see docs/recording.md."""
+        self.width, self.height = (self._whole_fact(key, CANVAS_SIDE_MAX) for key in ("width", "height"))
+        self.first_ns = self._whole_fact("started_ns", _LAST)
+        """When the session began, on the clock of all times here."""
+        self._film = Film(database, self.width, self.height)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Recording":
+        """Raises UserError, one line, for what is no recording, is not whole, or is of a newer version."""
+        database = Database(Path(path))
+        try:
+            return cls(database)
+        except UserError:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._database.close()
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- Facts ---
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was run, as it was begun. Raises UserError for one that this version does not take."""
+        try:
+            tree = tomllib.loads(self.meta.get("scenario", ""))
+        except tomllib.TOMLDecodeError as error:
+            raise self._database.damaged(f"its scenario is no TOML ({error})") from None
+        return scenario_of(tree, f"{self.path}: its scenario")
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What the run came to, as `--summary` writes it; None while it goes on, or when it was not ended in order."""
+        return self._json(self._database.fact("ended"))
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What it was run on."""
+        return self._json(self.meta.get("machine")) or {}
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """The versions of Python and of the packages that it was run with."""
+        return self._json(self.meta.get("versions")) or {}
+
+    @property
+    def palette(self) -> list[str]:
+        """256 colours as "#rrggbb"."""
+        with self._database.told():
+            return msgspec.json.decode(self.meta.get("palette", "[]"), type=list[str])
+
+    @property
+    def last_ns(self) -> int:
+        """The time of the last thing in it; grows while it is written."""
+        rows = self._database.rows(
+            "SELECT max(time_ns) FROM (SELECT max(number), time_ns FROM samples UNION ALL "
+            "SELECT max(tick), time_ns FROM ticks UNION ALL SELECT max(tick), start_ns FROM tick_log)"
+        )
+        last = rows[0][0] if rows else None
+        return max(self.first_ns, last) if isinstance(last, int) else self.first_ns
+
+    @property
+    def duration_s(self) -> float:
+        """From the session's beginning to the last thing in it."""
+        return (self.last_ns - self.first_ns) / 1e9
+
+    # --- Figures ---
+
+    def samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
+        """The samples of (from_ns, to_ns], or from the beginning, or to the end. Shape (n,), dtype layout.SAMPLE."""
+        span = self._span("samples", "number", from_ns, to_ns)
+        rows = self._database.rows("SELECT * FROM samples WHERE number > ? AND number <= ? ORDER BY number", span)
+        stages = self._stages((span[0], rows[-1][0] if rows else span[0]))
+        return self._made(samples_of, rows, stages)
+
+    def stage_samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
+        """The stages at the samples of (from_ns, to_ns]. Shape (n,), dtype STAGE_SAMPLE."""
+        return self._stages(self._span("samples", "number", from_ns, to_ns))
+
+    def tick_log(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
+        """The ticks that started in (from_ns, to_ns]. Shape (n,), dtype layout.TICK."""
+        rows = self._database.rows(_TICK_LOG, self._span("tick_log", "tick", from_ns, to_ns))
+        return self._made(ticks_of, rows)
+
+    def markers(self) -> tuple[Marker, ...]:
+        """What was done to the run, oldest first."""
+        rows = self._database.rows("SELECT time_ns, kind, text FROM markers ORDER BY time_ns, id")
+        return tuple(Marker(*row) for row in rows)
+
+    def diagnoses(self) -> tuple[Diagnosed, ...]:
+        """What limited the run, oldest first: a row where it changes."""
+        return tuple(Diagnosed(*row) for row in self._database.rows(_DIAGNOSES))
+
+    # --- The canvas ---
+
+    def canvas_at(self, time_ns: int) -> NDArray[np.uint8]:
+        """The canvas at this time, palette indices, shape (height, width), the caller's own; all 0 before the run."""
+        return self._film.at(time_ns)
+
+    def frames(self, from_ns: int | None = None, to_ns: int | None = None) -> Iterator[Frame]:
+        """(tick, time_ns, changes) of the ticks in (from_ns, to_ns] that changed something; see `film.Frame`."""
+        return self._film.frames(self.first_ns - 1 if from_ns is None else from_ns, _LAST if to_ns is None else to_ns)
+
+    def checksum(self) -> int:
+        """CRC-32 of the last canvas, as a summary's `canvas_checksum`."""
+        return checksum_of(self._film.at(_LAST))
+
+    # --- Inside ---
+
+    def _span(self, table: str, key: str, from_ns: int | None, to_ns: int | None) -> tuple[int, int]:
+        """The keys of a table after the first and up to the second, for a span of time."""
+        low = -1 if from_ns is None else self._database.number_at(table, key, from_ns)
+        high = _LAST if to_ns is None else self._database.number_at(table, key, to_ns)
+        return (-1 if low is None else low, -1 if high is None else high)
+
+    def _stages(self, span: tuple[int, int]) -> NDArray[Any]:
+        return self._made(stage_samples_of, self._database.rows(_STAGES, span))
+
+    def _made(self, make: Any, *parts: Any) -> NDArray[Any]:
+        """An array from rows; rows that hold what no writer wrote are damaged ones."""
+        try:
+            array: NDArray[Any] = make(*parts)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._database.damaged(f"a row is not what was written ({error})") from None
+        return array
+
+    def _whole_fact(self, key: str, most: int) -> int:
+        text = self.meta[key]
+        if not text.isdecimal() or not 0 < int(text) <= most:
+            raise self._database.damaged(f"its {key} is {text!r}")
+        return int(text)
+
+    def _json(self, text: str | None) -> dict[str, Any] | None:
+        if text is None:
+            return None
+        with self._database.told():
+            return msgspec.json.decode(text, type=dict[str, Any])

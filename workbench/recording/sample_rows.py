@@ -1,0 +1,146 @@
+"""Samples, stages and ticks as rows of a recording's tables, and back: one place for both directions.
+
+It opens no file. Invariant: what is read back is what was written, bit for bit; what is not known is NULL there and
+NaN here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.journal.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
+from server.kernels import layout
+from workbench.view import StageReading
+
+STAGE_SAMPLE = np.dtype(
+    [
+        ("number", "i8"),  # Of the sample.
+        ("time_ns", "i8"),
+        ("stage", "U16"),  # As shown: "accept" ... "fan-out", "viewers".
+        ("throughput_per_s", "f8"),
+        ("utilisation_ratio", "f8"),
+        ("service_us", "f8"),
+        ("waiting_ms", "f8"),
+        ("depth", "f8"),
+        ("depth_peak", "f8"),
+        ("depth_max", "f8"),
+        ("drops_per_s", "f8"),  # Of all reasons.
+    ]
+)
+"""One stage at one sample. NaN where it is not known."""
+
+STAGE_NAMES = tuple(layout.stage_names())
+_STAGE_FIELDS = ("utilisation_ratio", "service_us", "waiting_ms", "depth_peak")
+"""What a sample holds by stage, and is told in the stages' rows."""
+_DEPTH_FIRST = TICK_LOG_COLUMNS.index("in_flight_count") + 1
+
+ADD_SAMPLE = f"INSERT INTO samples VALUES ({', '.join('?' * (3 + len(SAMPLE_COLUMNS)))})"
+ADD_STAGE_SAMPLE = f"INSERT INTO stage_samples VALUES ({', '.join('?' * (2 + len(STAGE_SAMPLE_COLUMNS)))})"
+ADD_TICK_LOG = f"INSERT OR IGNORE INTO tick_log VALUES ({', '.join('?' * len(TICK_LOG_COLUMNS))})"
+
+assert STAGE_SAMPLE.names is not None
+assert STAGE_SAMPLE.names[3:] == STAGE_SAMPLE_COLUMNS
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def sample_row(number: int, sample: NDArray[Any]) -> tuple[Any, ...]:
+    """A row of `samples`. `sample`: shape (), dtype SAMPLE."""
+    counts = sample["latency_counts"]
+    figures = (_known(float(sample[name])) for name in SAMPLE_COLUMNS)
+    return (number, int(sample["time_ns"]), *figures, counts.astype("<u4").tobytes() if counts.any() else None)
+
+
+def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]) -> list[tuple[Any, ...]]:
+    """Rows of `stage_samples`: what the sample itself tells of each of its stages, and what the readings add.
+
+    `stages` may lack some of the sample's stages and have others, as the viewers.
+    """
+    readings = {reading.name: reading for reading in stages}
+    told = {
+        name: {field: float(sample[field][index]) for field in _STAGE_FIELDS} for index, name in enumerate(STAGE_NAMES)
+    }
+    return [
+        (number, name, *_stage_figures(told.get(name, {}), readings.get(name)))
+        for name in dict.fromkeys((*STAGE_NAMES, *readings))
+    ]
+
+
+def _stage_figures(told: Mapping[str, float], reading: StageReading | None) -> list[float | None]:
+    figures: dict[str, float | None] = {}
+    if reading is not None:
+        figures = {name: getattr(reading, name) for name in STAGE_SAMPLE_COLUMNS if name != "drops_per_s"}
+        figures["drops_per_s"] = sum(rate for _, rate in reading.drops_per_s)
+    figures |= told
+    return [_known(figures.get(name)) for name in STAGE_SAMPLE_COLUMNS]
+
+
+def tick_rows(ticks: NDArray[Any]) -> list[tuple[int, ...]]:
+    """Rows of `tick_log`. `ticks`: shape (n,), dtype TICK."""
+    scalars = zip(*(ticks[name].tolist() for name in TICK_LOG_COLUMNS[:_DEPTH_FIRST]), strict=True)
+    return [(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
+
+
+def samples_of(rows: Sequence[tuple[Any, ...]], stages: NDArray[Any]) -> NDArray[Any]:
+    """Samples from rows of `samples` and the stages' figures at these. Returns shape (len(rows),), dtype SAMPLE.
+
+    `stages`: dtype STAGE_SAMPLE. Raises ValueError or TypeError for rows that no writer wrote.
+    """
+    samples = np.zeros(len(rows), layout.SAMPLE)
+    if not rows:
+        return samples
+    numbers, times, *figures, counts = zip(*rows, strict=True)
+    samples["time_ns"] = np.array(times, np.int64)
+    for name, column in zip(SAMPLE_COLUMNS, figures, strict=True):
+        samples[name] = np.array(column, np.float64)
+    for row, data in enumerate(counts):
+        if data is not None:
+            samples["latency_counts"][row] = np.frombuffer(data, "<u4")
+    _fill_stages(samples, np.array(numbers, np.int64), stages)
+    return samples
+
+
+def _fill_stages(samples: NDArray[Any], numbers: NDArray[np.int64], stages: NDArray[Any]) -> None:
+    """Write each stage's figures into its place of the samples' arrays."""
+    for field in _STAGE_FIELDS:
+        samples[field] = np.nan
+    for index, name in enumerate(STAGE_NAMES):
+        found = stages[stages["stage"] == name]
+        rows = np.searchsorted(numbers, found["number"])
+        is_there = rows < len(numbers)
+        rows, found = rows[is_there], found[is_there]
+        same = numbers[rows] == found["number"]
+        for field in _STAGE_FIELDS:
+            samples[field][rows[same], index] = found[field][same]
+
+
+def stage_samples_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
+    """From rows of (number, time_ns, stage, figures ...). Returns shape (len(rows),), dtype STAGE_SAMPLE.
+
+    Raises ValueError or TypeError for rows that no writer wrote.
+    """
+    stages = np.zeros(len(rows), STAGE_SAMPLE)
+    if rows:
+        for name, column in zip(STAGE_SAMPLE.names or (), zip(*rows, strict=True), strict=True):
+            stages[name] = np.array(column, STAGE_SAMPLE[name])
+    return stages
+
+
+def ticks_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
+    """From rows of `tick_log`, each with its encoding after it. Returns shape (len(rows),), dtype TICK.
+
+    Raises ValueError, TypeError or OverflowError for rows that no writer wrote.
+    """
+    ticks = np.zeros(len(rows), layout.TICK)
+    if rows:
+        columns = list(zip(*rows, strict=True))
+        for name, column in zip(TICK_LOG_COLUMNS[:_DEPTH_FIRST], columns[:_DEPTH_FIRST], strict=True):
+            ticks[name] = np.array(column, layout.TICK[name])
+        ticks["depth_peak"] = np.array(columns[_DEPTH_FIRST:-1], np.uint32).T
+        ticks["encoding"] = np.array(columns[-1], np.uint32)
+    return ticks
