@@ -5,6 +5,8 @@ Invariant: a reader of the file never sees a half of it.
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +30,33 @@ def require_writable(path: Path | None, option: str) -> None:
         raise UserError(f"{option} {path} cannot be written; choose a place where you may write")
 
 
+@contextmanager
+def whole_file(path: Path, remedy: str = "make room, or choose another place") -> Iterator[Path]:
+    """A file beside `path`, of the same suffix, to be written by name. When all went well it takes its place.
+
+    After an error, Ctrl-C included, it is gone and `path` is as it was. Raises RunError when the disk refuses.
+    """
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False
+        ) as file:
+            temporary = Path(file.name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}; {remedy}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` beside `path` and put it in its place. Raises RunError when the disk refuses."""
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(data)
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror}; the run itself has ended in order") from None
+    with whole_file(path, "the run itself has ended in order") as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(path: Path | None, tree: dict[str, Any]) -> None:

@@ -1,0 +1,156 @@
+"""An excerpt as an MCAP log, which Foxglove plays: canvas, figures, stages, and what was done. Alone imports `mcap`.
+
+    TOPIC       SCHEMA                     A MESSAGE
+    /canvas     foxglove.CompressedImage   the canvas as PNG, where it changed
+    /figures    pixelcanvas.Figures        a sample, ten a second
+    /stages     pixelcanvas.Stages         the stages at that sample
+    /markers    foxglove.Log               something that was done to the run
+    /diagnosis  foxglove.Log               what limits the run from here on
+
+Invariant: messages are in the order of their times, which are UTC, so the log lines up with others.
+"""
+
+import base64
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from mcap.writer import CompressionType, Writer
+from numpy.typing import NDArray
+from PIL import Image
+
+from server.journal.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
+from workbench.export.excerpt import Excerpt
+from workbench.export.foxglove_schema import FIGURES, IMAGE, LOG, LOG_INFO, LOG_WARNING, STAGES
+from workbench.export.timelapse import Timelapse, palette_of
+from workbench.output_file import whole_file
+
+_NS_PER_S = 1_000_000_000
+_TOPICS = {"/canvas": IMAGE, "/figures": FIGURES, "/stages": STAGES, "/markers": LOG, "/diagnosis": LOG}
+_FRAME_ID = "canvas"
+
+
+class Message(NamedTuple):
+    """One message of the log."""
+
+    time_ns: int
+    """On the run's clock."""
+    topic: str
+    content: dict[str, Any]
+
+
+def messages_of(film: Timelapse, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
+    """All messages of the film's excerpt by time, its `canvases` among them."""
+    excerpt = film.excerpt
+    sources = (
+        _canvas_messages(excerpt, canvases),
+        _figure_messages(excerpt),
+        _stage_messages(excerpt),
+        _marker_messages(excerpt),
+        _diagnosis_messages(excerpt),
+    )
+    return heapq.merge(*sources, key=lambda message: message.time_ns)
+
+
+def write_mcap(path: Path, excerpt: Excerpt, messages: Iterable[Message]) -> int:
+    """Write the messages, with the recording's scenario and facts. Returns how many. Raises RunError."""
+    count = 0
+    with whole_file(path) as target, target.open("wb") as file:
+        writer = Writer(file, compression=CompressionType.ZSTD)
+        writer.start(profile="", library="pixel-canvas-workbench")
+        channels = {topic: _channel(writer, topic, schema) for topic, schema in _TOPICS.items()}
+        _write_facts(writer, excerpt)
+        for message in messages:
+            time_ns = excerpt.utc_ns(message.time_ns)
+            data = msgspec.json.encode(message.content)
+            writer.add_message(channels[message.topic], time_ns, data, time_ns)
+            count += 1
+        writer.finish()  # type: ignore[no-untyped-call]
+    return count
+
+
+# --- Inside ---------------------------------------------------------------------------------------------------------
+
+
+def _channel(writer: Writer, topic: str, schema: dict[str, Any]) -> int:
+    schema_id = writer.register_schema(schema["title"], "jsonschema", msgspec.json.encode(schema))
+    return writer.register_channel(topic, "json", schema_id)
+
+
+def _write_facts(writer: Writer, excerpt: Excerpt) -> None:
+    """The scenario as a file in the log, the other facts but for the colours as its metadata."""
+    facts = dict(excerpt.recording.meta)
+    scenario = facts.pop("scenario", "")
+    facts.pop("palette", None)
+    created_ns = excerpt.created_ns
+    writer.add_attachment(created_ns, created_ns, "scenario.toml", "application/toml", scenario.encode())
+    writer.add_metadata("pixelcanvas.recording", facts)
+
+
+def _timestamp(excerpt: Excerpt, time_ns: int) -> dict[str, int]:
+    seconds, rest = divmod(excerpt.utc_ns(time_ns), _NS_PER_S)
+    return {"sec": seconds, "nsec": rest}
+
+
+def _canvas_messages(excerpt: Excerpt, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
+    palette = palette_of(excerpt).tobytes()
+    shown: NDArray[np.uint8] | None = None
+    for time_ns, canvas in canvases:
+        if shown is not None and np.array_equal(shown, canvas):
+            continue
+        shown = canvas.copy()
+        content = {"timestamp": _timestamp(excerpt, time_ns), "frame_id": _FRAME_ID}
+        yield Message(time_ns, "/canvas", {**content, "data": _png(shown, palette), "format": "png"})
+
+
+def _png(canvas: NDArray[np.uint8], palette: bytes) -> str:
+    image = Image.fromarray(canvas, "L")
+    image.putpalette(palette)
+    file = BytesIO()
+    image.save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _known(names: tuple[str, ...], row: Any) -> dict[str, float]:
+    figures = ((name, float(row[name])) for name in names)
+    return {name: figure for name, figure in figures if math.isfinite(figure)}
+
+
+def _figure_messages(excerpt: Excerpt) -> Iterator[Message]:
+    for row in excerpt.recording.samples(excerpt.after_ns, excerpt.to_ns):
+        time_ns = int(row["time_ns"])
+        time_s = (time_ns - excerpt.recording.first_ns) / _NS_PER_S
+        yield Message(time_ns, "/figures", {"time_s": time_s, **_known(SAMPLE_COLUMNS, row)})
+
+
+def _stage_messages(excerpt: Excerpt) -> Iterator[Message]:
+    rows = excerpt.recording.stage_samples(excerpt.after_ns, excerpt.to_ns)
+    for _, stages in groupby(rows, key=lambda row: row["number"]):
+        at_once = list(stages)
+        content = {str(row["stage"]).replace("-", "_"): _known(STAGE_SAMPLE_COLUMNS, row) for row in at_once}
+        yield Message(int(at_once[0]["time_ns"]), "/stages", content)
+
+
+def _log(excerpt: Excerpt, time_ns: int, topic: str, name: str, text: str, level: int) -> Message:
+    content = {"timestamp": _timestamp(excerpt, time_ns), "level": level, "message": text, "name": name}
+    return Message(time_ns, topic, {**content, "file": "", "line": 0})
+
+
+def _marker_messages(excerpt: Excerpt) -> Iterator[Message]:
+    for marker in excerpt.recording.markers():
+        if excerpt.holds(marker.time_ns):
+            level = LOG_WARNING if marker.kind == "fault" else LOG_INFO
+            yield _log(excerpt, marker.time_ns, "/markers", marker.kind, marker.text, level)
+
+
+def _diagnosis_messages(excerpt: Excerpt) -> Iterator[Message]:
+    for found in excerpt.recording.diagnoses():
+        if excerpt.holds(found.time_ns):
+            level = LOG_INFO if found.bottleneck == "none" else LOG_WARNING
+            yield _log(excerpt, found.time_ns, "/diagnosis", found.bottleneck, found.sentence, level)

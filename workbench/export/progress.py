@@ -1,0 +1,52 @@
+"""How far an export is, as a bar for a person at a terminal; nobody else is shown anything.
+
+Invariant: whatever is told in a loop also passes through `each`, so a Ctrl-C ends the loop between two items.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_Item = TypeVar("_Item")
+
+
+class ExportProgress:
+    """Shows a bar on standard error while it is entered."""
+
+    def __init__(self) -> None:
+        self._bar = _new_bar() if sys.stderr.isatty() else None
+
+    def __enter__(self) -> "ExportProgress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def each(self, items: Iterable[_Item], text: str, total: int) -> Iterator[_Item]:
+        """The items, counted as they are taken; `total` of them are expected."""
+        task = self._bar.add_task(text, total=total) if self._bar is not None else None
+        for item in items:
+            yield item
+            if self._bar is not None and task is not None:
+                self._bar.advance(task)
+
+    def begin(self, text: str) -> None:
+        """What follows, and tells nothing until it is done."""
+        if self._bar is not None:
+            self._bar.add_task(text, total=None)
+
+
+def _new_bar() -> "Progress":
+    from rich.console import Console  # Only where a terminal shows it: it takes a while to import.
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
