@@ -2,6 +2,7 @@
 
 from server import control
 from server.control import Adjust, CloseClients, Command, Failed, Follow, Listening, Progress, StartServer, Stop
+from server.journal.fault import JournalError
 from server.listener import CannotListen
 from server.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
 from server.server import Server, open_server
@@ -20,7 +21,11 @@ def main() -> int:
     if start.connections_fd >= 0:
         sections = connection_sections(config.loops + is_linked, config.connections_max)
         connections = Page.attach(start.connections_fd, sections)
-    server = open_server(config, telemetry, canvas, link, connections)
+    try:
+        server = open_server(config, telemetry, canvas, link, connections)
+    except JournalError as fault:
+        control.say(Failed(str(fault)))
+        return 1
 
     def obey(command: Command) -> None:
         if isinstance(command, Stop):
@@ -40,7 +45,11 @@ def main() -> int:
         control.say(Failed(str(fault)))
         return 1
     control.say(Listening(host, port))
-    server.run()
+    try:
+        server.run()
+    except JournalError as fault:
+        control.say(Failed(str(fault)))
+        return 1
     return 0
 
 

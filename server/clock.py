@@ -14,6 +14,11 @@ def now_ns() -> int:
     return time.monotonic_ns()
 
 
+def utc() -> str:
+    """The date and time of day, UTC, as "2026-01-31T23:59:58Z". For people: it may be set back at any time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def process_cpu_ns() -> int:
     """Nanoseconds of processor time, user and system, all threads of this process since it started."""
     return time.process_time_ns()

@@ -85,6 +85,18 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Origins let in beside pages of this server itself."""
     brakes: Brakes = Brakes()
     """Service time added to stages, to see what each one's queue does."""
+    journal: str = ""
+    """The file that every tick's changes are committed to, and that the next start goes on from. "": none."""
+    journal_gates: bool = True
+    """Nothing is sent before it is committed. False is what a recording uses: it is written, and nobody waits."""
+    journal_sync: Literal["normal", "full"] = "normal"
+    """What is safe once committed: normal from a crash of the server, full also from one of the machine."""
+    journal_snapshot_ticks: int = 600
+    """Ticks between two snapshots. Few make the file large, many make the next start slow."""
+    journal_keep_s: float = 0.0
+    """What is older is given up, as far as the newest snapshot does not need it. 0: nothing is too old."""
+    journal_bytes_max: int = 1 << 30
+    """Above this the oldest is given up, likewise. 0: it may grow without end."""
 
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, float, float], ...] = (
@@ -100,6 +112,9 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             ("stall_s", 0.1, 86_400),
             ("evict_after_s", 0, 86_400),
             ("handshake_s", 0.1, 600),
+            ("journal_snapshot_ticks", 1, 1_000_000),
+            ("journal_keep_s", 0, 1e9),
+            ("journal_bytes_max", 0, 1 << 50),
         )
         for name, least, most in limits:
             value = getattr(self, name)
@@ -108,6 +123,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if self.loop == "mailbox" and self.loops > 1:
             raise ValueError(
                 f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
+            )
+        if self.journal and self.journal_gates and (self.loop == "mailbox" or self.counts_only):
+            kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
+            raise ValueError(
+                f"journal is {self.journal!r}, but {kind} keeps none; leave it out, or set loop to native or portable"
             )
         across, down = tile_shape(self.width, self.height)
         if across * down > TILES_MAX:

@@ -13,15 +13,20 @@ from server.adjustment import merge_live, refill
 from server.canvas import Canvas, new_brakes, new_hello, set_limits
 from server.config import ServerConfig
 from server.encode_brake import EncodeBrake
-from server.kernels.arrays import LoopArrays, new_broadcast_arrays, new_loop_arrays
+from server.gate import Gate
+from server.journal.journal import Journal
+from server.journal.schema import PLAIN, ZLIB
+from server.journal.store import TickEntry
+from server.kernels.arrays import LoopArrays, new_loop_arrays
 from server.kernels.dues import begin_sweep, sweep_rest
 from server.kernels.hold import HOLD
-from server.kernels.journey import note_encoded
+from server.kernels.journey import note_encoded, note_journaled
 from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Stage
 from server.kernels.ledger import waiting_placements
 from server.kernels.tiles import encode_tick, write_frame_head
 from server.page import Page
 from server.protocol.messages import CANCEL, Hello, Snapshot
+from server.shown import Shown
 
 COMPRESS_BYTES_MIN = 512
 """Below this a zlib stream saves less than a client pays to open it."""
@@ -30,6 +35,12 @@ COMPRESS_HARD_BYTES_MAX = 64 * 1024
 thousands of receivers, for a fraction of a millisecond once a tick. Above, that would take milliseconds."""
 COMPRESS_PAUSE_TICKS = 8
 """Ticks to leave the compressor alone after it gained nothing: noise stays noise for a while."""
+COMMIT_LOOK_NS = 50_000_000
+"""How soon to look again whether a tick may be finished that waits for the journal, which rings as soon as it may."""
+LAST_COMMIT_S = 3.0
+"""How long the end of the server waits for the last ticks to be on disk."""
+HALT_NS = 3_600_000_000_000
+"""Service time of a stage that is to stand still until it is let go."""
 STRETCH_RATIO = 1.25
 SHRINK_RATIO = 0.5
 
@@ -38,14 +49,26 @@ class Engine:
     """The canvas, its tick and its broadcast, for any number of loops."""
 
     def __init__(
-        self, config: ServerConfig, telemetry: Page, canvas_page: Page, connections_page: Page | None = None
+        self,
+        config: ServerConfig,
+        telemetry: Page,
+        canvas_page: Page,
+        connections_page: Page | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        """With a `journal`, the canvas goes on from what that has recovered."""
         self.config = config
         self.telemetry = telemetry
         self.canvas_page = canvas_page
         self._connections_page = connections_page
         self.canvas = Canvas(config, canvas_page)
-        self.broadcast = new_broadcast_arrays(self.canvas.tile_count)
+        self.gate = Gate(journal, telemetry)
+        if journal is not None and journal.recovered is not None:
+            self.canvas.pixels[:] = journal.recovered.pixels
+            self.canvas.arrays.rules["tick_next"] = journal.recovered.tick + 1
+            telemetry["server"]["tick"] = journal.recovered.tick
+        self.shown = Shown(self.canvas, is_copy=self.gate.is_gating, tick=self.tick_number)
+        self.broadcast = self.shown.broadcast
         self.loops: list[LoopArrays] = []
         self.interval_ns = config.tick_ms * 1_000_000
         self.next_tick_ns = 0
@@ -57,6 +80,8 @@ class Engine:
         self._braked_ns = 0
         """Service time that the brake has added to the last tick."""
         self._last_tick_ns = 0
+        self._due_ns = 0
+        """When the tick was due that waits for the journal; 0: none does."""
         self._compress_after = 0
         self._numbers = 0
 
@@ -108,11 +133,20 @@ class Engine:
         if self.config.tick_ms != before.tick_ms:
             self.interval_ns = self.config.tick_ms * 1_000_000
             self.next_tick_ns = min(self.next_tick_ns, now_ns + self.interval_ns)
-        self._set_brakes(new_brakes(self.config.brakes))
+        self._brake()
 
     def release_brakes(self) -> None:
         """Let all stages go on at once. Called while no stage runs."""
         self._set_brakes(np.zeros_like(self.canvas.arrays.brakes))
+
+    def _brake(self) -> None:
+        """Brake all stages as they are to be, and hold placements back while nobody could see them."""
+        brakes = new_brakes(self.config.brakes)
+        if self.gate.is_stuck:
+            brakes[Stage.APPLY]["batch_ns"] = HALT_NS
+        self._set_brakes(brakes)
+        if self.gate.journal is not None:
+            self.gate.journal.set_brake(self.config.brakes.journal)
 
     def _set_brakes(self, brakes: NDArray[np.void]) -> None:
         changed = self.canvas.arrays.brakes != brakes
@@ -126,9 +160,11 @@ class Engine:
         """Finish a tick: encode what changed, once, and let every loop begin to send it.
 
         Called while no stage runs. False when the last broadcast is still under way: then the tick is put off and
-        the interval grows, so that broadcasts cannot pile up; and while a braked encoder is at work. The last tick
-        before the end is never put off.
+        the interval grows, so that broadcasts cannot pile up; and while a braked encoder is at work, or the journal.
+        The last tick before the end is not put off; False when the journal cannot take it.
         """
+        if not self._may_finish(now_ns, is_last=is_last):
+            return False
         is_behind = any(sweep_rest(loop) > 0 for loop in self.loops)
         if is_behind and not is_last and self._stretch(now_ns):
             return False
@@ -136,14 +172,63 @@ class Engine:
         if not is_last and self._is_encoding(tick, now_ns):
             return False
         self.next_tick_ns, self._braked_ns = self._encode_brake.finish(self.next_tick_ns)
-        merged = encode_tick(self.canvas.arrays, self.broadcast, tick)
+        merged = encode_tick(self.canvas.arrays, self.shown.encoded, tick)
         if merged:
-            self._compress(tick)
+            blocks_start = self._compress(tick)
+            if self.gate.journal is not None:
+                self.gate.submit(self._entry(tick, now_ns, blocks_start), now_ns)
         self.canvas.arrays.rules[0]["tick_next"] = tick + 1
-        for loop in self.loops:
-            begin_sweep(loop)
+        if not self.gate.is_holding(tick):
+            self._show(tick)
+        elif is_last:
+            self._wait_for_journal(now_ns)
         self.interval_ns = max(self.config.tick_ms * 1_000_000, int(self.interval_ns * SHRINK_RATIO))
         return True
+
+    def look_at_journal(self, now_ns: int) -> bool:
+        """Show the tick that the journal has by now. True when it got stuck or goes on. Called while no stage runs."""
+        tick = self.gate.let_through()
+        if tick:
+            self._show(tick)
+        has_turned = self.gate.look(now_ns, self.config.tick_ms_max * 1_000_000)
+        if has_turned:
+            self._brake()
+        return has_turned
+
+    def _may_finish(self, now_ns: int, *, is_last: bool) -> bool:
+        """Whether the journal has all before this tick; else it is put off."""
+        if is_last:
+            self._wait_for_journal(now_ns)
+        is_free = self.gate.lets_finish(self.tick_number + 1)
+        if is_free and self._due_ns:
+            self.next_tick_ns, self._due_ns = self._due_ns, 0
+        elif not is_free:
+            self._due_ns = self._due_ns or self.next_tick_ns
+            self.next_tick_ns = now_ns + COMMIT_LOOK_NS
+        return is_free
+
+    def _wait_for_journal(self, now_ns: int) -> None:
+        self.gate.wait(LAST_COMMIT_S)
+        self.look_at_journal(now_ns)
+
+    def _show(self, tick: int) -> None:
+        """Let every loop begin to send the broadcast of `tick`."""
+        self.shown.show(tick)
+        for loop in self.loops:
+            begin_sweep(loop)
+        if self.is_following and self.gate.journal is not None and self.gate.is_gating:
+            for loop in self.loops:
+                note_journaled(loop, tick, self.gate.journal.committed_ns)
+        if self._due_ns:
+            self.next_tick_ns, self._due_ns = self._due_ns, 0
+
+    def _entry(self, tick: int, now_ns: int, blocks_start: int) -> TickEntry:
+        """What the journal is to keep of a tick that is encoded."""
+        head = self.shown.encoded.head[0]
+        pixels = self.canvas.pixels.tobytes() if self.gate.wants_snapshot(tick) else None
+        blocks = self.shown.encoded.bytes[blocks_start : int(head["frame_end"])].tobytes()
+        counts = int(head["pixel_count"]), int(head["tile_count"])
+        return TickEntry(tick, now_ns, *counts, ZLIB if head["encoding"] else PLAIN, blocks, pixels)
 
     def _is_encoding(self, tick: int, now_ns: int) -> bool:
         """Whether the braked encoder is at work on `tick`: then it is put off until that is done."""
@@ -173,7 +258,7 @@ class Engine:
                 note_encoded(loop, self.tick_number, now_ns + encode_ns)
         encode_ns += self._braked_ns
         tick = self.tick_number
-        head = self.broadcast.head[0]
+        head = self.shown.encoded.head[0]
         was_encoded = head["tick"] == tick
         server = self.telemetry["server"][0]
         row = self.telemetry["ticks"][tick % TICK_ROWS]
@@ -229,11 +314,11 @@ class Engine:
             connection[name] = value
         connection["interval_ns"] = int(request["interval_ms"]) * 1_000_000
         connection["due_ns"] = now_ns + connection["interval_ns"]
-        connection["cursor"] = self.tick_number
+        connection["cursor"] = self.shown.tick
         connection["subscribed"] = 1
         loop.counts[0]["subscriber_count"] += 1
         loop.counts[0]["snapshot_count"] += 1
-        return self.canvas.snapshot(region, self.tick_number)
+        return self.shown.snapshot(region)
 
     def _stretch(self, now_ns: int) -> bool:
         """Put the tick off by a part of its interval, which grows. False when it is as long as it may be."""
@@ -246,25 +331,28 @@ class Engine:
         self.telemetry["server"][0]["tick_stretch_count"] += 1
         return True
 
-    def _compress(self, tick: int) -> None:
-        """Put a zlib frame of the same blocks behind the plain one, and send that, where it is shorter."""
-        head = self.broadcast.head[0]
+    def _compress(self, tick: int) -> int:
+        """Put a zlib frame of the same blocks behind the plain one, and send that, where it is shorter.
+
+        Returns where the blocks stand that are sent.
+        """
+        broadcast = self.shown.encoded
+        head = broadcast.head[0]
         head["encoding"] = 0
         end = int(head["frame_end"])
         if end - HEAD_ROOM < COMPRESS_BYTES_MIN or tick < self._compress_after:
-            return
+            return HEAD_ROOM
         level = 6 if end - HEAD_ROOM <= COMPRESS_HARD_BYTES_MAX else 1
-        packed = zlib.compress(self.broadcast.bytes[HEAD_ROOM:end].data, level)
+        packed = zlib.compress(broadcast.bytes[HEAD_ROOM:end].data, level)
         if len(packed) >= end - HEAD_ROOM:
             self._compress_after = tick + COMPRESS_PAUSE_TICKS
-            return
+            return HEAD_ROOM
         start = end + HEAD_ROOM
-        self.broadcast.bytes[start : start + len(packed)] = np.frombuffer(packed, np.uint8)
-        head["frame_start"] = write_frame_head(
-            self.broadcast.bytes, start, len(packed), int(head["tile_count"]), 1, tick
-        )
+        broadcast.bytes[start : start + len(packed)] = np.frombuffer(packed, np.uint8)
+        head["frame_start"] = write_frame_head(broadcast.bytes, start, len(packed), int(head["tile_count"]), 1, tick)
         head["frame_end"] = start + len(packed)
         head["encoding"] = 1
+        return start
 
     def _note_encoding(self, tile_count: int, encode_ns: int) -> None:
         """Encoding is the engine's own stage; its row is the first loop's."""

@@ -172,7 +172,7 @@ class Desk:
     def _answer(self, slot: int, client: Client, request: Request, now_ns: int) -> list[Event]:
         engine = self.engine
         client.route, behind = reception.receive(
-            client.connection, request, engine.config, engine.telemetry, engine.canvas_page, now_ns
+            client.connection, request, engine.config, engine.telemetry, engine.shown.pixels, now_ns
         )
         if client.route == http.CANVAS_PATH:
             self._open_canvas(slot, client, now_ns)

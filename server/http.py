@@ -1,19 +1,23 @@
 """What the server answers to a plain GET: the web page, the palette, the canvas as a picture, metrics, health.
 
-Pure functions from a request and two pages to a response; the WebSocket routes are the loops'. Invariant: a path
-names one of the routes or one of the files that were shipped, so that no path can reach any other file.
+Pure functions from a request, a page and the canvas to a response; the WebSocket routes are the loops'. Invariant: a
+path names one of the routes or one of the files that were shipped, so that no path can reach any other file.
 """
 
 import functools
+import hashlib
 import io
 import json
 from http import HTTPStatus
 from importlib import resources
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from server import metrics
+from server.journal.fault import JournalState, words_of
 from server.kernels.layout import TICK_ROWS, State
 from server.page import Page
 from server.palette import PALETTE, hex_colors
@@ -26,9 +30,14 @@ TICK_SLACK_NS = 500_000_000
 """A tick may be two intervals and this late before we say so: a busy laptop is no fault."""
 
 _TEXT = "text/plain; charset=utf-8"
-_PAGE_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'"
+_INDEX = "index.html"
+_PAGE_HEADERS: tuple[Header, ...] = (
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("Referrer-Policy", "no-referrer"),  # The address may hold a token.
 )
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -49,17 +58,17 @@ class Response(NamedTuple):
     body: bytes
 
 
-def respond(request: RequestHead, telemetry: Page, canvas: Page, now_ns: int) -> Response:
-    """The answer to a GET or HEAD that is no upgrade. Unknown paths: 404."""
+def respond(request: RequestHead, telemetry: Page, pixels: NDArray[np.uint8], now_ns: int) -> Response:
+    """The answer to a GET or HEAD that is no upgrade. Unknown paths: 404. `pixels`: the canvas as it may be shown."""
     path = request.path
     if path == "/":
-        return _static("index.html")
-    if path.startswith("/static/"):
-        return _static(path.removeprefix("/static/"))
+        return _static(_INDEX, request)
+    if path.startswith("/static/") and path != f"/static/{_INDEX}":
+        return _static(path.removeprefix("/static/"), request)
     if path == "/palette.json":
         return _response("application/json", json.dumps(hex_colors()).encode())
     if path == "/canvas.png":
-        return _response("image/png", canvas_png(canvas))
+        return _response("image/png", canvas_png(pixels))
     if path == "/metrics":
         return _response(metrics.CONTENT_TYPE, metrics.exposition(telemetry))
     if path == "/healthz":
@@ -80,9 +89,8 @@ def origin_refused(request: RequestHead) -> Response:
     return _refusal(HTTPStatus.FORBIDDEN, f"pages of {origin} may not connect; add it to the server's origins")
 
 
-def canvas_png(canvas: Page) -> bytes:
-    """The canvas now, as a PNG with the palette in it."""
-    pixels = canvas["pixels"]
+def canvas_png(pixels: NDArray[np.uint8]) -> bytes:
+    """A canvas as a PNG with the palette in it. `pixels`: palette indices, shape (height, width)."""
     height, width = pixels.shape
     picture = Image.frombytes("P", (width, height), pixels.tobytes())
     picture.putpalette(PALETTE.tobytes())
@@ -107,8 +115,16 @@ def tick_fault(telemetry: Page, now_ns: int) -> str:
     return f"tick {tick} began {late_ns // 1_000_000} ms ago; at most {allowed_ns // 1_000_000} ms are on time"
 
 
+def journal_fault(telemetry: Page) -> str:
+    """Why nothing can be sent, in one line; "" when the journal takes what it is given, or nobody waits for it."""
+    server = telemetry["server"][0]
+    if not server["journal_gates"] or server["journal_state"] != JournalState.FAILED:
+        return ""
+    return f"tick {server['tick']} cannot be written to the journal: {words_of(int(server['journal_trouble']))}"
+
+
 def _health(telemetry: Page, now_ns: int) -> Response:
-    fault = tick_fault(telemetry, now_ns)
+    fault = journal_fault(telemetry) or tick_fault(telemetry, now_ns)
     return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, fault) if fault else _response(_TEXT, b"ok\n")
 
 
@@ -121,18 +137,24 @@ def _refusal(status: HTTPStatus, reason: str, headers: tuple[Header, ...] = ()) 
 
 
 @functools.cache
-def _shipped() -> dict[str, bytes]:
-    """The files of the web page by name. Read once: they are few, and small."""
+def _shipped() -> dict[str, tuple[bytes, str]]:
+    """The files of the web page by name, each with its ETag. Read once: they are few, and small."""
     folder = resources.files("server") / "static"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if _type_of(file.name)}
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if _type_of(file.name)}
+    return {name: (body, f'"{hashlib.sha256(body).hexdigest()[:20]}"') for name, body in files.items()}
 
 
 def _type_of(name: str) -> str:
     return _TYPES.get(name[name.rfind(".") :], "")
 
 
-def _static(name: str) -> Response:
-    body = _shipped().get(name)
-    if body is None:
+def _static(name: str, request: RequestHead) -> Response:
+    """A file of the web page, or 304 when the browser has it as it is: then a second visit costs no more than that."""
+    if name not in _shipped():
         return not_found()
-    return _response(_type_of(name), body, (("Content-Security-Policy", _PAGE_POLICY),))
+    body, tag = _shipped()[name]
+    headers = (("ETag", tag), *_PAGE_HEADERS)
+    held = [member.removeprefix("W/") for member in request.headers.tokens("If-None-Match")]
+    if tag in held or "*" in held:
+        return Response(HTTPStatus.NOT_MODIFIED, (*_COMMON, *headers), b"")
+    return _response(_type_of(name), body, headers)

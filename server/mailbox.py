@@ -284,7 +284,7 @@ class Mailbox:
     def _answer_request(self, client: MailboxClient, request: Request) -> list[Event]:
         now_ns = clock.now_ns()
         client.route, behind = reception.receive(
-            client.connection, request, self.config, self._telemetry, self._page, now_ns
+            client.connection, request, self.config, self._telemetry, self._page["pixels"], now_ns
         )
         if client.route == http.CANVAS_PATH:
             self._numbers += 1

@@ -3,6 +3,9 @@
 It decides and writes to the `Connection`; it holds no socket. Invariant: a request is answered once.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server import http
 from server.config import ServerConfig
 from server.page import Page
@@ -15,13 +18,21 @@ ECHO_BYTES_MAX = 16 * 1024 * 1024
 
 
 def receive(
-    connection: Connection, request: Request, config: ServerConfig, telemetry: Page, canvas: Page, now_ns: int
+    connection: Connection,
+    request: Request,
+    config: ServerConfig,
+    telemetry: Page,
+    pixels: NDArray[np.uint8],
+    now_ns: int,
 ) -> tuple[str, list[Event]]:
-    """Answer a request. Returns the WebSocket path that it opened, "" for none, and what came behind the request."""
+    """Answer a request. Returns the WebSocket path that it opened, "" for none, and what came behind the request.
+
+    pixels: the canvas as it may be shown, shape (height, width).
+    """
     path = request.head.path
     served = (http.CANVAS_PATH, http.ECHO_PATH) if config.echo else (http.CANVAS_PATH,)
     if not request.is_upgrade or path not in served:
-        page = http.respond(request.head, telemetry, canvas, now_ns)
+        page = http.respond(request.head, telemetry, pixels, now_ns)
         connection.respond(page.status, page.headers, page.body)
         return "", []
     if not is_origin_allowed(request.head, config.origins):

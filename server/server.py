@@ -14,6 +14,8 @@ from functools import partial
 from server import clock
 from server.config import ServerConfig
 from server.engine import Engine
+from server.journal.fault import JournalError, words_of
+from server.journal.journal import open_journal
 from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
 from server.listener import connections_allowed, open_listener, raise_file_limit
@@ -25,6 +27,7 @@ from server.loops.portable import PortableLoop
 from server.loops.sink import SinkLoop
 from server.mailbox import Mailbox
 from server.page import Page
+from server.protocol.messages import Notice, NoticeCode
 
 DRAIN_NS = 3_000_000_000
 """How long clients may take to answer the close frame before their sockets are closed."""
@@ -41,7 +44,10 @@ def kind_of_loop(config: ServerConfig) -> type[Loop]:
 def open_server(
     config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None, connections: Page | None = None
 ) -> "Server | Mailbox":
-    """The server that `config.loop` asks for, over the pages that it is to write. See `Server` for the last two."""
+    """The server that `config.loop` asks for, over the pages that it is to write. See `Server` for the last two.
+
+    Raises JournalError when the journal that `config` names cannot be gone on from.
+    """
     if config.loop == "mailbox":
         return Mailbox(config, telemetry, canvas, connections)
     return Server(config, telemetry, canvas, link, connections)
@@ -65,7 +71,8 @@ class Server:
     ) -> None:
         self.config = config
         self.state = State.STARTING
-        self._engine = Engine(config, telemetry, canvas, connections)
+        self._journal = open_journal(config, clock.now_ns())
+        self._engine = Engine(config, telemetry, canvas, connections, self._journal)
         self._row = telemetry["server"][0]
         descriptors = raise_file_limit()
         slots = connections_allowed(config, descriptors)
@@ -106,8 +113,13 @@ class Server:
         return host, port
 
     def run(self) -> None:
-        """Serve until `stop`, then drain. Raises what a loop raised, which is a bug."""
+        """Serve until `stop`, then drain. Raises what a loop raised, which is a bug.
+
+        Raises JournalError when the last changes could not be written to the journal; they were shown to nobody.
+        """
         now_ns = clock.now_ns()
+        if self._journal is not None:
+            self._journal.start(self._hurry)
         self._engine.start(now_ns)
         self._row["process_id"] = os.getpid()
         self._beat(now_ns)
@@ -130,8 +142,24 @@ class Server:
                 loop.release()
         if self._listener is not None:
             self._listener.close()
+        self._close_journal()
         if self._bug is not None:
             raise self._bug
+
+    @property
+    def journal_notes(self) -> tuple[str, ...]:
+        """What of the journal was lost when it was opened, a line each."""
+        recovered = self._journal.recovered if self._journal is not None else None
+        return tuple(recovered.notes) if recovered is not None else ()
+
+    def _close_journal(self) -> None:
+        """Close it once. Raises JournalError when it lacks what was painted last."""
+        journal, self._journal = self._journal, None
+        if journal is not None and not journal.close() and journal.gates:
+            raise JournalError(
+                f"journal {self.config.journal} lacks the last changes, which were shown to nobody: "
+                f"{words_of(journal.trouble)}"
+            )
 
     def stop(self) -> None:
         """Drain and return from `run`. May be called from any thread or signal handler, twice, and after the end."""
@@ -191,12 +219,22 @@ class Server:
         """All loops stand still: carry out orders, finish the tick if it is due, and look whether to go on."""
         now_ns = clock.now_ns()
         self._engine.is_hurried = False
+        if self._engine.look_at_journal(now_ns):
+            self._tell_of_journal(now_ns)
         while self._orders:
             self._orders.popleft()(now_ns)
         if self._stop_requested and not self._engine.is_ending:
             self._engine.is_ending = self._engine.is_hurried = True  # All meet once more, with empty queues.
         elif now_ns >= self._engine.next_tick_ns or self._engine.is_ending:
             self._finish_tick(now_ns)
+
+    def _tell_of_journal(self, now_ns: int) -> None:
+        """Tell all clients that nothing can be shown just now, or that it goes on."""
+        notice = Notice(NoticeCode.GOES_ON, "the canvas goes on")
+        if self._engine.gate.is_stuck:
+            notice = Notice(NoticeCode.HELD, "the canvas stands still: changes cannot be written to disk just now")
+        for loop in self._all_loops:
+            loop.tell(notice.encode(), now_ns)
 
     def _finish_tick(self, now_ns: int) -> None:
         # `_stop_requested` may have come since the loops emptied their queues: that is for the next meeting.

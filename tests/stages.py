@@ -22,7 +22,13 @@ def as_kernels_take_them(arrays):
     """Compiled kernels reach fields as attributes; uncompiled ones can where the arrays are numpy's record arrays."""
     if is_compiled():
         return arrays
-    return type(arrays)(*(array.view(np.recarray) if array.dtype.names else array for array in arrays))
+    return type(arrays)(*(_as_record_array(array) for array in arrays))
+
+
+def _as_record_array(array):
+    if isinstance(array, tuple):
+        return as_kernels_take_them(array)
+    return array.view(np.recarray) if array.dtype.names else array
 
 
 def new_canvas(width=70, height=45, **settings):
@@ -60,7 +66,7 @@ def new_records(count, dtype):
 
 
 def new_broadcast(canvas):
-    return as_kernels_take_them(new_broadcast_arrays(len(canvas.tile_tick)))
+    return as_kernels_take_them(new_broadcast_arrays(canvas))
 
 
 def paint(canvas, x, y, color, tick=None):

@@ -150,7 +150,7 @@ def test_spans_add_up_and_none_goes_backwards() -> None:
 @settings(deadline=None)
 def test_lengths_fill_the_line_and_keep_the_order_of_times(times: list[int], width: int) -> None:
     marks = (1 + np.cumsum(times)).tolist()
-    names = ("sent_ns", "read_ns", "decoded_ns", "admitted_ns", "applied_ns", "journaled_ns", "encoded_ns")
+    names = ("sent_ns", "read_ns", "decoded_ns", "admitted_ns", "applied_ns", "encoded_ns", "journaled_ns")
     fields = (*names, "fanned_out_ns", "seen_ns")
     spans = spans_of(Journey(7, 0, 0, 1, **dict(zip(fields, marks, strict=False))))
     lengths = drawn_lengths(spans, width)

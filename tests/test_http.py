@@ -207,13 +207,13 @@ def canvas() -> Page:
 
 class TestRoutes:
     def test_the_web_page(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/"), telemetry, canvas, NOW)
+        response = http.respond(get("/"), telemetry, canvas["pixels"], NOW)
         headers = dict(response.headers)
         assert response.status == 200
         assert headers["Content-Type"] == "text/html; charset=utf-8"
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert response.body == (resources.files("server") / "static" / "index.html").read_bytes()
-        assert http.respond(get("/static/index.html"), telemetry, canvas, NOW) == response
+        assert http.respond(get("/static/index.html"), telemetry, canvas["pixels"], NOW) == response
 
     @pytest.mark.parametrize(
         "path",
@@ -230,35 +230,35 @@ class TestRoutes:
         ],
     )
     def test_nothing_else_is_reached(self, path: str, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get(path), telemetry, canvas, NOW)
+        response = http.respond(get(path), telemetry, canvas["pixels"], NOW)
         assert response.status == 404
         assert b"nothing is served here" in response.body
 
     def test_palette(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/palette.json"), telemetry, canvas, NOW)
+        response = http.respond(get("/palette.json"), telemetry, canvas["pixels"], NOW)
         colors = json.loads(response.body)
         assert dict(response.headers)["Content-Type"] == "application/json"
         assert [[int(text[at : at + 2], 16) for at in (1, 3, 5)] for text in colors] == PALETTE.tolist()
 
     def test_canvas_as_a_picture(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/canvas.png"), telemetry, canvas, NOW)
+        response = http.respond(get("/canvas.png"), telemetry, canvas["pixels"], NOW)
         with Image.open(io.BytesIO(response.body), formats=["PNG"]) as picture:
             assert picture.size == (16, 8)
             assert np.array_equal(np.asarray(picture), canvas["pixels"])
             assert np.array_equal(np.asarray(picture.convert("RGB")), PALETTE[canvas["pixels"]])
 
     def test_a_websocket_asked_for_plainly(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/canvas"), telemetry, canvas, NOW)
+        response = http.respond(get("/canvas"), telemetry, canvas["pixels"], NOW)
         assert response.status == 426
         assert ("Upgrade", "websocket") in response.headers
 
     def test_a_query_changes_no_route(self, telemetry: Page, canvas: Page) -> None:
-        assert http.respond(get("/canvas.png?now"), telemetry, canvas, NOW).status == 200
+        assert http.respond(get("/canvas.png?now"), telemetry, canvas["pixels"], NOW).status == 200
 
 
 class TestHealth:
     def check(self, telemetry: Page, canvas: Page, now_ns: int) -> tuple[int, str]:
-        response = http.respond(get("/healthz"), telemetry, canvas, now_ns)
+        response = http.respond(get("/healthz"), telemetry, canvas["pixels"], now_ns)
         return response.status, response.body.decode()
 
     def test_on_time(self, telemetry: Page, canvas: Page) -> None:
@@ -286,7 +286,7 @@ class TestHealth:
 
 class TestMetrics:
     def scrape(self, telemetry: Page, canvas: Page) -> dict[tuple[str, ...], float]:
-        response = http.respond(get("/metrics"), telemetry, canvas, NOW)
+        response = http.respond(get("/metrics"), telemetry, canvas["pixels"], NOW)
         assert dict(response.headers)["Content-Type"].startswith("text/plain; version=")
         return {
             (sample.name, *sample.labels.values()): sample.value
@@ -316,7 +316,7 @@ class TestMetrics:
         assert samples["pixelcanvas_tick_lateness_seconds",] == pytest.approx(0.0015)
 
     def test_every_family_is_explained_and_named_by_the_conventions(self, telemetry: Page, canvas: Page) -> None:
-        body = http.respond(get("/metrics"), telemetry, canvas, NOW).body.decode()
+        body = http.respond(get("/metrics"), telemetry, canvas["pixels"], NOW).body.decode()
         families = list(text_string_to_metric_families(body))
         assert len({family.name for family in families}) == len(families) > 30
         for family in families:
@@ -330,4 +330,4 @@ class TestMetrics:
         assert stages == set(stage_names())
 
     def test_no_process_metrics_of_the_library(self, telemetry: Page, canvas: Page) -> None:
-        assert b"python_info" not in http.respond(get("/metrics"), telemetry, canvas, NOW).body
+        assert b"python_info" not in http.respond(get("/metrics"), telemetry, canvas["pixels"], NOW).body

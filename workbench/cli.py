@@ -85,7 +85,9 @@ def run(
     ] = None,
     seed: Annotated[int | None, _whole("N", "Draw all lots from this seed.")] = None,
     port: Annotated[int | None, _whole("PORT", "Let the server listen on this port.")] = None,
-    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Record the session. Not available yet.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record the session there; by convention FILE ends in .pxr.")
+    ] = None,
     screenshot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Save the window's picture at the end, also headless.")
     ] = None,
@@ -99,20 +101,20 @@ def run(
     ] = None,
 ) -> int:
     """Run a scenario: server, fleet, window and panels."""
-    if record is not None:
-        raise UserError(f"--record {record}: recordings are not available yet; leave it out")
     options = {"seconds": seconds, "seed": seed, "server.port": port}
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     if (tour or gallery is not None) and scenario != DEFAULT_NAME:
         raise UserError(f"{'--tour' if tour else '--gallery'} has scenarios of its own; leave {scenario!r} out")
     if gallery is not None:
+        if record is not None:
+            raise UserError(f"--gallery runs nothing that could be recorded; leave --record {record} out")
         from workbench.gallery import make_gallery
 
         return make_gallery(gallery, overrides)
     from workbench.run_command import run_scenario, run_tour
     from workbench.show import Outputs
 
-    outputs = Outputs(headless, screenshot, summary)
+    outputs = Outputs(headless, screenshot, summary, record)
     if tour:
         return run_tour(outputs, overrides)
     return run_scenario(load_scenario(scenario, overrides), outputs)
@@ -128,7 +130,15 @@ def serve(
     loops: Annotated[int, _whole("N", "Loops, a thread each.")] = _SERVER.loops,
     loop: Annotated[str, typer.Option(metavar="native|portable|mailbox", help="What moves the bytes.")] = _SERVER.loop,
     tick_ms: Annotated[int, _whole("MS", "Tick interval.")] = _SERVER.tick_ms,
-    journal: Annotated[str, typer.Option(metavar="FILE|none", help="Only none as yet.")] = "none",
+    journal: Annotated[
+        str, typer.Option(metavar="FILE|none", help="Keep the canvas there, and go on from it at the next start.")
+    ] = "none",
+    journal_sync: Annotated[
+        str,
+        typer.Option(
+            metavar="normal|full", help="normal outlives a crash of the server, full also one of the machine."
+        ),
+    ] = _SERVER.journal_sync,
     echo: Annotated[bool, typer.Option("--echo", help="Serve /echo too, for conformance suites.")] = False,
     origin: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")
@@ -138,12 +148,13 @@ def serve(
     summary: SummaryFile = None,
 ) -> int:
     """Serve a canvas alone, until SIGINT or SIGTERM drains it."""
-    for option, value in (("--journal", journal), ("--mqtt", mqtt), ("--nats", nats)):
+    for option, value in (("--mqtt", mqtt), ("--nats", nats)):
         if value != "none":
             raise UserError(f"{option} {value} is not available yet; leave it out, or give none")
     width, height = _parse_size(size)
     values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
     values |= {"loops": loops, "loop": loop, "tick_ms": tick_ms, "echo": echo, "origins": tuple(origin or ())}
+    values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync}
     config = _typed(values, ServerConfig)
     from workbench.serve_command import serve as serve_canvas
 
@@ -226,6 +237,76 @@ def bench(
     from workbench.bench.command import list_cases, run_bench
 
     return list_cases() if list_ else run_bench(case, quick=quick, peers=peers, trials=trials, out=out)
+
+
+@app.command(epilog="Example: workbench export monday.pxr monday.mp4 --from 10 --to 70 --speed 5")
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="What to write, by its ending: .mp4 .gif .webp .apng the canvas; .parquet .csv a table; .mcap a log "
+            "for Foxglove; .prom the last figures.",
+        ),
+    ],
+    table: Annotated[
+        str | None,
+        typer.Option(metavar="samples|ticks|stages|markers", help="Which table. Default: samples."),
+    ] = None,
+    speed: Annotated[
+        float | None, _number("X", "So many times faster than it was. Default: to last 20 s at most.")
+    ] = None,
+    fps: Annotated[float | None, _number("N", "Pictures a second. Default: 30 in .mp4, 5 in .mcap, else 20.")] = None,
+    scale: Annotated[
+        int | None, _whole("N", "Enlarge each pixel so many times. Default: to fill 1024 pixels in .mp4, else 512.")
+    ] = None,
+    from_: Annotated[
+        float | None,
+        typer.Option("--from", parser=_parse_number, metavar="S", help="Begin so long after its beginning."),
+    ] = None,
+    to: Annotated[float | None, _number("S", "End so long after its beginning.")] = None,
+) -> int:
+    """Write a recording in the format of another program."""
+    from workbench.export.command import ExportOptions, export_recording
+
+    return export_recording(file, out, ExportOptions(table, speed, fps, scale, from_, to))
+
+
+@app.command(epilog="Example: workbench compare yesterday.pxr today.pxr --fail-if 'admitted_per_s < 0.95x'")
+def compare(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings; the first is what others are held against.")
+    ],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="End with 1 when it holds beyond the noise: a figure, < <= > or >=, and a number, or 0.95x for that "
+            "multiple of the first's. Repeatable.",
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg", help="Draw the runs over each other on a common time axis.")
+    ] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show that picture in a window.")] = False,
+) -> int:
+    """Compare recordings, and tell differences from noise."""
+    from workbench.comparison.command import run_compare
+
+    return run_compare(files, fail_if or (), json, plot, window=window)
+
+
+@app.command(epilog="Example: workbench report crowd.pxr --out crowd.html")
+def report(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A recording; several make a comparison.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write it.")] = Path("report.html"),
+) -> int:
+    """Write a recording up as one HTML file, which needs no network."""
+    from workbench.report.command import run_report
+
+    return run_report(files, out)
 
 
 @app.command(epilog="Example: workbench doctor")

@@ -13,7 +13,7 @@ from server.config import ServerConfig
 from workbench import file_limit
 from workbench.address import Address, require_free
 from workbench.counters import Counters, Span, read_counters
-from workbench.errors import UserError
+from workbench.errors import RunError, UserError
 from workbench.output_file import require_writable, write_json
 from workbench.pages import SessionPages
 from workbench.stop_signal import StopSignal
@@ -22,16 +22,26 @@ from workbench.tick_log import TickLog
 
 
 def serve(config: ServerConfig, summary: Path | None) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the exit code. Raises UserError when it cannot listen."""
+    """Serve until SIGINT or SIGTERM. Returns the exit code.
+
+    Raises UserError when it cannot listen or go on from its journal, RunError when that lacks what was painted last.
+    """
     require_writable(summary, "--summary")
     require_free(config.host, config.port)
     file_limit.raise_to_hard()
     # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
+    from server.journal.fault import JournalError
     from server.listener import CannotListen
+    from server.mailbox import Mailbox
     from server.server import open_server
 
     pages = SessionPages.create(config)
-    server = open_server(config, pages.telemetry, pages.canvas)
+    try:
+        server = open_server(config, pages.telemetry, pages.canvas)
+    except JournalError as fault:
+        raise UserError(str(fault)) from None
+    for note in () if isinstance(server, Mailbox) else server.journal_notes:
+        print(note, file=sys.stderr)
     with StopSignal(server.stop) as stop:
         server.prepare(_show_progress)
         if stop.asked:
@@ -42,8 +52,12 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
             raise UserError(str(error)) from None
         print(f"listening on {Address(host, port).url}", flush=True)
         first = read_counters(pages, 0, clock.now_ns())
-        server.run()
-    write_json(summary, _summary(pages, first))
+        try:
+            server.run()
+        except JournalError as fault:
+            raise RunError(str(fault)) from None
+        finally:
+            write_json(summary, _summary(pages, first))
     return 0
 
 

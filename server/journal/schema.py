@@ -88,11 +88,15 @@ def row_crc(tick: int, time_ns: int, encoding: int, tile_count: int, data: bytes
 def create_tables(connection: sqlite3.Connection, tables: tuple[str, ...]) -> None:
     """Mark an empty file as one of ours and create `tables` in it, in one transaction, in WAL mode.
 
-    connection: in autocommit mode (`isolation_level=None`). Raises sqlite3.Error.
+    A file that has tables is left as it is: another process may have been quicker. connection: in autocommit mode
+    (`isolation_level=None`). Raises sqlite3.Error.
     """
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Only a file without any table takes it.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
+    if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
+        connection.execute("ROLLBACK")
+        return
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {USER_VERSION}")
     for table in tables:

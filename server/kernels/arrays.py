@@ -61,6 +61,8 @@ class BroadcastArrays(NamedTuple):
     """Shape (tiles + 1,): where each tile's block stands in `bytes`; as long as to the next tile's start."""
     block_pixels: NDArray[np.int64]
     """Shape (tiles,): pixel changes in each tile's block."""
+    shown: CanvasArrays
+    """What frames for one connection are made from: the canvas itself, or a copy of it as it may be shown."""
 
 
 class LoopArrays(NamedTuple):
@@ -149,8 +151,9 @@ def new_loop_arrays(
     return arrays
 
 
-def new_broadcast_arrays(tiles: int) -> BroadcastArrays:
-    """An empty broadcast for a canvas of so many tiles."""
+def new_broadcast_arrays(shown: CanvasArrays) -> BroadcastArrays:
+    """An empty broadcast of this canvas."""
+    tiles = len(shown.tile_tick)
     room = 2 * (HEAD_ROOM + tiles * BLOCK_BYTES_MAX)
     starts, pixels = np.zeros(tiles + 1, np.int64), np.zeros(tiles, np.int64)
-    return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), starts, pixels)
+    return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), starts, pixels, shown)

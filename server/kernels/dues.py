@@ -58,13 +58,13 @@ def next_due(loop, broadcast, now_ns):
 
 
 @kernel
-def _conflated(loop, canvas, since, until):
+def _conflated(loop, shown, since, until):
     """The whole canvas's changes after `since` in `loop.conflated`, made once for all laggards at the same cursor."""
     queues = loop.queues[0]
     if queues.conflated_since != since or queues.conflated_until != until:
-        rules = canvas.rules[0]
+        rules = shown.rules[0]
         tiles = (0, 0, int(rules.tiles_across), int(rules.tiles_down))
-        start, end, pixels = encode_region(canvas, tiles, since, until, loop.conflated)
+        start, end, pixels = encode_region(shown, tiles, since, until, loop.conflated)
         queues.conflated_since = since
         queues.conflated_until = until
         queues.conflated_start = start
@@ -99,9 +99,9 @@ def choose_frame(loop, canvas, broadcast, connection, out):
         return Source.OWN, start, end, pixels
     loop.counts[0].conflated_count += 1
     if whole:
-        start, end, pixels = _conflated(loop, canvas, int(connection.cursor), int(head.tick))
+        start, end, pixels = _conflated(loop, broadcast.shown, int(connection.cursor), int(head.tick))
         return Source.CONFLATED, start, end, pixels
-    start, end, pixels = encode_region(canvas, tiles, int(connection.cursor), int(head.tick), out)
+    start, end, pixels = encode_region(broadcast.shown, tiles, int(connection.cursor), int(head.tick), out)
     return Source.OWN, start, end, pixels
 
 

@@ -201,6 +201,18 @@ def note_encoded(loop, tick, now_ns):
 
 
 @kernel
+def note_journaled(loop, tick, now_ns):
+    """Note the journeys whose `tick` was on disk at `now_ns`. Called while no stage runs."""
+    if _forget_if_gone(loop):
+        return
+    following = loop.following[0]
+    for n in range(int(following.first), int(following.read_end)):
+        row = loop.journeys[n % JOURNEY_ROWS]
+        if row.encoded_ns > 0 and row.tick == tick and row.pixel >= 0:
+            row.journaled_ns = now_ns
+
+
+@kernel
 def _watches(connection, canvas, pixel):
     """True when a pixel is in the tiles that a connection watches."""
     x, y = pixel % int(canvas.rules[0].width), pixel // int(canvas.rules[0].width)

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 TILE_SIDE = 32
 TILE_PIXELS = TILE_SIDE * TILE_SIDE
@@ -63,8 +63,8 @@ STAGE = np.dtype(
     ],
     align=True,
 )
-"""Items: accept handshakes; read ready sockets; decode bytes; admit messages; apply placements; encode tiles; fan-out
-connections that are owed a delta."""
+"""Items: accept handshakes; read ready sockets; decode bytes; admit messages; apply placements; journal ticks; encode
+tiles; fan-out connections that are owed a delta."""
 
 LOOP = np.dtype(
     [
@@ -110,6 +110,10 @@ SERVER = np.dtype(
         ("encoded_bytes", "i8"),
         ("ledger_gap", "i8"),  # Placements that the last tick's ledger could not account for. Anything but 0 is a bug.
         ("port", "i8"),
+        ("journal_state", "i8"),  # A JournalState of server/journal/fault.
+        ("journal_trouble", "i8"),  # A Trouble of it: why the newest commit failed; 0: it did not.
+        ("journal_gates", "i8"),  # 1: nothing is sent before it is on disk.
+        ("journal_tick", "i8"),  # The last tick with changes that is on disk.
     ],
     align=True,
 )
@@ -127,11 +131,7 @@ TICK = np.dtype(
         ("encoding", "u4"),  # 0 as it is, 1 zlib.
         ("admitted_count", "i8"),  # Of all loops, since the start.
         ("in_flight_count", "i8"),  # Waiting in the queues: received, not yet applied or refused.
-        (
-            "depth_peak",
-            "u4",
-            (STAGE_COUNT,),
-        ),  # The most that waited in front of each stage since the tick before.
+        ("depth_peak", "u4", (STAGE_COUNT,)),  # The most that waited before each stage since the tick before.
     ],
     align=True,
 )

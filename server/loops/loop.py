@@ -18,6 +18,7 @@ import numpy as np
 from server import clock
 from server.engine import Engine
 from server.handover import Desk
+from server.http import CANVAS_PATH
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, step_items
 from server.kernels.decode import hand_over
@@ -114,6 +115,13 @@ class Loop(ABC):
         for slot, client in list(self.desk.clients.items()):
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self.desk.drop(slot)
+
+    def tell(self, message: bytes, now_ns: int) -> None:
+        """Send a message to everybody on the canvas. Called while no loop runs."""
+        for slot, client in list(self.desk.clients.items()):
+            is_heard = self.arrays.connections[slot]["phase"] in (Phase.FAST, Phase.SLOW)
+            if client.route == CANVAS_PATH and is_heard and client.connection.can_send:
+                self.post(slot, encode_frame(Opcode.BINARY, message), now_ns)
 
     def release(self) -> None:
         """Close every socket that is left, and the loop's own descriptors."""

@@ -103,6 +103,9 @@ class MemoryLoop:
     def reset_clients(self, now_ns: int) -> None:
         """Nothing ends: a device at a link has no connection that could be reset."""
 
+    def tell(self, message: bytes, now_ns: int) -> None:
+        """Nobody: what goes over a link are placements and deltas."""
+
     def ring(self) -> None:
         """It looks at the tick often enough."""
 
@@ -220,7 +223,7 @@ class MemoryLoop:
         else:
             canvas, frame = self._engine.canvas, self.arrays.conflated
             tiles = (0, 0, canvas.tiles_across, canvas.tiles_down)
-            start, end, pixels = encode_region(canvas.arrays, tiles, self._cursor, newest, frame)
+            start, end, pixels = encode_region(self._engine.broadcast.shown, tiles, self._cursor, newest, frame)
             self._counts["conflated_count"] += 1
         self._cursor = newest
         size = int(end - start)

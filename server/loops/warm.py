@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from server.kernels import brake, buckets, decode, dues, journey, ledger, pixels, room, tiles
+from server.kernels import brake, buckets, decode, dues, journey, ledger, pixels, room, shown, tiles
 from server.kernels.arrays import BroadcastArrays, CanvasArrays, LoopArrays
 from server.kernels.kernel import Warm
 from server.kernels.layout import Stage
@@ -19,6 +19,8 @@ def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastAr
         Warm("apply", pixels.apply, lambda: (loop, canvas, 0)),
         Warm("pass request", pixels.pass_request, lambda: (loop,)),
         Warm("note encoded", journey.note_encoded, lambda: (loop, 0, 0)),
+        Warm("note journaled", journey.note_journaled, lambda: (loop, 0, 0)),
+        Warm("paint blocks", shown.paint_blocks, lambda: (broadcast.bytes, 0, broadcast.shown, 0)),
         Warm("encode region", tiles.encode_region, lambda: (canvas, (0, 0, 1, 1), 0, 0, loop.scratch)),
         Warm("encode tick", tiles.encode_tick, lambda: (canvas, broadcast, 0)),
         Warm("frame head", tiles.write_frame_head, lambda: (broadcast.bytes, 0, 0, 0, 0, 0)),

@@ -104,6 +104,13 @@ class ServerOp(IntEnum):
 assert not {int(op) for op in ClientOp} & {int(op) for op in ServerOp}
 
 
+class NoticeCode(IntEnum):
+    """What a NOTICE is about."""
+
+    HELD = 1  # Changes cannot be shown just now.
+    GOES_ON = 2  # They can again.
+
+
 class Reason(IntEnum):
     """Why placements were dropped, as THROTTLED tells."""
 

@@ -17,8 +17,8 @@ STEPS: tuple[tuple[str, str, str], ...] = (
     ("decoded_ns", "decoded", "Until its frame was a message: waiting in the arena, and decoding"),
     ("admitted_ns", "admitted", "Until bounds and token bucket had let it in"),
     ("applied_ns", "applied", "Until its colour stood on the canvas"),
-    ("journaled_ns", "journaled", "Waiting for the tick, and until the tick's changes were on disk"),
     ("encoded_ns", "encoded", "Waiting for the tick, and until the tick's changes were encoded"),
+    ("journaled_ns", "journaled", "Until the tick's changes were on disk, before which they are sent to nobody"),
     ("fanned_out_ns", "sent out", "Until the viewer's socket had taken the broadcast"),
     ("seen_ns", "seen", "Until the viewer had received it, and found the placement in it"),
 )

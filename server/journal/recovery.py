@@ -1,0 +1,236 @@
+"""Opening a journal: is the file one of ours and whole, what was the canvas, and with which tick does it go on?
+
+It reads the newest whole snapshot and all ticks after it. Damage at the end is cut off, and told; damage with whole
+ticks behind it is refused, since to go on from before it would give those up. Invariant: a canvas that is returned is
+what the file says at `tick`, and the file holds nothing newer.
+"""
+
+import json
+import sqlite3
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server import clock
+from server.config import ServerConfig
+from server.journal import schema
+from server.journal.fault import JournalError, trouble_of, words_of
+from server.journal.store import Store
+from server.palette import hex_colors
+from server.protocol.block_arrays import told_cells
+from server.protocol.websocket import ProtocolViolation
+
+TICK_RESERVED = "tick_reserved"
+"""The fact that no tick above this number was ever told to anybody: a quiet tick has no row, but clients saw its
+number."""
+
+_MAGIC = b"SQLite format 3\0"
+_PACKED_RATIO_MAX = 1100
+"""No zlib stream unpacks to more than 1032 times its size: what says otherwise is damaged."""
+
+
+@dataclass
+class Recovered:
+    """An open store, and what it goes on from."""
+
+    store: Store
+    tick: int
+    """The last tick whose number may have been told; the next one is above it."""
+    time_ns: int
+    """When the last tick in the file was, by the file's clock."""
+    pixels: NDArray[np.uint8]
+    """Shape (height, width)."""
+    notes: list[str] = field(default_factory=list)
+    """What was lost, a line each."""
+
+
+def recover(config: ServerConfig, now_ns: int) -> Recovered:
+    """Open the journal that `config` names, or make it. Raises JournalError."""
+    path = Path(config.journal)
+    is_new = _is_new(path)
+    try:
+        store = Store(path, config.journal_sync)
+    except sqlite3.Error as error:
+        raise _cannot_open(path, error) from None
+    try:
+        store.claim()
+        if is_new:
+            _create(store, config, now_ns)
+        recovered = _read(store, config)
+        _settle(recovered, now_ns)
+    except sqlite3.Error as error:
+        store.abandon()
+        raise _cannot_open(path, error) from None
+    except BaseException:
+        store.abandon()
+        raise
+    return recovered
+
+
+def open_recording(config: ServerConfig, now_ns: int) -> Store:
+    """Open the recording that `config` names, to which this server adds its ticks. Raises JournalError."""
+    path = Path(config.journal)
+    _is_new(path)
+    try:
+        store = Store(path, config.journal_sync)
+        facts = _facts(config, schema.RECORDING, now_ns)
+        schema.create_tables(store.connection, schema.RECORDING_TABLES)
+        with store.transaction() as connection:
+            connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", facts.items())
+        if store.connection.execute("SELECT 1 FROM ticks LIMIT 1").fetchone() is not None:
+            store.abandon()
+            raise JournalError(f"recording {path} holds a run already; name another file")
+        store.add_snapshot(0, now_ns, bytes(config.width * config.height))
+    except sqlite3.Error as error:
+        raise _cannot_open(path, error) from None
+    return store
+
+
+def _is_new(path: Path) -> bool:
+    """Whether there is nothing yet. Raises JournalError for what is no SQLite file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise JournalError(f"journal {path} cannot be opened: {error.strerror}; name another file") from None
+    if head and head != _MAGIC:
+        raise JournalError(f"journal {path} is another kind of file (it begins with {head[:8]!r}); name another file")
+    return not head
+
+
+def _cannot_open(path: Path, error: sqlite3.Error) -> JournalError:
+    return JournalError(f"journal {path} cannot be used: {error} ({words_of(trouble_of(error))}); or name another file")
+
+
+def _facts(config: ServerConfig, kind: str, now_ns: int) -> dict[str, str]:
+    return {
+        "kind": kind,
+        "width": str(config.width),
+        "height": str(config.height),
+        "palette": json.dumps(hex_colors()),
+        "created_utc": clock.utc(),
+        "started_ns": str(now_ns),
+    }
+
+
+def _create(store: Store, config: ServerConfig, now_ns: int) -> None:
+    """The tables of a new journal, its facts, and its first snapshot: an empty canvas."""
+    schema.create_tables(store.connection, schema.JOURNAL_TABLES)
+    store.add([], _facts(config, schema.JOURNAL, now_ns))
+    store.add_snapshot(0, now_ns, bytes(config.width * config.height))
+
+
+def _read(store: Store, config: ServerConfig) -> Recovered:
+    """Check what the file is, and read the canvas out of it."""
+    facts = _check(store, config)
+    notes: list[str] = []
+    tick, time_ns, pixels = _newest_snapshot(store, config, notes)
+    rows = store.connection.execute(
+        "SELECT tick, time_ns, encoding, tile_count, blocks, crc FROM ticks WHERE tick > ? ORDER BY tick", (tick,)
+    ).fetchall()
+    cells = [_cells(row, config) for row in rows]
+    damaged = [index for index, told in enumerate(cells) if told is None]
+    if damaged:
+        cut = damaged[0]
+        if len(damaged) < len(cells) - cut:
+            raise _damaged_middle(store.path, rows, cut, len(cells) - cut - len(damaged))
+        first, last = rows[cut][0], rows[-1][0]
+        with store.transaction() as connection:
+            connection.execute("DELETE FROM ticks WHERE tick >= ?", (first,))
+        notes.append(f"journal {store.path}: ticks {first} to {last} were damaged and are lost; all before is there")
+        rows, cells = rows[:cut], cells[:cut]
+    for row, told in zip(rows, cells, strict=True):
+        assert told is not None
+        where, colors = told
+        pixels.reshape(-1)[where] = colors
+        tick, time_ns = int(row[0]), int(row[1])
+    reserved = facts.get(TICK_RESERVED, "0")
+    return Recovered(store, max(tick, int(reserved) if reserved.isdecimal() else 0), time_ns, pixels, notes)
+
+
+def _settle(recovered: Recovered, now_ns: int) -> None:
+    """Write down what was read as a snapshot, so that the next start has less to read."""
+    store = recovered.store
+    (snapshot_tick,) = store.connection.execute("SELECT max(tick) FROM snapshots").fetchone()
+    if snapshot_tick < recovered.tick:
+        time_ns = max(now_ns, recovered.time_ns + 1)
+        store.add_snapshot(recovered.tick, time_ns, recovered.pixels.tobytes())
+        recovered.time_ns = time_ns
+
+
+def _check(store: Store, config: ServerConfig) -> dict[str, str]:
+    """The facts of a file that is ours and fits `config`. Raises JournalError."""
+    path = store.path
+    application_id, version = schema.marks_of(store.connection)
+    if application_id != schema.APPLICATION_ID:
+        raise JournalError(f"journal {path} is another program's SQLite file; name another file")
+    if version > schema.USER_VERSION:
+        raise JournalError(
+            f"journal {path} is of version {version}, this program knows {schema.USER_VERSION}; update it"
+        )
+    facts = {str(key): str(value) for key, value in store.connection.execute("SELECT key, value FROM meta")}
+    if facts.get("kind") != schema.JOURNAL:
+        raise JournalError(f"journal {path} is a {facts.get('kind', 'damaged file')}, no journal; name another file")
+    size, wanted = (facts.get("width"), facts.get("height")), (str(config.width), str(config.height))
+    if size != wanted:
+        raise JournalError(
+            f"journal {path} holds a canvas of {size[0]}x{size[1]}, asked for is {wanted[0]}x{wanted[1]}; "
+            f"serve that size, or name another file"
+        )
+    return facts
+
+
+def _newest_snapshot(store: Store, config: ServerConfig, notes: list[str]) -> tuple[int, int, NDArray[np.uint8]]:
+    """Tick, time and canvas of the newest snapshot that is whole."""
+    query = "SELECT tick, time_ns, encoding, pixels, crc FROM snapshots ORDER BY tick DESC"
+    for tick, time_ns, encoding, packed, crc in store.connection.execute(query):
+        size = config.width * config.height
+        raw = _unpacked(tick, time_ns, encoding, 0, packed, crc, size)
+        if raw is not None and len(raw) == size:
+            return tick, time_ns, np.frombuffer(raw, np.uint8).reshape(config.height, config.width).copy()
+        notes.append(f"journal {store.path}: the snapshot of tick {tick} is damaged; the one before it is taken")
+    raise JournalError(
+        f"journal {store.path} is damaged: it holds no whole snapshot; restore a copy, or name another file"
+    )
+
+
+def _cells(row: tuple[Any, ...], config: ServerConfig) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
+    """What a row of `ticks` changed; None when the row is damaged."""
+    tick, time_ns, encoding, tile_count, blocks, crc = row
+    raw = _unpacked(tick, time_ns, encoding, tile_count, blocks, crc, None)
+    if raw is None:
+        return None
+    try:
+        return told_cells(raw, tile_count, config.width, config.height)
+    except ProtocolViolation:
+        return None
+
+
+def _unpacked(
+    tick: Any, time_ns: Any, encoding: Any, tile_count: Any, data: Any, crc: Any, size: int | None
+) -> bytes | None:
+    """The bytes of a row as they were before compression; None when the row is damaged."""
+    try:
+        if schema.row_crc(tick, time_ns, encoding, tile_count, data) != crc:
+            return None
+        if encoding == schema.PLAIN:
+            return bytes(data)
+        return zlib.decompress(data, bufsize=size or min(len(data) * _PACKED_RATIO_MAX, 1 << 20))
+    except (TypeError, struct.error, zlib.error):
+        return None
+
+
+def _damaged_middle(path: Path, rows: list[tuple[Any, ...]], cut: int, whole_count: int) -> JournalError:
+    tick = rows[cut][0]
+    before = rows[cut - 1][0] if cut else "the snapshot before it"
+    return JournalError(
+        f"journal {path} is damaged at tick {tick}, with {whole_count} whole ticks after it; restore a copy, or give "
+        f"those up and go on from {before}: sqlite3 {path} 'DELETE FROM ticks WHERE tick >= {tick}'"
+    )
