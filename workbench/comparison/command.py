@@ -1,0 +1,154 @@
+"""What compare does: measures recordings, prints how they differ, and fails where a condition says so.
+
+Not how anything is measured or drawn. Invariant: everything that could refuse does so before anything is printed.
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.comparison.comparison import Comparison, Outcome, compare, known_figures
+from workbench.comparison.condition import parse_condition
+from workbench.comparison.measured import Measured, load_seconds, measure
+from workbench.comparison.noise import CONFIDENCE, Interval
+from workbench.comparison.table import print_comparison
+from workbench.errors import RunError, UserError
+from workbench.output_file import require_writable, write_atomically, write_json
+from workbench.recording.reader import Recording
+
+if TYPE_CHECKING:
+    from plots.overlay import Run
+
+PLOT_SUFFIXES = (".png", ".svg")
+
+
+def run_compare(
+    files: Sequence[Path],
+    fail_if: Sequence[str] = (),
+    json_file: Path | None = None,
+    plot: Path | None = None,
+    *,
+    window: bool = False,
+) -> int:
+    """Compare recordings with the first of them. Returns the exit code: 1 where a condition holds."""
+    conditions = [parse_condition(text) for text in fail_if]
+    _check_outputs(files, json_file, plot)
+    comparison = compare_files(files)
+    print_comparison(comparison)
+    write_json(json_file, tree_of(comparison))
+    if plot is not None:
+        write_atomically(plot, _picture(comparison, plot.suffix.lower().removeprefix(".")))
+    broken = [line for condition in conditions for line in condition.broken_by(comparison)]
+    for line in broken:
+        print(line, file=sys.stderr)
+    if window:
+        _show(comparison)
+    return 1 if broken else 0
+
+
+def compare_files(files: Sequence[Path]) -> Comparison:
+    """Measure and compare. Raises UserError for what is no recording, and for fewer than two."""
+    if len(files) < 2:
+        raise UserError(f"{len(files)} recording has nothing to be compared with; give two or more")
+    with ExitStack() as stack:
+        recordings = [stack.enter_context(Recording.open(path)) for path in files]
+        return compare([measure(recording, index) for index, recording in enumerate(recordings)])
+
+
+def overlay_runs(comparison: Comparison) -> "list[Run]":
+    """The runs as they are overlaid."""
+    from plots.overlay import Run
+
+    runs = []
+    for run in comparison.runs:
+        seconds = load_seconds(run)
+        inside = seconds[run.steady.start : run.steady.stop]
+        ends = (float(inside[0]), float(inside[-1])) if len(inside) else (0.0, 0.0)
+        runs.append(Run(run.title, run.samples, seconds, ends))
+    return runs
+
+
+def tree_of(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON: units as in a summary, unknown figures null."""
+    return {
+        "confidence": CONFIDENCE,
+        "runs": [
+            {
+                "label": run.label,
+                "file": str(run.path),
+                "steady_seconds": round(run.steady_s, 1),
+                "warm_up_seconds": round(run.cut_s, 1),
+                "settled": run.steady.settled,
+                "figures": {
+                    figure.key: _outcome_tree(comparison.outcome(figure, run), first=run is comparison.runs[0])
+                    for figure in known_figures(comparison.runs)
+                },
+            }
+            for run in comparison.runs
+        ],
+        "machine_differs": {one.name: list(one.values) for one in comparison.machines},
+        "scenario_differs": {one.name: list(one.values) for one in comparison.settings},
+    }
+
+
+def _outcome_tree(outcome: Outcome, *, first: bool) -> dict[str, Any] | None:
+    if outcome.estimate is None:
+        return None
+    estimate = outcome.estimate
+    tree: dict[str, Any] = {
+        "value": estimate.value,
+        "spread": estimate.spread,
+        "interval": _ends(estimate.interval),
+        "unit": "ratio" if outcome.figure.unit == "%" else outcome.figure.unit,
+    }
+    if first:
+        return tree
+    sides = {"ratio": outcome.ratio, "ratio_interval": _ends(outcome.ratio_interval)}
+    return tree | sides | {"verdict": outcome.verdict.value, "better": outcome.is_better}
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _check_outputs(files: Sequence[Path], json_file: Path | None, plot: Path | None) -> None:
+    require_writable(json_file, "--json")
+    require_writable(plot, "--plot")
+    if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
+        raise UserError(f"--plot {plot}: its suffix is {plot.suffix!r}; name a {' or '.join(PLOT_SUFFIXES)} file")
+    for option, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None and path.exists() and any(path.samefile(file) for file in files if file.exists()):
+            raise UserError(f"{option} {path} is one of the recordings; choose another name")
+
+
+def _picture(comparison: Comparison, file_format: str) -> bytes:
+    from plots.overlay import draw_overlay
+
+    return draw_overlay(overlay_runs(comparison), file_format=file_format)
+
+
+def _show(comparison: Comparison) -> None:
+    """Show the runs over each other until the person closes the window."""
+    from plots.overlay import DEFAULT_NAMES, PLOTS, draw_overlay_pixels
+    from plots.style import THEMES
+    from workbench.window.picture_viewer import PictureViewer
+    from workbench.window.toolkit import NoDisplay
+
+    runs = overlay_runs(comparison)
+    titles = {name: plot.title for name, plot in PLOTS.items()}
+    try:
+        viewer = PictureViewer(
+            _title(comparison.runs),
+            titles,
+            DEFAULT_NAMES,
+            lambda names, size, theme: draw_overlay_pixels(runs, names, size, THEMES[theme]),
+        )
+    except NoDisplay:
+        raise RunError("--window: there is no display; use --plot FILE.png for a picture") from None
+    viewer.run()
+
+
+def _title(runs: Sequence[Measured]) -> str:
+    return f"{' / '.join(run.path.name for run in runs)} - Pixel Canvas"
