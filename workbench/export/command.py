@@ -58,9 +58,12 @@ def export_recording(source: Path, target: Path, options: ExportOptions) -> int:
         raise UserError(f"OUT {target} is the recording itself; choose another name")
     if chosen.package:
         require_package(chosen.package, target.suffix)
-    with Recording.open(source) as recording, ExportProgress() as progress:
-        excerpt = excerpt_of(recording, options.from_s, options.to_s)
-        text = chosen.write(excerpt, target, options, progress)
+    try:
+        with Recording.open(source) as recording, ExportProgress() as progress:
+            excerpt = excerpt_of(recording, options.from_s, options.to_s)
+            text = chosen.write(excerpt, target, options, progress)
+    except KeyboardInterrupt:  # Only here: libraries that write in one go ask no question of ours meanwhile.
+        text = "ended before it was written; nothing is changed"
     print(f"{target}: {text}")
     return 0
 

@@ -70,13 +70,7 @@ class VideoWriter:
     @contextmanager
     def _running(self) -> Iterator[None]:
         with whole_file(self._path) as target, tempfile.TemporaryFile() as self._words:
-            self._process = subprocess.Popen(
-                self._command(target),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=self._words,
-                process_group=0,  # A Ctrl-C at the terminal is for us: ffmpeg ends when we say so.
-            )
+            self._process = _start(self._command(target), self._words)
             try:
                 yield
                 self._finish()
@@ -108,6 +102,21 @@ class VideoWriter:
         lines = self._words.read().decode("utf-8", "replace").split("\n")
         told = next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
         return RunError(f"{self._path} cannot be written: ffmpeg ended with {self._process.returncode} ({told})")
+
+
+def _start(command: list[str], words: IO[bytes]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+            process_group=0,  # A Ctrl-C at the terminal is for us: ffmpeg ends when we say so.
+        )
+    except OSError as error:
+        raise RunError(
+            f"{command[0]} cannot be started: {error.strerror}; set IMAGEIO_FFMPEG_EXE to an ffmpeg"
+        ) from None
 
 
 def _hang_up(pipe: IO[bytes]) -> None:
