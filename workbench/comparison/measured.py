@@ -27,8 +27,8 @@ class Measured:
     path: Path
     samples: NDArray[Any]
     """All of the run, shape (n,), dtype SAMPLE."""
-    load_start: int
-    """The first of them that sees the whole load."""
+    load: tuple[int, int]
+    """Which of them see the whole load: [start, stop)."""
     steady: Steady
     figures: Mapping[str, Estimate | None]
     """By key; None for what is not known."""
@@ -50,7 +50,12 @@ class Measured:
     @property
     def cut_s(self) -> float:
         """How much warm-up was cut off."""
-        return (self.steady.start - self.load_start) * SAMPLE_S
+        return (self.steady.start - self.load[0]) * SAMPLE_S
+
+    @property
+    def load_samples(self) -> NDArray[Any]:
+        """The samples of the load, and all where there was none."""
+        return self.samples[slice(*self.load)] if self.load[1] else self.samples
 
     @property
     def steady_samples(self) -> NDArray[Any]:
@@ -72,7 +77,7 @@ def measure(recording: Recording, index: int = 0) -> Measured:
         label=label_of(index),
         path=recording.path,
         samples=samples,
-        load_start=load_span(samples)[0],
+        load=load_span(samples),
         steady=steady,
         figures={figure.key: figure.measure(inside, ticks, seed) for figure in FIGURES},
         machine=recording.machine,
@@ -99,6 +104,6 @@ def load_seconds(run: Measured) -> NDArray[np.float64]:
     """The time of each sample, in seconds since the load ran in full: the axis that runs have in common."""
     if not len(run.samples):
         return np.zeros(0)
-    origin_ns = int(run.samples["time_ns"][min(run.load_start, len(run.samples) - 1)])
+    origin_ns = int(run.samples["time_ns"][min(run.load[0], len(run.samples) - 1)])
     seconds: NDArray[np.float64] = (run.samples["time_ns"] - origin_ns) / 1e9
     return seconds
