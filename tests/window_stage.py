@@ -14,6 +14,7 @@ from workbench.view import Diagnosis, Journey, Part, Reading, StageReading, Tile
 from workbench.window import arrangement
 from workbench.window.easel import Easel
 from workbench.window.pen import Pen
+from workbench.window.scene import Replay
 from workbench.window.toolkit import pygame
 from workbench.window.window import Window
 
@@ -95,6 +96,7 @@ class FakeSession:
         self.canvas_page = Page.create(canvas_sections(width, height))
         self.connections_page = Page.create(connection_sections(1, CONNECTION_SLOTS))
         self.fleet_page = Page.create(fleet_sections())
+        self.replay: Replay | None = None
         self.asked: list[tuple[object, ...]] = []
         """What was asked for beside sizes, in order: ("brush", TileBox), ("follow", 7) ..."""
         self.journey_list: list[Journey] = []

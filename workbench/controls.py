@@ -22,6 +22,8 @@ SETTLE_NS = 300_000_000
 """A knob that was not turned for so long is marked: one marker a drag, with the value that it came to."""
 UNDO_MAX = 500
 LOAD_CURVE = "load_curve"
+BRAKES_RELEASED, RESET = "all brakes released", "reset"
+"""What markers say of turns of several knobs at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Controls:
 
     `carry_out(scenario)` is called with each change, `inflict(fault)` with each fault; `mark(kind, text)` notes either,
     in the words of `layout.MarkerKind`. Without a server of ours (`has_server`), only the fleet can be turned.
+    With a `locked`, a few words that say why, nothing can: what is done to them is passed over.
     """
 
     def __init__(
@@ -48,7 +51,10 @@ class Controls:
         inflict: Callable[[Fault], None] | None = None,
         *,
         has_server: bool = True,
+        locked: str = "",
     ) -> None:
+        self.locked = locked
+        """Why nothing can be turned here; "" where it can."""
         self._first = scenario
         self._now = scenario
         self._carry_out, self._mark, self._inflict = carry_out, mark, inflict
@@ -98,7 +104,7 @@ class Controls:
     @property
     def restart_wanted(self) -> bool:
         """Whether something is set that the running session cannot follow: it is to be started anew."""
-        return any(self._knobs[key].needs_restart for key in self.changed if key in self._knobs)
+        return not self.locked and any(self._knobs[key].needs_restart for key in self.changed if key in self._knobs)
 
     @property
     def can_undo(self) -> bool:
@@ -130,6 +136,10 @@ class Controls:
         """The present settings as a scenario file, which reproduces this run."""
         return scenario_text(self._now)
 
+    def show(self, scenario: Scenario) -> None:
+        """Be set to this, by nobody's hand: how a recorded run stood at some moment."""
+        self._now = scenario
+
     # --- What is done to them ---
 
     def set(self, key: str, value: Any, now_ns: int) -> None:
@@ -142,7 +152,7 @@ class Controls:
             raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(knob.choices)}")
         wanted = value if knob.choices else knob.clamped(value)
         if wanted != self.value(key):
-            self._step(key, _replaced(self._now, key, wanted), now_ns)
+            self._step(key, replaced(self._now, key, wanted), now_ns)
 
     def reset_knob(self, key: str, now_ns: int) -> None:
         """Turn one knob back to what it was set to at the start."""
@@ -152,10 +162,10 @@ class Controls:
         """Turn every brake off, in one step."""
         scenario = self._now
         for knob in self.brakes_on:
-            scenario = _replaced(scenario, knob.key, 0.0)
-        if scenario != self._now:
+            scenario = replaced(scenario, knob.key, 0.0)
+        if scenario != self._now and not self.locked:
             self._step("", scenario, now_ns)
-            self._mark("brake", "all brakes released")
+            self._mark("brake", BRAKES_RELEASED)
 
     def set_load_curve(self, points: Sequence[tuple[float, float]], now_ns: int) -> None:
         """Multiply the offered load by this from now on; points as a hand drew them. None: by 1."""
@@ -173,15 +183,15 @@ class Controls:
 
     def reset(self, now_ns: int) -> None:
         """Back to the scenario as it was started; this too can be undone."""
-        if self._now != self._first:
+        if self._now != self._first and not self.locked:
             self._step("", self._first, now_ns)
-            self._mark("knob", "reset")
+            self._mark("knob", RESET)
 
     def fault(self, kind: str, now_ns: int) -> str:
         """Do this to the run now. Returns why it cannot be done, one line, or "" when it was."""
         button = next(button for button in self._faults if button.kind == kind)
-        if button.unavailable or self._inflict is None:
-            return button.unavailable or "nobody is there to carry it out"
+        if self.locked or button.unavailable or self._inflict is None:
+            return self.locked or button.unavailable or "nobody is there to carry it out"
         fault = msgspec.convert({"kind": kind}, Fault)
         self._inflict(fault)
         self._mark("fault", fault.text)
@@ -203,6 +213,8 @@ class Controls:
 
     def _step(self, key: str, scenario: Scenario, now_ns: int) -> None:
         """One change, which is a step of its own unless it goes on with the last."""
+        if self.locked:
+            return
         goes_on = key == self._open_key != "" and now_ns - self._turned_ns <= MERGE_NS
         if not goes_on:
             self._past = [*self._past[1 - UNDO_MAX :], (key, self._now)]
@@ -253,7 +265,7 @@ def _value(scenario: Scenario, key: str) -> Any:
     return found
 
 
-def _replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
+def replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
     """The same settings with one of them another, and with it those that would contradict it."""
     changes = {key: value}
     viewers = scenario.fleet.viewers

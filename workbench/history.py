@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server.kernels import layout
 from server.kernels.layout import MarkerKind
 from server.page import Page
@@ -28,13 +31,10 @@ class History:
         self.markers: tuple[Marker, ...] = ()
         """The newest, oldest first."""
 
-    def write(self, fields: Mapping[str, Any]) -> None:
-        """Write one sample: SAMPLE fields by name. None, and a float field that is not named, is NaN."""
+    def write(self, sample: NDArray[Any]) -> None:
+        """Write one sample, shape (), dtype SAMPLE."""
         head = self._page["head"]
-        row = self._page["samples"][int(head[0]) % layout.SAMPLE_ROWS]
-        for name in layout.SAMPLE.names or ():
-            value = fields.get(name)
-            row[name] = _ABSENT[name] if value is None else value
+        self._page["samples"][int(head[0]) % layout.SAMPLE_ROWS] = sample
         head[0] += 1
 
     def mark(self, time_ns: int, kind: str, text: str) -> None:
@@ -43,12 +43,21 @@ class History:
         row = self._page["markers"][int(head[0]) % layout.MARKER_ROWS]
         row["time_ns"] = time_ns
         row["kind"] = MarkerKind[kind.upper()]
-        row["text"] = _cut(text)
+        row["text"] = text_bytes(text)
         head[0] += 1
         self._markers.append(Marker(time_ns, kind, text))
         self.markers = tuple(self._markers)
 
 
-def _cut(text: str) -> bytes:
-    """UTF-8, cut before the first letter that does not fit whole."""
+def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
+    """A sample of SAMPLE fields by name, shape (). None, and a float field that is not named, is NaN."""
+    sample = np.zeros((), layout.SAMPLE)
+    for name in layout.SAMPLE.names or ():
+        value = fields.get(name)
+        sample[name] = _ABSENT[name] if value is None else value
+    return sample
+
+
+def text_bytes(text: str) -> bytes:
+    """A marker's text as its row holds it: UTF-8, cut before the first letter that does not fit whole."""
     return text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()

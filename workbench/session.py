@@ -18,9 +18,7 @@ from server.control import (
     Event,
     Listening,
     Phase,
-    Resize,
     ShowPanels,
-    StartPanels,
     StartServer,
     StopSending,
 )
@@ -35,12 +33,14 @@ from workbench.journey import journeys_of
 from workbench.machine_facts import usable_core_count
 from workbench.pages import SessionPages
 from workbench.painter import Painter
+from workbench.panels_part import PanelsPart
 from workbench.parts import Parts
+from workbench.recording.writer import RecordingWriter
 from workbench.sampler import Sampler
 from workbench.scenario import Scenario
 from workbench.steering import Steering
 from workbench.summary import Measured
-from workbench.view import Journey, TileBox, View
+from workbench.view import Journey, Marker, TileBox, View
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "server": module_command("server"),
@@ -55,13 +55,13 @@ CHECK_WAIT_S = 2.5
 STOP_WAIT_S = 3.5
 """For one process to close its connections in order, which they bound by 3 s. All bounds together stay under the 15 s
 that a person grants a Ctrl-C."""
-_PANELS_SIZE = (900, 700, 1.0)
 
 
 class Session:
     """Runs one scenario. With an `address`, its fleet meets the server there, and no server is started.
 
-    `commands` replaces the programs behind the parts, for tests.
+    A `recording` is told all that is sampled; who gave it ends it. `commands` replaces the programs behind the parts,
+    for tests.
     """
 
     def __init__(
@@ -70,10 +70,13 @@ class Session:
         *,
         with_panels: bool,
         address: Address | None = None,
+        recording: RecordingWriter | None = None,
         commands: Mapping[str, Sequence[str]] = COMMANDS,
     ) -> None:
         self.scenario = scenario
         self._address = address
+        self._recording = recording
+        self._server_config = scenario.server if recording is None else recording.server_config(scenario.server)
         is_linked = scenario.link == "memory" and address is None
         self.pages = SessionPages.create(scenario.server, scenario.fleet if is_linked else None)
         self.url = ""
@@ -81,8 +84,7 @@ class Session:
         self.load_ended_ns = 0
         self._with_panels = with_panels
         self._parts = Parts(commands)
-        self._panels_size = _PANELS_SIZE
-        self._panels_order: ShowPanels | None = None
+        self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._ending = False
         self._started_ns = 0
         self._now_ns = 0
@@ -94,6 +96,7 @@ class Session:
         self._steering = Steering(scenario, self._parts.tell, self._mark)
         self._painter = Painter()
         self._followed: int | None = None
+        self._has_told_failure = False
         self.controls = Controls(
             scenario, self._carry_out, self._mark, self._steering.inflict, has_server=address is None
         )
@@ -109,7 +112,7 @@ class Session:
         pages = self.pages
         if self._address is None:
             start = StartServer(
-                self.scenario.server,
+                self._server_config,
                 pages.telemetry.descriptor,
                 pages.canvas.descriptor,
                 self._link_fd,
@@ -119,10 +122,7 @@ class Session:
         # The fleet loads its libraries while the server does, and waits for the address.
         self._parts.spawn("fleet", pages.fleet, pages.canvas, pages.link)
         if self._with_panels:
-            orders = StartPanels(pages.history.descriptor, pages.picture.descriptor, *self._panels_size)
-            self._parts.spawn("panels", pages.history, pages.picture).begin(orders)
-            if self._panels_order is not None:
-                self._parts.tell("panels", self._panels_order)
+            self._panels.start()
         if self._address is not None:
             self._begin_fleet(self._address)
 
@@ -137,6 +137,7 @@ class Session:
             self._painter.poll(now_ns)
         if self._sampler.poll(now_ns):
             self._diagnostician.step(now_ns, self._sampler.stages, self._sampler.reading, is_counted=self._is_steady)
+            self._record()
         if (
             self._steady_first is None
             and self.load_started_ns
@@ -152,13 +153,11 @@ class Session:
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
         """Have the panels drawn at this size in pixels from now on; `scale` 2 doubles letters and lines."""
-        self._panels_size = (width, height, scale)
-        self._parts.tell("panels", Resize(width, height, scale))
+        self._panels.resize(width, height, scale)
 
     def show_panels(self, order: ShowPanels) -> None:
         """Have the panels show this from now on."""
-        self._panels_order = order
-        self._parts.tell("panels", order)
+        self._panels.show(order)
 
     def brush(self, tiles: TileBox | None) -> None:
         """Have the panels count only what is placed in these tiles; None: all of the canvas."""
@@ -205,6 +204,10 @@ class Session:
         self.pages.close()
 
     # --- What it tells ---
+
+    @property
+    def replay(self) -> None:
+        """It happens now, and cannot be wound back."""
 
     @property
     def picture(self) -> Page:
@@ -271,6 +274,7 @@ class Session:
             stages=self._sampler.stages,
             diagnosis=self._diagnostician.diagnosis,
             markers=self._sampler.markers,
+            recording=self._recording.state_at(self._now_ns) if self._recording is not None else None,
         )
 
     def measured(self) -> Measured:
@@ -305,6 +309,18 @@ class Session:
 
     def _mark(self, kind: str, text: str) -> None:
         self._sampler.mark(self._now_ns, kind, text)
+        if self._recording is not None:
+            self._recording.mark(Marker(self._now_ns, kind, text))
+
+    def _record(self) -> None:
+        """Hand the newest sample over, or say once that nobody takes it any more."""
+        if self._recording is None or self._has_told_failure:
+            return
+        sampler = self._sampler
+        self._recording.take(sampler.sample, sampler.new_ticks, sampler.stages, self._diagnostician.diagnosis)
+        if self._recording.state.failure:
+            self._has_told_failure = True
+            self._mark("note", f"recording stopped: {self._recording.state.failure}")
 
     @property
     def _is_steady(self) -> bool:
@@ -319,7 +335,7 @@ class Session:
         match event:
             case Listening(host, port):
                 if not self._ending:
-                    self._steering.server_began(self.scenario.server)
+                    self._steering.server_began(self._server_config)
                     self._begin_fleet(Address(host, port))
             case Phase("sending"):
                 self.load_started_ns = self.load_started_ns or now_ns
@@ -373,6 +389,6 @@ class Session:
     def _state(self, name: str) -> str:
         """What the part's page says of it."""
         if name == "panels":
-            return "running" if int(self.pages.picture["serial"][0]) else "starting"
+            return self._panels.state
         page = self.pages.telemetry["server"] if name == "server" else self.pages.fleet["fleet"]
         return State(int(page[0]["state"])).name.lower()

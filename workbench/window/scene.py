@@ -13,9 +13,51 @@ from numpy.typing import NDArray
 from server.control import ShowPanels
 from server.page import Page
 from workbench.controls import Controls
-from workbench.view import Journey, Reading, TileBox, View
+from workbench.transport import Transport
+from workbench.view import Journey, Marker, Reading, TileBox, View
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
+
+
+class Filmstrip(Protocol):
+    """Small pictures of the canvas at moments of a replay."""
+
+    @property
+    def times_ns(self) -> Sequence[int]:
+        """The moments, ascending."""
+        ...
+
+    @property
+    def made_count(self) -> int:
+        """So many pictures are there, from the first on."""
+        ...
+
+    def picture(self, index: int) -> NDArray[Any] | None:
+        """Palette indices, shape (height, width), uint8, never changed; None while it is not made."""
+        ...
+
+
+class Replay(Protocol):
+    """What a session of the past can be asked for beside."""
+
+    @property
+    def transport(self) -> Transport:
+        """Where it is, and how fast it goes on."""
+        ...
+
+    @property
+    def filmstrip(self) -> Filmstrip:
+        """Its canvas at a glance."""
+        ...
+
+    @property
+    def markers(self) -> Sequence[Marker]:
+        """All that was done to the run, oldest first."""
+        ...
+
+    def step_tick(self, step: int) -> None:
+        """Hold at the next tick (1) or the one before (-1)."""
+        ...
 
 
 class Session(Protocol):
@@ -39,6 +81,11 @@ class Session(Protocol):
     @property
     def fleet_page(self) -> Page:
         """What the fleet sees: `page.fleet_sections()`. Read only."""
+        ...
+
+    @property
+    def replay(self) -> Replay | None:
+        """By what a recorded session is wound back and forth; None for a live one."""
         ...
 
     @property

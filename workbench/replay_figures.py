@@ -1,0 +1,105 @@
+"""The figures of a recorded run at a moment, as the window shows those of a live one. What was not recorded is None.
+
+It measures nothing. Invariant: a figure is what was recorded last before the moment, and no older than a second.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.pipeline import ITEM_NAMES, VIEWERS, brake_text
+from workbench.recording.reader import Diagnosed, Recording
+from workbench.recording.sample_rows import STAGE_NAMES
+from workbench.scenario import Scenario
+from workbench.view import Diagnosis, Reading, StageReading
+
+SECOND_NS = 1_000_000_000
+_ITEMS = dict(zip((*STAGE_NAMES, VIEWERS), (*ITEM_NAMES, "deltas"), strict=True))
+_ADMIT, _JOURNAL = "admit", "journal"
+_SAME_NAMES = (
+    "offered_per_s", "received_per_s", "admitted_per_s", "throttled_per_s", "shed_per_s", "out_of_bounds_per_s",
+    "delivered_per_s", "latency_ms_p50", "latency_ms_p99", "latency_ms_max", "server_cpu_cores", "fleet_cpu_cores",
+    "panels_cpu_cores", "window_cpu_cores",
+)  # fmt: skip
+_STRETCH_LEAST = 1.05
+"""A tick interval that is longer by less was not stretched: ticks do not begin to the microsecond."""
+
+
+class ReplayFigures:
+    """Tells the figures of one recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        """Raises UserError where the recording is damaged."""
+        self._recording = recording
+        self._diagnoses: tuple[Diagnosed, ...] = recording.diagnoses()
+
+    def reading(self, sample: NDArray[Any] | None, scenario: Scenario, time_ns: int) -> Reading:
+        """All figures. `sample`: the last one, shape (), dtype SAMPLE, or None; `scenario`: the settings then."""
+        ticks = self._recording.tick_log(time_ns - SECOND_NS, time_ns)
+        base = replace(self._of_ticks(ticks, scenario), connection_target=scenario.fleet.connections)
+        if sample is None:
+            return base
+        same: dict[str, Any] = {name: _known(float(sample[name])) for name in _SAME_NAMES}
+        return replace(base, **same, merged_per_s=_known(float(sample["broadcast_per_s"])))
+
+    def stages(self, sample: NDArray[Any] | None, scenario: Scenario) -> tuple[StageReading, ...]:
+        """The stages in their real order; the journal only when there was one. Empty where none were recorded."""
+        if sample is None:
+            return ()
+        sampled_ns = int(sample["time_ns"])
+        rows = self._recording.stage_samples(sampled_ns - 1, sampled_ns)
+        found = {str(row["stage"]): row for row in rows}
+        brakes = dict(zip(STAGE_NAMES, map(brake_text, scenario.server.brakes.in_order()), strict=True))
+        viewer_us = scenario.fleet.viewer_brake_us
+        brakes[VIEWERS] = f"+ {viewer_us:g} us a delta" if viewer_us else ""
+        return tuple(
+            _stage(found[name], brakes[name], _admit_drops(sample) if name == _ADMIT else None)
+            for name in _ITEMS
+            if name in found and (name != _JOURNAL or _known(found[name]["throughput_per_s"]) is not None)
+        )
+
+    def diagnosis(self, time_ns: int) -> Diagnosis:
+        """What limited the run, as it was told then."""
+        found = next((each for each in reversed(self._diagnoses) if each.time_ns <= time_ns), None)
+        return Diagnosis("") if found is None else Diagnosis(found.bottleneck, found.sentence)
+
+    @staticmethod
+    def _of_ticks(ticks: NDArray[Any], scenario: Scenario) -> Reading:
+        """What the last second's ticks tell."""
+        configured = float(scenario.server.tick_ms)
+        base = Reading(tick_ms_configured=configured, rate_limit_per_s=scenario.server.rate_per_s)
+        if not len(ticks):
+            return base
+        mean_ms = float(ticks["interval_ns"].mean()) / 1e6
+        shown_ms = mean_ms if mean_ms > configured * _STRETCH_LEAST else configured
+        return replace(base, tick=int(ticks["tick"][-1]), tick_ms=shown_ms, tick_ms_mean=mean_ms)
+
+
+def _stage(row: NDArray[Any], brake: str, drops: tuple[tuple[str, float], ...] | None) -> StageReading:
+    """One stage. Of its drops a recording holds the sum; `drops` tells their reasons where others do."""
+    dropped = _known(float(row["drops_per_s"])) or 0.0
+    return StageReading(
+        name=str(row["stage"]),
+        item_name=_ITEMS[str(row["stage"])],
+        throughput_per_s=_known(float(row["throughput_per_s"])),
+        utilisation_ratio=_known(float(row["utilisation_ratio"])),
+        service_us=_known(float(row["service_us"])),
+        waiting_ms=_known(float(row["waiting_ms"])),
+        depth=_known(float(row["depth"])) or 0.0,
+        depth_peak=int(_known(float(row["depth_peak"])) or 0),
+        depth_max=int(_known(float(row["depth_max"])) or 0),
+        drops_per_s=drops if drops is not None else (("dropped", dropped),) if dropped > 0 else (),
+        brake=brake,
+    )
+
+
+def _admit_drops(sample: NDArray[Any]) -> tuple[tuple[str, float], ...]:
+    reasons = (("rate", "throttled_per_s"), ("out of bounds", "out_of_bounds_per_s"), ("overload", "shed_per_s"))
+    rates = ((reason, _known(float(sample[name])) or 0.0) for reason, name in reasons)
+    return tuple((reason, rate) for reason, rate in rates if rate > 0)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
