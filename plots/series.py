@@ -55,6 +55,7 @@ def _layer(name: str, read: Read, color: str, says: Read | None = None) -> Serie
 THROUGHPUT = PanelSpec(
     title="Throughput",
     unit="placements/s",
+    meaning="What is offered, received, admitted and broadcast",
     series=(
         Series("offered", field("offered_per_s"), "silver", width=1.1, dashed=True),
         Series("received", field("received_per_s"), "sky", width=4.0, opacity=0.6),
@@ -68,6 +69,7 @@ THROUGHPUT = PanelSpec(
 QUEUES = PanelSpec(
     title="Queue depth",
     unit="items (bytes at decode), log scale",
+    meaning="How many items wait before each stage",
     series=tuple(
         Series(_STAGE_NAMES[stage], field("depth_peak", stage), _STAGE_COLORS[stage], width=1.4, peak=True)
         for stage in _QUEUED_STAGES
@@ -79,6 +81,7 @@ LATENCY = PanelSpec(
     title="Placement-to-view latency",
     short_title="View latency",
     unit="ms, log scale",
+    meaning="Median, 99th percentile and maximum, as lines",
     series=(
         Series("p50", field("latency_ms_p50"), "sky", width=1.8),
         Series("p99", field("latency_ms_p99"), "orange"),
@@ -95,6 +98,7 @@ HEAT = PanelSpec(
     title="Placement-to-view latency",
     short_title="View latency",
     unit="ms, log scale",
+    meaning="As a heat map: tails and modes are seen",
     series=(
         Series("p50", field("latency_ms_p50"), "sky", width=1.2),
         Series("p99", field("latency_ms_p99"), "green", width=1.2),
@@ -110,6 +114,7 @@ HEAT = PanelSpec(
 DROPS = PanelSpec(
     title="Drops by reason",
     unit="placements/s",
+    meaning="What is refused or discarded, and why",
     series=(
         _layer("rate", field("throttled_per_s"), "purple"),
         _layer("overload", field("shed_per_s"), "vermilion"),
@@ -123,6 +128,7 @@ DROPS = PanelSpec(
 STAGES = PanelSpec(
     title="Where the time goes",
     unit="of a loop, by stage",
+    meaning="Which stage keeps the busiest loop busy",
     series=(
         *(
             _layer(_STAGE_NAMES[stage], field("utilisation_ratio", stage), color)
@@ -138,6 +144,7 @@ STAGES = PanelSpec(
 WAITING = PanelSpec(
     title="Waiting time by stage",
     unit="ms, log scale",
+    meaning="How long an item waits before each stage",
     series=tuple(
         Series(_STAGE_NAMES[stage], field("waiting_ms", stage), _STAGE_COLORS[stage], width=1.4)
         for stage in _QUEUED_STAGES
@@ -151,6 +158,7 @@ WAITING = PanelSpec(
 FAIRNESS = PanelSpec(
     title="Fairness",
     unit="admitted/s, per connection",
+    meaning="How evenly connections share what is admitted",
     series=(
         Series("p5", field("share_p5_per_s"), "sky", width=1.0),
         Series("p95", field("share_p95_per_s"), "sky", Shape.BAND, width=1.0),
@@ -166,6 +174,7 @@ FAIRNESS = PanelSpec(
 LEDGER = PanelSpec(
     title="Ledger",
     unit="placements/s",
+    meaning="Where every placement went, beside what was sent",
     series=(
         _layer("admitted", growth_per_s(field("admitted_count")), "green"),
         _layer("rate", growth_per_s(field("throttled_count")), "purple"),
@@ -180,6 +189,7 @@ LEDGER = PanelSpec(
 COST = PanelSpec(
     title="Cost",
     unit="processor cores",
+    meaning="Processor cores of server, fleet, panels, window",
     series=(
         _layer("server", field("server_cpu_cores"), "sky"),
         _layer("fleet", field("fleet_cpu_cores"), "green"),

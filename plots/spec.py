@@ -99,6 +99,8 @@ class PanelSpec:
     title: str
     unit: str
     series: tuple[Series, ...]
+    meaning: str
+    """A sentence on what is seen in it, for whoever chooses panels."""
     new_axis: Callable[[], Axis]
     legend_columns: int
     """At most, where the panel is wide enough."""

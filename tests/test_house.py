@@ -56,7 +56,12 @@ DOORS: dict[str, tuple[str, ...]] = {
     "select": ("server/loops/*", "devices/wire.py", "workbench/machine_facts.py"),
     "selectors": ("server/loops/portable.py",),
     "prometheus_client": ("server/metrics.py", "workbench/export/exposition.py"),
-    "PIL": ("server/http.py", "workbench/export/animation.py", "workbench/export/foxglove.py"),
+    "PIL": (
+        "server/http.py",
+        "workbench/export/animation.py",
+        "workbench/export/foxglove.py",
+        "workbench/portraits.py",
+    ),
     "typer": ("workbench/cli.py",),
     "rich": ("workbench/live_table.py", "workbench/export/progress.py"),
     "subprocess": ("workbench/child.py", "workbench/export/video.py"),

@@ -27,7 +27,6 @@ from window_stage import (
     words,
 )
 
-from plots import series as plots_series
 from plots import style as plots_style
 from server import palette
 from server.control import Progress
@@ -35,12 +34,11 @@ from workbench.view import Part, Reading
 from workbench.window import arrangement, pen, theme, toolkit
 from workbench.window.figure import UNKNOWN
 from workbench.window.keys import Action
-from workbench.window.panels_view import PANELS_FIRST
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
 from workbench.window.window import FIGURES_INTERVAL_NS
 
-BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "knobs", "status", "hints")
+BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "panel_bar", "knobs", "status", "hints")
 SIZES = ((1280, 720), (1600, 1000), (1920, 1080), (3840, 2160))
 
 
@@ -85,10 +83,6 @@ def test_folded_knobs_give_their_room_to_the_others() -> None:
         shown, folded = (arrangement.arrange(size, (256, 256), 0, is_shown) for is_shown in (True, False))
         assert folded.knobs.width < shown.knobs.width / 4
         assert folded.panels.width > shown.panels.width and folded.canvas.width >= shown.canvas.width
-
-
-def test_the_first_panels_are_those_of_the_panels() -> None:
-    assert PANELS_FIRST == plots_series.DEFAULT_NAMES
 
 
 def test_letters_double_where_the_window_does() -> None:

@@ -21,6 +21,8 @@ from workbench.scenario_fault import closest, explain
 
 FOLDER = Path(__file__).parent / "scenarios"
 """The built-in scenarios, a TOML file each."""
+PORTRAIT_SIZE = (320, 180)
+"""Pixels of the picture of each, which is shown where one is picked."""
 
 DEFAULT_NAME = "first_light"
 
@@ -72,6 +74,11 @@ def builtin_names() -> list[str]:
     """The built-in scenarios, the default first."""
     names = sorted(path.stem for path in FOLDER.glob("*.toml"))
     return sorted(names, key=lambda name: name != DEFAULT_NAME)
+
+
+def portrait_path(name: str) -> Path:
+    """Where the picture of a built-in scenario is kept, as PNG."""
+    return FOLDER / "pictures" / f"{name}.png"
 
 
 def builtin_text(name: str) -> str:

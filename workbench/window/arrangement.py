@@ -15,6 +15,7 @@ _UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # A window of twice this gets letters of 
 _MARGIN, _GAP = 16, 8
 _HEADER, _STATUS, _HINTS, _BANNER_ROW = 54, 22, 26, 26
 _BOTTLENECK, _PIPELINE = 32, 118
+_PANEL_BAR, _PANEL_GAP = 24, 2
 _KNOBS_SHARE, _KNOBS_MIN, _KNOBS_MAX, _KNOBS_FOLDED = 0.19, 244, 320, 26
 BANNER_ROWS_MAX = 3
 _CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
@@ -36,6 +37,8 @@ class Arrangement:
     pipeline: pygame.Rect
     canvas: pygame.Rect
     panels: pygame.Rect
+    panel_bar: pygame.Rect
+    """Under the panels, in line with the canvas's tools."""
     knobs: pygame.Rect
     """A narrow strip while they are folded."""
     status: pygame.Rect
@@ -102,7 +105,23 @@ def arrange(
     knobs = rest.right(_knobs_width(rest.rect.width // scale) if knobs_shown else _KNOBS_FOLDED)
     rest.right(_GAP + 4)
     canvas_box, panels = _share(rest.rect, canvas, (_GAP + 4) * scale)
-    return Arrangement(size, scale, header, banner, bottleneck, pipeline, canvas_box, panels, knobs, status, hints)
+    below = _Rest(panels, scale)
+    panel_bar = below.bottom(_PANEL_BAR)
+    below.bottom(_PANEL_GAP)
+    return Arrangement(
+        size,
+        scale,
+        header,
+        banner,
+        bottleneck,
+        pipeline,
+        canvas_box,
+        below.rect,
+        panel_bar,
+        knobs,
+        status,
+        hints,
+    )
 
 
 def _knobs_width(units: int) -> int:

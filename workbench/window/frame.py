@@ -6,6 +6,7 @@ scene alone, so that one in memory and one on a display are the same.
 
 from collections.abc import Callable
 
+from workbench.scenario import Scenario
 from workbench.view import View
 from workbench.window import easel, theme, toolkit
 from workbench.window.arrangement import Arrangement, arrange
@@ -19,8 +20,12 @@ from workbench.window.knobs_column import Deeds
 from workbench.window.knobs_view import KnobsView
 from workbench.window.loading import Loading
 from workbench.window.overlay import Caption, PauseMark, Toast
+from workbench.window.panel_bar import PanelBar
+from workbench.window.panel_choice import PanelChoice
+from workbench.window.panel_chooser import PanelChooser
 from workbench.window.panels_view import PanelsView
 from workbench.window.pen import Pen
+from workbench.window.picker import Picker
 from workbench.window.pipeline_view import PipelineView
 from workbench.window.routing import Targets
 from workbench.window.scene import Drawable, Focusable, Handler, Scene
@@ -29,16 +34,27 @@ from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
 from workbench.window.tooltip import Tooltip
 
-VIEWS = ("overview", "why", "brakes", *easel.VIEWS, "folded", "light", "help")
+VIEWS = ("overview", "why", "brakes", *easel.VIEWS, "panels", "past", "folded", "light", "scenarios", "help")
 """States that are worth a picture."""
 
 
 class Frame:
     """All that is drawn, in a window of any size."""
 
-    def __init__(self, deeds: Deeds, on_theme: Callable[[], None]) -> None:
-        self.easel, self.panels = easel.Easel(), PanelsView()
-        self.header, self.banner, self.status, self.hints = HeaderView(on_theme), Banner(), StatusLine(), HintLine()
+    def __init__(
+        self,
+        deeds: Deeds,
+        on_theme: Callable[[], None],
+        on_pick: Callable[[Scenario], None],
+    ) -> None:
+        self.easel, self.choice = easel.Easel(), PanelChoice()
+        self.picker, self.chooser = Picker(on_pick, deeds.complain), PanelChooser(self.choice)
+        self.panels, self._panel_bar = (
+            PanelsView(self.choice, self.chooser.open),
+            PanelBar(self.choice, self.chooser.open),
+        )
+        self.header, self.banner = HeaderView(on_theme, self.picker.open), Banner()
+        self.status, self.hints = StatusLine(), HintLine()
         self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.easel), Tooltip()
         self.caption = Caption()
         self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
@@ -51,6 +67,8 @@ class Frame:
                 self.hover,
                 self.caption,
                 self.explanation,
+                self.chooser,
+                self.picker,
                 self.help,
                 self.toast,
                 self.tooltip,
@@ -85,6 +103,7 @@ class Frame:
             (self.pipeline, boxes.pipeline),
             (self.easel, boxes.canvas),
             (self.panels, boxes.panels),
+            (self._panel_bar, boxes.panel_bar),
             (self.knobs, boxes.knobs),
             (self.status, boxes.status),
             (self.hints, boxes.hints),
@@ -94,6 +113,7 @@ class Frame:
         self._handlers = [(view, box) for view, box in self._placed if isinstance(view, Handler)]
         self._loading.canvas = self._pause_mark.canvas = boxes.canvas
         self.explanation.above = boxes.pipeline
+        self.chooser.panels = boxes.panels
         self._clear()
         return True
 
@@ -104,7 +124,14 @@ class Frame:
     @property
     def covered(self) -> bool:
         """Whether a card lies over the picture that is closed before anything under it."""
-        return self.help.shown or self.explanation.shown
+        return self.help.shown or self.explanation.shown or self.page is not None
+
+    @property
+    def page(self) -> Handler | None:
+        """What is open and takes the keys before all others."""
+        if self.help.shown:
+            return None
+        return self.picker if self.picker.shown else self.chooser if self.chooser.shown else None
 
     def show_view(self, name: str, scene: Scene) -> None:
         """Be in one of `VIEWS`, and in nothing of the others."""
@@ -112,6 +139,14 @@ class Frame:
         self.knobs.folded = name == "folded"
         self.knobs.show_top()
         self.easel.show_view(name, scene)
+        self.choice.go_live()
+        if name == "past":
+            self.choice.travel(-5, scene.view.now_ns, scene.view.now_ns - round(scene.view.run_seconds * 1e9))
+        self.chooser.shown = self.picker.shown = False
+        if name == "panels":
+            self.chooser.open(0)
+        if name == "scenarios":
+            self.picker.open(scene)
         self.pipeline.selected = ""
         if name == "brakes" and scene.view.stages:
             worst = scene.view.diagnosis.bottleneck

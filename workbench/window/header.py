@@ -6,7 +6,7 @@ Each figure has a fixed slot; only slots whose text changed are drawn.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workbench.view import Reading
+from workbench.view import Reading, RecordingState
 from workbench.window import theme
 from workbench.window.figure import format_clock, format_count, format_ms, format_whole
 from workbench.window.pen import Pen
@@ -68,17 +68,17 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 
-_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 96, 98, 150, 20
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 130, 98, 150, 20
 _NAME_GAP, _SWITCH_WIDTH = 18, 34
 _FIGURE_ROOM_MIN = 112
 """Narrower slots have smaller figures, so that the longest does not touch the next."""
 
 
 class HeaderView:
-    """Draws the top row; the switch of colours is pressed by click, enter or key."""
+    """Draws the top row; the switch of colours and the scenario are pressed by click, the switch by enter too."""
 
-    def __init__(self, on_theme: Callable[[], None]) -> None:
-        self._on_theme = on_theme
+    def __init__(self, on_theme: Callable[[], None], on_scenarios: Callable[[Scene], None]) -> None:
+        self._on_theme, self._on_scenarios = on_theme, on_scenarios
         self._focused = False
 
     def place(self, box: pygame.Rect, pen: Pen) -> None:
@@ -107,14 +107,14 @@ class HeaderView:
             self._clear(target, self._box)
             pygame.draw.rect(target, theme.LINE, (self._box.left, self._box.bottom - 1, self._box.width, 1))
             dirty.append(self._box)
-        title = (scene.view.scenario_title, "")
-        if self._changed("name", title):
-            dirty.append(self._draw_name(target, title[0]))
+        named = (scene.view.scenario_name, scene.view.scenario_title)
+        if self._changed("name", named):
+            dirty.append(self._draw_name(target, *named))
         for figure, slot in zip(FIGURES, self._slots, strict=True):
             text = figure.text(scene.reading)
             if self._changed(figure.label, (text, "")):
                 dirty.append(self._draw_figure(target, figure, text, slot))
-        state = (self._state_word(scene), format_clock(scene.view.run_seconds))
+        state = (self._state_word(scene), self._clock_text(scene))
         if self._changed("state", state):
             dirty.append(self._draw_state(target, *state))
         if self._changed("switch", (theme.name, str(self._focused))):
@@ -122,19 +122,25 @@ class HeaderView:
         return dirty
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """The switch, by click or enter."""
+        """The switch, by click or enter; the scenario's name, by click."""
         pressed = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and self._switch.collidepoint(event.pos)
         entered = event.type == pygame.KEYDOWN and self._focused and event.key in (pygame.K_RETURN, pygame.K_SPACE)
         if pressed or entered:
             self._on_theme()
-        return pressed or entered
+            return True
+        if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and self._name.collidepoint(event.pos):
+            self._on_scenarios(scene)
+            return True
+        return False
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
         """What a figure means, or the whole title."""
         if self._switch.collidepoint(position):
             return "colours\nDark, or light for a projector. Key: T."
         if self._name.collidepoint(position):
-            return f"{scene.view.scenario_name}\n{scene.view.scenario_title}"
+            return f"{scene.view.scenario_name}\n{scene.view.scenario_title}\nClick: pick another scenario. Key: L"
+        if self._state.collidepoint(position):
+            return self._recording_tip(scene.view.recording)
         found = (figure for figure, slot in zip(FIGURES, self._slots, strict=True) if slot.collidepoint(position))
         return "\n".join(f"{figure.label}\n{figure.meaning}" for figure in found)
 
@@ -155,6 +161,25 @@ class HeaderView:
             return "paused"
         return "starting" if scene.loading else "live"
 
+    @staticmethod
+    def _recording_tip(recording: RecordingState | None) -> str:
+        if recording is None:
+            return ""
+        how = f"Stopped: {recording.failure}." if recording.failure else "All that is seen here is kept in this file."
+        return f"recording {recording.path}\n{how}"
+
+    @staticmethod
+    def _clock_text(scene: Scene) -> str:
+        """How long the run goes on, or its recording, and how large that is."""
+        recording = scene.view.recording
+        if recording is None:
+            return format_clock(scene.view.run_seconds)
+        if recording.failure:
+            return "REC stopped"
+        megabytes = recording.bytes / 1e6
+        size = f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1e3:.1f} GB"
+        return f"REC {format_clock(recording.seconds)} {size}"
+
     def _changed(self, name: str, texts: tuple[str, str]) -> bool:
         if self._drawn.get(name) == texts:
             return False
@@ -174,17 +199,32 @@ class HeaderView:
         upper = pygame.Rect(slot.left, middle - px(24), slot.width, px(20))
         return upper, pygame.Rect(slot.left, middle - px(3), slot.width, px(26))
 
-    def _draw_name(self, target: pygame.Surface, title: str) -> pygame.Rect:
+    def _draw_name(self, target: pygame.Surface, name: str, title: str) -> pygame.Rect:
         inside = self._clear(target, self._name)
         pen, left, width = self._pen, self._name.left, self._name.width - self._pen.px(_NAME_GAP)
         rows = pen.wrapped(title, width, theme.LABEL, rows_max=2)
         row_height, first = pen.px(14), pen.px(20)
         top = self._name.centery - (first + len(rows) * row_height) // 2
-        pen.write(target, "Pixel Canvas", pygame.Rect(left, top, width, first), theme.PRODUCT)
+        product = pen.write(target, "Pixel Canvas", pygame.Rect(left, top, width, first), theme.PRODUCT)
+        self._draw_pick(target, name, pygame.Rect(product.right, top, left + width - product.right, first))
         for index, row in enumerate(rows):
             box = pygame.Rect(left, top + first + index * row_height, width, row_height)
             pen.write(target, row, box, theme.LABEL)
         return inside
+
+    def _draw_pick(self, target: pygame.Surface, name: str, room: pygame.Rect) -> None:
+        """The scenario's name, framed, with a mark that says: there are others."""
+        pen, gap, arm = self._pen, self._pen.px(10), self._pen.px(4)
+        box = pygame.Rect(room.left + gap, room.top, 0, room.height)
+        box.width = min(pen.width(name, theme.VALUE) + pen.px(32), room.width - gap)
+        pen.card(target, box, theme.RAISED, theme.LINE, radius=4)
+        pen.write(
+            target, name, pygame.Rect(box.left + pen.px(8), box.top, box.width - pen.px(30), box.height), theme.VALUE
+        )
+        x, y = box.right - pen.px(12), box.centery
+        pygame.draw.polygon(
+            target, theme.DIM, ((x - arm, y - arm // 2), (x + arm, y - arm // 2), (x, y + arm // 2 + 1))
+        )
 
     def _draw_figure(self, target: pygame.Surface, figure: Figure, text: str, slot: pygame.Rect) -> pygame.Rect:
         inside = self._clear(target, slot)

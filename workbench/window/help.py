@@ -7,7 +7,7 @@ from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
-_WIDTH, _ROW, _TITLE_ROW, _MARGIN, _FIRST_COLUMN, _GAP, _BETWEEN = 1180, 22, 30, 26, 104, 30, 16
+_WIDTH, _ROW, _TITLE_ROW, _MARGIN, _FIRST_COLUMN, _GAP, _BETWEEN = 1180, 21, 28, 24, 104, 30, 16
 
 Section = tuple[str, tuple[tuple[str, str], ...]]
 

@@ -27,6 +27,14 @@ class Action(Enum):
     ZOOM_OUT = auto()
     FIT = auto()
     PAN = auto()
+    SCENARIOS = auto()
+    PANELS = auto()
+    SPAN = auto()
+    SPAN_BACK = auto()
+    TRAVEL = auto()
+    NOW = auto()
+    TOUR_NEXT = auto()
+    TOUR_BACK = auto()
     NEXT = auto()
     PREVIOUS = auto()
     QUIT = auto()
@@ -49,6 +57,7 @@ class Binding:
 
 
 BINDINGS: tuple[Binding, ...] = (
+    Binding(Action.SCENARIOS, (pygame.K_l,), "L", "scenarios", "Pick another scenario; so does a click on its name"),
     Binding(Action.PAUSE, (pygame.K_SPACE,), "space", "pause", "Hold canvas and panels still; the server goes on"),
     Binding(Action.WHY, (pygame.K_w,), "W", "why", "Show or hide why the bottleneck is named, step by step"),
     Binding(Action.KNOBS, (pygame.K_k,), "K", "knobs", "Fold the column of knobs, or open it"),
@@ -72,6 +81,19 @@ BINDINGS: tuple[Binding, ...] = (
         "",
         "Look around; so does a drag. Shift drag brushes tiles",
     ),
+    Binding(Action.PANELS, (pygame.K_v,), "V", "panels", "Choose the panels; so does a click on a panel's title"),
+    Binding(Action.SPAN, (pygame.K_x,), "X or wheel", "", "Let the panels look back on a longer time"),
+    Binding(Action.SPAN_BACK, (pygame.K_x,), "Shift X", "", "On a shorter time", with_shift=True),
+    Binding(
+        Action.TRAVEL,
+        (pygame.K_COMMA, pygame.K_PERIOD),
+        ", .",
+        "",
+        "Panels of earlier or later; so does a drag on them",
+    ),
+    Binding(Action.NOW, (pygame.K_n,), "N", "", "Panels of the present again"),
+    Binding(Action.TOUR_NEXT, (pygame.K_PAGEDOWN,), "page down", "", "Guided demo: on to the next scenario"),
+    Binding(Action.TOUR_BACK, (pygame.K_PAGEUP,), "page up", "", "Guided demo: back to the one before"),
     Binding(Action.SCREENSHOT, (pygame.K_s,), "S", "screenshot", "Save this picture as PNG in the current folder"),
     Binding(Action.HELP, (pygame.K_F1,), "F1", "help", "Show or hide this help"),
     Binding(Action.FULL_SCREEN, (pygame.K_F11,), "F11", "full screen", "Take the whole screen, or give it back"),

@@ -98,32 +98,45 @@ class PauseMark:
 
 
 class Caption:
-    """A sentence for a room: what is seen now, such as a guided demo says it. Its text is set from outside."""
+    """A sentence for a room: what is seen now, such as a guided demo says it. Its text is set from outside.
+
+    It lies on the two bottom rows and the tools, of which no caption speaks.
+    """
 
     ROWS_MAX = 3
+    NOTE = "page down: next   page up: back"
 
     def __init__(self) -> None:
         self.text = ""
+        self.guided = False
+        """Whether one may go on and back."""
 
     def content(self, scene: Scene) -> object:
         """The sentence, or None; see `Overlay`."""
-        return self.text or None
+        return (self.text, self.guided, theme.name) if self.text else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
-        """Near the bottom, centred, as wide as it needs."""
+        """At the bottom, as wide as the window."""
         rows = self._rows(screen, pen)
-        width = max(pen.width(row, theme.PRODUCT) for row in rows) + 2 * pen.px(24)
-        box = pygame.Rect(0, 0, width, len(rows) * pen.line_height(theme.PRODUCT) + 2 * pen.px(14))
-        box.midbottom = (screen.centerx, screen.bottom - pen.px(64))
+        height = len(rows) * pen.line_height(theme.CAPTION) + pen.px(16) + self._note_height(pen)
+        box = pygame.Rect(0, 0, screen.width - pen.px(32), height)
+        box.midbottom = (screen.centerx, screen.bottom - pen.px(4))
         return box
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.SKY, radius=8)
-        height = pen.line_height(theme.PRODUCT)
-        row = pygame.Rect(box.left, box.top + pen.px(14), box.width, height)
+        height = pen.line_height(theme.CAPTION)
+        row = pygame.Rect(box.left, box.top + pen.px(8), box.width, height)
         for index, text in enumerate(self._rows(target.get_rect(), pen)):
-            pen.write(target, text, row.move(0, index * height), theme.PRODUCT, "center")
+            pen.write(target, text, row.move(0, index * height), theme.CAPTION, "center")
+        if self.guided:
+            note = self._note_height(pen)
+            foot = pygame.Rect(box.left, box.bottom - note - pen.px(4), box.width - pen.px(12), note)
+            pen.write(target, self.NOTE, foot, theme.LABEL, "right")
+
+    def _note_height(self, pen: Pen) -> int:
+        return pen.line_height(theme.LABEL) if self.guided else 0
 
     def _rows(self, screen: pygame.Rect, pen: Pen) -> list[str]:
-        return pen.wrapped(self.text, screen.width - pen.px(200), theme.PRODUCT, self.ROWS_MAX)
+        return pen.wrapped(self.text, screen.width - pen.px(72), theme.CAPTION, self.ROWS_MAX)

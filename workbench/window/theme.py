@@ -124,6 +124,7 @@ TRACK: Color
 ALARM_SURFACE: Color
 ALARM_TEXT: Color
 PRODUCT: Lettering
+CAPTION: Lettering
 TITLE: Lettering
 BODY: Lettering
 NOTE: Lettering
@@ -150,6 +151,7 @@ STATE_COLORS: dict[str, Color]
 
 _LETTERINGS: dict[str, tuple[int, str, bool]] = {
     "PRODUCT": (18, "TEXT", True),
+    "CAPTION": (19, "TEXT", True),
     "TITLE": (15, "TEXT", True),
     "BODY": (13, "TEXT", False),
     "NOTE": (13, "DIM", False),

@@ -68,6 +68,11 @@ class ToolBar:
         """Draw all of it next time."""
         self._drawn: tuple[object, ...] | None = None
 
+    @property
+    def right(self) -> int:
+        """Where the last button ends."""
+        return max(box.right for box in self._boxes.values())
+
     def button_at(self, position: tuple[int, int], *, with_swatches: bool) -> Button | None:
         """The button under a point. With swatches, those of the choices are away."""
         buttons = self._tools if with_swatches else (*self._tools, *self._choices)

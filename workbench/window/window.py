@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from numpy.typing import NDArray
 
 from server import clock, palette
@@ -21,7 +20,6 @@ from workbench.window.frame import VIEWS, Frame
 from workbench.window.keys import Action, action_of
 from workbench.window.knobs_column import Deeds
 from workbench.window.pace import Pace
-from workbench.window.panels_view import PANELS_FIRST
 from workbench.window.routing import Router
 from workbench.window.scenario_copy import free_toml_path, put_on_clipboard
 from workbench.window.scene import Scene, Session
@@ -48,17 +46,21 @@ class Window:
         self._closed = False
         self._pace = Pace()
         self._deeds = Deeds(self._copy_scenario, self._want_restart, self._fold, self._complain)
-        self._frame, self._router = Frame(self._deeds, self._switch_theme), Router()
+        self._frame, self._router = Frame(self._deeds, self._switch_theme, self._want), Router()
         self.wanted: Scenario | None = None
         """What the person wants to see next; whoever runs the window ends this session and shows one of it."""
         self.caption = ""
         """A line over the picture, such as a guided demo's; "" for none."""
+        self.guided = False
+        """Whether a guided demo is shown, in which one may go on and back."""
+        self.leg_step = 0
+        """How many of the demo's scenarios the person wants to go on (1) or back (-1); 0: none."""
         self._reading: Reading | None = None
         self._reading_ns = 0
         self._held_pixels: NDArray[Any] | None = None
         self._panels_asked: tuple[int, int] | None = None
         self._panels_wanted_ns = 0
-        self._panels_order = ShowPanels(PANELS_FIRST, theme=theme.name)
+        self._panels_order = self._frame.choice.order()
         if self._display:
             self._display.set_icon(_icon())
         self.draw()
@@ -90,7 +92,7 @@ class Window:
 
     def run(self, until: Callable[[], bool]) -> None:
         """Poll the session and redraw until `until()` is true, the person closes the window or wants another run."""
-        while not self._closed and self.wanted is None and not until():
+        while not self._closed and self.wanted is None and not self.leg_step and not until():
             now_ns = clock.now_ns()
             self._pace.count(now_ns, clock.process_cpu_ns())
             self._session.poll(now_ns)
@@ -110,8 +112,9 @@ class Window:
         if self._frame.arrange(self._screen.size, view):
             self._panels_wanted_ns = now_ns
         self._ask_for_panels(now_ns)
+        self._order_panels()
         self._frame.toast.advance(now_ns)
-        self._frame.caption.text = self.caption
+        self._frame.caption.text, self._frame.caption.guided = self.caption, self.guided
         self._frame.hover.advance(now_ns)
         scene = self._scene(view, now_ns)
         targets = self._frame.targets()
@@ -123,10 +126,12 @@ class Window:
 
     def show(self, session: Session) -> None:
         """Show another session from now on; what was wanted is had."""
-        self._session, self.wanted = session, None
+        self._session, self.wanted, self.leg_step = session, None, 0
         self._held_pixels, self._reading = None, None
         self._frame.panels.release()
         self._panels_asked = None
+        self._frame.choice.begin()
+        self._panels_order = self._frame.choice.order()
         session.show_panels(self._panels_order)
         self._frame.forget()
         if self._display:
@@ -135,8 +140,8 @@ class Window:
 
     def show_panels(self, order: ShowPanels) -> None:
         """Have the panels show this, in the window's colours."""
-        self._panels_order = msgspec.structs.replace(order, theme=theme.name)
-        self._session.show_panels(self._panels_order)
+        self._frame.choice.take(order)
+        self._order_panels()
 
     def views(self) -> tuple[str, ...]:
         """The states that are worth a picture, for `show_view`."""
@@ -174,12 +179,18 @@ class Window:
                 self._frame.toggle_explanation()
             case Action.KNOBS:
                 self._fold(now_ns)
+            case Action.SCENARIOS:
+                self._frame.picker.open(self._scene(self._session.view(), now_ns))
+            case Action.PANELS:
+                self._frame.chooser.open(0)
             case Action.UNDO:
                 self._session.controls.undo(now_ns)
             case Action.REDO:
                 self._session.controls.redo(now_ns)
             case Action.THEME:
                 self._switch_theme()
+            case Action.TOUR_NEXT | Action.TOUR_BACK if self.guided:
+                self.leg_step = 1 if action is Action.TOUR_NEXT else -1
             case Action.NEXT:
                 self._router.move_focus(1, self._frame.targets())
             case Action.PREVIOUS:
@@ -212,6 +223,8 @@ class Window:
             self._frame.hover.move(event.pos, now_ns)
         elif event.type == pygame.WINDOWLEAVE:
             self._frame.hover.move(None, now_ns)
+        if event.type == pygame.KEYDOWN and self._frame.page and self._frame.page.handle(event, scene, now_ns):
+            return
         if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
             return
         action = action_of(event.key, getattr(event, "mod", 0))
@@ -229,6 +242,14 @@ class Window:
         if wanted != self._panels_asked and settled:
             self._session.resize_panels(*wanted, float(self._frame.boxes.scale))
             self._panels_asked = wanted
+
+    def _order_panels(self) -> None:
+        """Tell the panels what is wanted of them, when that is something else than before."""
+        self._frame.choice.brushed = self._frame.easel.mouse.brushed
+        order = self._frame.choice.order()
+        if order != self._panels_order:
+            self._panels_order = order
+            self._session.show_panels(order)
 
     def _scene(self, view: View, now_ns: int) -> Scene:
         if self._reading is None or now_ns - self._reading_ns >= FIGURES_INTERVAL_NS:
@@ -262,13 +283,16 @@ class Window:
         """Draw window and panels in this set of colours from now on."""
         theme.use(name)
         self._frame.forget()
-        self.show_panels(self._panels_order)
+        self._order_panels()
 
     def _switch_theme(self) -> None:
         self.use_theme("light" if theme.name == "dark" else "dark")
 
     def _fold(self, now_ns: int) -> None:
         self._frame.knobs.folded = not self._frame.knobs.folded
+
+    def _want(self, scenario: Scenario) -> None:
+        self.wanted = scenario
 
     def _want_restart(self, now_ns: int) -> None:
         self.wanted = self._session.controls.scenario

@@ -1,0 +1,69 @@
+"""What there is to pick: the built-in scenarios, and the one that shows a server of mailboxes on both of its servers.
+
+It draws and starts nothing. Invariant: each pick loads, and has a picture.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench import file_limit
+from workbench.scenario import Scenario, builtin_names, load_scenario, portrait_path
+
+_SEED_ENGINE = (
+    "Five hundred connections offer 70,000 a second, all watching: the engine carries that. The next card does not."
+)
+_SEED_MAILBOX = (
+    "The same load on a server with a mailbox a connection: it jams. The knob 'loop' changes over, side by side."
+)
+_ENGINE, _MAILBOX = "server.loop=native", "server.loop=mailbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One thing to pick: a scenario, perhaps with something laid over it."""
+
+    name: str
+    """Of the scenario."""
+    label: str
+    text: str
+    """What it teaches, in a sentence."""
+    overrides: tuple[str, ...] = ()
+    """KEY=VALUE, as --set takes them."""
+    variant: str = ""
+    """Told apart by this from other picks of the same scenario."""
+
+    @property
+    def picture(self) -> Path:
+        """Where its picture is kept."""
+        return portrait_path(f"{self.name}_{self.variant}" if self.variant else self.name)
+
+    def scenario(self) -> Scenario:
+        """What is run when it is picked."""
+        return load_scenario(self.name, self.overrides)
+
+    def refusal(self) -> str:
+        """Why it cannot run on this machine, in a few words; "" when it can."""
+        scenario, fit = self.scenario(), file_limit.connections_that_fit()
+        if scenario.link == "memory" or scenario.fleet.connections <= fit:
+            return ""
+        return f"needs {scenario.fleet.connections:,} connections; the open-file limit allows {fit:,}"
+
+    def is_of(self, scenario: Scenario) -> bool:
+        """Whether this is what such a run was picked by, whatever was turned since but for the server's kind."""
+        if scenario.name != self.name:
+            return False
+        return not self.overrides or scenario.server.loop == self.scenario().server.loop
+
+
+def all_picks() -> tuple[Pick, ...]:
+    """Everything that can be picked, the scenario that is run by default first."""
+    return tuple(pick for name in builtin_names() for pick in _picks_of(name))
+
+
+def _picks_of(name: str) -> tuple[Pick, ...]:
+    if name != "seed":
+        return (Pick(name, name, load_scenario(name).title),)
+    return (
+        Pick(name, "seed, on the engine", _SEED_ENGINE, (_ENGINE,)),
+        Pick(name, "seed, on mailboxes", _SEED_MAILBOX, (_MAILBOX,), "mailbox"),
+    )
