@@ -57,10 +57,11 @@ class TestTour:
 class FakeWindow:
     """A window whose person wants what a test says, one wish a session."""
 
-    wishes: list[Scenario | None]
+    wishes: list[Scenario | int | None]
 
     def __init__(self, session: Any, *, headless: bool) -> None:
         self.wanted: Scenario | None = None
+        self.guided, self.leg_step = False, 0
         self.caption = ""
         self.closed = False
         self.is_open = True
@@ -70,12 +71,15 @@ class FakeWindow:
     last: "FakeWindow"
 
     def show(self, session: Any) -> None:
-        self.wanted = None
+        self.wanted, self.leg_step = None, 0
         self.shown.append(session.scenario.name)
 
     def run(self, until: Any) -> None:
-        self.wanted = self.wishes.pop(0)
-        self.closed = self.wanted is None
+        wish = self.wishes.pop(0)
+        if isinstance(wish, int):
+            self.leg_step = wish if self.guided else 0
+        else:
+            self.wanted, self.closed = wish, wish is None
 
     def draw(self) -> None:
         assert self.caption
@@ -85,7 +89,7 @@ class FakeWindow:
 
 
 @pytest.fixture
-def wishes(monkeypatch: pytest.MonkeyPatch) -> list[Scenario | None]:
+def wishes(monkeypatch: pytest.MonkeyPatch) -> list[Scenario | int | None]:
     from workbench.window import window
 
     monkeypatch.setattr(window, "Window", FakeWindow)
@@ -98,18 +102,27 @@ def named(name: str) -> Scenario:
 
 
 class TestShow:
-    def test_what_is_picked_is_shown_next_in_the_same_window(self, wishes: list[Scenario | None]) -> None:
+    def test_what_is_picked_is_shown_next_in_the_same_window(self, wishes: list[Scenario | int | None]) -> None:
         wishes += [named("second"), named("third"), None]
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
         assert FakeWindow.last.shown == ["first", "second", "third"] and not FakeWindow.last.is_open
 
     def test_a_tour_ends_with_what_somebody_would_rather_see(
-        self, wishes: list[Scenario | None], monkeypatch: pytest.MonkeyPatch
+        self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
         wishes += [named("mine"), None]
         assert run_tour(Outputs(headless=False), commands=commands()) == 0
         assert FakeWindow.last.shown == ["first_light", "mine"]
+
+    def test_one_may_go_on_and_back_in_a_tour(
+        self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
+        wishes += [1, 1, -1, -1, -1, None]
+        assert run_tour(Outputs(headless=False), commands=commands()) == 0
+        order = [leg.scenario for leg in TOUR]
+        assert FakeWindow.last.shown == [order[index] for index in (0, 1, 2, 1, 0, 0)]
 
     def test_a_headless_tour_prints_its_captions(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -44,10 +44,11 @@ def run_tour(outputs: Outputs, overrides: Sequence[str] = (), commands: Mapping[
     legs = tour_for(file_limit.connections_that_fit(), usable_core_count())
     with StopSignal() as stop, closing(Show(outputs, stop, commands=commands)) as show:
         wanted: Scenario | None = None
-        for number, leg in enumerate(legs, 1):
-            wanted = show.play(scenario_of_leg(leg, overrides), Guide(leg, f"{number} of {len(legs)}"))
-            if wanted is not None or show.is_over:
-                break
+        index = 0
+        while wanted is None and not show.is_over and index < len(legs):
+            guide = Guide(legs[index], f"{index + 1} of {len(legs)}")
+            wanted = show.play(scenario_of_leg(legs[index], overrides), guide)
+            index = max(0, index + show.leg_step)
         while wanted is not None:
             wanted = show.play(wanted)
         return show.exit_code

@@ -69,6 +69,11 @@ class Show:
         return self._stop.asked or self._has_failed or (self._window is not None and self._window.closed)
 
     @property
+    def leg_step(self) -> int:
+        """How many of a demo's scenarios to go on after the last one: 1, or what the person at the window wanted."""
+        return (self._window.leg_step if self._window is not None else 0) or 1
+
+    @property
     def exit_code(self) -> int:
         """Of all that was run."""
         return 1 if self._has_failed else 0
@@ -82,6 +87,8 @@ class Show:
         self._refuse_early(scenario)
         session = Session(scenario, with_panels=self._outputs.draws, address=self._address, commands=self._commands)
         window = self._open(session)
+        if window is not None:
+            window.guided = guide is not None
         try:
             session.start(clock.now_ns())
             until = self._until(session, guide)
@@ -97,7 +104,7 @@ class Show:
                 window.caption = f"Ending {scenario.name} ..."
                 window.draw()
                 window.caption = ""
-            session.end(is_checked=wanted is None)
+            session.end(is_checked=wanted is None and not (window is not None and window.leg_step))
         self._tell_end(session)
         session.close()
         return None if self.is_over else wanted
