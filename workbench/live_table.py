@@ -8,7 +8,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from workbench.view import Diagnosis, Part, Reading, View
+from workbench.view import Diagnosis, Part, Reading, RecordingState, View
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -65,7 +65,7 @@ def line_of(view: View) -> str:
     if not view.run_seconds:
         return ", ".join(_part_text(part) for part in view.parts)
     cells = [f"{name} {value}" for name, value in _figures(view.reading)]
-    return f"{view.run_seconds:.1f} s  " + "  ".join([*cells, _bottleneck(view.diagnosis)])
+    return f"{view.run_seconds:.1f} s  " + "  ".join([*cells, *_recording(view.recording), _bottleneck(view.diagnosis)])
 
 
 def table_of(view: View) -> "Table":
@@ -81,7 +81,7 @@ def table_of(view: View) -> "Table":
     table.add_section()
     for name, value in _figures(view.reading):
         table.add_row(name, value)
-    table.caption = escape(f"{_bottleneck(view.diagnosis)}\n{view.url}")
+    table.caption = escape("\n".join([_bottleneck(view.diagnosis), view.url, *_recording(view.recording)]))
     return table
 
 
@@ -123,6 +123,13 @@ def _bottleneck(diagnosis: Diagnosis) -> str:
     if not diagnosis.bottleneck:
         return f"bottleneck {_UNKNOWN}"
     return f"bottleneck {diagnosis.bottleneck}: {diagnosis.sentence}"
+
+
+def _recording(state: RecordingState | None) -> list[str]:
+    """How the recording goes, in one line; nothing where there is none."""
+    if state is None:
+        return []
+    return [f"recording stopped: {state.failure}" if state.failure else f"recording {state.bytes / 1e6:.1f} MB"]
 
 
 def _ledger(gap: int | None) -> str:

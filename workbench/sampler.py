@@ -8,11 +8,14 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server.kernels import layout
 from workbench.brushed import Brushed
 from workbench.census import Census, CensusTaker
 from workbench.counters import NANOSECONDS, Counters, Span, read_counters
-from workbench.history import History
+from workbench.history import History, sample_of
 from workbench.latency_band import latency_bands
 from workbench.pages import SessionPages
 from workbench.pipeline import StageFigures, stage_figures, stage_readings
@@ -46,6 +49,10 @@ class Sampler:
         self.ticks = TickLog(pages.telemetry)
         self.reading = Reading(connection_target=scenario.fleet.connections)
         self.stages: tuple[StageReading, ...] = ()
+        self.sample: NDArray[Any] = np.zeros((), layout.SAMPLE)
+        """The newest sample of the whole canvas, shape (), dtype SAMPLE, whatever is brushed."""
+        self.new_ticks: NDArray[Any] = np.zeros(0, layout.TICK)
+        """The ticks since the sample before it, dtype TICK."""
 
     @property
     def latest(self) -> Counters | None:
@@ -91,7 +98,8 @@ class Sampler:
         has_news = self._tells_news(before, counters)
         self._recent.append(counters)
         self._forget(now_ns)
-        self._recent_ticks.add(now_ns, self.ticks.collect())
+        self.new_ticks = self.ticks.collect()
+        self._recent_ticks.add(now_ns, self.new_ticks)
         tick_ns = int(counters.server["tick_interval_ns"])
         census = self._census.poll(now_ns, self._recent_ticks.changed_tick, tick_ns)
         span = Span(self._recent[0], counters)
@@ -187,7 +195,10 @@ class Sampler:
         if census.shares_per_s is not None:
             names = ("share_p5_per_s", "share_p50_per_s", "share_p95_per_s")
             fields |= dict(zip(names, census.shares_per_s, strict=True))
-        self._history.write(fields | span.last.ledger() | self._of_brushed(span.last.time_ns))
+        fields |= span.last.ledger()
+        self.sample = sample_of(fields)
+        brushed = self._of_brushed(span.last.time_ns)
+        self._history.write(sample_of(fields | brushed) if brushed else self.sample)
 
     def _of_brushed(self, now_ns: int) -> dict[str, Any]:
         """What the brushed region has to say in place of the whole; nothing without one."""

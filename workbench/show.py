@@ -6,7 +6,7 @@ returns or raises, whatever happens in between.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +17,12 @@ from workbench.counters import NANOSECONDS
 from workbench.errors import RunError, UserError
 from workbench.live_table import LiveTable
 from workbench.output_file import require_writable, write_json
+from workbench.recording.facts import facts_of
+from workbench.recording.writer import RecordingWriter, require_new
 from workbench.scenario import Scenario
 from workbench.session import COMMANDS, Session
 from workbench.stop_signal import StopSignal
-from workbench.summary import summarise
+from workbench.summary import machine, summarise
 from workbench.tour import Guide
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Outputs:
     headless: bool
     screenshot: Path | None = None
     summary: Path | None = None
+    record: Path | None = None
 
     @property
     def draws(self) -> bool:
@@ -59,9 +62,12 @@ class Show:
     ) -> None:
         require_writable(outputs.summary, "--summary")
         require_writable(outputs.screenshot, "--screenshot")
+        require_new(outputs.record)
         self._outputs, self._stop, self._address, self._commands = outputs, stop, address, commands
         self._window: Window | None = None
         self._has_failed = False
+        self._recording: RecordingWriter | None = None
+        self._recording_count = 0
 
     @property
     def is_over(self) -> bool:
@@ -85,7 +91,13 @@ class Show:
         for what could not be left behind.
         """
         self._refuse_early(scenario)
-        session = Session(scenario, with_panels=self._outputs.draws, address=self._address, commands=self._commands)
+        session = Session(
+            scenario,
+            with_panels=self._outputs.draws,
+            address=self._address,
+            recording=self._record(scenario),
+            commands=self._commands,
+        )
         window = self._open(session)
         if window is not None:
             window.guided = guide is not None
@@ -110,7 +122,9 @@ class Show:
         return None if self.is_over else wanted
 
     def close(self) -> None:
-        """Close the window, if there is one."""
+        """Close the window, if there is one, and a recording that no session has come to the end of."""
+        if self._recording is not None:
+            self._recording.close(None)
         if self._window is not None:
             self._window.close()
 
@@ -122,6 +136,18 @@ class Show:
         file_limit.raise_to_hard()
         if self._address is None:
             require_free(scenario.server.host, scenario.server.port)
+
+    def _record(self, scenario: Scenario) -> RecordingWriter | None:
+        """The recording of the next session, where one is wanted: FILE, then FILE-2 and so on. Raises UserError."""
+        path = self._outputs.record
+        if path is None:
+            return None
+        self._recording_count += 1
+        if self._recording_count > 1:
+            path = path.with_stem(f"{path.stem}-{self._recording_count}")
+        self._recording = RecordingWriter(path, facts_of(scenario, machine(), clock.now_ns()))
+        self._recording.start()
+        return self._recording
 
     def _open(self, session: Session) -> "Window | None":
         """The window, on a display or in memory, showing this session; None when nobody looks."""
@@ -167,9 +193,17 @@ class Show:
                 print(cue.caption, flush=True)
 
     def _tell_end(self, session: Session) -> None:
-        """Write the summary, and name what failed on standard error."""
-        write_json(self._outputs.summary, summarise(session.measured()))
-        for line in (*session.failures, *session.tracebacks):
+        """Write the summary, also into the recording, and name what failed on standard error."""
+        figures = summarise(session.measured())
+        failures = [*session.failures, *session.tracebacks]
+        if self._recording is not None:
+            self._recording.close(figures)
+            state = self._recording.state_at(clock.now_ns())
+            figures["recording"] = asdict(state)
+            failures += [f"recording {state.path} stopped: {state.failure}"] if state.failure else []
+            self._has_failed = self._has_failed or bool(state.failure)
+        write_json(self._outputs.summary, figures)
+        for line in failures:
             print(line, file=sys.stderr)
         self._has_failed = self._has_failed or session.failed
 

@@ -169,6 +169,19 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingState:
+    """How the recording of a run goes."""
+
+    path: str
+    seconds: float = 0.0
+    """Since it began; until it stopped, where it failed."""
+    bytes: int = 0
+    """Of the file, and of the log beside it."""
+    failure: str = ""
+    """Why it stopped, with the remedy, as a part of a sentence; the run itself goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What there is to see now."""
 
@@ -188,6 +201,8 @@ class View:
     diagnosis: Diagnosis = Diagnosis("")
     markers: tuple[Marker, ...] = ()
     """The newest, oldest first."""
+    recording: RecordingState | None = None
+    """None when the run is not recorded."""
 
     @property
     def failures(self) -> list[str]:

@@ -159,6 +159,8 @@ class HeaderView:
             return "failed"
         if scene.paused:
             return "paused"
+        if scene.session.replay is not None:
+            return "replay" if scene.session.replay.transport.playing else "held"
         return "starting" if scene.loading else "live"
 
     @staticmethod

@@ -1,0 +1,222 @@
+"""Writes a recording while the run goes on: facts, ticks' figures, samples, markers and what limited the run.
+
+The canvas's ticks come from the server, which writes them to the same file; here is all else, in a thread of its own
+that commits about once a second. Invariants: who hands something over never waits for the disk; what is kept for the
+disk is bounded; a recording that could not go on says so, and the run does.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
+
+from server.config import ServerConfig
+from server.journal import schema
+from server.journal.fault import Trouble, trouble_of, words_of
+from workbench.errors import UserError
+from workbench.output_file import require_writable
+from workbench.recording.sample_rows import (
+    ADD_SAMPLE,
+    ADD_STAGE_SAMPLE,
+    ADD_TICK_LOG,
+    sample_row,
+    stage_rows,
+    tick_rows,
+)
+from workbench.view import Diagnosis, Marker, RecordingState, StageReading
+
+COMMIT_S = 1.0
+"""So much of the samples may be lost when this process is killed."""
+WAITING_MAX = 600
+"""Samples that may wait for the disk: a minute of them. Then the disk has failed."""
+SNAPSHOT_TICKS = 50
+"""Between two whole canvases: few enough that any moment is read in a tenth of a second."""
+_BUSY_S = 5.0
+_SENTENCE_SAMPLES = 10
+"""A bottleneck's sentence is kept at most so often, a second: its figures move with every sample."""
+_ADD_MARKER = "INSERT INTO markers (time_ns, kind, text) VALUES (?, ?, ?)"
+_ADD_DIAGNOSIS = "INSERT INTO diagnoses VALUES (?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A sample and what was known at it."""
+
+    sample: NDArray[Any]
+    ticks: NDArray[Any]
+    stages: Sequence[StageReading]
+    diagnosis: Diagnosis
+
+
+def require_new(path: Path | None) -> None:
+    """Raise UserError when a recording cannot begin at `path`: it is there, or cannot be written. None is fine."""
+    require_writable(path, "--record")
+    if path is not None and path.exists() and path.stat().st_size > 0:
+        raise UserError(f"--record {path} is there already; name a new file, or move that one away")
+
+
+class RecordingWriter:
+    """One recording. In this order: `start`, `take` and `mark` at will, `close`."""
+
+    def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Make the file. Raises UserError for one that is there or cannot be made."""
+        require_new(path)
+        self._path = path
+        self._started_ns = int(facts["started_ns"])
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._taken: list[_Taken] = []
+        self._marks: list[Marker] = []
+        self._number = 0
+        self._told = Diagnosis("")
+        self._told_number = 0
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._live, name="recording", daemon=True)
+        self.state = RecordingState(path=str(path))
+        """How it goes, as of the last commit."""
+        try:
+            self._file = sqlite3.connect(path, _BUSY_S, isolation_level=None, check_same_thread=False)
+            self._file.execute("PRAGMA synchronous = NORMAL")
+            schema.create_tables(self._file, schema.RECORDING_TABLES)
+            with self._file:
+                self._file.executemany(schema.SET_META, facts.items())
+        except sqlite3.Error as error:
+            raise UserError(f"--record {path} cannot be written: {words_of(trouble_of(error))}") from None
+
+    def server_config(self, config: ServerConfig) -> ServerConfig:
+        """The settings of a server that adds its ticks to this file, and waits for it with nothing."""
+        return msgspec.structs.replace(
+            config, journal=str(self._path.absolute()), journal_gates=False, journal_snapshot_ticks=SNAPSHOT_TICKS
+        )
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def take(
+        self, sample: NDArray[Any], ticks: NDArray[Any], stages: Sequence[StageReading], diagnosis: Diagnosis
+    ) -> None:
+        """Keep a sample, dtype SAMPLE, and the ticks since the one before, dtype TICK. The arrays are ours then."""
+        if self.state.failure:
+            return
+        with self._lock:
+            if len(self._taken) >= WAITING_MAX:
+                self._fail("the disk is too slow; record to another one")
+                return
+            self._taken.append(_Taken(sample, ticks, stages, diagnosis))
+
+    def mark(self, marker: Marker) -> None:
+        """Keep what was done to the run."""
+        if not self.state.failure:
+            with self._lock:
+                self._marks.append(marker)
+
+    def state_at(self, now_ns: int) -> RecordingState:
+        """How it goes, for whoever looks."""
+        state = self.state
+        return state if state.failure else replace(state, seconds=(now_ns - self._started_ns) / 1e9)
+
+    def close(self, summary: Mapping[str, Any] | None) -> None:
+        """Write what waits and, where the run ended in order, what it came to; leave one file behind.
+
+        Called when nobody else writes to it any more, and once more does nothing. Raises nothing: what failed is in
+        `state`.
+        """
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._bell.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if not self.state.failure:
+            self._end(summary)
+        self._file.close()
+        self.state = replace(self.state, bytes=self._bytes())
+
+    # --- Inside ---
+
+    def _live(self) -> None:
+        """Commit about once a second, until the end or a failure."""
+        while not self.state.failure:
+            self._bell.wait(COMMIT_S)
+            if self._is_closing:
+                return  # What is left is written by who closes.
+            self._commit()
+
+    def _commit(self) -> None:
+        """Write what was handed over. Where another writer holds the file, it waits for the next time."""
+        with self._lock:
+            taken, marks = self._taken[:], self._marks[:]
+        try:
+            self._write(taken, marks)
+        except sqlite3.Error as error:
+            if trouble_of(error) != Trouble.LOCKED:
+                self._fail(words_of(trouble_of(error)))
+            return
+        with self._lock:
+            del self._taken[: len(taken)], self._marks[: len(marks)]
+        self.state = replace(self.state, bytes=self._bytes())
+
+    def _write(self, taken: Sequence[_Taken], marks: Sequence[Marker]) -> None:
+        """One transaction: all of it or nothing. The rows are made first, so that it is short."""
+        numbered = list(enumerate(taken, self._number + 1))
+        samples = [sample_row(number, one.sample) for number, one in numbered]
+        stages = [row for number, one in numbered for row in stage_rows(number, one.sample, one.stages)]
+        ticks = [row for one in taken for row in tick_rows(one.ticks)]
+        diagnoses, told, told_number = self._news(numbered)
+        file = self._file
+        file.execute("BEGIN IMMEDIATE")
+        try:
+            file.executemany(ADD_SAMPLE, samples)
+            file.executemany(ADD_STAGE_SAMPLE, stages)
+            file.executemany(ADD_TICK_LOG, ticks)
+            file.executemany(_ADD_DIAGNOSIS, diagnoses)
+            file.executemany(_ADD_MARKER, [(mark.time_ns, mark.kind, mark.text) for mark in marks])
+            file.execute("COMMIT")
+        except sqlite3.Error:
+            if file.in_transaction:
+                file.execute("ROLLBACK")
+            raise
+        self._number += len(taken)
+        self._told, self._told_number = told, told_number
+
+    def _news(self, numbered: Sequence[tuple[int, _Taken]]) -> tuple[list[tuple[int, str, str]], Diagnosis, int]:
+        """Rows of what limits the run from a sample on, where that changed; the last one told, and when."""
+        rows, told, told_number = [], self._told, self._told_number
+        for number, one in numbered:
+            new = one.diagnosis
+            is_due = number - told_number >= _SENTENCE_SAMPLES and new.sentence != told.sentence
+            if new.bottleneck and (new.bottleneck != told.bottleneck or is_due):
+                rows.append((number, new.bottleneck, new.sentence))
+                told, told_number = new, number
+        return rows, told, told_number
+
+    def _end(self, summary: Mapping[str, Any] | None) -> None:
+        """The last commit; then the log is moved into the file, and the file is one that a read-only place can hold."""
+        self._commit()
+        if self._taken and not self.state.failure:
+            self._fail(words_of(Trouble.LOCKED))
+        if self.state.failure:
+            return
+        try:
+            if summary is not None:
+                self._file.execute(schema.SET_META, ("ended", msgspec.json.encode(summary).decode()))
+            self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._file.execute("PRAGMA journal_mode = DELETE").fetchall()
+        except sqlite3.Error as error:
+            # Somebody who reads it right now keeps its log open, which is then left beside it; nothing is lost.
+            if trouble_of(error) != Trouble.LOCKED:
+                self._fail(words_of(trouble_of(error)))
+
+    def _fail(self, why: str) -> None:
+        self.state = replace(self.state, failure=why, bytes=self._bytes())
+
+    def _bytes(self) -> int:
+        """Of the file and of its log."""
+        paths = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(path.stat().st_size for path in paths if path.exists())
