@@ -16,10 +16,11 @@ HEAD_BYTES_MAX = 8192
 
 Header = tuple[str, str]
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+"""What RFC 9110, 5.6.2 calls a token, as a pattern."""
+_REQUEST_LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_HEADER_LINE = re.compile(rf"({_TOKEN}):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+_HEADER_LINE = re.compile(rf"({TOKEN}):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _HEAD_END = b"\r\n\r\n"
 _METHODS = ("GET", "HEAD")
 
@@ -171,7 +172,8 @@ def encode_request(method: str, target: str, headers: Sequence[Header]) -> bytes
 def encode_response(status: int, headers: Sequence[Header] = (), body: bytes = b"", *, has_body: bool = True) -> bytes:
     """An answer as bytes. `has_body` False answers a HEAD: the same head, no body."""
     phrase = HTTPStatus(status).phrase
-    sized = headers if status < 200 else [*headers, ("Content-Length", str(len(body)))]
+    # Neither 101 nor 304 has a body, nor the length of one.
+    sized = headers if status in (101, 304) else [*headers, ("Content-Length", str(len(body)))]
     return _encode_head(f"HTTP/1.1 {int(status)} {phrase}", sized) + (body if has_body else b"")
 
 
