@@ -81,6 +81,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """An opening handshake unfinished after this is closed."""
     echo: bool = False
     """Serve /echo, for conformance suites."""
+    deflate: Literal["on", "off"] = "on"
+    """Grant permessage-deflate to clients that offer it, as browsers do. They leave the compiled path for it."""
+    deflate_connections_max: int = 256
+    """So many at once, over all loops; others are served uncompressed. Each may hold 80 KiB for it."""
     origins: tuple[str, ...] = ()
     """Origins let in beside pages of this server itself."""
     brakes: Brakes = Brakes()
@@ -109,6 +113,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             ("tick_ms_max", 1, 60_000),
             ("loops", 1, 64),
             ("connections_max", 1, 1_000_000),
+            ("deflate_connections_max", 0, 1_000_000),
             ("stall_s", 0.1, 86_400),
             ("evict_after_s", 0, 86_400),
             ("handshake_s", 0.1, 600),

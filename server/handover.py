@@ -16,7 +16,7 @@ from server.engine import Engine
 from server.kernels.arrays import LoopArrays
 from server.kernels.decode import DONE, decode_payload
 from server.kernels.layout import PLACE_MANY_MAX, READ_BYTES_MAX, Phase
-from server.protocol.connection import Connection, Role
+from server.protocol.connection import MESSAGE_BYTES_A_CALL, Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
@@ -26,6 +26,9 @@ MESSAGE_ROOM = PLACE_MANY_MAX + 2 * READ_BYTES_MAX // 5
 that opens a connection, all that was read before."""
 REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18
 """Most requests, of 18 bytes each."""
+
+# A read of compressed messages is taken in parts, of which each has room where an uncompressed read has.
+assert MESSAGE_BYTES_A_CALL <= READ_BYTES_MAX
 
 
 class Shell(Protocol):
@@ -70,7 +73,10 @@ class Desk:
     ending: set[int] = field(default_factory=set)
     """Slots whose close frame waits for answers that go before it."""
     postponed: dict[int, bytes] = field(default_factory=dict)
-    """By slot, what was read while the queues had no room for it. No more is read from these connections."""
+    """By slot, what was read while the queues had no room for it, or b"" where the `Connection` has more already. No
+    more is read from these connections."""
+    deflated: set[int] = field(default_factory=set)
+    """Slots whose connection may compress."""
 
     def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
         """Take in a new socket."""
@@ -82,11 +88,16 @@ class Desk:
     def receive(self, slot: int, data: bytes, now_ns: int) -> None:
         """Bytes of a stream that is not on the fast path."""
         if not self._has_room():
-            self.postponed[slot] = data
-            self.loop.connections[slot]["in_arena"] = 1  # No longer there, but to be served before more is read.
+            self._postpone(slot, data)
             return
         client = self.clients[slot]
         self._act(slot, client, client.connection.receive_data(data, now_ns), now_ns)
+        if client.connection.has_more and slot in self.clients:
+            self._postpone(slot, b"")
+
+    def _postpone(self, slot: int, data: bytes) -> None:
+        self.postponed[slot] = data
+        self.loop.connections[slot]["in_arena"] = 1  # No longer there, but to be served before more is read.
 
     def _has_room(self) -> bool:
         """Whether the queues have room for whatever one read may bring."""
@@ -95,9 +106,10 @@ class Desk:
         return bool(waiting + MESSAGE_ROOM <= len(loop.messages) and requests + REQUEST_ROOM <= len(loop.requests))
 
     def resume(self, now_ns: int) -> None:
-        """Take what was postponed, as far as there is room now."""
-        while self.postponed and self._has_room():
-            slot = next(iter(self.postponed))
+        """Take what was postponed, as far as there is room now; of each connection once, in turn."""
+        for slot in list(self.postponed):
+            if not self._has_room():
+                return
             self.loop.connections[slot]["in_arena"] = 0
             self.receive(slot, self.postponed.pop(slot), now_ns)
 
@@ -171,9 +183,12 @@ class Desk:
 
     def _answer(self, slot: int, client: Client, request: Request, now_ns: int) -> list[Event]:
         engine = self.engine
+        telemetry, pixels, deflated_count = engine.telemetry, engine.shown.pixels, len(self.deflated)
         client.route, behind = reception.receive(
-            client.connection, request, engine.config, engine.telemetry, engine.shown.pixels, now_ns
+            client.connection, request, engine.config, telemetry, pixels, now_ns, deflated_count
         )
+        if client.connection.is_deflated:
+            self.deflated.add(slot)
         if client.route == http.CANVAS_PATH:
             self._open_canvas(slot, client, now_ns)
         return behind
@@ -226,6 +241,8 @@ class Desk:
                 self._keep_deadline(slot, client)
                 if row["phase"] != Phase.DEAD:
                     row["phase"] = Phase.SLOW
+                    # What opened the connection goes before those answers too.
+                    self.shell.post(slot, connection.data_to_send(with_close=False), now_ns)
                 return
             self.ending.discard(slot)
             if client.verdict is not None:
@@ -258,5 +275,6 @@ class Desk:
         self.loop.counts[0]["closed_count"] += 1
         self.waiting.discard(slot)
         self.ending.discard(slot)
+        self.deflated.discard(slot)
         self.postponed.pop(slot, None)
         self.shell.discard(slot, self.clients.pop(slot).socket)

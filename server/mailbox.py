@@ -254,7 +254,10 @@ class Mailbox:
             self._tally.queued(Stage.DECODE, len(data))
             events = client.connection.receive_data(data, begun_ns)
             self._tally.served(Stage.DECODE, len(data), clock.now_ns() - begun_ns)
-            if await self._act(client, events):
+            is_over = await self._act(client, events)
+            while client.connection.has_more and not is_over:
+                is_over = await self._act(client, client.connection.receive_data(b"", clock.now_ns()))
+            if is_over:
                 return
             # What is buffered already does not make a reader wait: without this a fast sender would be heard alone.
             await asyncio.sleep(0)
@@ -283,8 +286,9 @@ class Mailbox:
 
     def _answer_request(self, client: MailboxClient, request: Request) -> list[Event]:
         now_ns = clock.now_ns()
+        deflated_count = sum(other.connection.is_deflated for other in self._clients)
         client.route, behind = reception.receive(
-            client.connection, request, self.config, self._telemetry, self._page["pixels"], now_ns
+            client.connection, request, self.config, self._telemetry, self._page["pixels"], now_ns, deflated_count
         )
         if client.route == http.CANVAS_PATH:
             self._numbers += 1

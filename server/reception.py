@@ -24,10 +24,12 @@ def receive(
     telemetry: Page,
     pixels: NDArray[np.uint8],
     now_ns: int,
+    deflated_count: int,
 ) -> tuple[str, list[Event]]:
     """Answer a request. Returns the WebSocket path that it opened, "" for none, and what came behind the request.
 
-    pixels: the canvas as it may be shown, shape (height, width).
+    pixels: the canvas as it may be shown, shape (height, width). deflated_count: connections of this loop that may
+    compress already.
     """
     path = request.head.path
     served = (http.CANVAS_PATH, http.ECHO_PATH) if config.echo else (http.CANVAS_PATH,)
@@ -41,7 +43,8 @@ def receive(
         return "", []
     subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
     bytes_max = ECHO_BYTES_MAX if path == http.ECHO_PATH else None
-    return path, connection.accept_upgrade(subprotocol, message_bytes_max=bytes_max)
+    deflates = config.deflate == "on" and deflated_count * config.loops < config.deflate_connections_max
+    return path, connection.accept_upgrade(subprotocol, message_bytes_max=bytes_max, deflates=deflates)
 
 
 def echo(connection: Connection, data: bytes, is_text: bool) -> None:

@@ -74,6 +74,8 @@ class TestHead:
     ) -> None:
         if opcode >= Opcode.CLOSE:
             is_final, size = True, min(size, 125)
+        if opcode not in (Opcode.TEXT, Opcode.BINARY):
+            reserved = 0
         payload = bytes(size)
         frame = encode_frame(opcode, payload, is_final=is_final, mask_key=key, reserved_bits=reserved)
         head = parse_head(b"xx" + frame, 2, reserved_bits_allowed=RSV1)
@@ -115,6 +117,11 @@ class TestHead:
         assert parse_head(b"\xc1\x00", reserved_bits_allowed=RSV1) is not None
         with pytest.raises(ProtocolViolation, match="reserved bits 0x60"):
             parse_head(b"\xe1\x00", reserved_bits_allowed=RSV1)
+
+    @pytest.mark.parametrize("first", [0xC0, 0x40, 0xC8, 0xC9, 0xCA])
+    def test_rfc_7692_section_6_only_a_first_frame_has_the_bit(self, first: int) -> None:
+        with pytest.raises(ProtocolViolation, match="only a message's first frame"):
+            parse_head(bytes([first]), reserved_bits_allowed=RSV1)
 
 
 @given(st.binary(max_size=300), st.binary(min_size=4, max_size=4), st.integers(0, 9))

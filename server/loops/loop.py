@@ -347,7 +347,7 @@ class Loop(ABC):
             answer = self.engine.subscribe(self.arrays, index, now_ns)
             if answer is not None:
                 payload = answer.encode(compress=len(answer.pixels) >= SNAPSHOT_COMPRESS_BYTES)
-                self.post(slot, encode_frame(Opcode.BINARY, payload), now_ns)
+                self.post(slot, self.desk.clients[slot].connection.encode_binary(payload), now_ns)
         pass_request(self.arrays)
 
     def _holds_enough(self, slot: int) -> bool:

@@ -1,8 +1,8 @@
 """One end of a connection, HTTP request and WebSocket, without I/O: bytes and the time in, events and bytes out.
 
-The whole of RFC 6455 but extensions, for both roles. It holds no socket and reads no clock; a shell does
+The whole of RFC 6455 for both roles, and of RFC 7692 where wanted. It holds no socket and reads no clock; a shell does
 
-    on bytes      events = connection.receive_data(data, now_ns)
+    on bytes      events = connection.receive_data(data, now_ns); with b"" again while `has_more`
     on their end  events = connection.receive_eof(now_ns)
     on the timer  events = connection.on_timer(now_ns), which is next due at connection.next_deadline_ns()
     then          send connection.data_to_send(); when `output_ended`, shut the socket's writing side down after it
@@ -15,14 +15,17 @@ import os
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
-from server.protocol import handshake
-from server.protocol.events import Closed, Event, Message, Opened, Pinged, Ponged, Refused, Request, Violated
+from server.protocol.agreement import Agreement
+from server.protocol.deflate import Deflater, Inflater
+from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Refused, Violated
 from server.protocol.frames import FrameReader, Unit
-from server.protocol.http import Header, HttpFault, encode_response, parse_request, parse_response, take_head
+from server.protocol.http import Header, HttpFault, take_head
 from server.protocol.messages import MESSAGE_BYTES_MAX
+from server.protocol.opening import Opening
 from server.protocol.state import State
 from server.protocol.websocket import (
     CONTROL_BYTES_MAX,
+    RSV1,
     CloseCode,
     LocalError,
     Opcode,
@@ -33,6 +36,9 @@ from server.protocol.websocket import (
     new_handshake_key,
 )
 
+MESSAGE_BYTES_A_CALL = 16 * 1024
+"""Where messages are compressed, one call gives no more after so many bytes of them: a few bytes in may be a thousand
+times as many out. The rest waits for the next call."""
 HANDSHAKE_NS = 5_000_000_000
 CLOSE_NS = 5_000_000_000
 """How long the peer may take to answer a close frame, or to end the stream after our last byte."""
@@ -68,10 +74,10 @@ class Connection:
         self._reader = FrameReader(is_masked=role == Role.SERVER, message_bytes_max=message_bytes_max)
         self._head_buffer = bytearray()
         self._output = bytearray()
-        self._key = ""
-        self._offered: tuple[str, ...] = ()
-        self._is_upgrade = False
-        self._is_head_request = False
+        self._opening = Opening()
+        self._deflater: Deflater | None = None
+        self.has_more = False
+        """Messages wait that came already: call `receive_data` again, if with no bytes."""
         self._outcome: Closed | None = None
         self._is_outcome_told = False
         self._close_frame = b""
@@ -86,6 +92,7 @@ class Connection:
         *,
         subprotocols: Sequence[str] = (),
         headers: Sequence[Header] = (),
+        offers_deflate: bool = False,
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         handshake_ns: int = HANDSHAKE_NS,
         close_ns: int = CLOSE_NS,
@@ -100,9 +107,10 @@ class Connection:
             close_ns=close_ns,
             random_bytes=random_bytes,
         )
-        connection._key = key or new_handshake_key(random_bytes(16))
-        connection._offered = tuple(subprotocols)
-        connection._output += handshake.upgrade_request(host, path, connection._key, subprotocols, headers)
+        key = key or new_handshake_key(random_bytes(16))
+        connection._output += connection._opening.ask(
+            host, path, key, subprotocols, headers, offers_deflate=offers_deflate
+        )
         return connection
 
     # Bytes, the end of the stream and the time come in.
@@ -146,16 +154,20 @@ class Connection:
 
     # What the application answers and sends.
 
-    def accept_upgrade(self, subprotocol: str | None = None, *, message_bytes_max: int | None = None) -> list[Event]:
-        """Open the WebSocket that a `Request` asks for. Returns what came behind the request, mostly nothing."""
-        if self.state != State.ANSWERING or not self._is_upgrade:
+    def accept_upgrade(
+        self, subprotocol: str | None = None, *, message_bytes_max: int | None = None, deflates: bool = False
+    ) -> list[Event]:
+        """Open the WebSocket that a `Request` asks for. Returns what came behind the request, mostly nothing.
+
+        `deflates`: messages may be compressed, if the client offers it in a way that RFC 7692 allows.
+        """
+        if self.state != State.ANSWERING or not self._opening.is_upgrade:
             raise LocalError("accept_upgrade answers a Request that is an upgrade, once")
-        if subprotocol is not None and subprotocol not in self._offered:
-            raise LocalError(f"sub-protocol {subprotocol!r} was not offered; offered were {list(self._offered)}")
+        answer, agreed = self._opening.accept(subprotocol, deflates=deflates)
         if message_bytes_max is not None:
             self._reader.message_bytes_max = message_bytes_max
-        self._output += handshake.upgrade_response(self._key, subprotocol)
-        self._open()
+        self._output += answer
+        self._open(agreed)
         events: list[Event] = []
         self._read_frames(events)
         return events
@@ -164,8 +176,7 @@ class Connection:
         """Answer a `Request` by HTTP. Content-Length and `Connection: close` are added; HEAD gets no body."""
         if self.state != State.ANSWERING:
             raise LocalError("respond answers a Request, once")
-        fields = [*headers, ("Connection", "close")]
-        self._output += encode_response(status, fields, body, has_body=not self._is_head_request)
+        self._output += self._opening.respond(status, headers, body)
         self._end(Closed(CloseCode.NO_STATUS, "", was_clean=True))
 
     def send_binary(self, data: bytes) -> None:
@@ -187,7 +198,7 @@ class Connection:
         """
         if self.state in (State.HANDSHAKE, State.ANSWERING):
             if self.role == Role.SERVER:
-                self._answer(HttpFault(503, reason or "the server stops"))
+                self._output += self._opening.refuse(HttpFault(503, reason or "the server stops"))
             self._end(Closed(code, reason, was_clean=False))
         elif self.state == State.OPEN:
             self._output += self._frame(Opcode.CLOSE, encode_close(code, reason))
@@ -197,9 +208,17 @@ class Connection:
             return
         self._deadline_ns, self._is_deadline_certain = self._now_ns, False
 
-    def data_to_send(self) -> bytes:
-        """All bytes for the peer since the last call; they are the caller's now."""
-        self._speak_last()
+    def encode_binary(self, data: bytes) -> bytes:
+        """The frame of a binary message, for a shell that sends it itself: before any that is asked for later."""
+        return self._frame(Opcode.BINARY, data)
+
+    def data_to_send(self, *, with_close: bool = True) -> bytes:
+        """All bytes for the peer since the last call; they are the caller's now.
+
+        `with_close` False keeps a close frame back that answers the peer's, while what came before is unanswered.
+        """
+        if with_close:
+            self._speak_last()
         data = bytes(self._output)
         self._output.clear()
         return data
@@ -221,8 +240,13 @@ class Connection:
 
     @property
     def at_frame_boundary(self) -> bool:
-        """Open, nothing half read, not closing: another reader of frames may take the stream over here."""
-        return self.state == State.OPEN and self._reader.is_idle
+        """Open, nothing half read, closing or compressed: another reader of frames may take the stream over here."""
+        return self.state == State.OPEN and self._reader.is_idle and self._deflater is None
+
+    @property
+    def is_deflated(self) -> bool:
+        """Whether messages may be compressed, which costs memory while it is open."""
+        return self._deflater is not None
 
     # The opening handshake.
 
@@ -234,21 +258,15 @@ class Connection:
             self._reader.feed(bytes(self._head_buffer))
             self._head_buffer.clear()
             if self.role == Role.SERVER:
-                self._read_request(head, events)
+                events.append(self._opening.read_request(head))
+                self.state = State.ANSWERING
             else:
-                self._read_response(head, events)
+                opened, agreed = self._opening.read_response(head)
+                self._open(agreed)
+                events.append(opened)
+                self._read_frames(events)
         except HttpFault as fault:
             self._refuse(fault, events)
-
-    def _read_request(self, head: str, events: list[Event]) -> None:
-        request = parse_request(head)
-        self._is_head_request = request.method == "HEAD"
-        self._is_upgrade = request.is_upgrade
-        if self._is_upgrade:
-            self._key = handshake.check_upgrade(request)
-            self._offered = tuple(request.headers.tokens("Sec-WebSocket-Protocol"))
-        self.state = State.ANSWERING
-        events.append(Request(request, self._is_upgrade, self._offered))
 
     def _keep_for_later(self, data: bytes, events: list[Event]) -> None:
         """A client need not wait for our answer, but it may not send without end either."""
@@ -256,37 +274,35 @@ class Connection:
         if self._reader.buffered_bytes > self._reader.message_bytes_max:
             self._refuse(HttpFault(400, "too many bytes behind a request that is not answered yet"), events)
 
-    def _read_response(self, head: str, events: list[Event]) -> None:
-        chosen = handshake.check_answer(parse_response(head), self._key, self._offered)
-        self._open()
-        events.append(Opened(chosen))
-        self._read_frames(events)
-
     def _refuse(self, fault: HttpFault, events: list[Event]) -> None:
         """The handshake failed: a server says so and lingers, a client leaves."""
         events.append(Refused(int(fault.status), fault.reason))
         if self.role == Role.SERVER:
-            self._answer(fault)
+            self._output += self._opening.refuse(fault)
             self._end(Closed(CloseCode.ABNORMAL, fault.reason, was_clean=False))
         else:
             events.extend(self._finish(fault.reason))
 
-    def _answer(self, fault: HttpFault) -> None:
-        headers = [*fault.headers, ("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")]
-        body = f"{fault.reason}\n".encode()
-        self._output += encode_response(fault.status, headers, body, has_body=not self._is_head_request)
-
-    def _open(self) -> None:
+    def _open(self, agreed: Agreement | None) -> None:
         self.state = State.OPEN
         self._deadline_ns = None
+        if agreed is not None:
+            self._deflater = Deflater(agreed.send_window_bits, forgets=agreed.send_forgets)
+            self._reader.inflater = Inflater(agreed.receive_window_bits, forgets=agreed.receive_forgets)
 
     # Frames.
 
     def _read_frames(self, events: list[Event]) -> None:
+        bytes_left = MESSAGE_BYTES_A_CALL
+        self.has_more = False
         try:
             for unit in self._reader.read():
                 self._on_unit(unit, events)
                 if self.state >= State.LAST_WORDS:
+                    return
+                bytes_left -= len(unit.payload)
+                if self._deflater is not None and bytes_left < 0:
+                    self.has_more = True
                     return
         except ProtocolViolation as violation:
             self._on_violation(violation, events)
@@ -328,6 +344,10 @@ class Connection:
 
     def _frame(self, opcode: Opcode, payload: bytes) -> bytes:
         mask_key = self._random_bytes(4) if self.role == Role.CLIENT else None
+        if self._deflater is not None and opcode < Opcode.CLOSE:
+            shrunk = self._deflater.shrink(payload)
+            if shrunk is not None:
+                return encode_frame(opcode, shrunk, mask_key=mask_key, reserved_bits=RSV1)
         return encode_frame(opcode, payload, mask_key=mask_key)
 
     def _send(self, opcode: Opcode, payload: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Reads a stream of WebSocket frames: unmasks, puts fragments together, checks their order, size and text.
+"""Reads a stream of WebSocket frames: unmasks, puts fragments together, inflates, checks their order, size and text.
 
 It does not answer anything (that is `connection`). Payload is taken as it arrives, so that a fault is found at its
 byte and a long message is looked at once. Invariant: what comes out does not depend on where the stream was cut.
@@ -7,7 +7,17 @@ byte and a long message is looked at once. Invariant: what comes out does not de
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from server.protocol.websocket import CloseCode, FrameHead, Opcode, ProtocolViolation, Utf8Check, apply_mask, parse_head
+from server.protocol.deflate import Inflater
+from server.protocol.websocket import (
+    RSV1,
+    CloseCode,
+    FrameHead,
+    Opcode,
+    ProtocolViolation,
+    Utf8Check,
+    apply_mask,
+    parse_head,
+)
 
 
 class Unit(NamedTuple):
@@ -20,10 +30,14 @@ class Unit(NamedTuple):
 class FrameReader:
     """One direction of a connection. `is_masked`: frames must be masked, as they are when a client sends them."""
 
-    def __init__(self, *, is_masked: bool, message_bytes_max: int, reserved_bits_allowed: int = 0) -> None:
+    def __init__(self, *, is_masked: bool, message_bytes_max: int) -> None:
         self.message_bytes_max = message_bytes_max
+        self.inflater: Inflater | None = None
+        """Set it before the first frame where permessage-deflate was agreed on."""
         self._is_masked = is_masked
-        self._reserved_bits_allowed = reserved_bits_allowed
+        self._is_compressed = False
+        self._payload_bytes = 0
+        """Of the present message, as sent."""
         self._buffer = bytearray()
         self._head: FrameHead | None = None
         self._payload_position = 0
@@ -47,12 +61,15 @@ class FrameReader:
         self._buffer += data
 
     def read(self) -> Iterator[Unit]:
-        """The messages and control frames that are whole by now. Raises ProtocolViolation; then this reader is done."""
-        position = 0
+        """The messages and control frames that are whole by now. Raises ProtocolViolation; then this reader is done.
+
+        Whoever stops early finds the rest by another `read`.
+        """
+        position, reserved_bits = 0, RSV1 if self.inflater is not None else 0
         try:
             while True:
                 if self._head is None:
-                    head = parse_head(self._buffer, position, reserved_bits_allowed=self._reserved_bits_allowed)
+                    head = parse_head(self._buffer, position, reserved_bits_allowed=reserved_bits)
                     if head is None:
                         return
                     self._begin_frame(head)
@@ -87,11 +104,11 @@ class FrameReader:
         else:
             self._message_opcode = head.opcode
             self._utf8 = Utf8Check() if head.opcode == Opcode.TEXT else None
-        if len(self._message) + head.payload_bytes > self.message_bytes_max:
-            size = len(self._message) + head.payload_bytes
-            raise ProtocolViolation(
-                CloseCode.MESSAGE_TOO_BIG, f"a message of {size} bytes or more; at most {self.message_bytes_max}"
-            )
+            self._is_compressed, self._payload_bytes = bool(head.reserved_bits), 0
+        self._payload_bytes += head.payload_bytes
+        # Compressed, it is measured as it is inflated; this much is left to a sender that cannot compress.
+        if self._payload_bytes > self.message_bytes_max * (2 if self._is_compressed else 1):
+            raise _too_big(self._payload_bytes, self.message_bytes_max)
 
     def _take_payload(self, position: int) -> int:
         """Unmask and keep what there is of the present frame's payload. Returns the position behind it."""
@@ -106,11 +123,23 @@ class FrameReader:
         self._payload_position += size
         if head.opcode >= Opcode.CLOSE:
             self._control += piece
+        elif self._is_compressed:
+            assert self.inflater is not None
+            self._take_content(self.inflater.feed(piece, self._room()))
         else:
-            self._message += piece
-            if self._utf8 is not None:
-                self._utf8.feed(piece, is_last=False)
+            self._take_content(piece)
         return position + size
+
+    def _room(self) -> int:
+        return self.message_bytes_max - len(self._message)
+
+    def _take_content(self, piece: bytes) -> None:
+        """Keep what a message says. Text is looked at before its size: so it was, if the fault came a byte earlier."""
+        self._message += piece
+        if self._utf8 is not None:
+            self._utf8.feed(piece, is_last=False)
+        if self._room() < 0:
+            raise _too_big(len(self._message), self.message_bytes_max)
 
     def _finish_frame(self) -> Unit | None:
         head, self._head = self._head, None
@@ -122,12 +151,19 @@ class FrameReader:
         if not head.is_final:
             return None
         assert self._message_opcode is not None
+        if self._is_compressed:
+            assert self.inflater is not None
+            self._take_content(self.inflater.finish(self._room()))
         if self._utf8 is not None:
             self._utf8.feed(b"", is_last=True)
         unit = Unit(self._message_opcode, bytes(self._message))
         self._message = bytearray()
         self._message_opcode, self._utf8 = None, None
         return unit
+
+
+def _too_big(size: int, most: int) -> ProtocolViolation:
+    return ProtocolViolation(CloseCode.MESSAGE_TOO_BIG, f"a message of {size} bytes or more; at most {most}")
 
 
 def _fault(reason: str) -> ProtocolViolation:

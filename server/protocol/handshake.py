@@ -5,6 +5,8 @@ Invariant: a handshake that this module lets through is one that section 4 allow
 
 from collections.abc import Sequence
 
+from server.protocol import extension
+from server.protocol.agreement import Agreement, judge_answer
 from server.protocol.http import Header, HttpFault, RequestHead, ResponseHead, encode_request, encode_response
 from server.protocol.websocket import accept_key, is_handshake_key
 
@@ -28,11 +30,13 @@ def check_upgrade(request: RequestHead) -> str:
     return keys[0]
 
 
-def upgrade_response(key: str, subprotocol: str | None) -> bytes:
+def upgrade_response(key: str, subprotocol: str | None, extensions: str = "") -> bytes:
     """The 101 that opens the connection."""
     headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key))]
     if subprotocol is not None:
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    if extensions:
+        headers.append((extension.HEADER, extensions))
     return encode_response(101, headers)
 
 
@@ -52,8 +56,10 @@ def upgrade_request(
     return encode_request("GET", path, [*fields, *headers])
 
 
-def check_answer(response: ResponseHead, key: str, subprotocols: Sequence[str]) -> str | None:
-    """The sub-protocol that a server's 101 chose (RFC 6455, 4.1). Raises HttpFault with what is wrong."""
+def check_answer(
+    response: ResponseHead, key: str, subprotocols: Sequence[str], *, offers_deflate: bool = False
+) -> tuple[str | None, Agreement | None]:
+    """Sub-protocol and compression that a server's 101 chose (RFC 6455, 4.1). Raises HttpFault with what is wrong."""
     headers = response.headers
     if response.status != 101:
         raise HttpFault(response.status, response.phrase or "the server refused")
@@ -61,9 +67,8 @@ def check_answer(response: ResponseHead, key: str, subprotocols: Sequence[str]) 
         raise HttpFault(101, "the server's 101 does not upgrade to websocket")
     if headers.get("Sec-WebSocket-Accept") != accept_key(key):
         raise HttpFault(101, "the server's Sec-WebSocket-Accept does not answer our key")
-    if headers.get("Sec-WebSocket-Extensions"):
-        raise HttpFault(101, "the server chose an extension that was not offered")
+    agreement = judge_answer(extension.parse_extensions(headers.all(extension.HEADER), 101), is_offered=offers_deflate)
     chosen = headers.get("Sec-WebSocket-Protocol")
     if chosen is not None and chosen not in subprotocols:
         raise HttpFault(101, f"the server chose sub-protocol {chosen[:40]!r}, which was not offered")
-    return chosen
+    return chosen, agreement

@@ -152,9 +152,11 @@ def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed
     reserved_bits = first & RESERVED_BITS
     opcode = _OPCODES.get(first & 0x0F)
     if reserved_bits & ~reserved_bits_allowed:
-        raise _fault(f"reserved bits 0x{reserved_bits:02x} are set, but no extension was negotiated")
+        raise _fault(f"reserved bits 0x{reserved_bits:02x} are set, but no extension was negotiated that uses them")
     if opcode is None:
         raise _fault(f"opcode {first & 0x0F} is reserved")
+    if reserved_bits and opcode not in (Opcode.TEXT, Opcode.BINARY):
+        raise _fault(f"reserved bits are set on a {opcode.name} frame; only a message's first frame may have them")
     if opcode >= Opcode.CLOSE and not first & FIN:
         raise _fault(f"a {opcode.name} frame is fragmented; control frames must not be")
     if available < 2:
