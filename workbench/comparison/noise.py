@@ -8,6 +8,7 @@ Invariant: the same series give the same intervals, for lots are drawn from a se
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +36,23 @@ class Interval:
         return self.low <= value <= self.high
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Estimate:
-    """A quantile of a series, and what it came to in each of `DRAWS` resamples."""
+    """A quantile of a series, and its noise, which is only worked out where it is asked for."""
 
     value: float
     spread: float
     """From the 25th to the 75th percentile of the series itself."""
-    draws: NDArray[np.float64] | None
-    """None when the series is too short to tell its noise."""
+    series: NDArray[np.float64]
+    """Shape (n,), all known."""
+    step_s: float
+    quantile: float
+    seed: int
+
+    @cached_property
+    def draws(self) -> NDArray[np.float64] | None:
+        """What it came to in each of `DRAWS` resamples; None when the series is too short to tell its noise."""
+        return _draws(self.series, self.step_s, self.quantile, self.seed)
 
     @property
     def interval(self) -> Interval | None:
@@ -60,7 +69,7 @@ def estimate(values: NDArray[np.float64], step_s: float, quantile: float = 0.5, 
     if not len(known):
         return None
     value, low, high = np.quantile(known, [quantile, 0.25, 0.75])
-    return Estimate(float(value), float(high - low), _draws(known, step_s, quantile, seed))
+    return Estimate(float(value), float(high - low), known, step_s, quantile, seed)
 
 
 def difference(one: Estimate, other: Estimate) -> Interval | None:

@@ -56,5 +56,5 @@ def _panel(name: str, samples: NDArray[Any], markers: NDArray[Any]) -> Markup:
     spec = PANELS[name]
     lines = ", ".join(series.name for series in spec.series)
     heat = ", a heat map and" if spec.heat else ":"
-    alt = f"{spec.title} over the load, {spec.unit}{heat} {lines}."
+    alt = f"{spec.title} up to the end of the load, {spec.unit}{heat} {lines}."
     return picture(light, alt, PANEL_SIZE, sources=[(DARK_MEDIA, dark)])

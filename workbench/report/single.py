@@ -38,7 +38,7 @@ def single_report(recording: Recording) -> bytes:
         _head(recording, run),
         section("Summary", "summary", *_summary(recording, run)),
         section("What limited it", "bottleneck", *_bottleneck(recording)),
-        section("Over time", "panels", panels(run.load_samples, recording.markers())),
+        section("Over time", "panels", panels(run.samples[: run.load[1] or None], recording.markers())),
         section("Stages", "stages", *_stages(recording, run)),
         section("Placement-to-view latency", "latency", *_latency(run)),
         section("The canvas", "canvas", *_canvas(recording, run)),
