@@ -1,4 +1,4 @@
-"""Nothing is shown before it is on disk: an engine whose journal commits when it likes, and clients who must not notice.
+"""Nothing is shown before it is on disk: an engine whose journal commits when it likes, and clients who do not notice.
 
 Everything is in one thread and without a clock: hypothesis chooses what happens next.
 """
