@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from server import http, reception
+from server.darkroom import Darkroom
 from server.engine import Engine
 from server.kernels.arrays import LoopArrays
 from server.kernels.decode import DONE, decode_payload
@@ -42,6 +43,9 @@ class Shell(Protocol):
 
     def discard(self, slot: int, client_socket: socket.socket) -> None:
         """Close the socket and free the slot."""
+
+    def ring(self) -> None:
+        """Call the loop up from any thread."""
 
 
 @dataclass(slots=True)
@@ -77,6 +81,10 @@ class Desk:
     more is read from these connections."""
     deflated: set[int] = field(default_factory=set)
     """Slots whose connection may compress."""
+    darkroom: Darkroom[tuple[int, Client]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.darkroom = Darkroom(self.shell.ring)
 
     def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
         """Take in a new socket."""
@@ -153,6 +161,14 @@ class Desk:
             if not self.shell.owes_answers(slot):
                 self._settle(slot, self.clients[slot], now_ns)
 
+    def hand_out_pictures(self, now_ns: int) -> None:
+        """Answer those whose picture is ready, if they are still there and were not answered otherwise."""
+        while (ready := self.darkroom.take()) is not None:
+            (slot, client), answer = ready
+            if self.clients.get(slot) is client and client.connection.awaits_answer:
+                client.connection.respond(answer.status, answer.headers, answer.body)
+                self._settle(slot, client, now_ns)
+
     def on_timers(self, now_ns: int) -> None:
         """Call the connections whose deadline has come."""
         for slot in list(self.waiting):
@@ -183,14 +199,15 @@ class Desk:
 
     def _answer(self, slot: int, client: Client, request: Request, now_ns: int) -> list[Event]:
         engine = self.engine
-        telemetry, pixels, deflated_count = engine.telemetry, engine.shown.pixels, len(self.deflated)
         client.route, behind = reception.receive(
-            client.connection, request, engine.config, telemetry, pixels, now_ns, deflated_count
+            client.connection, request, engine.config, engine.telemetry, now_ns, len(self.deflated)
         )
         if client.connection.is_deflated:
             self.deflated.add(slot)
         if client.route == http.CANVAS_PATH:
             self._open_canvas(slot, client, now_ns)
+        elif client.route == http.PICTURE_PATH:
+            self.darkroom.ask((slot, client), engine.shown.pixels)
         return behind
 
     def _open_canvas(self, slot: int, client: Client, now_ns: int) -> None:

@@ -26,17 +26,18 @@ from server.protocol.http import Header, RequestHead
 CANVAS_PATH = "/canvas"
 ECHO_PATH = "/echo"
 """Served only when configured."""
+PICTURE_PATH = "/canvas.png"
 TICK_SLACK_NS = 500_000_000
 """A tick may be two intervals and this late before we say so: a busy laptop is no fault."""
 
 _TEXT = "text/plain; charset=utf-8"
 _INDEX = "index.html"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 _PAGE_HEADERS: tuple[Header, ...] = (
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+    ("Content-Security-Policy", _POLICY),
     ("Referrer-Policy", "no-referrer"),  # The address may hold a token.
 )
 _TYPES = {
@@ -58,8 +59,8 @@ class Response(NamedTuple):
     body: bytes
 
 
-def respond(request: RequestHead, telemetry: Page, pixels: NDArray[np.uint8], now_ns: int) -> Response:
-    """The answer to a GET or HEAD that is no upgrade. Unknown paths: 404. `pixels`: the canvas as it may be shown."""
+def respond(request: RequestHead, telemetry: Page, now_ns: int) -> Response:
+    """The answer to a GET or HEAD that is no upgrade, at once. Unknown paths: 404. PICTURE_PATH takes longer."""
     path = request.path
     if path == "/":
         return _static(_INDEX, request)
@@ -67,8 +68,6 @@ def respond(request: RequestHead, telemetry: Page, pixels: NDArray[np.uint8], no
         return _static(path.removeprefix("/static/"), request)
     if path == "/palette.json":
         return _response("application/json", json.dumps(hex_colors()).encode())
-    if path == "/canvas.png":
-        return _response("image/png", canvas_png(pixels))
     if path == "/metrics":
         return _response(metrics.CONTENT_TYPE, metrics.exposition(telemetry))
     if path == "/healthz":
@@ -87,6 +86,11 @@ def origin_refused(request: RequestHead) -> Response:
     """403 for an upgrade that `is_origin_allowed` turns down."""
     origin = request.headers.get("Origin")
     return _refusal(HTTPStatus.FORBIDDEN, f"pages of {origin} may not connect; add it to the server's origins")
+
+
+def picture(pixels: NDArray[np.uint8]) -> Response:
+    """The answer at PICTURE_PATH. `pixels`: palette indices, shape (height, width). Cost: O(pixels), not for a loop."""
+    return _response("image/png", canvas_png(pixels))
 
 
 def canvas_png(pixels: NDArray[np.uint8]) -> bytes:

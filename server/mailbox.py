@@ -274,6 +274,10 @@ class Mailbox:
                 await self._take_message(client, event)
             elif isinstance(event, Request):
                 events[position:position] = self._answer_request(client, event)
+                if client.route == http.PICTURE_PATH:
+                    answer = await asyncio.to_thread(http.picture, self._page["pixels"])
+                    if client.connection.awaits_answer:
+                        client.connection.respond(*answer)
             elif isinstance(event, Violated | Refused):
                 self._counts["protocol_error_count"] += 1
             elif isinstance(event, Closed):
@@ -288,7 +292,7 @@ class Mailbox:
         now_ns = clock.now_ns()
         deflated_count = sum(other.connection.is_deflated for other in self._clients)
         client.route, behind = reception.receive(
-            client.connection, request, self.config, self._telemetry, self._page["pixels"], now_ns, deflated_count
+            client.connection, request, self.config, self._telemetry, now_ns, deflated_count
         )
         if client.route == http.CANVAS_PATH:
             self._numbers += 1

@@ -3,9 +3,6 @@
 It decides and writes to the `Connection`; it holds no socket. Invariant: a request is answered once.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from server import http
 from server.config import ServerConfig
 from server.page import Page
@@ -22,19 +19,20 @@ def receive(
     request: Request,
     config: ServerConfig,
     telemetry: Page,
-    pixels: NDArray[np.uint8],
     now_ns: int,
     deflated_count: int,
 ) -> tuple[str, list[Event]]:
     """Answer a request. Returns the WebSocket path that it opened, "" for none, and what came behind the request.
 
-    pixels: the canvas as it may be shown, shape (height, width). deflated_count: connections of this loop that may
-    compress already.
+    PICTURE_PATH instead of a path: the request is let in and not answered yet, for that takes longer than a loop may.
+    deflated_count: connections of this loop that may compress already.
     """
     path = request.head.path
     served = (http.CANVAS_PATH, http.ECHO_PATH) if config.echo else (http.CANVAS_PATH,)
     if not request.is_upgrade or path not in served:
-        page = http.respond(request.head, telemetry, pixels, now_ns)
+        if path == http.PICTURE_PATH and not request.is_upgrade:
+            return http.PICTURE_PATH, []
+        page = http.respond(request.head, telemetry, now_ns)
         connection.respond(page.status, page.headers, page.body)
         return "", []
     if not is_origin_allowed(request.head, config.origins):

@@ -206,8 +206,8 @@ def canvas() -> Page:
 
 
 class TestRoutes:
-    def test_the_web_page(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/"), telemetry, canvas["pixels"], NOW)
+    def test_the_web_page(self, telemetry: Page) -> None:
+        response = http.respond(get("/"), telemetry, NOW)
         headers = dict(response.headers)
         assert response.status == 200
         assert headers["Content-Type"] == "text/html; charset=utf-8"
@@ -230,85 +230,82 @@ class TestRoutes:
             "//",
         ],
     )
-    def test_nothing_else_is_reached(self, path: str, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get(path), telemetry, canvas["pixels"], NOW)
+    def test_nothing_else_is_reached(self, path: str, telemetry: Page) -> None:
+        response = http.respond(get(path), telemetry, NOW)
         assert response.status == 404
         assert b"nothing is served here" in response.body
 
     @pytest.mark.parametrize(("name", "kind"), [("page.js", "text/javascript"), ("page.css", "text/css")])
     def test_files_of_the_page_are_sent_anew_only_when_they_changed(
-        self, telemetry: Page, canvas: Page, name: str, kind: str
+        self, telemetry: Page, name: str, kind: str
     ) -> None:
-        first = http.respond(get(f"/static/{name}"), telemetry, canvas["pixels"], NOW)
+        first = http.respond(get(f"/static/{name}"), telemetry, NOW)
         assert first.body == (resources.files("server") / "static" / name).read_bytes()
         assert dict(first.headers)["Content-Type"] == f"{kind}; charset=utf-8"
         tag = dict(first.headers)["ETag"]
         for held in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-            again = http.respond(get(f"/static/{name}", ("If-None-Match", held)), telemetry, canvas["pixels"], NOW)
+            again = http.respond(get(f"/static/{name}", ("If-None-Match", held)), telemetry, NOW)
             assert (again.status, again.body, dict(again.headers)["ETag"]) == (304, b"", tag)
-        assert (
-            http.respond(get(f"/static/{name}", ("If-None-Match", '"other"')), telemetry, canvas["pixels"], NOW)
-            == first
-        )
+        assert http.respond(get(f"/static/{name}", ("If-None-Match", '"other"')), telemetry, NOW) == first
 
     def test_304_has_no_length(self) -> None:
         head = take_head(bytearray(encode_response(304, [("ETag", '"x"')])))
         assert head is not None
         assert parse_response(head).headers.get("Content-Length") is None
 
-    def test_palette(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/palette.json"), telemetry, canvas["pixels"], NOW)
+    def test_palette(self, telemetry: Page) -> None:
+        response = http.respond(get("/palette.json"), telemetry, NOW)
         colors = json.loads(response.body)
         assert dict(response.headers)["Content-Type"] == "application/json"
         assert [[int(text[at : at + 2], 16) for at in (1, 3, 5)] for text in colors] == PALETTE.tolist()
 
-    def test_canvas_as_a_picture(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/canvas.png"), telemetry, canvas["pixels"], NOW)
+    def test_canvas_as_a_picture(self, canvas: Page) -> None:
+        response = http.picture(canvas["pixels"])
         with Image.open(io.BytesIO(response.body), formats=["PNG"]) as picture:
             assert picture.size == (16, 8)
             assert np.array_equal(np.asarray(picture), canvas["pixels"])
             assert np.array_equal(np.asarray(picture.convert("RGB")), PALETTE[canvas["pixels"]])
 
-    def test_a_websocket_asked_for_plainly(self, telemetry: Page, canvas: Page) -> None:
-        response = http.respond(get("/canvas"), telemetry, canvas["pixels"], NOW)
+    def test_a_websocket_asked_for_plainly(self, telemetry: Page) -> None:
+        response = http.respond(get("/canvas"), telemetry, NOW)
         assert response.status == 426
         assert ("Upgrade", "websocket") in response.headers
 
-    def test_a_query_changes_no_route(self, telemetry: Page, canvas: Page) -> None:
-        assert http.respond(get("/canvas.png?now"), telemetry, canvas["pixels"], NOW).status == 200
+    def test_a_query_changes_no_route(self, telemetry: Page) -> None:
+        assert http.respond(get("/palette.json?now"), telemetry, NOW).status == 200
 
 
 class TestHealth:
-    def check(self, telemetry: Page, canvas: Page, now_ns: int) -> tuple[int, str]:
-        response = http.respond(get("/healthz"), telemetry, canvas["pixels"], now_ns)
+    def check(self, telemetry: Page, now_ns: int) -> tuple[int, str]:
+        response = http.respond(get("/healthz"), telemetry, now_ns)
         return response.status, response.body.decode()
 
-    def test_on_time(self, telemetry: Page, canvas: Page) -> None:
-        assert self.check(telemetry, canvas, NOW) == (200, "ok\n")
-        assert self.check(telemetry, canvas, NOW + 2 * INTERVAL_NS + http.TICK_SLACK_NS) == (200, "ok\n")
+    def test_on_time(self, telemetry: Page) -> None:
+        assert self.check(telemetry, NOW) == (200, "ok\n")
+        assert self.check(telemetry, NOW + 2 * INTERVAL_NS + http.TICK_SLACK_NS) == (200, "ok\n")
 
-    def test_late(self, telemetry: Page, canvas: Page) -> None:
+    def test_late(self, telemetry: Page) -> None:
         reason = "tick 42 began 701 ms ago; at most 700 ms are on time\n"
         late_ns = 2 * INTERVAL_NS + http.TICK_SLACK_NS + 1_000_000
-        assert self.check(telemetry, canvas, NOW + late_ns) == (503, reason)
+        assert self.check(telemetry, NOW + late_ns) == (503, reason)
 
-    def test_a_stretched_tick_has_more_time(self, telemetry: Page, canvas: Page) -> None:
+    def test_a_stretched_tick_has_more_time(self, telemetry: Page) -> None:
         telemetry["server"][0]["tick_interval_ns"] = 10 * INTERVAL_NS
-        assert self.check(telemetry, canvas, NOW + 20 * INTERVAL_NS)[0] == 200
+        assert self.check(telemetry, NOW + 20 * INTERVAL_NS)[0] == 200
 
-    def test_before_the_first_tick(self, telemetry: Page, canvas: Page) -> None:
+    def test_before_the_first_tick(self, telemetry: Page) -> None:
         telemetry["server"][0]["tick"] = 0
-        assert self.check(telemetry, canvas, NOW) == (503, "no tick has finished yet\n")
+        assert self.check(telemetry, NOW) == (503, "no tick has finished yet\n")
 
     @pytest.mark.parametrize("state", [State.STARTING, State.DRAINING, State.FAILED])
-    def test_not_running(self, state: State, telemetry: Page, canvas: Page) -> None:
+    def test_not_running(self, state: State, telemetry: Page) -> None:
         telemetry["server"][0]["state"] = state
-        assert self.check(telemetry, canvas, NOW) == (503, f"the server is {state.name.lower()}\n")
+        assert self.check(telemetry, NOW) == (503, f"the server is {state.name.lower()}\n")
 
 
 class TestMetrics:
-    def scrape(self, telemetry: Page, canvas: Page) -> dict[tuple[str, ...], float]:
-        response = http.respond(get("/metrics"), telemetry, canvas["pixels"], NOW)
+    def scrape(self, telemetry: Page) -> dict[tuple[str, ...], float]:
+        response = http.respond(get("/metrics"), telemetry, NOW)
         assert dict(response.headers)["Content-Type"].startswith("text/plain; version=")
         return {
             (sample.name, *sample.labels.values()): sample.value
@@ -316,13 +313,13 @@ class TestMetrics:
             for sample in family.samples
         }
 
-    def test_counters_by_loop_stage_and_reason(self, telemetry: Page, canvas: Page) -> None:
+    def test_counters_by_loop_stage_and_reason(self, telemetry: Page) -> None:
         telemetry["loops"][1]["admitted_count"] = 7
         telemetry["loops"][0]["shed_count"] = 3
         telemetry["loops"][1]["connection_count"] = 5
         telemetry["stages"][1, Stage.DECODE]["busy_ns"] = 2_500_000_000
         telemetry["stages"][0, Stage.FANOUT]["depth_peak"] = 9
-        samples = self.scrape(telemetry, canvas)
+        samples = self.scrape(telemetry)
         assert samples["pixelcanvas_placements_admitted_total", "1"] == 7
         assert samples["pixelcanvas_placements_admitted_total", "0"] == 0
         assert samples["pixelcanvas_placements_dropped_total", "0", "overload"] == 3
@@ -330,15 +327,15 @@ class TestMetrics:
         assert samples["pixelcanvas_stage_busy_seconds_total", "1", "decode"] == 2.5
         assert samples["pixelcanvas_stage_queue_depth_peak", "0", "fan-out"] == 9
 
-    def test_the_last_tick(self, telemetry: Page, canvas: Page) -> None:
+    def test_the_last_tick(self, telemetry: Page) -> None:
         telemetry["ticks"][42]["lateness_ns"] = 1_500_000
-        samples = self.scrape(telemetry, canvas)
+        samples = self.scrape(telemetry)
         assert samples["pixelcanvas_ticks_total",] == 42
         assert samples["pixelcanvas_tick_interval_seconds",] == pytest.approx(0.1)
         assert samples["pixelcanvas_tick_lateness_seconds",] == pytest.approx(0.0015)
 
-    def test_every_family_is_explained_and_named_by_the_conventions(self, telemetry: Page, canvas: Page) -> None:
-        body = http.respond(get("/metrics"), telemetry, canvas["pixels"], NOW).body.decode()
+    def test_every_family_is_explained_and_named_by_the_conventions(self, telemetry: Page) -> None:
+        body = http.respond(get("/metrics"), telemetry, NOW).body.decode()
         families = list(text_string_to_metric_families(body))
         assert len({family.name for family in families}) == len(families) > 30
         for family in families:
@@ -351,5 +348,5 @@ class TestMetrics:
         }
         assert stages == set(stage_names())
 
-    def test_no_process_metrics_of_the_library(self, telemetry: Page, canvas: Page) -> None:
-        assert b"python_info" not in http.respond(get("/metrics"), telemetry, canvas["pixels"], NOW).body
+    def test_no_process_metrics_of_the_library(self, telemetry: Page) -> None:
+        assert b"python_info" not in http.respond(get("/metrics"), telemetry, NOW).body

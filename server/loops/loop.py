@@ -129,6 +129,7 @@ class Loop(ABC):
             self.desk.drop(slot)
         while self.inbox:
             self.inbox.popleft().close()
+        self.desk.darkroom.close()
         self._close()
 
     # What differs from loop to loop.
@@ -223,7 +224,8 @@ class Loop(ABC):
         stage["depth_peak"] = max(stage["depth_peak"], depth)
 
     def _go_on(self, now_ns: int) -> None:
-        """What waits for no socket: deadlines, last answers, slots, and a listener that was left alone for a while."""
+        """What waits for no socket: pictures, deadlines, last answers, slots, and a listener that was left alone."""
+        self.desk.hand_out_pictures(now_ns)
         if self.desk.waiting:
             self.desk.on_timers(now_ns)
         if self.desk.ending or self.desk.postponed:

@@ -224,6 +224,11 @@ class Connection:
         return data
 
     @property
+    def awaits_answer(self) -> bool:
+        """Whether a `Request` came and neither `respond` nor `accept_upgrade` answered it, nor anything else did."""
+        return self.state == State.ANSWERING
+
+    @property
     def is_open(self) -> bool:
         """Between the handshakes: messages come and go."""
         return self.state == State.OPEN
