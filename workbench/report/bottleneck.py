@@ -28,7 +28,7 @@ def stretches_of(diagnoses: Sequence[Diagnosed], end_ns: int) -> list[Stretch]:
     for diagnosis in diagnoses:
         if diagnosis.bottleneck and (not changes or changes[-1].bottleneck != diagnosis.bottleneck):
             changes.append(diagnosis)
-    ends = [change.time_ns for change in changes[1:]] + [end_ns]
+    ends = [*(change.time_ns for change in changes), end_ns][1:]
     return [
         Stretch(change.time_ns, max(end - change.time_ns, 0) / 1e9, change.bottleneck, change.sentence)
         for change, end in zip(changes, ends, strict=True)

@@ -43,7 +43,7 @@ def percentiles_of(samples: NDArray[Any]) -> Percentiles | None:
         return None
     max_ms = float(maxima.max())
     reached = np.cumsum(counts)
-    told = [percent for percent in PERCENTS if total * (100 - percent) >= 100]
+    told = [percent for percent in PERCENTS if round(total * (100 - percent), 6) >= 100]
     ranks = [int(np.ceil(percent / 100 * total)) for percent in told]
     edges = [float(_UPPER_MS[np.searchsorted(reached, rank)]) for rank in ranks]
     edges = [max_ms if edge >= _UPPER_MS[-1] else min(edge, max_ms) for edge in edges]
