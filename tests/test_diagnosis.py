@@ -86,6 +86,20 @@ class TestStage:
         )
         assert found.bottleneck == "read"
 
+    def test_a_queue_that_overflows_is_said(self) -> None:
+        found = diagnose(
+            stages(
+                decode={"utilisation_ratio": 0.5},
+                apply={"depth": 500, "waiting_ms": 1100, "drops_per_s": (("overload", 21_700.0),)},
+            ),
+            reading(utilisation_ratio=0.95),
+            4,
+        )
+        assert found.bottleneck == "decode"
+        assert found.sentence.endswith(
+            "the queue before apply holds 1.1 s of work and overflows: 21.7 k a second are shed"
+        )
+
     def test_a_tick_that_does_not_fit(self) -> None:
         found = diagnose(
             stages(fan_out={"utilisation_ratio": 0.7}), reading(utilisation_ratio=0.8, tick_ms_mean=260), 4

@@ -68,6 +68,19 @@ def test_a_queue_is_filled_by_its_share(ratio: float) -> None:
     )
 
 
+def test_a_queue_that_the_tick_fills_does_not_look_like_one_that_jams() -> None:
+    full = {"depth": 1000, "depth_peak": 1000, "depth_max": 1000, "utilisation_ratio": 0.1}
+    stages = tuple(replace(stage, **full) for stage in STAGES)
+    session = FakeSession(heat_map(64, 64), stages=stages, diagnosis=Diagnosis("none"))
+    window = headless(session, SIZE)
+    strip, picture = window._frame.pipeline, rgb(window.draw())
+    for stage, queue in zip(stages, strip._queues, strict=True):
+        inside = part_of(picture, queue.inside(Pen(1)))
+        expected = theme.FAINT if stage.name in ("encode", "fan-out") else theme.SKY
+        assert (inside == expected).all(), stage.name
+        assert ("full is no fault" in queue_tip(stage)) == (stage.name in ("encode", "fan-out"))
+
+
 def test_a_queue_with_anything_in_it_is_not_drawn_empty() -> None:
     assert filled_rows(replace(QUEUE, depth=0.2)) > 0
 

@@ -179,7 +179,7 @@ def _viewer_phrases(viewers: StageReading, reading: Reading) -> tuple[str, ...]:
 def _fleet(evidence: Evidence) -> Answer:
     reading, sent = evidence.reading, evidence.sent_ratio
     stalled = reading.stalled_count
-    if stalled and stalled >= 0.1 * max(1, reading.connection_count):
+    if stalled and stalled >= 0.1 * max(1, reading.connection_count or 0):
         line = f"Fleet: a fault holds {plural(stalled, 'device')} still."
         return Answer(line, FLEET, (f"a fault holds {plural(stalled, 'device')} still", *_late_phrase(evidence)))
     if sent is None:
@@ -319,7 +319,9 @@ def _other_queue_phrase(stage: StageReading, evidence: Evidence) -> list[str]:
     if not others:
         return []
     most = max(others, key=lambda other: other.waiting_ms or 0)
-    return [f"the queue before {most.name} holds {duration(most.waiting_ms or 0)} of work"]
+    shed = dict(most.drops_per_s).get("overload", 0)
+    overflow = f" and overflows: {short(shed)} a second are shed" if shed >= 1 else ""
+    return [f"the queue before {most.name} holds {duration(most.waiting_ms or 0)} of work{overflow}"]
 
 
 def _late_phrase(evidence: Evidence) -> list[str]:

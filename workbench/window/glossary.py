@@ -9,6 +9,7 @@ TERMS: dict[str, str] = {
     "service time": "Work alone for one item, without any waiting.",
     "waiting time": "Time in the queue before the stage. By Little's law: depth / throughput.",
     "queue": "Items that wait for the stage. A full one stops the stage before it: backpressure.",
+    "tick queue": "It collects what changed until the tick, which serves all of it at once: full is no fault here.",
     "high-water mark": "The deepest that the queue was within the last second.",
     "limit": "What the queue can hold. At it the stage before stops, and at last TCP holds the senders back.",
     "drops": "Items discarded a second, each counted under its reason.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from workbench.view import Reading, RecordingState
 from workbench.window import theme
-from workbench.window.figure import format_clock, format_count, format_ms, format_whole
+from workbench.window.figure import UNKNOWN, format_clock, format_count, format_ms, format_whole
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
@@ -26,7 +26,12 @@ class Figure:
 
 
 FIGURES: tuple[Figure, ...] = (
-    Figure("connections", "WebSocket connections open now", None, lambda r: format_whole(r.connection_count)),
+    Figure(
+        "connections",
+        "WebSocket connections open now",
+        None,
+        lambda r: UNKNOWN if r.connection_count is None else format_whole(r.connection_count),
+    ),
     Figure(
         "offered",
         "Placements the devices intend to send, a second",
@@ -68,7 +73,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 
-_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 130, 98, 150, 20
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 130, 93, 150, 20
 _NAME_GAP, _SWITCH_WIDTH = 18, 34
 _FIGURE_ROOM_MIN = 112
 """Narrower slots have smaller figures, so that the longest does not touch the next."""
@@ -160,7 +165,7 @@ class HeaderView:
         if scene.paused:
             return "paused"
         if scene.session.replay is not None:
-            return "replay" if scene.session.replay.transport.playing else "held"
+            return "replay" if scene.session.replay.transport.playing else "paused"
         return "starting" if scene.loading else "live"
 
     @staticmethod

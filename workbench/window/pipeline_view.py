@@ -13,7 +13,7 @@ from workbench.window import theme
 from workbench.window.figure import format_count, format_ms, format_ratio, format_us
 from workbench.window.glossary import explain
 from workbench.window.pen import Pen
-from workbench.window.queue_bar import QueueBar, queue_tip
+from workbench.window.queue_bar import TICK_QUEUES, QueueBar, queue_tip
 from workbench.window.scene import Scene
 from workbench.window.theme import Color, Lettering
 from workbench.window.toolkit import pygame
@@ -156,7 +156,8 @@ class PipelineView:
         self, target: pygame.Surface, queue: QueueBar, stage: StageReading, scene: Scene
     ) -> list[pygame.Rect]:
         state = state_of(stage, scene.view.diagnosis.bottleneck)
-        color = _color_of(state) if state in (BOTTLENECK, BUSY) else theme.SKY
+        is_well = theme.FAINT if stage.name in TICK_QUEUES else theme.SKY
+        color = _color_of(state) if state in (BOTTLENECK, BUSY) else is_well
         return queue.draw(target, stage, color, self._pen)
 
     def _draw_card(self, target: pygame.Surface, card: Card, box: pygame.Rect) -> pygame.Rect:

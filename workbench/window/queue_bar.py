@@ -75,6 +75,10 @@ class QueueBar:
         pygame.draw.polygon(target, theme.DIM, ((x, y - size), (x + size, y), (x, y + size)))
 
 
+TICK_QUEUES = ("encode", "fan-out")
+"""Queues that collect until the tick: it fills them whole, and they are empty after it. Full is not a fault there."""
+
+
 def queue_tip(stage: StageReading) -> str:
     """What the queue before a stage holds, and what the marks of its bar mean."""
     limit = f" of {format_whole(stage.depth_max)}" if stage.depth_max else ""
@@ -84,7 +88,7 @@ def queue_tip(stage: StageReading) -> str:
         f"queue before {stage.name}: {format_count(max(0.0, stage.depth))}{limit} {stage.item_name}\n"
         f"High-water mark (line across): {format_whole(stage.depth_peak)}. Waiting: {format_ms(stage.waiting_ms)}."
         f"{growth}\n"
-        f"{TERMS['queue']}"
+        f"{TERMS['tick queue' if stage.name in TICK_QUEUES else 'queue']}"
     )
 
 
