@@ -1,4 +1,4 @@
-"""The journal's file and its thread: what is opened, what is refused and with which words, and what is given up when."""
+"""The journal's file and its thread: what is opened, what is refused and in which words, what is given up when."""
 
 import sqlite3
 import threading
@@ -7,6 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from serving import PATIENCE_S, Serving
+from stages import new_canvas, picture
 
 from server.config import Brake, Brakes, ServerConfig
 from server.journal import schema
@@ -18,7 +19,6 @@ from server.kernels.layout import Stage
 from server.kernels.shown import paint_blocks
 from server.protocol.blocks import Block, encode_blocks
 from server.protocol.messages import Place, Subscribe
-from stages import new_canvas, picture
 
 WIDTH, HEIGHT = 70, 45
 NOW_NS = 5_000_000_000
