@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.journal.condenser import Condenser
+from server.journal.store import TickEntry
 from server.kernels import layout
 from server.protocol.block_arrays import told_cells
 from server.protocol.blocks import Block, apply_blocks, decode_blocks, encode_block
+from server.protocol.body import read_body
 from server.protocol.websocket import ProtocolViolation
 from tests import recorded
 from workbench.recording.reader import Recording
@@ -133,3 +136,27 @@ def test_frames_lead_from_one_canvas_to_the_other(file: Path) -> None:
             pixels[changes["pixel"]] = changes["color"]
             assert (pixels.reshape(50, 70) == recording.canvas_at(time_ns)).all(), tick
         assert tick == 30
+
+
+@pytest.mark.parametrize("changes", [1, 40, 3000])
+def test_condensed_ticks_give_the_same_canvas_and_are_no_longer(changes: int) -> None:
+    painted, condenser = recorded.Painted(70, 50), Condenser(70, 50)
+    pixels = np.zeros(70 * 50, np.uint8)
+    for _ in range(12):
+        tick, time_ns, pixel_count, tile_count, encoding, blocks, _ = painted.paint(changes)
+        entry = TickEntry(tick, time_ns, pixel_count, tile_count, encoding, blocks)
+        short = condenser.condense(entry)
+        assert len(short.blocks) <= len(blocks)
+        where, colors = told_cells(read_body("blocks", short.encoding, short.blocks, 1 << 20), short.tile_count, 70, 50)
+        pixels[where] = colors
+        assert (pixels.reshape(50, 70) == painted.pixels).all()
+
+
+def test_what_keeps_its_colour_is_left_out_of_a_recording() -> None:
+    condenser = Condenser(64, 64)
+    first = encode_block(0, list(range(500)), bytes([9]) * 500)
+    second = encode_block(0, list(range(500)), bytes([9]) * 499 + b"\x01")
+    condenser.condense(TickEntry(1, 1, 500, 1, 0, first))
+    short = condenser.condense(TickEntry(2, 2, 500, 1, 0, second))
+    where, colors = told_cells(read_body("blocks", short.encoding, short.blocks, 4096), short.tile_count, 64, 64)
+    assert (where.tolist(), colors.tolist()) == ([499 // 32 * 64 + 499 % 32], [1])

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from server import clock
 from server.config import Brake, ServerConfig
+from server.journal.condenser import Condenser
 from server.journal.fault import Trouble, trouble_of
 from server.journal.recovery import TICK_RESERVED, Recovered, open_recording, recover
 from server.journal.store import Store, TickEntry
@@ -43,6 +44,7 @@ class Journal:
         self.item_count = 0
         self.drop_count = 0
         self._store = store
+        self._condenser = None if self.gates else Condenser(config.width, config.height)
         self._keep_ns = int(config.journal_keep_s * 1e9)
         self._bytes_max = config.journal_bytes_max
         self._snapshot_ticks = config.journal_snapshot_ticks
@@ -160,6 +162,8 @@ class Journal:
     def _serve(self, batch: list[TickEntry]) -> bool:
         """Commit a batch, however long that takes; only the end of the server ends it early, with False."""
         begun_ns = clock.now_ns()
+        if self._condenser is not None:
+            batch = [self._condenser.condense(entry) for entry in batch]
         if batch:
             self._pay(len(batch))
         while not self._commit(batch):
