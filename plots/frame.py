@@ -79,7 +79,7 @@ class Frame:
     def _write_title(self, note: str) -> None:
         sheet, spec, box, gap = self._sheet, self._spec, self._place.title, style.TITLE_GAP * self._sheet.scale
         # Where there is not room for all, the note goes before the unit, and all of either before a long title.
-        units = [spec.unit, spec.unit.split(",")[0], ""] if note else [spec.unit, spec.unit.split(",")[0]]
+        units = [spec.unit, spec.unit.split(",")[0], spec.unit.split(" (")[0], *([""] if note else [])]
         titles = [spec.title, spec.short_title or spec.title]
         choices = [(title, unit) for title in titles for unit in units]
         title, unit = next((choice for choice in choices if self._title_width(*choice, note) <= box.width), choices[-1])

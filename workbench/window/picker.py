@@ -22,6 +22,8 @@ _FOOT_TEXT = (
     "arrows and enter, or a click: end this run and begin that one   1 to 9: at once   Esc: go on with this one"
 )
 _TEXT_ROWS_MAX = 6
+_LARGE, _LARGE_SIZE = 130, 15
+"""A card so high has letters so large."""
 
 
 class Picker:
@@ -133,12 +135,16 @@ class Picker:
 
     def _draw_text(self, target: pygame.Surface, index: int, pick: Pick, room: pygame.Rect) -> None:
         """The name, the sentence, and at last whether it runs now or cannot."""
-        pen, height = self._pen, self._pen.px(18)
+        pen = self._pen
+        is_large = room.height >= pen.px(_LARGE)
+        height, name = (pen.px(24), theme.TITLE) if is_large else (pen.px(18), theme.CARD)
         number = f"{index + 1}  " if index < 9 else ""
         note, note_lettering = self._note(index, pick)
-        pen.write(target, f"{number}{pick.label}", pygame.Rect(room.topleft, (room.width, height)), theme.CARD)
+        pen.write(target, f"{number}{pick.label}", pygame.Rect(room.topleft, (room.width, height)), name)
         foot = pen.line_height(note_lettering) if note else 0
-        for lettering in (theme.NOTE, theme.LABEL, theme.SMALL):
+        for lettering in (theme.Lettering(_LARGE_SIZE, theme.DIM), theme.NOTE, theme.LABEL, theme.SMALL)[
+            not is_large :
+        ]:
             rows, line = pen.wrapped(pick.text, room.width, lettering, _TEXT_ROWS_MAX), pen.line_height(lettering)
             if height + len(rows) * line + foot <= room.height and pen.width(rows[-1], lettering) <= room.width:
                 break
