@@ -52,9 +52,11 @@ DOORS: dict[str, tuple[str, ...]] = {
         "devices/greeting.py",
         "workbench/address.py",
         "workbench/painter.py",
+        "workbench/rerun/courier.py",
     ),
     "select": ("server/loops/*", "devices/wire.py", "workbench/machine_facts.py"),
-    "selectors": ("server/loops/portable.py",),
+    "selectors": ("server/loops/portable.py", "workbench/rerun/playback.py"),
+    "segno": ("workbench/window/address_card.py",),
     "prometheus_client": ("server/metrics.py", "workbench/export/exposition.py"),
     "PIL": (
         "server/http.py",
@@ -63,7 +65,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "workbench/portraits.py",
         "workbench/report/lapse.py",
     ),
-    "typer": ("workbench/cli.py",),
+    "typer": ("workbench/cli.py", "workbench/option.py", "workbench/recording_commands.py"),
     "rich": ("workbench/live_table.py", "workbench/comparison/table.py", "workbench/export/progress.py"),
     "subprocess": ("workbench/child.py", "workbench/export/video.py"),
     "sqlite3": ("server/journal/*", "workbench/recording/*"),
@@ -146,6 +148,11 @@ class TestReadme:
         from workbench.window.keys import BINDINGS
 
         assert cells(readme(), "keys") == [[binding.keys, binding.meaning] for binding in BINDINGS]
+
+    def test_keys_of_a_replay_are_the_bound_ones(self) -> None:
+        from workbench.window.replay_keys import REPLAY_BINDINGS
+
+        assert cells(readme(), "replay keys") == [[binding.keys, binding.meaning] for binding in REPLAY_BINDINGS]
 
     def test_scenarios_are_the_built_in_ones(self) -> None:
         told = dict(cells(readme(), "scenarios"))

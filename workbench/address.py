@@ -10,6 +10,10 @@ from urllib.parse import urlsplit
 from workbench.errors import UserError
 
 DEFAULT_PATH = "/canvas"
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+"""Hosts that mean all interfaces, and the loopback among them."""
+_ELSEWHERE = ("192.0.2.1", 9)
+"""An address of no machine (RFC 5737): it only serves to ask the system from where it would be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,39 @@ class Address:
         return f"ws://{host}:{self.port}{self.path}"
 
     @property
+    def page_url(self) -> str:
+        """What a browser opens; for a server on all interfaces, at the address by which other machines reach it."""
+        host = network_host() if self.host in _WILDCARDS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def is_open_to_network(self) -> bool:
+        """Whether other machines can connect: it is not on loopback alone."""
+        return self.host != "localhost" and not self.host.startswith("127.") and self.host != "::1"
+
+    @property
+    def warning(self) -> str:
+        """What to say of a server that other machines reach; "" of one that they do not."""
+        if not self.is_open_to_network:
+            return ""
+        return (
+            f"OPEN TO THE NETWORK: whoever reaches {self.page_url} can look on and paint; host 127.0.0.1 keeps it here"
+        )
+
+    @property
     def reachable_host(self) -> str:
         """The host to connect to: a server on all interfaces is met on loopback."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return _WILDCARDS.get(self.host, self.host)
+
+
+def network_host() -> str:
+    """This machine's address in its network; loopback where it is in none. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"  # There is no way out of this machine, so nobody comes in either.
+        return str(probe.getsockname()[0])
 
 
 def parse_url(url: str) -> Address:

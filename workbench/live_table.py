@@ -100,7 +100,7 @@ def _part_state(part: Part) -> str:
 
 def _figures(reading: Reading) -> list[tuple[str, str]]:
     return [
-        ("connections", f"{reading.connection_count:,}"),
+        ("connections", f"{reading.connection_count or 0:,}"),
         ("offered", _rate(reading.offered_per_s)),
         ("received", _rate(reading.received_per_s)),
         ("admitted", _rate(reading.admitted_per_s)),

@@ -29,7 +29,7 @@ from workbench.session import COMMANDS, STOP_WAIT_S
 from workbench.transport import Transport
 from workbench.view import Journey, Marker, Part, Reading, StageReading, TileBox, View
 
-LOCKED = "recorded: shown as it was, not to be turned"
+LOCKED = "recorded, not to be turned"
 GROWTH_LOOK_NS = 1_000_000_000
 """A recording that is still written is looked at for more so often."""
 SPAN_NS_LEAST = 60_000_000_000
@@ -63,7 +63,7 @@ class ReplaySession:
         server = msgspec.structs.replace(scenario.server, width=recording.width, height=recording.height)
         self.scenario = msgspec.structs.replace(scenario, server=server)
         self.markers: tuple[Marker, ...] = recording.markers()
-        self.transport = Transport(first_ns, last_ns, [marker.time_ns for marker in self.markers])
+        self.transport = Transport(first_ns, last_ns, [marker.time_ns for marker in self.markers], recording.first_ns)
         self.filmstrip = Filmstrip(recording.path, first_ns, last_ns)
         self._is_open_ended = to_s is None and recording.summary is None
         self._newest_ns, self._looked_ns = recording.last_ns, 0
@@ -257,7 +257,7 @@ class ReplaySession:
 
 
 def _span(recording: Recording, from_s: float | None, to_s: float | None) -> tuple[int, int]:
-    """The ends in the recording's time. Raises UserError for what it does not hold."""
+    """The ends in the recording's time; it begins with the first tick. Raises UserError for what it does not hold."""
     duration_s = recording.duration_s
     for option, value in (("--from", from_s), ("--to", to_s)):
         if value is not None and not 0 <= value <= duration_s:
@@ -265,4 +265,7 @@ def _span(recording: Recording, from_s: float | None, to_s: float | None) -> tup
     if from_s is not None and to_s is not None and from_s >= to_s:
         raise UserError(f"--from {from_s:g} is not before --to {to_s:g}; give a moment before it")
     last_ns = recording.last_ns if to_s is None else recording.first_ns + round(to_s * 1e9)
-    return recording.first_ns + round((from_s or 0.0) * 1e9), last_ns
+    if from_s is not None:
+        return recording.first_ns + round(from_s * 1e9), last_ns
+    began_ns = recording.first_tick_ns
+    return recording.first_ns if began_ns is None else min(began_ns, last_ns), last_ns

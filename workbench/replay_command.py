@@ -42,7 +42,9 @@ def replay_recording(
     with (
         StopSignal() as stop,
         Recording.open(path) as recording,
-        _started(ReplaySession(recording, from_s=from_s, to_s=to_s, commands=commands)) as session,
+        _started(
+            ReplaySession(recording, from_s=from_s, to_s=to_s, commands=commands), at_end=bool(screenshot)
+        ) as session,
     ):
         if screenshot is not None:
             _take_picture(session, stop, screenshot)
@@ -55,9 +57,11 @@ def replay_recording(
 
 
 @contextmanager
-def _started(session: ReplaySession) -> Iterator[ReplaySession]:
-    """The session, started here and ended after."""
+def _started(session: ReplaySession, *, at_end: bool) -> Iterator[ReplaySession]:
+    """The session, started here, at its beginning or at its end, and ended after."""
     with closing(session):
+        if at_end:
+            session.transport.hold_at(session.transport.last_ns)
         try:
             session.start(clock.now_ns())
             yield session
@@ -79,16 +83,12 @@ def _show(session: ReplaySession, stop: StopSignal) -> Scenario | None:
 def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
     """The last moment, with the panels of then and all small pictures."""
     window = Window(session, headless=True)
-    session.transport.hold_at(session.transport.last_ns)
-    session.poll(clock.now_ns())
     page, deadline_ns = session.picture, clock.now_ns() + _PATIENCE_NS
-    first = int(page["serial"][0])
     session.filmstrip.wait(_STRIP_PATIENCE_S)
     while not stop.asked and not session.failed and clock.now_ns() < deadline_ns:
         window.draw()
         width, height = page["size"][int(page["front"][0])].tolist()
-        # The drawing under way may be of the moment before; the one after it is not.
-        if (width, height) == window.panels_size and int(page["serial"][0]) >= first + 2:
+        if (width, height) == window.panels_size and int(page["serial"][0]):
             break
         session.wait(0.05)
         session.poll(clock.now_ns())

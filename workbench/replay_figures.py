@@ -23,6 +23,7 @@ _SAME_NAMES = (
     "delivered_per_s", "latency_ms_p50", "latency_ms_p99", "latency_ms_max", "server_cpu_cores", "fleet_cpu_cores",
     "panels_cpu_cores", "window_cpu_cores",
 )  # fmt: skip
+_UNEXPLAINED = "A recording holds what was found, not the steps that led to it."
 _STRETCH_LEAST = 1.05
 """A tick interval that is longer by less was not stretched: ticks do not begin to the microsecond."""
 
@@ -63,13 +64,17 @@ class ReplayFigures:
     def diagnosis(self, time_ns: int) -> Diagnosis:
         """What limited the run, as it was told then."""
         found = next((each for each in reversed(self._diagnoses) if each.time_ns <= time_ns), None)
-        return Diagnosis("") if found is None else Diagnosis(found.bottleneck, found.sentence)
+        if found is None:
+            return Diagnosis("")
+        return Diagnosis(found.bottleneck, found.sentence, explanation=(_UNEXPLAINED,))
 
     @staticmethod
     def _of_ticks(ticks: NDArray[Any], scenario: Scenario) -> Reading:
         """What the last second's ticks tell."""
         configured = float(scenario.server.tick_ms)
-        base = Reading(tick_ms_configured=configured, rate_limit_per_s=scenario.server.rate_per_s)
+        base = Reading(
+            connection_count=None, tick_ms_configured=configured, rate_limit_per_s=scenario.server.rate_per_s
+        )
         if not len(ticks):
             return base
         mean_ms = float(ticks["interval_ns"].mean()) / 1e6

@@ -79,7 +79,7 @@ class Session:
         self._server_config = scenario.server if recording is None else recording.server_config(scenario.server)
         is_linked = scenario.link == "memory" and address is None
         self.pages = SessionPages.create(scenario.server, scenario.fleet if is_linked else None)
-        self.url = ""
+        self.url, self._page_url, self._is_open = "", "", False
         self.load_started_ns = 0
         self.load_ended_ns = 0
         self._with_panels = with_panels
@@ -251,6 +251,11 @@ class Session:
         return self._parts.failed_ns
 
     @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to be sent, which only a recording's arrivals come to."""
+        return "finished" in self._parts.phases
+
+    @property
     def failures(self) -> list[str]:
         """One line for each part that failed."""
         return self._parts.failures
@@ -267,6 +272,8 @@ class Session:
             scenario_name=self.scenario.name,
             scenario_title=self.scenario.title,
             url=self.url,
+            page_url=self._page_url,
+            is_open_to_network=self._is_open,
             parts=tuple(self._parts.shown(name, self._state(name)) for name in self._part_names()),
             reading=self._sampler.reading,
             pixels=self._pixels,
@@ -341,7 +348,7 @@ class Session:
                 self.load_started_ns = self.load_started_ns or now_ns
 
     def _begin_fleet(self, address: Address) -> None:
-        self.url = address.url
+        self.url, self._page_url, self._is_open = address.url, address.page_url, address.is_open_to_network
         self._painter.address = address
         fleet, canvas, server = self.pages.fleet, self.pages.canvas, self.scenario.server
         start = StartFleet(

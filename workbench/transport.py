@@ -15,12 +15,14 @@ BACK_NS = 700_000_000
 class Transport:
     """Plays through the time from `first_ns` to `last_ns` of a recording's clock. It begins held, at the first.
 
-    marks_ns: ascending times to jump to; those beyond the ends are left out.
+    marks_ns: ascending times to jump to; those beyond the ends are left out. Times are told to a person as how long
+    after `origin_ns` they are, the beginning of the recording; None: after `first_ns`.
     """
 
-    def __init__(self, first_ns: int, last_ns: int, marks_ns: Sequence[int] = ()) -> None:
+    def __init__(self, first_ns: int, last_ns: int, marks_ns: Sequence[int] = (), origin_ns: int | None = None) -> None:
         assert first_ns <= last_ns, "a replay ends after it begins"
         self.first_ns, self.last_ns = first_ns, last_ns
+        self.origin_ns = first_ns if origin_ns is None else origin_ns
         self._marks_ns = tuple(marks_ns)
         self._position_ns = float(first_ns)
         self._stepped_ns: int | None = None

@@ -41,7 +41,8 @@ class Reading:
     """How far apart the last second's ticks really began, or how long none has; None before the first."""
     rate_limit_per_s: int | None = None
     """Placements a second that the server lets in from each connection."""
-    connection_count: int = 0
+    connection_count: int | None = 0
+    """None in a replay: a recording does not hold it."""
     connection_target: int = 0
     loop_connection_counts: tuple[int, ...] = ()
     """Connections that each of the server's loops holds."""
@@ -202,6 +203,10 @@ class View:
     markers: tuple[Marker, ...] = ()
     """The newest, oldest first."""
     recording: RecordingState | None = None
+    page_url: str = ""
+    """What a browser opens to look on and paint, or "" where there is nothing to open."""
+    is_open_to_network: bool = False
+    """Whether other machines can."""
     """None when the run is not recorded."""
 
     @property

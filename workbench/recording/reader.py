@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.journal.schema import STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
-from server.kernels.layout import CANVAS_SIDE_MAX
+from server.kernels.layout import CANVAS_SIDE_MAX, MarkerKind
 from workbench.errors import UserError
 from workbench.recording.database import Database
 from workbench.recording.film import Film, Frame, checksum_of
@@ -39,6 +39,11 @@ _DIAGNOSES = (
     "SELECT d.number, n.time_ns, d.bottleneck, d.sentence FROM diagnoses d JOIN samples n ON n.number = d.number "
     "ORDER BY d.number"
 )
+
+
+def _kind_of(kind: str) -> str:
+    """A marker's kind as a view knows it: what the server notes of itself, such as lost ticks, is a note."""
+    return kind if str(kind).upper() in MarkerKind.__members__ else "note"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,12 @@ class Recording:
         return max(self.first_ns, last) if isinstance(last, int) else self.first_ns
 
     @property
+    def first_tick_ns(self) -> int | None:
+        """When the server began its first tick; None before that was written."""
+        row = self._database.first("SELECT start_ns FROM tick_log ORDER BY tick LIMIT 1")
+        return int(row[0]) if row is not None and isinstance(row[0], int) else None
+
+    @property
     def duration_s(self) -> float:
         """From the session's beginning to the last thing in it."""
         return (self.last_ns - self.first_ns) / 1e9
@@ -159,7 +170,7 @@ class Recording:
     def markers(self) -> tuple[Marker, ...]:
         """What was done to the run, oldest first."""
         rows = self._database.rows("SELECT time_ns, kind, text FROM markers ORDER BY time_ns, id")
-        return tuple(Marker(*row) for row in rows)
+        return tuple(Marker(time_ns, _kind_of(kind), text) for time_ns, kind, text in rows)
 
     def diagnoses(self) -> tuple[Diagnosed, ...]:
         """What limited the run, oldest first: a row where it changes."""

@@ -16,6 +16,7 @@ _MARGIN, _GAP = 16, 8
 _HEADER, _STATUS, _HINTS, _BANNER_ROW = 54, 22, 26, 26
 _BOTTLENECK, _PIPELINE = 32, 118
 _PANEL_BAR, _PANEL_GAP = 24, 2
+_TRANSPORT = 58
 _KNOBS_SHARE, _KNOBS_MIN, _KNOBS_MAX, _KNOBS_FOLDED = 0.19, 244, 320, 26
 BANNER_ROWS_MAX = 3
 _CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
@@ -41,6 +42,8 @@ class Arrangement:
     """Under the panels, in line with the canvas's tools."""
     knobs: pygame.Rect
     """A narrow strip while they are folded."""
+    transport: pygame.Rect
+    """Of no height in a live session."""
     status: pygame.Rect
     hints: pygame.Rect
 
@@ -82,7 +85,12 @@ def fit(canvas: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
 
 
 def arrange(
-    size: tuple[int, int], canvas: tuple[int, int], failure_count: int, knobs_shown: bool = True
+    size: tuple[int, int],
+    canvas: tuple[int, int],
+    failure_count: int,
+    knobs_shown: bool = True,
+    *,
+    is_replay: bool = False,
 ) -> Arrangement:
     """The boxes for a window of `size` pixels. `canvas` is the canvas's width and height."""
     size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
@@ -102,6 +110,8 @@ def arrange(
     hints = rest.bottom(_HINTS)
     status = rest.bottom(_STATUS)
     rest.bottom(_GAP)
+    transport = rest.bottom(_TRANSPORT if is_replay else 0)
+    rest.bottom(_GAP if is_replay else 0)
     knobs = rest.right(_knobs_width(rest.rect.width // scale) if knobs_shown else _KNOBS_FOLDED)
     rest.right(_GAP + 4)
     canvas_box, panels = _share(rest.rect, canvas, (_GAP + 4) * scale)
@@ -119,6 +129,7 @@ def arrange(
         below.rect,
         panel_bar,
         knobs,
+        transport,
         status,
         hints,
     )

@@ -29,6 +29,8 @@ class CanvasMouse:
 
     def __init__(self, canvas: CanvasView) -> None:
         self._canvas = canvas
+        self.is_looking_only = False
+        """Nothing can be painted or brushed: what is seen is over."""
         self.painting = False
         """A left drag paints."""
         self.color = COLOR_FIRST
@@ -82,8 +84,10 @@ class CanvasMouse:
         self._first_pixel = self._last_pixel = viewport.nearest_pixel(position)
         held = pygame.key.get_mods() if pygame.display.get_init() else 0
         on_canvas = viewport.pixel_at(position) is not None
-        if event.button != 1:
+        if event.button != 1 or self.is_looking_only:
             self._doing = "look"
+            if event.button == 1:
+                self._look_closer(position, now_ns)
         elif held & pygame.KMOD_SHIFT and on_canvas:
             self._doing, self.drawn = "brush", _tiles_between(self._first_pixel, self._first_pixel)
         elif held & pygame.KMOD_ALT and on_canvas:

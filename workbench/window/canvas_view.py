@@ -5,6 +5,8 @@ It is drawn again only when the tick, the array, the box, the layer or what is s
 box is the letterbox.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from workbench.window import theme
@@ -26,7 +28,7 @@ class CanvasView:
     """Draws the canvas in its box, and knows which pixel is where."""
 
     def __init__(self) -> None:
-        self.layers = all_layers()
+        self._all_layers = self.layers = all_layers()
         self.layer: Layer = self.layers[0]
         self.readings = Readings()
         self.viewport = Viewport((1, 1), _UNPLACED)
@@ -51,6 +53,12 @@ class CanvasView:
         """Draw all of it next time."""
         self._drawn: tuple[object, ...] | None = None
         self._drawn_where: tuple[object, ...] | None = None
+
+    def offer(self, names: Collection[str] | None) -> None:
+        """Have only these layers to see from now on; None: all."""
+        self.layers = tuple(layer for layer in self._all_layers if names is None or layer.name in names)
+        if self.layer not in self.layers:
+            self.choose(self.layers[0].name)
 
     def choose(self, name: str) -> None:
         """See this layer from now on."""

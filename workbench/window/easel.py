@@ -19,6 +19,7 @@ from workbench.window.journey_view import HEIGHT as JOURNEY_HEIGHT
 from workbench.window.keys import Action, action_of
 from workbench.window.pane import CLOSE
 from workbench.window.pen import Pen
+from workbench.window.replay_keys import LIVE_ONLY
 from workbench.window.scene import Scene, Session
 from workbench.window.tool_bar import Button, ToolBar, color_text
 from workbench.window.toolkit import pygame
@@ -32,6 +33,9 @@ TOOLS = (
     Button(_CONNECTIONS, "All connections as a map, in the canvas's place"),
     Button(_JOURNEYS, "Follow one placement from the device to the viewer, step by step"),
 )
+
+RECORDED_LAYERS = ("pixels", "changes", "age", "tiles")
+"""What can be seen of a recorded canvas: a recording holds who did what to it of none."""
 
 VIEWS = ("connections", "connection", "journeys", "zoom", "age", "delay", "painters")
 """States that are worth a picture; the last are overlays."""
@@ -49,6 +53,9 @@ class Easel:
         self.card, self.journeys = ConnectionCard(), JourneyView()
         layers = tuple(Button(layer.name, layer.meaning) for layer in self.canvas.layers)
         self._bars = {False: ToolBar(TOOLS, layers), True: ToolBar(TOOLS[1:], MEASURES)}
+        recorded = tuple(button for button in layers if button.name in RECORDED_LAYERS)
+        self._replay_bar = ToolBar((), recorded)
+        self._in_replay = False
         self.shows_connections = False
         self.opened: Card = "none"
         self.followed: int | None = None
@@ -95,7 +102,7 @@ class Easel:
 
     @property
     def _bar(self) -> ToolBar:
-        return self._bars[self.shows_connections]
+        return self._replay_bar if self._in_replay else self._bars[self.shows_connections]
 
     # --- Drawing ---
 
@@ -153,7 +160,12 @@ class Easel:
 
     def _begin(self, session: Session) -> None:
         """Another session: what was brushed and followed was of the one before."""
-        self._session = session
+        self._session, self._in_replay = session, session.replay is not None
+        self.canvas.offer(RECORDED_LAYERS if self._in_replay else None)
+        self.mouse.is_looking_only = self._in_replay
+        if self._in_replay:
+            self.shows_connections = False
+        self._lay_out()
         self.mouse.brushed, self.followed, self.connections.chosen = None, None, None
         if self.opened != "none":
             self.opened = "none"
@@ -292,6 +304,8 @@ class Easel:
         if event.key == pygame.K_ESCAPE:
             return self._leave_something(scene)
         match action_of(event.key, getattr(event, "mod", 0)):
+            case action if self._in_replay and action in LIVE_ONLY:
+                return False
             case Action.PAINT if not self.shows_connections:
                 self._use(_PAINT, scene)
             case Action.CONNECTIONS:

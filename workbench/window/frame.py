@@ -9,6 +9,7 @@ from collections.abc import Callable
 from workbench.scenario import Scenario
 from workbench.view import View
 from workbench.window import easel, theme, toolkit
+from workbench.window.address_card import AddressCard
 from workbench.window.arrangement import Arrangement, arrange
 from workbench.window.banner import Banner
 from workbench.window.diagnosis_line import DiagnosisLine, Explanation
@@ -33,8 +34,9 @@ from workbench.window.stack import Stack
 from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
 from workbench.window.tooltip import Tooltip
+from workbench.window.transport_view import TransportView
 
-VIEWS = ("overview", "why", "brakes", *easel.VIEWS, "panels", "past", "folded", "light", "scenarios", "help")
+VIEWS = ("overview", "why", "brakes", *easel.VIEWS, "panels", "past", "folded", "light", "scenarios", "address", "help")
 """States that are worth a picture."""
 
 
@@ -54,9 +56,9 @@ class Frame:
             PanelBar(self.choice, self.chooser.open),
         )
         self.header, self.banner = HeaderView(on_theme, self.picker.open), Banner()
-        self.status, self.hints = StatusLine(), HintLine()
+        self.status, self.hints, self.transport = StatusLine(), HintLine(), TransportView()
         self.toast, self.help, self.hover, self.tooltip = Toast(), Help(), Hover(self.easel), Tooltip()
-        self.caption = Caption()
+        self.caption, self.address = Caption(), AddressCard()
         self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
         self.knobs, self.pipeline = KnobsView(deeds), PipelineView(self.open_brakes)
         self._loading, self._pause_mark, self._ring = Loading(), PauseMark(), FocusRing()
@@ -69,6 +71,7 @@ class Frame:
                 self.explanation,
                 self.chooser,
                 self.picker,
+                self.address,
                 self.help,
                 self.toast,
                 self.tooltip,
@@ -86,14 +89,15 @@ class Frame:
         """Where everything is. Only after `arrange`."""
         return self._boxes
 
-    def arrange(self, size: tuple[int, int], view: View) -> bool:
+    def arrange(self, size: tuple[int, int], view: View, *, is_replay: bool = False) -> bool:
         """Give every view its box when the window, the canvas's shape or what else decides it changed. True then."""
         height, width = view.pixels.shape
-        key = (size, (width, height), len(view.failures), self.knobs.folded)
+        key = (size, (width, height), len(view.failures), self.knobs.folded, is_replay)
         if key == self._arranged_for:
             return False
         self._arranged_for = key
-        boxes = self._boxes = arrange(size, (width, height), len(view.failures), not self.knobs.folded)
+        folded, failures = self.knobs.folded, len(view.failures)
+        boxes = self._boxes = arrange(size, (width, height), failures, not folded, is_replay=is_replay)
         self._pen = self._pen if self._pen.scale == boxes.scale else Pen(boxes.scale)
         self._picture = toolkit.offscreen(boxes.size)
         self._placed = (
@@ -105,6 +109,7 @@ class Frame:
             (self.panels, boxes.panels),
             (self._panel_bar, boxes.panel_bar),
             (self.knobs, boxes.knobs),
+            *(((self.transport, boxes.transport),) if is_replay else ()),
             (self.status, boxes.status),
             (self.hints, boxes.hints),
         )
@@ -124,7 +129,7 @@ class Frame:
     @property
     def covered(self) -> bool:
         """Whether a card lies over the picture that is closed before anything under it."""
-        return self.help.shown or self.explanation.shown or self.page is not None
+        return self.help.shown or self.address.shown or self.explanation.shown or self.page is not None
 
     @property
     def page(self) -> Handler | None:
@@ -136,6 +141,7 @@ class Frame:
     def show_view(self, name: str, scene: Scene) -> None:
         """Be in one of `VIEWS`, and in nothing of the others."""
         self.help.shown, self.explanation.shown = name == "help", name == "why"
+        self.address.shown = name == "address"
         self.knobs.folded = name == "folded"
         self.knobs.show_top()
         self.easel.show_view(name, scene)

@@ -4,6 +4,7 @@ from workbench.window import theme
 from workbench.window.header import FIGURES
 from workbench.window.keys import BINDINGS
 from workbench.window.pen import Pen
+from workbench.window.replay_keys import REPLAY_BINDINGS
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
@@ -16,6 +17,7 @@ MARKS = (
     ("triangle", "A busy stage: its waiting time begins to rise steeply"),
     ("square", "The bottleneck"),
     ("bar", "The queue before a stage; at the line on top it is full"),
+    ("grey bar", "A queue that collects until the tick: full is no fault there"),
     ("line in it", "Its high-water mark within the last second"),
     ("shoe", "A brake is on: service time is added on purpose"),
 )
@@ -23,6 +25,16 @@ COLUMNS: tuple[tuple[Section, ...], ...] = (
     (("Keys", tuple((binding.keys, binding.meaning) for binding in BINDINGS)),),
     (("Figures", tuple((figure.label, figure.meaning) for figure in FIGURES)), ("Marks of the pipeline", MARKS)),
 )
+REPLAY: Section = (
+    "Keys of the replay, before all others",
+    tuple((each.keys, each.meaning) for each in REPLAY_BINDINGS),
+)
+
+
+def columns_of(scene: Scene) -> tuple[tuple[Section, ...], ...]:
+    """What is told in this session."""
+    keys, marks = COLUMNS
+    return (keys, marks) if scene.session.replay is None else (keys, (REPLAY, *marks))
 
 
 class Help:
@@ -37,7 +49,7 @@ class Help:
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """In the middle."""
-        height = 2 * _MARGIN + max(_height(column) for column in COLUMNS)
+        height = 2 * _MARGIN + max(_height(column) for column in columns_of(scene))
         box = pygame.Rect(0, 0, pen.px(_WIDTH), pen.px(height))
         box.center = screen.center
         return box
@@ -46,8 +58,9 @@ class Help:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.FAINT, radius=10)
         inner = box.inflate(-2 * pen.px(_MARGIN), -2 * pen.px(_MARGIN))
-        width = (inner.width - pen.px(_GAP)) // len(COLUMNS)
-        for index, column in enumerate(COLUMNS):
+        columns = columns_of(scene)
+        width = (inner.width - pen.px(_GAP)) // len(columns)
+        for index, column in enumerate(columns):
             left, top = inner.left + index * (width + pen.px(_GAP)), inner.top
             for title, rows in column:
                 pen.write(target, title, pygame.Rect(left, top, width, pen.px(_TITLE_ROW - 8)), theme.TITLE)

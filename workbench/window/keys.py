@@ -33,6 +33,7 @@ class Action(Enum):
     SPAN_BACK = auto()
     TRAVEL = auto()
     NOW = auto()
+    ADDRESS = auto()
     TOUR_NEXT = auto()
     TOUR_BACK = auto()
     NEXT = auto()
@@ -94,12 +95,13 @@ BINDINGS: tuple[Binding, ...] = (
     Binding(Action.NOW, (pygame.K_n,), "N", "", "Panels of the present again"),
     Binding(Action.TOUR_NEXT, (pygame.K_PAGEDOWN,), "page down", "", "Guided demo: on to the next scenario"),
     Binding(Action.TOUR_BACK, (pygame.K_PAGEUP,), "page up", "", "Guided demo: back to the one before"),
+    Binding(Action.ADDRESS, (pygame.K_a,), "A", "", "Let others join: the web page's address, and its code for phones"),
     Binding(Action.SCREENSHOT, (pygame.K_s,), "S", "screenshot", "Save this picture as PNG in the current folder"),
     Binding(Action.HELP, (pygame.K_F1,), "F1", "help", "Show or hide this help"),
     Binding(Action.FULL_SCREEN, (pygame.K_F11,), "F11", "full screen", "Take the whole screen, or give it back"),
     Binding(Action.NEXT, (pygame.K_TAB,), "Tab", "next view", "Go to the next view or knob; arrows then work there"),
     Binding(Action.PREVIOUS, (pygame.K_TAB,), "Shift Tab", "", "Go back to the one before", with_shift=True),
-    Binding(Action.QUIT, (pygame.K_ESCAPE, pygame.K_q), "Esc or Q", "quit", "Close the help, or end the session"),
+    Binding(Action.QUIT, (pygame.K_ESCAPE, pygame.K_q), "Esc or Q", "quit", "Close what is open, or end the session"),
 )
 
 _BY_KEY = {(code, binding.with_shift): binding.action for binding in BINDINGS for code in binding.codes}

@@ -71,6 +71,8 @@ class KnobsColumn:
         """Knobs by their groups, the load curve, the brakes of the chosen stage, the faults."""
         rows: list[Row] = []
         group = ""
+        if self.controls.locked:
+            rows.append([(Caption(self.controls.locked), 1)])
         for knob in self.controls.knobs:
             if knob.is_brake:
                 continue

@@ -20,7 +20,7 @@ def sentence(part: Part, reading: Reading) -> str:
             return f"compiling kernels {steps}, once per machine"
         return f"{part.state}: {part.progress.what}, {steps}"
     if part.state == "connecting" and reading.connection_target:
-        done, target = format_whole(reading.connection_count), format_whole(reading.connection_target)
+        done, target = format_whole(reading.connection_count or 0), format_whole(reading.connection_target)
         return f"connecting {done} of {target}"
     return part.state
 
@@ -32,7 +32,7 @@ def ratio(part: Part, reading: Reading) -> float:
     if part.progress and part.progress.total:
         return part.progress.done / part.progress.total
     if part.state == "connecting" and reading.connection_target:
-        return reading.connection_count / reading.connection_target
+        return (reading.connection_count or 0) / reading.connection_target
     return 0.0
 
 

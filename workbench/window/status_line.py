@@ -4,6 +4,7 @@ Items keep the width of their longest text, so that nothing moves while figures 
 left out whole.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.view import Part, Reading
@@ -12,6 +13,7 @@ from workbench.window.figure import UNKNOWN, format_cores, format_count, format_
 from workbench.window.glossary import TERMS
 from workbench.window.keys import BINDINGS, Action
 from workbench.window.pen import Pen
+from workbench.window.replay_keys import LIVE_ONLY, REPLAY_BINDINGS
 from workbench.window.scene import Scene
 from workbench.window.theme import Color, Lettering
 from workbench.window.toolkit import pygame
@@ -58,7 +60,8 @@ def _window_item(fps: float, cores: float | None) -> Item:
 def _connections(reading: Reading) -> str:
     lost = f", {format_whole(reading.lost_count)} lost" if reading.lost_count else ""
     target = f" of {format_whole(reading.connection_target)}" if reading.connection_target else ""
-    return f"{format_whole(reading.connection_count)}{target}{lost}"
+    now = UNKNOWN if reading.connection_count is None else format_whole(reading.connection_count)
+    return f"{now}{target}{lost}"
 
 
 def _broadcast_item(reading: Reading) -> Item:
@@ -205,6 +208,15 @@ class StatusLine:
         return slot
 
 
+def _hints(*, is_replay: bool) -> list[tuple[str, str]]:
+    """Keys and what they do in a word, the help's own first; in a replay its keys, and what still is of use."""
+    hinted = sorted((b for b in BINDINGS if b.hint), key=lambda binding: binding.action is not Action.HELP)
+    wanted = [(b.keys, b.hint) for b in hinted if not is_replay or b.action not in LIVE_ONLY]
+    if not is_replay:
+        return wanted
+    return [wanted[0], *((each.keys, each.hint) for each in REPLAY_BINDINGS), *wanted[1:]]
+
+
 class HintLine:
     """Draws the keys at the left and the address for other clients at the right."""
 
@@ -215,31 +227,33 @@ class HintLine:
 
     def forget(self) -> None:
         """Draw all of it next time."""
-        self._drawn_url: str | None = None
+        self._drawn_of: tuple[object, ...] | None = None
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Draw what changed. Returns the rectangles that did."""
-        if scene.view.url == self._drawn_url:
+        state = (scene.view.url, scene.session.replay is not None)
+        if state == self._drawn_of:
             return []
-        self._drawn_url = scene.view.url
+        self._drawn_of = state
         target.fill(theme.BACKGROUND, self._box)
         right = self._box.right
         if scene.view.url:
-            text = f"join at {scene.view.url}"
-            right = self._pen.write(target, text, self._box, theme.STATUS_DIM, "right").left
-        self._draw_hints(target, right)
+            is_open = scene.view.is_open_to_network
+            text = f"{'open to the network, ' if is_open else ''}join at {scene.view.url} (A)"
+            lettering = theme.WARNING_NAME if is_open else theme.STATUS_DIM
+            right = self._pen.write(target, text, self._box, lettering, "right").left
+        self._draw_hints(target, right, _hints(is_replay=scene.session.replay is not None))
         return [self._box]
 
-    def _draw_hints(self, target: pygame.Surface, right: int) -> None:
-        """Keys up to `right`, the help's own first; one that does not fit is left out whole."""
-        hinted = sorted((b for b in BINDINGS if b.hint), key=lambda binding: binding.action is not Action.HELP)
+    def _draw_hints(self, target: pygame.Surface, right: int, hints: Sequence[tuple[str, str]]) -> None:
+        """Keys up to `right`; one that does not fit is left out whole."""
         left, gap = self._box.left, self._pen.px(_HINT_GAP)
-        for binding in hinted:
-            key, hint = (self._pen.width(*of) for of in ((binding.keys, theme.KEY), (binding.hint, theme.STATUS_DIM)))
+        for keys, says in hints:
+            key, hint = (self._pen.width(*of) for of in ((keys, theme.KEY), (says, theme.STATUS_DIM)))
             if left + key + self._pen.px(_WORD_GAP) + hint + gap > right:
                 return
-            left = self._word(target, binding.keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
-            left = self._word(target, binding.hint, left, theme.STATUS_DIM) + gap
+            left = self._word(target, keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
+            left = self._word(target, says, left, theme.STATUS_DIM) + gap
 
     def _word(self, target: pygame.Surface, text: str, left: int, lettering: Lettering) -> int:
         """Write a word from `left` on. Returns where it ends."""

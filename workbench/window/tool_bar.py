@@ -100,7 +100,9 @@ class ToolBar:
         return flow(widths, {len(self._tools)}, width, pen.px(_ROW), pen.px(_GAP))
 
     def _place_swatches(self) -> dict[int, pygame.Rect]:
-        """As large as they can be in the rows that there are, after the last tool."""
+        """As large as they can be in the rows that there are, after the last tool; without tools, none."""
+        if not self._tools:
+            return {}
         pen = self._pen
         rows = max(1, round((self._box.height + pen.px(_GAP)) / pen.px(_ROW + _GAP)))
         last = self._boxes[self._tools[-1].name]

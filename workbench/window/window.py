@@ -109,7 +109,7 @@ class Window:
         if self._display:
             self._screen = self._take_events(self._display, now_ns)
         view = self._session.view()
-        if self._frame.arrange(self._screen.size, view):
+        if self._frame.arrange(self._screen.size, view, is_replay=self._session.replay is not None):
             self._panels_wanted_ns = now_ns
         self._ask_for_panels(now_ns)
         self._order_panels()
@@ -197,6 +197,10 @@ class Window:
                 self._router.move_focus(-1, self._frame.targets())
             case Action.QUIT if self._frame.help.shown:
                 self._frame.help.shown = False
+            case Action.ADDRESS:
+                self._frame.address.shown = not self._frame.address.shown
+            case Action.QUIT if self._frame.address.shown:
+                self._frame.address.shown = False
             case Action.QUIT if self._frame.explanation.shown:
                 self._frame.explanation.shown = False
             case Action.QUIT:
@@ -226,6 +230,8 @@ class Window:
         if event.type == pygame.KEYDOWN and self._frame.page and self._frame.page.handle(event, scene, now_ns):
             return
         if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
+            return
+        if not self._frame.covered and self._frame.transport.handle(event, scene, now_ns):
             return
         action = action_of(event.key, getattr(event, "mod", 0))
         # What a view has open is closed before the window is.
