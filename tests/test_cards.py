@@ -19,6 +19,7 @@ from window_stage import (
 
 from workbench.view import Journey
 from workbench.window import ramp, theme
+from workbench.window.journey_view import NOTICE
 from workbench.window.toolkit import pygame
 
 
@@ -106,6 +107,14 @@ def test_a_followed_placement_is_a_time_line(person: Person, written: list[Writt
     assert lines.shown == person.session.journey_list[0]
     person.drag(lines.pane.buttons["newest"].center)
     assert lines.shown == person.session.journey_list[1]
+
+
+def test_before_the_first_journey_it_says_what_it_waits_for(person: Person, written: list[Written]) -> None:
+    fill_connections(person.session, 60)
+    person.key(pygame.K_j)
+    assert "no journey yet\nconnection 100" in words(written)
+    assert NOTICE in " ".join(words(written).split())
+    assert all(entry.whole for entry in written)
 
 
 def test_with_nobody_to_follow_nothing_opens(person: Person) -> None:

@@ -32,6 +32,10 @@ RENEW_NS = 250_000_000
 """A journey is looked at for longer than it takes: the newest comes four times a second."""
 _ROW, _NAME, _TIME, _STRIP, _GAP, _FOOT = 17, 74, 62, 152, 16, 16
 
+NOTICE = (
+    "It is followed: one of its placements is sampled now and then, and its way shows here when a viewer has seen it."
+)
+
 
 class JourneyView:
     """Draws the journeys of the followed connection."""
@@ -100,14 +104,23 @@ class JourneyView:
         strip = pygame.Rect(inner.right - px(_STRIP), inner.top, px(_STRIP), inner.height)
         strip.width = min(strip.width, inner.width // 3)
         strip.right = inner.right
+        if self.shown is None:
+            self._draw_notice(target, inner)
+            return [self.pane.box]
         self._draw_spans(target, pygame.Rect(inner.topleft, (strip.left - px(_GAP) - inner.left, inner.height)), spans)
         self._draw_strip(target, strip)
         return [self.pane.box]
 
+    def _draw_notice(self, target: pygame.Surface, box: pygame.Rect) -> None:
+        self._rows, self._bars, height = [], [], self._pen.line_height(theme.NOTE)
+        for index, text in enumerate(self._pen.wrapped(NOTICE, box.width, theme.NOTE, box.height // height)):
+            row = pygame.Rect(box.left, box.top + index * height, box.width, height)
+            self._pen.write(target, text, row, theme.NOTE)
+
     def _title(self, spans: Sequence[Span]) -> tuple[str, str]:
         name = "" if self.number is None else format_whole(self.number)
         if self.shown is None:
-            return "no journey yet", f"connection {name} is followed; a placement of it is sampled now and then"
+            return "no journey yet", f"connection {name}"
         whole = format_span(spans[-1].start_ns + spans[-1].length_ns) if spans else ""
         end = "until seen" if self.shown.seen_ns is not None else "so far"
         return f"{whole} {end}", f"connection {name} at {self.shown.x}, {self.shown.y}"
