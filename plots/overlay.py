@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
 from plots import style
@@ -147,7 +147,8 @@ def _frame(ax: Axes, plot: Plot, theme: Theme) -> None:
     for spine in ax.spines.values():
         spine.set_color(theme.edge)
     if plot.logarithmic:
-        ax.set_yscale("log")
+        ax.set_yscale("log", subs=[])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(round(value, 9))))
 
 

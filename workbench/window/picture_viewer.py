@@ -34,6 +34,12 @@ class PictureViewer:
         legend = "   ".join(f"{number} {name}" for number, name in enumerate(self._names, 1))
         self._foot = f"{legend}   0 all   T colours   Esc close"
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels across and down."""
+        width, height = self._display.surface.get_size()
+        return width, height
+
     def run(self) -> None:
         """Show until the person closes it or presses Esc or Q."""
         self.show()
@@ -57,7 +63,7 @@ class PictureViewer:
     def show(self) -> None:
         """Draw the picture, and the keys below it."""
         surface = self._display.surface
-        width, height = surface.get_size()
+        width, height = self.size
         pixels = self._draw(self.shown, (width, max(height - FOOT_PIXELS, 1)), theme.name)
         surface.fill(theme.BACKGROUND)
         surface.blit(pygame.surfarray.make_surface(pixels.swapaxes(0, 1)), (0, 0))
