@@ -1,10 +1,15 @@
 """A recording's reader: figures and canvases come back as they were written, and a file that is not whole is told."""
 
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.journal.condenser import Condenser
@@ -15,10 +20,13 @@ from server.protocol.blocks import Block, apply_blocks, decode_blocks, encode_bl
 from server.protocol.body import read_body
 from server.protocol.websocket import ProtocolViolation
 from tests import recorded
+from workbench.errors import UserError
 from workbench.recording.reader import Recording
-from workbench.view import Marker
+from workbench.recording.writer import RecordingWriter
+from workbench.view import Diagnosis, Marker
 
 TICKS = 35
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +168,172 @@ def test_what_keeps_its_colour_is_left_out_of_a_recording() -> None:
     short = condenser.condense(TickEntry(2, 2, 500, 1, 0, second))
     where, colors = told_cells(read_body("blocks", short.encoding, short.blocks, 4096), short.tile_count, 64, 64)
     assert (where.tolist(), colors.tolist()) == ([499 // 32 * 64 + 499 % 32], [1])
+
+
+# --- Files that are not whole, or not ours ---
+
+
+def refusal(path: Path) -> str:
+    """The one line that a file is refused with, when it is opened or when all of it is read."""
+    with pytest.raises(UserError) as caught:
+        read_all(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def read_all(path: Path) -> tuple[int, int]:
+    """Read whatever there is. Returns the canvas's checksum and the number of samples."""
+    with Recording.open(path) as recording:
+        recording.tick_log(), recording.markers(), recording.diagnoses(), recording.scenario, recording.machine
+        for _ in recording.frames():
+            pass
+        return recording.checksum(), len(recording.samples())
+
+
+def test_foreign_files_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    assert "no file" in refusal(path)
+    path.write_bytes(b"")
+    assert "is empty" in refusal(path)
+    path.write_bytes(b"\x89PNG" + bytes(400))
+    assert "is no SQLite file" in refusal(path)
+    path.write_bytes(b"SQLite format 3\x00")
+    assert "ends after 16 bytes" in refusal(path)
+    path.unlink()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE t (a)")
+    assert "no recording" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("PRAGMA user_version = 2", "newer version"),
+        ("UPDATE meta SET value = 'journal' WHERE key = 'kind'", "server's journal"),
+        ("DELETE FROM meta WHERE key = 'width'", "does not tell its width"),
+        ("UPDATE meta SET value = '0' WHERE key = 'height'", "its height is '0'"),
+        ("DROP TABLE samples", "no such table"),
+        ("UPDATE ticks SET time_ns = time_ns + 1 WHERE tick = 20", "tick 20 is not what was written"),
+        ("UPDATE ticks SET blocks = substr(blocks, 2) WHERE tick = 3", "tick 3 is not what was written"),
+        ("UPDATE samples SET admitted_per_s = 'many'", "a row is not what was written"),
+        ("UPDATE meta SET value = 'x = ' WHERE key = 'scenario'", "scenario is no TOML"),
+    ],
+)
+def test_what_is_wrong_inside_is_told(tmp_path: Path, change: str, words: str) -> None:
+    path = tmp_path / "a.pxr"
+    recorded.make(path, TICKS)
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(change)
+    assert words in refusal(path)
+
+
+def test_a_file_cut_short_is_told(tmp_path: Path, file: Path) -> None:
+    whole = file.read_bytes()
+    path = tmp_path / "a.pxr"
+    for size in (50, 100, 5000, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert "is damaged: it ends after" in refusal(path), size
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flipped_bits_are_told_or_leave_the_canvas_right(tmp_path: Path, file: Path, data: st.DataObject) -> None:
+    expected = read_all(file)[0]
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path / "flipped.pxr"
+    path.write_bytes(content)
+    try:
+        found = read_all(path)[0]
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        # A row that a flipped page no longer shows cannot be missed; what is shown is right.
+        with Recording.open(path) as recording:
+            rows = len(list(recording.frames()))
+        assert found == expected or rows < TICKS
+
+
+# --- The writer ---
+
+
+def test_a_writer_leaves_one_file_that_says_what_it_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    writer = RecordingWriter(path, recorded.facts_of(70, 50))
+    writer.start()
+    for number in range(1, 31):
+        diagnosis = Diagnosis("apply" if number > 20 else "none", f"sample {number}")
+        writer.take(recorded.sample_of(number), recorded.tick_of(number), recorded.readings_of(number), diagnosis)
+    writer.mark(Marker(recorded.time_of(2), "fault", "all cut"))
+    with Recording.open(path) as recording:
+        assert recording.summary is None  # It can be read while it is written.
+    writer.close({"seconds": 3.0})
+    assert [found.name for found in tmp_path.iterdir()] == ["a.pxr"]
+    with Recording.open(path) as recording:
+        assert recording.summary == {"seconds": 3.0}
+        assert recording.samples()["time_ns"].tolist() == [recorded.time_of(number) for number in range(1, 31)]
+        assert recording.markers() == (Marker(recorded.time_of(2), "fault", "all cut"),)
+        assert [row.number for row in recording.diagnoses()] == [1, 11, 21]
+        assert len(recording.tick_log()) == 30
+    assert writer.state.failure == "" and writer.state.bytes == path.stat().st_size
+
+
+def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    path.write_bytes(b"kept")
+    with pytest.raises(UserError, match="is there already"):
+        RecordingWriter(path, recorded.facts_of(8, 8))
+    assert path.read_bytes() == b"kept"
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests import recorded
+from workbench.recording.writer import RecordingWriter
+from workbench.view import Diagnosis
+writer = RecordingWriter(Path(sys.argv[1]), recorded.facts_of(70, 50))
+for number in range(1, 11):
+    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"))
+writer._commit()
+writer.take(recorded.sample_of(11), recorded.tick_of(11), (), Diagnosis("none"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    done = subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    with Recording.open(path) as recording:
+        assert len(recording.samples()) == 10
+        assert recording.summary is None
+
+
+_FULL = """
+import resource, signal, sys
+from pathlib import Path
+from tests import recorded
+from workbench.recording.writer import RecordingWriter
+from workbench.view import Diagnosis
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer = RecordingWriter(Path(sys.argv[1]), recorded.facts_of(70, 50))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+number = 0
+while not writer.state.failure:
+    number += 1
+    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"))
+    writer._commit()
+writer.close({})
+print(writer.state.failure)
+"""
+
+
+def test_a_full_disk_stops_the_recording_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    command = [sys.executable, "-c", _FULL, str(path)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "disk" in done.stdout
+    with Recording.open(path) as recording:
+        assert len(recording.samples()) > 10

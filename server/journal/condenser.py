@@ -20,7 +20,7 @@ from server.protocol.blocks import BLOCK_HEAD, BlockKind
 _LEVEL = 6
 """Of zlib. A tick is condensed beside the loops, where a few milliseconds are at hand."""
 _BYTES_MAX = 16 * 1024
-"""Longer blocks are left as they are: nearly all of the canvas changed, and to sort that out costs more than it saves."""
+"""Longer blocks are left as they are: much of the canvas changed, and to sort that out costs more than it saves."""
 
 
 class Condenser:

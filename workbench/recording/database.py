@@ -37,7 +37,8 @@ class Database:
         try:
             self._check_marks()
             with self.told():
-                self.facts: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
+                facts = self._connection.execute("SELECT key, value FROM meta").fetchall()
+            self.facts: dict[str, str] = {str(key): str(value) for key, value in facts}
             self._check_facts()
         except UserError:
             self.close()
@@ -52,6 +53,8 @@ class Database:
         """What fails inside is a damaged file, and told as that."""
         try:
             yield
+        except UnicodeDecodeError:
+            raise self.damaged("a text in it is no text") from None
         except (sqlite3.DatabaseError, ProtocolViolation, msgspec.MsgspecError) as error:
             raise self.damaged(str(error)) from None
 

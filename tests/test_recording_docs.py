@@ -1,0 +1,81 @@
+"""What docs/recording.md says: its examples run as printed, its tables are the file's; and an old recording opens."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import give_up, is_ci
+
+from server.journal import schema
+from workbench.recording.reader import Recording
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "recording.md").read_text(encoding="utf-8")
+FIRST = Path(__file__).parent / "recordings" / "first_light_1.pxr"
+EXAMPLES = re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(FIRST, tmp_path / "run.pxr")
+    return tmp_path
+
+
+def examples(kind: str) -> list[str]:
+    found = [text for mark, text in EXAMPLES if mark == kind]
+    assert found, kind
+    return found
+
+
+@pytest.mark.parametrize("query", examples("sql"))
+def test_sql_examples_run_as_printed(folder: Path, query: str) -> None:
+    with closing(sqlite3.connect(folder / "run.pxr")) as file:
+        rows = file.execute(query).fetchall()
+    assert any(None not in row for row in rows)
+
+
+def run_python(folder: Path, text: str) -> str:
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("text", examples("python"))
+def test_python_examples_run_as_printed(folder: Path, text: str) -> None:
+    assert "first_light 26 s 182 samples" in run_python(folder, text)
+
+
+@pytest.mark.parametrize("package", ["pandas", "duckdb"])
+def test_examples_of_other_packages_run_as_printed(folder: Path, package: str) -> None:
+    if find_spec(package) is None:
+        give_up(package, "pip install -e '.[dev]'", in_ci=is_ci())
+    for text in examples(f"python {package}"):
+        assert "fan-out" in run_python(folder, text)
+
+
+def test_the_tables_are_those_of_a_recording() -> None:
+    with closing(sqlite3.connect(f"{FIRST.as_uri()}?mode=ro", uri=True)) as file:
+        names = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert names == set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
+    assert len(names) == len(schema.RECORDING_TABLES)
+
+
+def test_a_recording_of_version_1_says_what_it_said() -> None:
+    with Recording.open(FIRST) as recording:
+        samples, summary = recording.samples(), recording.summary
+        assert summary is not None
+        assert summary["admitted_per_s"] == 408.5708
+        assert recording.checksum() == summary["canvas_checksum"] == 3509802928
+        assert (len(samples), len(recording.tick_log()), int(samples["admitted_count"][-1])) == (182, 79, 1345)
+        assert (recording.scenario.name, recording.width, recording.height) == ("first_light", 64, 48)
+        assert recording.diagnoses()[-1].sentence == "98 % headroom; the busiest loop is 2 % busy"
+    assert sorted(path.name for path in FIRST.parent.iterdir()) == [FIRST.name]
