@@ -50,7 +50,10 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
             host, port = server.listen()
         except CannotListen as error:
             raise UserError(str(error)) from None
-        print(f"listening on {Address(host, port).url}", flush=True)
+        address = Address(host, port)
+        print(f"listening on {address.url}", flush=True)
+        if address.warning:
+            print(address.warning, file=sys.stderr, flush=True)
         first = read_counters(pages, 0, clock.now_ns())
         try:
             server.run()

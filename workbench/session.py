@@ -86,8 +86,7 @@ class Session:
         self._parts = Parts(commands)
         self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._ending = False
-        self._started_ns = 0
-        self._now_ns = 0
+        self._started_ns = self._now_ns = 0
         self._steady_first: Counters | None = None
         self._load_last: Counters | None = None
         self._drained: Counters | None = None

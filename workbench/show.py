@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server import clock
 from workbench import file_limit
@@ -68,6 +68,12 @@ class Show:
         self._has_failed = False
         self._recording: RecordingWriter | None = None
         self._recording_count = 0
+        self.figures: dict[str, Any] = {}
+        """The summary of the last session."""
+        self.is_finished = False
+        """Whether it came to the end of its arrivals."""
+        self.recorded: Path | None = None
+        """Its recording."""
 
     @property
     def is_over(self) -> bool:
@@ -136,6 +142,9 @@ class Show:
         file_limit.raise_to_hard()
         if self._address is None:
             require_free(scenario.server.host, scenario.server.port)
+            if Address(scenario.server.host, scenario.server.port).is_open_to_network:
+                host = scenario.server.host
+                print(f"OPEN TO THE NETWORK: server.host is {host}; 127.0.0.1 keeps it to itself", file=sys.stderr)
 
     def _record(self, scenario: Scenario) -> RecordingWriter | None:
         """The recording of the next session, where one is wanted: FILE, then FILE-2 and so on. Raises UserError."""
@@ -145,6 +154,7 @@ class Show:
         self._recording_count += 1
         if self._recording_count > 1:
             path = path.with_stem(f"{path.stem}-{self._recording_count}")
+        self.recorded = path
         self._recording = RecordingWriter(path, facts_of(scenario, machine(), clock.now_ns()))
         self._recording.start()
         return self._recording
@@ -175,7 +185,7 @@ class Show:
         def is_over() -> bool:
             if guide is not None and session.load_started_ns:
                 self._follow(guide, session)
-            if self._stop.asked or (session.failed and self._outputs.headless):
+            if self._stop.asked or session.is_finished or (session.failed and self._outputs.headless):
                 return True
             began_ns = session.load_started_ns or session.failed_ns
             return seconds is not None and began_ns > 0 and clock.now_ns() - began_ns >= seconds * NANOSECONDS
@@ -194,7 +204,8 @@ class Show:
 
     def _tell_end(self, session: Session) -> None:
         """Write the summary, also into the recording, and name what failed on standard error."""
-        figures = summarise(session.measured())
+        figures = self.figures = summarise(session.measured())
+        self.is_finished = session.is_finished
         failures = [*session.failures, *session.tracebacks]
         if self._recording is not None:
             self._recording.close(figures)
