@@ -81,22 +81,30 @@ class Database:
     def number_at(self, table: str, key: str, time_ns: int) -> int | None:
         """The last row of a table at or before this time, by its key; None when there is none.
 
-        Time grows with the key, so it is searched by halves: no index is needed, and a row costs one page.
+        Time grows with the key, and mostly evenly: no index is needed, and a search costs a few rows.
         """
-        row = self.first(f"SELECT min({key}), max({key}) FROM {table}")
+        # Asked for both at once, SQLite would read the whole table.
+        row = self.first(f"SELECT (SELECT min({key}) FROM {table}), (SELECT max({key}) FROM {table})")
         if row is None or row[0] is None:
             return None
         low, high = row
         before = f"SELECT {key}, {self._time_column(table)} FROM {table} WHERE {key} <= ? ORDER BY {key} DESC LIMIT 1"
-        if self._probe(before, low)[1] > time_ns:
+        (_, low_ns), (last, high_ns) = self._probe(before, low), self._probe(before, high)
+        if low_ns > time_ns:
             return None
-        while low < high:
-            middle = (low + high + 1) // 2
+        if high_ns <= time_ns:
+            return last
+        turn = 0
+        while high - low > 1:  # The row at or before `low` is not later than the time, that of `high` is.
+            turn += 1
+            even = (time_ns - low_ns) * (high - low) // (high_ns - low_ns)
+            # Where time does not grow evenly, halves now and then bound the search.
+            middle = low + min(max((high - low) // 2 if turn % 4 == 0 else even, 1), high - low - 1)
             number, then_ns = self._probe(before, middle)
             if then_ns <= time_ns:
-                low = middle
+                low, low_ns = middle, then_ns
             else:
-                high = number - 1
+                high, high_ns = number, then_ns
         return int(self._probe(before, low)[0])
 
     # --- Inside ---
