@@ -9,11 +9,9 @@ from pathlib import Path
 from workbench import file_limit
 from workbench.scenario import Scenario, builtin_names, load_scenario, portrait_path
 
-_SEED_ENGINE = (
-    "Five hundred connections offer 70,000 a second, all watching: the engine carries that. The next card does not."
-)
+_SEED_ENGINE = "Five hundred connections offer 70,000 a second: a tenth of a core carries that. Compare the next card."
 _SEED_MAILBOX = (
-    "The same load on a server with a mailbox a connection: it jams. The knob 'loop' changes over, side by side."
+    "The same load, a mailbox a connection: that takes a core, and a little more jams it. Knob 'loop' changes over."
 )
 _ENGINE, _MAILBOX = "server.loop=native", "server.loop=mailbox"
 
