@@ -19,6 +19,7 @@ from server import clock, http, reception
 from server.adjustment import merge_live
 from server.canvas import new_hello, new_rules
 from server.config import Brakes, ServerConfig
+from server.journal.journal import open_journal, running
 from server.kernels.layout import Stage, State, tile_shape
 from server.letter_brake import LetterBrake
 from server.listener import BACKLOG, connections_allowed, open_listener, raise_file_limit
@@ -66,7 +67,8 @@ class Mailbox:
         self._counts = self._tally.counts
         self._clients: set[MailboxClient] = set()
         self._rows = ClientRows(connections_page, self._clients_max)
-        self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients)
+        self._journal = open_journal(config, clock.now_ns())
+        self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients, self._journal)
         self._deserted = asyncio.Event()
         self._deserted.set()
         self._numbers = 0
@@ -102,7 +104,8 @@ class Mailbox:
 
     def run(self) -> None:
         """Serve until `stop`, then drain. Raises what a task raised, which is a bug."""
-        asyncio.run(self._live())
+        with running(self._journal):
+            asyncio.run(self._live())
         self._tally.publish()
         self._set_state(State.STOPPED)
 

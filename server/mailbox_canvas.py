@@ -12,14 +12,16 @@ from functools import partial
 from server import clock
 from server.canvas import Canvas
 from server.config import ServerConfig
+from server.journal.journal import Journal
+from server.journal.store import TickEntry
 from server.kernels.layout import TICK_ROWS, Stage
 from server.letter_brake import LetterBrake
 from server.mailbox_client import Letter, MailboxClient
 from server.mailbox_view import TileCounts
 from server.page import Page
 from server.plain_delta import encode_changes
-from server.protocol.messages import Ping, Pong, Subscribe
-from server.protocol.websocket import Opcode, encode_frame
+from server.protocol.messages import DELTA, Ping, Pong, Subscribe
+from server.protocol.websocket import Opcode, encode_frame, parse_head
 from server.tally import Tally
 
 MAILBOX_MAX = 65_536
@@ -36,8 +38,17 @@ class MailboxCanvas:
     """The canvas, its mailbox and its tick. `clients` is the server's set, which only the server changes."""
 
     def __init__(
-        self, config: ServerConfig, telemetry: Page, canvas_page: Page, tally: Tally, clients: Iterable[MailboxClient]
+        self,
+        config: ServerConfig,
+        telemetry: Page,
+        canvas_page: Page,
+        tally: Tally,
+        clients: Iterable[MailboxClient],
+        journal: Journal | None = None,
     ) -> None:
+        """`journal`: the recording that ticks are written to, for which nobody waits."""
+        assert journal is None or not journal.gates
+        self._journal = journal
         self.config = config
         self.tick = 0
         """The last finished tick."""
@@ -161,6 +172,8 @@ class MailboxCanvas:
         whole = self._canvas.tiles_of(self._canvas.clip(0, 0, 0, 0))
         merged = self._encode(frames, whole, self.tick - 1)
         encoded_ns = clock.now_ns()
+        if self._journal is not None and merged.pixel_count:
+            self._record(self._journal, merged, now_ns)
         for client in self._clients:
             if client.is_owed_delta(self.tick, now_ns) and client.tiles is not None:
                 letter = self._encode(frames, client.tiles, client.cursor)
@@ -186,6 +199,19 @@ class MailboxCanvas:
             letter = Letter(encode_frame(Opcode.BINARY, payload), pixel_count, payload[1] if payload else 0)
             frames[tiles, since] = letter
         return letter
+
+    def _record(self, journal: Journal, merged: Letter, now_ns: int) -> None:
+        """Hand the tick's changes to the recording."""
+        head = parse_head(merged.frame, 0)
+        assert head is not None
+        payload = merged.frame[head.head_bytes :]
+        _, encoding, tile_count, _ = DELTA.unpack_from(payload)
+        pixels = self._canvas.pixels.tobytes() if journal.wants_snapshot(self.tick) else None
+        counts = merged.pixel_count, tile_count, encoding
+        self._tally.queued(Stage.JOURNAL, journal.waiting_count)
+        journal.submit(TickEntry(self.tick, now_ns, *counts, payload[DELTA.size :], pixels))
+        if journal.bug is not None:
+            raise journal.bug
 
     def _unaccounted(self) -> int:
         """Placements that were received and are neither admitted nor refused. Anything but 0 is a bug."""

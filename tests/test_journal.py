@@ -308,6 +308,7 @@ class TestRecording:
         journal.start(Rung())
         assert journal.wait_committed(QUEUE_MAX, PATIENCE_S)
         tick = QUEUE_MAX + 4
+        assert journal.bug is None
         assert journal.wants_snapshot(tick)
         journal.submit(entry(tick, (2, 2, 2), pixels=bytes(WIDTH * HEIGHT)))
         assert not journal.wants_snapshot(tick + 1)
@@ -317,11 +318,13 @@ class TestRecording:
             assert f"ticks {QUEUE_MAX + 1} to {QUEUE_MAX + 3} are missing" in text
             assert file.execute("SELECT max(tick) FROM snapshots").fetchone() == (tick,)
 
-    def test_a_server_writes_what_it_broadcasts(self, tmp_path):
+    @pytest.mark.parametrize("loop", ["native", "mailbox"])
+    def test_a_server_writes_what_it_broadcasts(self, tmp_path, loop):
         path = tmp_path / "run.pxr"
-        with Serving(journal=str(path), journal_gates=False) as serving, serving.client() as client:
+        with Serving(journal=str(path), journal_gates=False, loop=loop) as serving, serving.client() as client:
             client.send(Subscribe(), *(Place(x, 7, 3) for x in range(50)))
-            client.up_to(client.ping() + 1)
+            while not (client.pixels[7, :50] == 3).all():
+                client.message()
             assert serving.telemetry["stages"][0, Stage.JOURNAL]["drop_count"] == 0
         with closing(sqlite3.connect(path)) as file:
             rows = file.execute("SELECT encoding, pixel_count FROM ticks").fetchall()

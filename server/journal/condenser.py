@@ -48,6 +48,8 @@ class Condenser:
 
     def _blocks(self, where: NDArray[np.int64], colors: NDArray[np.uint8]) -> tuple[bytes, int]:
         """Bitmap blocks of these cells, each given once, and how many blocks there are."""
+        if not len(where):
+            return b"", 0
         across, _ = tile_shape(self._width, self._height)
         y, x = np.divmod(where, self._width)
         cell = (y // TILE_SIDE * across + x // TILE_SIDE) * TILE_PIXELS + y % TILE_SIDE * TILE_SIDE + x % TILE_SIDE

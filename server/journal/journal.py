@@ -9,7 +9,8 @@ Invariant: `committed_tick` names a tick that is on disk, with all before it.
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from server import clock
@@ -103,9 +104,8 @@ class Journal:
     def _give_up(self, tick: int) -> None:
         self.drop_count += 1
         self._lost = (self._lost[0] if self._lost else tick, tick)
-        self._snapshot_tick = (
-            -self._snapshot_ticks
-        )  # With the next that is taken: without, its changes hang in the air.
+        # The next that is taken brings one: without, its changes would hang in the air.
+        self._snapshot_tick = -self._snapshot_ticks
 
     def wait_committed(self, tick: int, timeout_s: float) -> bool:
         """Wait until a tick is on disk. False when it is not in time."""
@@ -227,6 +227,19 @@ class Journal:
 
 def _nobody() -> None:
     """Nobody is to be told."""
+
+
+@contextmanager
+def running(journal: Journal | None) -> Iterator[None]:
+    """A recording's journal while it is written to, without anybody who waits for it; None: there is none."""
+    if journal is None:
+        yield
+        return
+    journal.start(_nobody)
+    try:
+        yield
+    finally:
+        journal.close()
 
 
 def open_journal(config: ServerConfig, now_ns: int) -> Journal | None:
