@@ -113,6 +113,11 @@ class Desk:
         waiting, requests = queues["message_end"], queues["request_end"] - queues["request_head"]
         return bool(waiting + MESSAGE_ROOM <= len(loop.messages) and requests + REQUEST_ROOM <= len(loop.requests))
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a connection has more already, and there is room for it."""
+        return b"" in self.postponed.values() and self._has_room()
+
     def resume(self, now_ns: int) -> None:
         """Take what was postponed, as far as there is room now; of each connection once, in turn."""
         for slot in list(self.postponed):

@@ -91,10 +91,10 @@ class TestWebsocketsClient:
 
         asyncio.run(asyncio.wait_for(visit(), PATIENCE_S))
 
-    def test_an_extension_that_it_offers_is_not_taken(self, serving):
+    def test_it_compresses(self, serving):
         async def visit():
             async with connect(self.address(serving), compression="deflate") as client:
-                assert client.protocol.extensions == []
+                assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
                 await paint_and_watch(serving, client.send, client.recv)
 
         asyncio.run(asyncio.wait_for(visit(), PATIENCE_S))

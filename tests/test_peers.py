@@ -1,7 +1,11 @@
 """An independent implementation speaks with both ends of ours, in memory."""
 
+from typing import Any, ClassVar
+
+import pytest
 from feeding import NOW, to_server
 from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as PeerRequest
 from websockets.http11 import Response as PeerResponse
@@ -132,3 +136,54 @@ class TestIndependentServer:
         peer.events_received()
         peer.send_response(peer.reject(503, "full"))  # type: ignore[arg-type]
         assert take_bytes(peer, client)[0] == Refused(503, "Service Unavailable")
+
+
+class TestIndependentCompression:
+    """Both ends of ours against `websockets`, whatever it offers or answers."""
+
+    PARAMETERS: ClassVar = [
+        {"server_no_context_takeover": forgets, "client_no_context_takeover": told}
+        | {"server_max_window_bits": bits, "client_max_window_bits": bits}
+        for forgets in (False, True)
+        for told in (False, True)
+        for bits in (None, 9, 12, 15)
+    ]
+    SAID = ("the same again, " * 40, "", "the same again, " * 9000, "short", "the same again, " * 40)
+
+    @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+    def test_our_server(self, parameters: dict[str, Any]) -> None:
+        offer = ClientPerMessageDeflateFactory(**parameters)
+        peer = ClientProtocol(parse_uri("ws://canvas.example/"), extensions=[offer], max_size=None)
+        server = Connection(Role.SERVER, NOW, message_bytes_max=2**20)
+        peer.send_request(peer.connect())
+        take_bytes(peer, server)
+        server.accept_upgrade(deflates=True)
+        pass_bytes(server, peer)
+        assert peer.handshake_exc is None
+        assert len(peer.extensions) == 1
+        peer.events_received()
+        self.converse(peer, server)
+
+    @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
+    def test_our_client(self, parameters: dict[str, Any]) -> None:
+        answer = ServerPerMessageDeflateFactory(**parameters)
+        peer = ServerProtocol(extensions=[answer], max_size=None)
+        client = Connection.client("canvas.example", "/", NOW, offers_deflate=True, message_bytes_max=2**20)
+        pass_bytes(client, peer)
+        (request,) = peer.events_received()
+        assert isinstance(request, PeerRequest)
+        peer.send_response(peer.accept(request))
+        take_bytes(peer, client)
+        assert client.is_deflated
+        self.converse(peer, client)
+
+    def converse(self, peer: ClientProtocol | ServerProtocol, ours: Connection) -> None:
+        for text in self.SAID:
+            peer.send_text(text.encode())
+            assert take_bytes(peer, ours) == [Message(text.encode(), is_text=True)]
+            ours.receive_data(b"", NOW)
+            ours.send_text(text)
+            pass_bytes(ours, peer)
+            (frame,) = peer.events_received()
+            assert isinstance(frame, Frame)
+            assert bytes(frame.data) == text.encode()

@@ -38,6 +38,8 @@ SNAPSHOTS_HELD_MAX = 4
 they would hold as many pictures."""
 TIMER_NS = 100_000_000
 """How often deadlines of the slow path are looked at."""
+INFLATING_NS = 1_000_000
+"""How soon a connection that has more already is gone on with. Sockets are looked at in between."""
 ENDING_NS = 10_000_000
 """How often those are looked at who wait for their last answers before they are closed."""
 RESET = struct.pack("ii", 1, 0)
@@ -89,7 +91,7 @@ class Loop(ABC):
             if self.desk.waiting:
                 until_ns = min(until_ns, now_ns + TIMER_NS)
             if self.desk.ending or self.desk.postponed:
-                until_ns = min(until_ns, now_ns + ENDING_NS)
+                until_ns = min(until_ns, now_ns + (INFLATING_NS if self.desk.can_go_on else ENDING_NS))
             if self._accept_rests:
                 until_ns = min(until_ns, int(self.arrays.holds[Stage.ACCEPT]["until_ns"]))
             wake = self.turn(until_ns)
