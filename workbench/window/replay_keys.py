@@ -49,7 +49,7 @@ REPLAY_BINDINGS: tuple[ReplayBinding, ...] = (
         ((ReplayAction.TICK_BEFORE, pygame.K_LEFT, False), (ReplayAction.TICK, pygame.K_RIGHT, False)),
     ),
     ReplayBinding(
-        "Shift left right",
+        "Shift arrows",
         "mark",
         "To what was done to the run before, or next",
         ((ReplayAction.MARK_BEFORE, pygame.K_LEFT, True), (ReplayAction.MARK, pygame.K_RIGHT, True)),
