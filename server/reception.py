@@ -41,7 +41,7 @@ def receive(
         return "", []
     subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
     bytes_max = ECHO_BYTES_MAX if path == http.ECHO_PATH else None
-    deflates = config.deflate == "on" and deflated_count * config.loops < config.deflate_connections_max
+    deflates = config.deflate == "on" and (deflated_count + 1) * config.loops <= config.deflate_connections_max
     return path, connection.accept_upgrade(subprotocol, message_bytes_max=bytes_max, deflates=deflates)
 
 
