@@ -19,6 +19,8 @@ import typer
 from devices.config import FleetConfig
 from server.config import ServerConfig
 from workbench.errors import CommandError, UserError
+from workbench.option import number, whole
+from workbench.recording_commands import recording_app
 from workbench.scenario import DEFAULT_NAME, Scenario, builtin_names, builtin_text, load_scenario
 from workbench.scenario_fault import explain
 
@@ -33,33 +35,9 @@ _ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__n
 _SERVER, _FLEET = ServerConfig(), FleetConfig()
 
 
-def _parse_number(value: str | float) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise typer.BadParameter(f"{value!r} is no number") from None
-
-
-def _parse_whole(value: str | int) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise typer.BadParameter(f"{value!r} is no whole number") from None
-
-
-def _number(unit: str, text: str) -> Any:
-    """An option that is a number; a wrong one is told with its value, which the parser's own words lack."""
-    return typer.Option(parser=_parse_number, metavar=unit, help=text)
-
-
-def _whole(unit: str, text: str) -> Any:
-    """An option that is a whole number, likewise."""
-    return typer.Option(parser=_parse_whole, metavar=unit, help=text)
-
-
 Seconds = Annotated[
     float | None,
-    _number("S", "End so long after all are connected and the load runs. Default: until you end it."),
+    number("S", "End so long after all are connected and the load runs. Default: until you end it."),
 ]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON.")]
 
@@ -83,8 +61,8 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the scenario, e.g. fleet.connections=500."),
     ] = None,
-    seed: Annotated[int | None, _whole("N", "Draw all lots from this seed.")] = None,
-    port: Annotated[int | None, _whole("PORT", "Let the server listen on this port.")] = None,
+    seed: Annotated[int | None, whole("N", "Draw all lots from this seed.")] = None,
+    port: Annotated[int | None, whole("PORT", "Let the server listen on this port.")] = None,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the session there; by convention FILE ends in .pxr.")
     ] = None,
@@ -98,6 +76,12 @@ def run(
     gallery: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Leave pictures of every view at three sizes there; needs no display."),
+    ] = None,
+    from_recording: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Place a recording's changes once more, and compare; --set changes its server."
+        ),
     ] = None,
 ) -> int:
     """Run a scenario: server, fleet, window and panels."""
@@ -115,6 +99,12 @@ def run(
     from workbench.show import Outputs
 
     outputs = Outputs(headless, screenshot, summary, record)
+    if from_recording is not None:
+        from workbench.rerun.command import rerun
+
+        if tour or scenario != DEFAULT_NAME:
+            raise UserError(f"--from-recording {from_recording} brings its scenario; leave the other one out")
+        return rerun(from_recording, overrides, outputs)
     if tour:
         return run_tour(outputs, overrides)
     return run_scenario(load_scenario(scenario, overrides), outputs)
@@ -123,13 +113,13 @@ def run(
 @app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
 def serve(
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = _SERVER.host,
-    port: Annotated[int, _whole("PORT", "0 takes any free port.")] = _SERVER.port,
+    port: Annotated[int, whole("PORT", "0 takes any free port.")] = _SERVER.port,
     size: Annotated[str, typer.Option(metavar="WxH", help="Canvas in pixels.")] = f"{_SERVER.width}x{_SERVER.height}",
-    rate_per_s: Annotated[int, _whole("N", "Placements a second let in from each connection.")] = _SERVER.rate_per_s,
-    burst: Annotated[int, _whole("N", "Placements a connection can save up.")] = _SERVER.burst,
-    loops: Annotated[int, _whole("N", "Loops, a thread each.")] = _SERVER.loops,
+    rate_per_s: Annotated[int, whole("N", "Placements a second let in from each connection.")] = _SERVER.rate_per_s,
+    burst: Annotated[int, whole("N", "Placements a connection can save up.")] = _SERVER.burst,
+    loops: Annotated[int, whole("N", "Loops, a thread each.")] = _SERVER.loops,
     loop: Annotated[str, typer.Option(metavar="native|portable|mailbox", help="What moves the bytes.")] = _SERVER.loop,
-    tick_ms: Annotated[int, _whole("MS", "Tick interval.")] = _SERVER.tick_ms,
+    tick_ms: Annotated[int, whole("MS", "Tick interval.")] = _SERVER.tick_ms,
     journal: Annotated[
         str, typer.Option(metavar="FILE|none", help="Keep the canvas there, and go on from it at the next start.")
     ] = "none",
@@ -164,10 +154,10 @@ def serve(
 @app.command(epilog="Example: workbench fleet ws://127.0.0.1:8765/canvas --connections 500 --rate-per-s 20")
 def fleet(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where the server is: ws://HOST:PORT/canvas.")],
-    connections: Annotated[int, _whole("N", "Devices, a connection each.")] = _FLEET.connections,
-    rate_per_s: Annotated[float, _number("N", "Placements a second that each device intends.")] = _FLEET.rate_per_s,
+    connections: Annotated[int, whole("N", "Devices, a connection each.")] = _FLEET.connections,
+    rate_per_s: Annotated[float, number("N", "Placements a second that each device intends.")] = _FLEET.rate_per_s,
     frames_per_write: Annotated[
-        int, _whole("N", "Placements that a device saves up before it writes.")
+        int, whole("N", "Placements that a device saves up before it writes.")
     ] = _FLEET.frames_per_write,
     pattern: Annotated[
         str, typer.Option(metavar="NAME", help="What they paint: sensor_field, image, life, hotspot or noise.")
@@ -176,7 +166,7 @@ def fleet(
         str, typer.Option(metavar="periodic|poisson|bursty", help="How send times are drawn.")
     ] = _FLEET.arrivals,
     viewers: Annotated[str, typer.Option(metavar="all|none|N", help="How many of them watch.")] = str(_FLEET.viewers),
-    seed: Annotated[int, _whole("N", "Draw all lots from this seed.")] = 1,
+    seed: Annotated[int, whole("N", "Draw all lots from this seed.")] = 1,
     seconds: Seconds = None,
     summary: SummaryFile = None,
 ) -> int:
@@ -200,6 +190,7 @@ def fleet(
     return run_scenario(scenario, Outputs(headless=True, summary=summary), address)
 
 
+app.add_typer(recording_app)
 app.add_typer(scenarios_app, name="scenarios")
 
 
@@ -229,7 +220,7 @@ def bench(
         bool, typer.Option("--peers", help="Run peers too, where a case allows and they are here.")
     ] = False,
     trials: Annotated[
-        int | None, _whole("N", "Repeat so often, all programs in turn. Default: 3, or 1 with --quick.")
+        int | None, whole("N", "Repeat so often, all programs in turn. Default: 3, or 1 with --quick.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep the results there, as JSON.")] = None,
 ) -> int:
@@ -237,40 +228,6 @@ def bench(
     from workbench.bench.command import list_cases, run_bench
 
     return list_cases() if list_ else run_bench(case, quick=quick, peers=peers, trials=trials, out=out)
-
-
-@app.command(epilog="Example: workbench export monday.pxr monday.mp4 --from 10 --to 70 --speed 5")
-def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
-    out: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT",
-            help="What to write, by its ending: .mp4 .gif .webp .apng the canvas; .parquet .csv a table; .mcap a log "
-            "for Foxglove; .prom the last figures.",
-        ),
-    ],
-    table: Annotated[
-        str | None,
-        typer.Option(metavar="samples|ticks|stages|markers", help="Which table. Default: samples."),
-    ] = None,
-    speed: Annotated[
-        float | None, _number("X", "So many times faster than it was. Default: to last 20 s at most.")
-    ] = None,
-    fps: Annotated[float | None, _number("N", "Pictures a second. Default: 30 in .mp4, 5 in .mcap, else 20.")] = None,
-    scale: Annotated[
-        int | None, _whole("N", "Enlarge each pixel so many times. Default: to fill 1024 pixels in .mp4, else 512.")
-    ] = None,
-    from_: Annotated[
-        float | None,
-        typer.Option("--from", parser=_parse_number, metavar="S", help="Begin so long after its beginning."),
-    ] = None,
-    to: Annotated[float | None, _number("S", "End so long after its beginning.")] = None,
-) -> int:
-    """Write a recording in the format of another program."""
-    from workbench.export.command import ExportOptions, export_recording
-
-    return export_recording(file, out, ExportOptions(table, speed, fps, scale, from_, to))
 
 
 @app.command(epilog="Example: workbench compare yesterday.pxr today.pxr --fail-if 'admitted_per_s < 0.95x'")

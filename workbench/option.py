@@ -1,0 +1,34 @@
+"""Options of the command line that are numbers: read here, so that a wrong one is told with its value.
+
+It knows no command. Invariant: what the parser itself would say of a value is never shown; its own words lack it.
+"""
+
+from typing import Any
+
+import typer
+
+
+def parse_number(value: str | float) -> float:
+    """A number. Raises typer.BadParameter for what is none."""
+    try:
+        return float(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no number") from None
+
+
+def parse_whole(value: str | int) -> int:
+    """A whole number. Raises typer.BadParameter for what is none."""
+    try:
+        return int(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no whole number") from None
+
+
+def number(unit: str, text: str, *names: str) -> Any:
+    """An option that is a number of this unit; `names` where it is called otherwise than its parameter."""
+    return typer.Option(*names, parser=parse_number, metavar=unit, help=text)
+
+
+def whole(unit: str, text: str) -> Any:
+    """An option that is a whole number, likewise."""
+    return typer.Option(parser=parse_whole, metavar=unit, help=text)
