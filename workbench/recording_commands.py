@@ -1,6 +1,6 @@
 """The commands that take a recording: they read words, and hand them to the modules that do what is asked.
 
-Nothing is decided or opened here, and nothing heavy is imported before a command needs it. Invariant: each of them names
+Nothing is decided or opened here, and nothing heavy is imported before a command needs it. Invariant: each names
 its recording first.
 """
 

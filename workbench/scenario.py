@@ -98,7 +98,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     tree = _read(path, label)
     tree.setdefault("name", path.stem)
     for override in overrides:
-        _lay_over(tree, override)
+        lay_over(tree, override)
     return scenario_of(tree, label)
 
 
@@ -142,8 +142,8 @@ def _read(path: Path, label: str) -> dict[str, Any]:
         raise UserError(f"{label}: is no TOML: {error}; correct it there") from None
 
 
-def _lay_over(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted key of `tree` to the value of a `KEY=VALUE` text."""
+def lay_over(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted key of `tree` to the value of a `KEY=VALUE` text. Raises UserError for what is none."""
     key, equals, text = override.partition("=")
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
