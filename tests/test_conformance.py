@@ -1,7 +1,8 @@
 """The WebSocket as a conformance suite sees it: a plain client on a socket, `/echo` behind it, sections 1 to 13.
 
 Sections 1 to 10 are the tables of `wire_cases`; 12 and 13, compression, stand here. A case ends with the close frames
-and the end of the stream, so whatever a server sends too much is seen.
+and the end of the stream, so whatever a server sends too much is seen. The sections are those of the Autobahn suite,
+which needs Python 2.7 and so is run by hand: its fuzzing client against `workbench serve --echo`.
 """
 
 import threading
