@@ -38,8 +38,8 @@ class Listening(msgspec.Struct, frozen=True, tag=True):
 
 
 class Phase(msgspec.Struct, frozen=True, tag=True):
-    """A fleet reached a phase: "connected", "sending", "finished" (where arrivals come to an end by themselves), "quiet"
-    (all sent and seen), "checked"."""
+    """A fleet reached a phase: "connected", "sending", "finished" (where arrivals end by themselves), "quiet" (all sent
+    and seen), "checked"."""
 
     name: str
 
