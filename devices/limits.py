@@ -1,10 +1,9 @@
 """What the machine allows a fleet: open files and local ports. Each refusal names the number and the remedy."""
 
-import resource
 from pathlib import Path
 
-DESCRIPTORS_BESIDE = 64
-"""Open files that a fleet's process needs beside its sockets: pages, pipes, libraries."""
+from server import open_files
+
 _PORTS_REMEDY = "widen the range of local ports (sysctl -w net.ipv4.ip_local_port_range='10000 65535')"
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -18,27 +17,23 @@ def raise_open_files(connections: int) -> int:
 
     Raises FleetFailed when the hard limit is too low.
     """
-    needed = connections + DESCRIPTORS_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed:
-        return soft
-    if hard < needed:
+    needed = connections + open_files.RESERVED_COUNT
+    allowed = open_files.raise_to(needed)
+    if allowed < needed:
         raise FleetFailed(
-            f"{connections} connections need {needed} open files and this process may have {hard}: "
-            f"{max(hard - DESCRIPTORS_BESIDE, 0)} connections fit; lower connections, or raise the limit (ulimit -Hn)"
+            f"{connections} connections need {needed} open files and this process may have {allowed}: "
+            f"{open_files.connections_that_fit()} connections fit; lower connections, or raise the limit (ulimit -Hn)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    return needed
+    return allowed
 
 
 def fit_connections(connections: int) -> tuple[int, str]:
     """How many of so many connections this process may have, and the remedy where that is less; "" where it is not."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    open_files = max(hard - DESCRIPTORS_BESIDE, 0)
-    fits = min(connections, open_files, _count_ports())
+    open_files_fit = open_files.connections_that_fit()
+    fits = min(connections, open_files_fit, _count_ports())
     if fits == connections:
         return fits, ""
-    if fits == open_files:
+    if fits == open_files_fit:
         return fits, "raise the limit of open files (ulimit -Hn)"
     return fits, _PORTS_REMEDY
 

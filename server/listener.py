@@ -1,13 +1,13 @@
-"""Where a server listens, and how many sockets it may hold. What is done with them is the server's affair.
+"""Where a server listens, and how many connections it lets in. What is done with them is the server's affair.
 
 Invariant: a listener that cannot be had is told in one line, with the remedy, and leaves nothing open.
 """
 
-import resource
 import socket
 import struct
 import sys
 
+from server import open_files
 from server.config import ServerConfig
 
 SEND_BUFFER_BYTES = 64 * 1024
@@ -15,8 +15,6 @@ SEND_BUFFER_BYTES = 64 * 1024
 whoever does not read, and what is held there pins memory that the others' sends would reuse."""
 BACKLOG = 4096
 """Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
-RESERVED_FILES = 64
-"""Files beside connections: listener, bells, pages, pipes, whatever libraries open."""
 
 
 class CannotListen(Exception):
@@ -48,16 +46,6 @@ def count_backlog(listener: socket.socket) -> int:
     return int(struct.unpack("I", unacked)[0])
 
 
-def raise_file_limit() -> int:
-    """Allow this process as many open files as it may have; returns how many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = max(soft, 1_048_576)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def connections_allowed(config: ServerConfig, descriptors: int) -> int:
+def connections_allowed(config: ServerConfig) -> int:
     """Connections that fit what was configured and what the open-file limit leaves."""
-    return max(1, min(config.connections_max, descriptors - RESERVED_FILES))
+    return max(1, min(config.connections_max, open_files.connections_that_fit()))

@@ -15,14 +15,14 @@ from functools import partial
 
 import msgspec
 
-from server import clock, http, reception
+from server import clock, http, open_files, reception
 from server.adjustment import merge_live
 from server.canvas import new_hello, new_rules
 from server.config import Brakes, ServerConfig
 from server.journal.journal import open_journal, running
 from server.kernels.layout import Stage, State, tile_shape
 from server.letter_brake import LetterBrake
-from server.listener import BACKLOG, connections_allowed, open_listener, raise_file_limit
+from server.listener import BACKLOG, connections_allowed, open_listener
 from server.mailbox_canvas import MAILBOX_MAX, MailboxCanvas
 from server.mailbox_client import OUTBOX_MAX, Letter, Limits, MailboxClient
 from server.mailbox_view import ClientRows
@@ -62,7 +62,8 @@ class Mailbox:
         self._admit_brake = LetterBrake()
         self._orders: deque[Callable[[], None]] = deque()
         """What other threads ask for, to be carried out by the event loop."""
-        self._clients_max = connections_allowed(config, raise_file_limit())
+        open_files.raise_to_hard()
+        self._clients_max = connections_allowed(config)
         self._tally = Tally(telemetry, self._depths_max())
         self._counts = self._tally.counts
         self._clients: set[MailboxClient] = set()

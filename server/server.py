@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from server import clock
+from server import clock, open_files
 from server.config import ServerConfig
 from server.engine import Engine
 from server.journal.fault import JournalError, words_of
 from server.journal.journal import open_journal
 from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
-from server.listener import connections_allowed, open_listener, raise_file_limit
+from server.listener import connections_allowed, open_listener
 from server.loops import native
 from server.loops.loop import Loop
 from server.loops.memory import MemoryLoop
@@ -74,9 +74,8 @@ class Server:
         self._journal = open_journal(config, clock.now_ns())
         self._engine = Engine(config, telemetry, canvas, connections, self._journal)
         self._row = telemetry["server"][0]
-        descriptors = raise_file_limit()
-        slots = connections_allowed(config, descriptors)
-        descriptors = min(descriptors, slots + 1024)
+        slots = connections_allowed(config)
+        descriptors = min(open_files.raise_to_hard(), slots + 1024)
         kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]

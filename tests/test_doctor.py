@@ -16,7 +16,6 @@ GOOD = Facts(
     core_count=2,
     memory_bytes=8 * 2**30,
     memory_bytes_available=4 * 2**30,
-    open_files_soft=1024,
     open_files_hard=20_000,
     ports=(32768, 60999),
     display="DISPLAY=:0",
@@ -125,7 +124,7 @@ def test_this_machine_is_read_and_told(capsys: pytest.CaptureFixture[str], monke
     facts = read_facts()
     assert facts.core_count > 0
     assert facts.memory_bytes > 0
-    assert facts.open_files_soft <= facts.open_files_hard
+    assert facts.open_files_hard > RESERVED_COUNT
 
 
 def test_exit_code_says_that_the_default_scenario_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,27 +1,21 @@
-"""How many open files, and so connections, a process of a session may hold.
+"""How many connections a session may have, whose server and fleet hold one end of each.
 
-Invariant: a scenario that does not fit is refused before anything is started, with the number that does fit.
+How many files a process may have open is `server.open_files`'s to say. Invariant: a scenario that does not fit is
+refused before anything is started, with the number that does fit.
 """
 
-import resource
-
+from server import open_files
 from workbench.errors import UserError
 
-RESERVED_COUNT = 96
-"""Files that a process opens beside its connections: pages, pipes, libraries, the compiled-kernel cache, epoll."""
-
-
-def raise_to_hard() -> int:
-    """Let this process, and those it starts, open as many files as the system allows. Returns that limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return _countable(hard)
+GUEST_COUNT = 32
+"""Connections left free for others than the fleet: a person's hand, web pages, other fleets."""
+RESERVED_COUNT = open_files.RESERVED_COUNT + GUEST_COUNT
+"""Files of a process that a session's fleet leaves free."""
 
 
 def connections_that_fit() -> int:
-    """Connections that a process under the hard limit can hold."""
-    return max(0, _countable(resource.getrlimit(resource.RLIMIT_NOFILE)[1]) - RESERVED_COUNT)
+    """Connections that a session's fleet may have under the hard limit."""
+    return max(0, open_files.connections_that_fit() - GUEST_COUNT)
 
 
 def require(connection_count: int, key: str) -> None:
@@ -32,7 +26,3 @@ def require(connection_count: int, key: str) -> None:
             f"{key} is {connection_count:,}, but the open-file limit of {fit + RESERVED_COUNT:,} allows {fit:,} "
             f"connections; lower it to {fit}, or raise the limit: ulimit -Hn {connection_count + RESERVED_COUNT}"
         )
-
-
-def _countable(limit: int) -> int:
-    return 2**31 - 1 if limit == resource.RLIM_INFINITY else limit

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from server import clock
-from workbench import file_limit
+from server import clock, open_files
 from workbench.counters import NANOSECONDS
 from workbench.errors import RunError, UserError
 from workbench.scenario import load_scenario
@@ -43,7 +42,7 @@ def make_gallery(
     Returns the exit code. Raises UserError for a folder that cannot be, RunError for a run that fails.
     """
     _make_folder(folder)
-    file_limit.raise_to_hard()
+    open_files.raise_to_hard()
     with StopSignal() as stop:
         for name, own in RUNS:
             session = Session(load_scenario(name, [*own, *overrides]), with_panels=True, commands=commands)

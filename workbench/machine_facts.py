@@ -5,13 +5,13 @@ Invariant: reading changes nothing but for making the folder of compiled kernels
 
 import os
 import platform
-import resource
 import select
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from server import open_files
 from server.kernels.cache import cache_folder, compiled_count
 
 BROKERS = ("mosquitto", "nats-server")
@@ -33,9 +33,8 @@ class Facts:
     memory_bytes: int
     memory_bytes_available: int | None
     """None where the system does not tell."""
-    open_files_soft: int
     open_files_hard: int
-    """The limits of a process; 2**31 - 1 for none."""
+    """What a process may have open; see `server.open_files`."""
     ports: tuple[int, int] | None
     """First and last ephemeral port; None where the system does not tell."""
     display: str
@@ -54,7 +53,6 @@ class Facts:
 
 def read_facts() -> Facts:
     """The facts of the machine that this runs on."""
-    soft, hard = (_countable(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     folder, fault, count = _kernels()
     return Facts(
         python=(sys.version_info.major, sys.version_info.minor, sys.version_info.micro),
@@ -62,8 +60,7 @@ def read_facts() -> Facts:
         core_count=usable_core_count(),
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         memory_bytes_available=memory_available_of(_text(_MEMORY)),
-        open_files_soft=soft,
-        open_files_hard=hard,
+        open_files_hard=open_files.allowed_count(),
         ports=ports_of(_text(_PORT_RANGE)),
         display=display_of(os.environ, sys.platform),
         has_epoll=hasattr(select, "epoll"),
@@ -126,7 +123,3 @@ def _kernels() -> tuple[str, str, int]:
 def _text(path: Path) -> str:
     """A file of the kernel's; empty on a system that has no such file."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _countable(limit: int) -> int:
-    return 2**31 - 1 if limit == resource.RLIM_INFINITY else limit

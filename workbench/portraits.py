@@ -16,8 +16,7 @@ from plots.panels import Panels
 from plots.place import Box
 from plots.span import Span
 from plots.style import DARK
-from server import clock, palette
-from workbench import file_limit
+from server import clock, open_files, palette
 from workbench.errors import RunError
 from workbench.picks import Pick, all_picks
 from workbench.scenario import PORTRAIT_SIZE
@@ -121,7 +120,7 @@ def _poll_until(session: Session, condition: Callable[[], bool]) -> None:
 
 def main(names: list[str]) -> int:
     """Make the portraits of these scenarios, or of all. Returns the process's exit code."""
-    file_limit.raise_to_hard()
+    open_files.raise_to_hard()
     with StopSignal() as stop:
         for pick in all_picks():
             if (pick.name in names or not names) and not stop.asked:

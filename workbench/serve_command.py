@@ -8,9 +8,8 @@ import sys
 import zlib
 from pathlib import Path
 
-from server import clock
+from server import clock, open_files
 from server.config import ServerConfig
-from workbench import file_limit
 from workbench.address import Address, require_free
 from workbench.counters import Counters, Span, read_counters
 from workbench.errors import RunError, UserError
@@ -28,7 +27,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     """
     require_writable(summary, "--summary")
     require_free(config.host, config.port)
-    file_limit.raise_to_hard()
+    open_files.raise_to_hard()
     # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
     from server.journal.fault import JournalError
     from server.listener import CannotListen

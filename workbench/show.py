@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server import clock
+from server import clock, open_files
 from workbench import file_limit
 from workbench.address import Address, require_free
 from workbench.counters import NANOSECONDS
@@ -139,7 +139,7 @@ class Show:
     def _refuse_early(self, scenario: Scenario) -> None:
         if scenario.link == "socket" or self._address is not None:
             file_limit.require(scenario.fleet.connections, "fleet.connections")
-        file_limit.raise_to_hard()
+        open_files.raise_to_hard()
         if self._address is None:
             require_free(scenario.server.host, scenario.server.port)
             if Address(scenario.server.host, scenario.server.port).is_open_to_network:

@@ -7,7 +7,7 @@ Invariant: whatever is asked, it ends by itself, and SIGINT ends it in order wit
 import sys
 from pathlib import Path
 
-from workbench import file_limit
+from server import open_files
 from workbench.bench.case import case_names, case_of
 from workbench.bench.result import CaseResult, keep, new_result, require_folder, utc_now
 from workbench.bench.runner import Terms, run_case
@@ -37,7 +37,7 @@ def run_bench(case: str | None, *, quick: bool, peers: bool, trials: int | None,
     if not 1 <= count <= TRIALS_MAX:
         raise UserError(f"--trials is {count}; it must be 1 to {TRIALS_MAX}")
     require_folder(out)
-    file_limit.raise_to_hard()
+    open_files.raise_to_hard()
     begun = utc_now()
     results: list[CaseResult] = []
     with StopSignal() as stop:
