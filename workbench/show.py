@@ -149,6 +149,10 @@ class Show:
     def _record(self, scenario: Scenario) -> RecordingWriter | None:
         """The recording of the next session, where one is wanted: FILE, then FILE-2 and so on. Raises UserError."""
         path = self._outputs.record
+        if path is not None and scenario.server.journal:
+            raise UserError(
+                f"--record {path} and server.journal {scenario.server.journal}: a server writes one file; leave one out"
+            )
         if path is None:
             return None
         self._recording_count += 1
