@@ -7,16 +7,14 @@ import io
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backends.backend_mixed import MixedModeRenderer
 from matplotlib.backends.backend_svg import RendererSVG
-from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from plots import style
 from plots.legend import column_count, row_count
 from plots.panel import Panel
-from plots.panels import NO_MARKERS, Panels
+from plots.panels import NO_MARKERS
 from plots.place import panel_places, panel_widths
 from plots.series import PANELS, load_runs
 from plots.sheet import Sheet
@@ -33,21 +31,6 @@ def whole_span(samples: Samples) -> Span:
         return Span.live_at(0)
     first_ns, last_ns = (int(samples["time_ns"][index]) for index in (0, -1))
     return Span.still_at(last_ns, (last_ns - first_ns) * 1e-9, origin_ns=first_ns)
-
-
-def draw_png(
-    name: str,
-    samples: Samples,
-    markers: NDArray[Any] = NO_MARKERS,
-    size: tuple[int, int] = (800, 400),
-    theme: Theme = LIGHT,
-    scale: float = 1.0,
-) -> bytes:
-    """The panel of this name over all samples as a PNG file of `size` pixels. See `draw_svg`."""
-    pixels = Panels(*size, scale, (name,), theme).draw(samples, whole_span(samples), markers)
-    file = io.BytesIO()
-    imsave(file, np.ascontiguousarray(pixels[..., :3]), format="png")
-    return file.getvalue()
 
 
 def draw_svg(

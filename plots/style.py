@@ -115,7 +115,6 @@ PLOT_SIDE_MIN = 8
 """A plot never gets smaller, so that any size of the picture can be drawn, if not read."""
 
 FILL_OPACITY = 0.8
-LAYER_EDGE_WIDTH = 1.0
 """Of the line on top of a layer."""
 SCALE_WIDTH, SCALE_HEIGHT = 44, 8
 """Of the strip of colours that a heat map's legend shows."""

@@ -7,6 +7,7 @@ from plots.heat import BAND_EDGES_MS
 from plots.panels import NO_MARKERS, Panels
 from plots.place import Box
 from plots.span import Span
+from plots.style import DARK
 from server.kernels import layout
 from server.kernels.layout import SAMPLE_INTERVAL_NS
 
@@ -63,6 +64,17 @@ def drawn(rows, panels=None, span=None, marks=NO_MARKERS):
 
 def part(picture, box: Box):
     return picture[box.top : box.bottom, box.left : box.right]
+
+
+def lone(name, theme=DARK, note=""):
+    """One panel with the whole picture for itself."""
+    return Panels(WIDTH, HEIGHT, names=(name,), theme=theme, note=note)
+
+
+def plot(rows, name, span=None, marks=NO_MARKERS, theme=DARK):
+    """The plot of one panel that has the whole picture for itself."""
+    panels = lone(name, theme)
+    return part(drawn(rows, panels, span, marks), panels.panels[0].place.plot)
 
 
 def where(area, color, tolerance=24):

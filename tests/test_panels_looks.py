@@ -2,35 +2,23 @@
 
 import itertools
 import xml.etree.ElementTree as ElementTree
-from io import BytesIO
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
-from matplotlib.image import imread
-from panel_samples import HEIGHT, START_NS, WIDTH, drawn, end_of, ledger_rows, markers, part, samples, where
+from panel_samples import HEIGHT, START_NS, WIDTH, drawn, end_of, ledger_rows, lone, markers, part, plot, samples, where
 
-from plots.figure import draw_png, draw_svg, whole_span
+from plots.figure import draw_svg, whole_span
 from plots.legend import heat_colors
-from plots.panels import NO_MARKERS, Panels
+from plots.panels import Panels
 from plots.series import DEFAULT_NAMES, PANELS
 from plots.span import Span, clock_offset
 from plots.style import DARK, LIGHT, THEMES
 from plots.trace import POINTS
 
 SECOND_NS = 1_000_000_000
-
-
-def lone(name, theme=DARK, note=""):
-    """One panel with the whole picture for itself."""
-    return Panels(WIDTH, HEIGHT, names=(name,), theme=theme, note=note)
-
-
-def plot(rows, name, span=None, marks=NO_MARKERS, theme=DARK):
-    panels = lone(name, theme)
-    return part(drawn(rows, panels, span, marks), panels.panels[0].place.plot)
 
 
 # --- Which panels, where, in which colours
@@ -204,13 +192,6 @@ def test_an_hour_is_drawn_with_no_more_points_than_a_minute():
 
 def test_a_reports_axis_counts_from_the_first_sample():
     assert whole_span(samples(36_001)).tick_labels() == ("0:00", "20:00", "40:00", "60:00")
-
-
-def test_a_png_is_the_panel_in_pixels():
-    rows = samples(received_per_s=400.0)
-    picture = imread(BytesIO(draw_png("throughput", rows, size=(640, 320))))
-    assert picture.shape[:2] == (320, 640)
-    assert np.median(picture) > 0.9
 
 
 def test_heat_shades_rise_or_fall_evenly():

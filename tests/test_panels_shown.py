@@ -7,12 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
-from panel_samples import HEIGHT, START_NS, WIDTH, band_of, drawn, end_of, ledger_rows, markers, part, samples, where
+from panel_samples import (
+    HEIGHT,
+    START_NS,
+    WIDTH,
+    band_of,
+    drawn,
+    end_of,
+    ledger_rows,
+    lone,
+    markers,
+    part,
+    plot,
+    samples,
+    where,
+)
 
 from plots.heat import BAND_EDGES_MS, cell_counts
 from plots.legend import heat_colors
 from plots.marks import stack_rows
-from plots.panels import NO_MARKERS, Panels
+from plots.panels import Panels
 from plots.series import PANELS
 from plots.style import DARK
 from plots.trace import Grain
@@ -20,16 +34,6 @@ from server.kernels import layout
 from server.kernels.layout import LATENCY_BANDS, MarkerKind
 
 SECOND_NS = 1_000_000_000
-
-
-def lone(name, theme=DARK, note=""):
-    """One panel with the whole picture for itself."""
-    return Panels(WIDTH, HEIGHT, names=(name,), theme=theme, note=note)
-
-
-def plot(rows, name, span=None, marks=NO_MARKERS, theme=DARK):
-    panels = lone(name, theme)
-    return part(drawn(rows, panels, span, marks), panels.panels[0].place.plot)
 
 
 # --- The heat map
