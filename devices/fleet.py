@@ -5,11 +5,10 @@ clock, so the same fleet can be joined to an engine in memory.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.kernels import arrivals, changes
-from devices.kernels.layout import EPOCHS_MAX, NEVER_NS, Arrays, Phase, Probe, Region, Verdict
+from devices.kernels.layout import EPOCHS_MAX, Arrays, Phase, Probe, Region, Verdict
 from devices.kernels.viewer import receive_message
 from devices.patterns import Life
 from devices.viewer import ViewerTable
@@ -171,19 +170,6 @@ class Fleet:
         """Placements due at `now_ns` that are not in a frame yet, or in one that the socket has not taken."""
         waiting = int(arrivals.count_backlog(self.arrays, now_ns))
         return waiting + int(self.arrays.devices["rest_frames"].sum())
-
-    def waiting_probe_count(self) -> int:
-        """Latency probes that are not over."""
-        return int(np.count_nonzero(self.arrays.devices["probe"] != Probe.NONE))
-
-    def phase_counts(self) -> NDArray[np.int64]:
-        """How many devices are in each Phase. Shape (len(Phase),)."""
-        return np.bincount(self.arrays.devices["phase"], minlength=len(Phase))
-
-    def next_write_ns(self) -> int | None:
-        """When the next batch is due, or None."""
-        earliest = int(self.arrays.due_ns.min(initial=NEVER_NS))
-        return None if earliest == NEVER_NS else earliest
 
 
 def describe_violation(payload: bytes) -> str:

@@ -1,12 +1,10 @@
 """One doing of a fleet, from compiling to the last close frame. It follows commands and tells what happens.
 
-Used by a fleet's own process (`__main__`) and, in the caller's process, by the command that drives fleets alone.
 Invariant: the page's heartbeat is never older than a tenth of a second while it runs.
 """
 
 import os
 import queue
-import threading
 from collections.abc import Callable
 
 import msgspec
@@ -21,7 +19,7 @@ from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.memory import MemoryLink
 from devices.warm import warm_kernels
 from server import clock
-from server.control import CheckViewers, Event, Failed, Follow, Phase, Progress, Stop, StopSending
+from server.control import CheckViewers, Event, Follow, Phase, Progress, Stop, StopSending
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
 from server.page import Page, canvas_sections, link_sections
@@ -34,8 +32,6 @@ DEADLINE_CHECK_NS = 250_000_000
 PROGRESS_NS = 100_000_000
 CHECK_NS = 2_000_000_000
 """How long viewers that differ from the server's canvas may take to catch up before they are called wrong."""
-DRAIN_NS = 10_000_000_000
-"""A drain that nobody else bounds ends after this."""
 CLOSE_NS = 3_000_000_000
 
 Commands = queue.SimpleQueue[FleetCommand]
@@ -200,30 +196,3 @@ class Run:
                 return
         self._check_until_ns = None
         self._on_event(Phase("checked"))
-
-
-def run_fleet(start: StartFleet, page: Page, on_event: Callable[[Event], None], stop: threading.Event) -> None:
-    """Run a fleet in this process until `stop` is set, then drain it and close. Blocks; tells a failure as `Failed`.
-
-    `start.width` 0: as the server's HELLO says. `on_event` is called from this thread.
-    """
-    commands: Commands = queue.SimpleQueue()
-    quiet = threading.Event()
-
-    def listen(event: Event) -> None:
-        if event == Phase("quiet"):
-            quiet.set()
-        on_event(event)
-
-    def direct() -> None:
-        stop.wait()
-        commands.put(StopSending())
-        quiet.wait(DRAIN_NS / 1e9)
-        commands.put(Stop())
-
-    threading.Thread(target=direct, name="fleet-director", daemon=True).start()
-    try:
-        Run(start, page, listen, commands).run()
-    except FleetFailed as failure:
-        page["fleet"][0]["state"] = State.FAILED
-        on_event(Failed(str(failure)))

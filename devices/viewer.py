@@ -84,11 +84,6 @@ class ViewerTable:
         checked = sum(count for count, _ in held)
         return checked, sum(count for count, canvas in held if canvas != expected)
 
-    @property
-    def state_count(self) -> int:
-        """Distinct canvases remembered."""
-        return len(self._state_of)
-
     def _teach_region(self, d: int, payload: bytes) -> None:
         """Inflate a message about a region, and have the compiled half learn it."""
         is_snapshot = payload[0] == ServerOp.SNAPSHOT

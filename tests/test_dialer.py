@@ -11,7 +11,7 @@ import pytest
 
 from devices.config import AdjustFleet, Cut, FleetConfig, Stall, StartFleet
 from devices.limits import FleetFailed, check_ports, raise_open_files
-from devices.run import Run, run_fleet
+from devices.run import Run
 from server.control import CheckViewers, Failed, Phase, Progress, Stop, StopSending, write_line
 from server.page import Page, canvas_sections, fleet_sections
 from server.protocol.messages import Notice
@@ -181,18 +181,15 @@ def test_nobody_listens():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         start = StartFleet(CONFIG, "127.0.0.1", taken.getsockname()[1], "/canvas", 1, -1, -1, 8, 8)
-        events = []
-        page = Page.create(fleet_sections())
-        run_fleet(start, page, events.append, threading.Event())
-    assert isinstance(events[-1], Failed) and "connection refused" in events[-1].reason
-    assert page["fleet"][0]["refused_count"] == CONFIG.connections
+        session = Session(start, lambda name: None)
+        with pytest.raises(FleetFailed, match="connection refused"):
+            session.run()
+    assert session.page["fleet"][0]["refused_count"] == CONFIG.connections
 
 
 def test_size_comes_from_the_server_when_it_is_not_told():
-    stop = threading.Event()
     with Peer() as peer:
-        start = start_of(peer, width=0, height=0)
-        run_fleet(start, Page.create(fleet_sections()), lambda e: e == Phase("sending") and stop.set(), stop)
+        Session(start_of(peer, width=0, height=0), {"sending": StopSending(), "quiet": Stop()}.get).run()
     assert set(peer.closed_codes) == {1000, 1001}
 
 
@@ -219,9 +216,8 @@ def test_nothing_listens_when_the_size_is_asked():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         start = StartFleet(CONFIG, "127.0.0.1", taken.getsockname()[1], "/canvas", 1, -1, -1, 0, 0)
-        events = []
-        run_fleet(start, Page.create(fleet_sections()), events.append, threading.Event())
-    assert isinstance(events[-1], Failed) and "is the server running?" in events[-1].reason
+        with pytest.raises(FleetFailed, match=r"is the server running\?"):
+            Session(start, lambda name: None).run()
 
 
 def test_process_follows_commands():
