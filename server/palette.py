@@ -53,11 +53,3 @@ PALETTE: NDArray[np.uint8] = _build()
 def hex_colors() -> list[str]:
     """The palette as 256 `"#rrggbb"` strings, as /palette.json serves it."""
     return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in PALETTE.tolist()]
-
-
-def nearest_cube_index(rgb: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The cube index nearest to each colour. `rgb`: shape (..., 3), 0..255. Returns shape (...), uint8."""
-    levels = np.array(CUBE_LEVELS, np.float64) - 1
-    step = np.clip(np.rint(rgb / 255 * levels), 0, levels).astype(np.int64)
-    index = CUBE_FIRST + (step[..., 0] * CUBE_LEVELS[1] + step[..., 1]) * CUBE_LEVELS[2] + step[..., 2]
-    return index.astype(np.uint8)

@@ -3,8 +3,6 @@
 import re
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
 from server.palette import (
     CUBE_FIRST,
@@ -16,7 +14,6 @@ from server.palette import (
     PALETTE,
     WHITE,
     hex_colors,
-    nearest_cube_index,
 )
 
 
@@ -55,24 +52,6 @@ def test_cube_is_where_the_table_says():
                 found = PALETTE[CUBE_FIRST + (red * greens + green) * blues + blue].astype(int)
                 exact = np.array([red / (reds - 1), green / (greens - 1), blue / (blues - 1)]) * 255
                 assert np.abs(found - exact).max() <= 0.5
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=20))
-def test_nearest_is_the_nearest(colors):
-    found = nearest_cube_index(np.array(colors, np.float64))
-    assert found.dtype == np.uint8
-    cube = PALETTE[CUBE_FIRST:WHITE].astype(int)
-    for color, index in zip(colors, found.tolist(), strict=True):
-        distance = np.abs(cube - color).sum(axis=1)
-        # The levels are rounded to whole numbers, so two may be equally near within one a channel.
-        assert distance[index - CUBE_FIRST] <= distance.min() + 3
-
-
-def test_colours_outside_the_range_are_taken_to_its_ends():
-    assert nearest_cube_index(np.array([[-50.0, -1.0, -9.0], [999.0, 300.0, 256.0]])).tolist() == [
-        CUBE_FIRST,
-        WHITE - 1,
-    ]
 
 
 def test_hex_is_how_browsers_write_it():

@@ -34,7 +34,6 @@ class ConnectionRow:
     throttled_count: int
     shed_count: int
     out_of_bounds_count: int
-    delta_count: int
     received_bytes: int
     sent_bytes: int
 
@@ -72,7 +71,7 @@ def read_row(
     if place is None:
         return None
     row = connections[place]
-    counts = ("received_count", "admitted_count", "throttled_count", "shed_count", "out_of_bounds_count", "delta_count")
+    counts = ("received_count", "admitted_count", "throttled_count", "shed_count", "out_of_bounds_count")
     return ConnectionRow(
         number=number,
         loop=place[0],

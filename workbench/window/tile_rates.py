@@ -70,10 +70,6 @@ class TileRates:
         sum_us = last["sum_us"] - first["sum_us"]
         return np.where(count > 0, sum_us / np.maximum(count, 1) / 1000, np.nan)
 
-    def merged_tick(self) -> NDArray[np.int64] | None:
-        """The last tick that broadcast each tile, as of the last reading."""
-        return self._readings[-1][1]["merged_tick"] if self._readings else None
-
     def _pair(self, span_ns: int) -> tuple[tuple[int, type_of_counts], tuple[int, type_of_counts]] | None:
         """The newest reading and the newest of those at least `span_ns` older, or else the oldest."""
         if len(self._readings) < 2:
