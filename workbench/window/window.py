@@ -1,4 +1,4 @@
-"""The window of a session: opens at once, shows the newest frozen view at 30 redraws a second, and never waits.
+"""The window of a session: opens at once, shows the newest frozen view at 30 or 60 redraws a second, never waits.
 
 Not the session: it starts and ends nothing but itself. Invariant: what is drawn depends only on the views, the panels'
 picture and the time it is told, so that a picture in memory and one on a display are the same.
