@@ -1,4 +1,4 @@
-"""What all tests share: no display, no colours, and one way to say that a component is not on this machine.
+"""What tests share: no display, no colours, a window's texts, one way to say that a component is not on this machine.
 
 Invariant: on a developer's machine a missing component skips a test with one line; where CI=true it fails the test, so
 that nothing goes untested there unnoticed.
@@ -9,8 +9,12 @@ import os
 import shutil
 from collections.abc import Callable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from window_stage import Written
 
 # Before any test imports pygame or matplotlib: they read these once.
 os.environ["SDL_VIDEODRIVER"] = "dummy"
@@ -60,3 +64,11 @@ def needs_package() -> Callable[[str], ModuleType]:
             raise
 
     return find
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> "list[Written]":
+    """Every text that a window writes during the test."""
+    from window_stage import note_writing  # Only where there is a window: it imports pygame.
+
+    return note_writing(monkeypatch)

@@ -13,7 +13,6 @@ from window_stage import (
     canvas_area,
     headless,
     heat_map,
-    note_writing,
     words,
 )
 
@@ -29,11 +28,6 @@ def person() -> Iterator[Person]:
     yield someone
     pygame.key.set_mods(0)
     someone.window.close()
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 def test_the_map_has_a_cell_for_each_connection_in_the_colour_of_its_lag(person: Person) -> None:

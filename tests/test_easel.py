@@ -12,7 +12,6 @@ from window_stage import (
     Written,
     headless,
     heat_map,
-    note_writing,
     part_of,
     words,
 )
@@ -32,11 +31,6 @@ def person() -> Iterator[Person]:
     yield someone
     pygame.key.set_mods(0)
     someone.window.close()
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 # --- Zoom and pan -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from window_stage import DIAGNOSIS, STAGES, FakeSession, Written, boxes, heat_map, note_writing, part_of, rgb, words
+from window_stage import DIAGNOSIS, STAGES, FakeSession, Written, boxes, heat_map, part_of, rgb, words
 
 from workbench.load_curve import factor_at
 from workbench.scenario import load_scenario
@@ -92,11 +92,6 @@ def hand() -> Iterator[Hand]:
     made = Hand(FakeSession(heat_map(64, 64), stages=STAGES, diagnosis=DIAGNOSIS))
     yield made
     made.window.close()
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 # --- Sliders ----------------------------------------------------------------------------------------------------------

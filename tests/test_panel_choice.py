@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from person import Person
-from window_stage import FakeSession, Written, headless, heat_map, noise, note_writing, part_of, rgb, words
+from window_stage import FakeSession, Written, headless, heat_map, noise, part_of, rgb, words
 
 from plots.panels import Panels
 from plots.series import DEFAULT_NAMES, PANELS
@@ -20,11 +20,6 @@ from workbench.window.toolkit import pygame
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 10**15
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 @pytest.fixture

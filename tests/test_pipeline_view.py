@@ -13,7 +13,6 @@ from window_stage import (
     boxes,
     headless,
     heat_map,
-    note_writing,
     part_of,
     rgb,
     words,
@@ -30,11 +29,6 @@ from workbench.window.toolkit import offscreen, pygame
 
 SIZE = (1920, 1080)
 QUEUE = StageReading("read", "reads", depth_max=1000)
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 def staged(**changes: object) -> FakeSession:

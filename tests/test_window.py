@@ -21,7 +21,6 @@ from window_stage import (
     headless,
     heat_map,
     noise,
-    note_writing,
     part_of,
     rgb,
     words,
@@ -40,11 +39,6 @@ from workbench.window.window import FIGURES_INTERVAL_NS
 
 BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "panel_bar", "knobs", "status", "hints")
 SIZES = ((1280, 720), (1600, 1000), (1920, 1080), (3840, 2160))
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 # --- Looks and places -------------------------------------------------------------------------------------------------

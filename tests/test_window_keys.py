@@ -16,7 +16,6 @@ from window_stage import (
     headless,
     heat_map,
     noise,
-    note_writing,
     part_of,
     rgb,
     words,
@@ -32,11 +31,6 @@ from workbench.window.toolkit import pygame
 from workbench.window.window import RESIZE_SETTLE_NS, Window
 
 SECOND_NS = 1_000_000_000
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    return note_writing(monkeypatch)
 
 
 @pytest.fixture
