@@ -1,7 +1,7 @@
 """The fleet without I/O: devices that know when to send, what they paint and what they see.
 
-A shell moves the bytes: `dialer` over sockets. Time is an argument. Invariant: nothing here touches a socket or a
-clock, so the same fleet can be joined to an engine in memory.
+A shell moves the bytes: `dialer` over sockets, `memory` without. Time is an argument. Invariant: nothing here touches
+a socket or a clock, so the same fleet can be joined to an engine in memory.
 """
 
 import numpy as np

@@ -1,1 +1,1 @@
-"""The workbench: command line, scenarios, the session that wires the processes, and the window."""
+"""The workbench: command line, scenarios, the session that wires the processes, the window, and recordings."""

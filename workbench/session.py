@@ -1,7 +1,7 @@
 """One wired run: a server, a fleet and, for a window, the panels; each a process, all sharing the session's pages.
 
 The session starts them in order, hears what they say, samples their counters and ends them in order. It draws
-nothing and reads no command line.
+nothing, reads no command line, and only hands on what a recording is to keep.
 Invariant: `poll` never waits; only `wait` and `end` do, and never longer than their bounds.
 """
 

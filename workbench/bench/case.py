@@ -2,7 +2,7 @@
 
 A case has steps, which are scenarios; every step is run with every program of the case. Sizes are the full ones or, for
 a quick look, small ones that only show that it runs.
-Invariant: a case whose scenario this version cannot do yet is skipped with one line, not half run.
+Invariant: a case whose scenario cannot be run here is skipped with one line, not half run.
 """
 
 from collections.abc import Callable

@@ -109,7 +109,7 @@ def _outcome(case: Case, scenario: Scenario, name: str, terms: Terms, where: pro
 
 
 def _scenario(case: Case, step: Step) -> Scenario:
-    """A step's scenario. Raises UserError when this version or this machine cannot do it."""
+    """A step's scenario. Raises UserError when this machine cannot do it."""
     scenario = scenario_of({"name": f"bench {case.name}", "title": case.title, **step.tree}, f"bench {case.name}")
     if not case.in_memory:
         file_limit.require(scenario.fleet.connections, "connections")
