@@ -5,6 +5,9 @@ process, picture the panels; but for the link, whose every part is at any time e
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from server.config import ServerConfig
@@ -53,6 +56,39 @@ class SessionPages:
         for page in shared:
             if page is not None:
                 page.close()
+
+
+class OnPages:
+    """A session as far as it is its pages, under the names by which the window asks for them."""
+
+    def __init__(self, pages: SessionPages) -> None:
+        self.pages = pages
+        self._pixels: NDArray[Any] = pages.canvas["pixels"].view()
+        self._pixels.setflags(write=False)
+
+    def close(self) -> None:
+        """Give the shared pages back, after the last look at them."""
+        self.pages.close()
+
+    @property
+    def picture(self) -> Page:
+        """The panels' picture."""
+        return self.pages.picture
+
+    @property
+    def canvas_page(self) -> Page:
+        """Pixels, who painted them and when, and what became of each tile."""
+        return self.pages.canvas
+
+    @property
+    def connections_page(self) -> Page:
+        """The server's connections as it works on them."""
+        return self.pages.connections
+
+    @property
+    def fleet_page(self) -> Page:
+        """What the fleet sees."""
+        return self.pages.fleet
 
 
 def _link_page(server: ServerConfig, fleet: FleetConfig) -> Page:

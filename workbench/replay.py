@@ -7,17 +7,14 @@ and is told as a failure, and everything before and after it can still be looked
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
 
 from server.control import ShowPanels
-from server.page import Page
 from workbench.controls import Controls
 from workbench.errors import UserError
 from workbench.filmstrip import Filmstrip
-from workbench.pages import SessionPages
+from workbench.pages import OnPages, SessionPages
 from workbench.panels_part import NAME, PanelsPart
 from workbench.parts import Parts
 from workbench.recorded_knobs import RecordedKnobs
@@ -41,11 +38,11 @@ _STEP_NS = 10_000_000_000
 _RECORDED = ("server", "fleet")
 
 
-class ReplaySession:
-    """Shows one recording. `from_s` and `to_s` are seconds since its beginning; None: its ends.
+class ReplaySession(OnPages):
+    """Shows one recording. Its pages of connections and of the fleet are empty: neither was recorded.
 
-    `commands` replaces the panels' program, for tests. Raises UserError for a damaged recording and for a span that it
-    does not hold.
+    `from_s` and `to_s` are seconds since its beginning; None: its ends. `commands` replaces the panels' program, for
+    tests. Raises UserError for a damaged recording and for a span that it does not hold.
     """
 
     def __init__(
@@ -67,7 +64,7 @@ class ReplaySession:
         self.filmstrip = Filmstrip(recording.path, first_ns, last_ns)
         self._is_open_ended = to_s is None and recording.summary is None
         self._newest_ns, self._looked_ns = recording.last_ns, 0
-        self.pages = SessionPages.create(self.scenario.server)
+        super().__init__(SessionPages.create(self.scenario.server))
         self._parts = Parts(commands)
         self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._with_panels = with_panels
@@ -77,8 +74,6 @@ class ReplaySession:
         self._knobs = RecordedKnobs(self.scenario, self.markers)
         self.controls = Controls(self.scenario, lambda _: None, lambda _kind, _text: None, locked=LOCKED)
         """As they stood at the moment; see `LOCKED`."""
-        self._pixels: NDArray[Any] = self.pages.canvas["pixels"].view()
-        self._pixels.setflags(write=False)
         self._shown: tuple[int, int] | None = None
         self._sampled_ns = -1
         self._reading, self._stages = Reading(), tuple[StageReading, ...]()
@@ -155,36 +150,12 @@ class ReplaySession:
         self.filmstrip.close()
         self._parts.stop(NAME, STOP_WAIT_S)
 
-    def close(self) -> None:
-        """Give the shared pages back, after the last look at them."""
-        self.pages.close()
-
     # --- What it tells ---
 
     @property
     def replay(self) -> "ReplaySession":
         """This session can be wound back and forth."""
         return self
-
-    @property
-    def picture(self) -> Page:
-        """The panels' picture."""
-        return self.pages.picture
-
-    @property
-    def canvas_page(self) -> Page:
-        """Pixels, and when they and their tiles changed; see `ReplayCanvas`."""
-        return self.pages.canvas
-
-    @property
-    def connections_page(self) -> Page:
-        """Empty: connections are not recorded."""
-        return self.pages.connections
-
-    @property
-    def fleet_page(self) -> Page:
-        """Empty: what single devices saw is not recorded."""
-        return self.pages.fleet
 
     def journeys(self) -> Sequence[Journey]:
         """None: they are not recorded."""

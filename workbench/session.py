@@ -7,9 +7,6 @@ Invariant: `poll` never waits; only `wait` and `end` do, and never longer than t
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from numpy.typing import NDArray
 
 from devices.config import StartFleet
 from server import clock
@@ -23,7 +20,6 @@ from server.control import (
     StopSending,
 )
 from server.kernels.layout import State
-from server.page import Page
 from workbench.address import Address
 from workbench.child import Ended, module_command
 from workbench.controls import Controls
@@ -31,7 +27,7 @@ from workbench.counters import NANOSECONDS, Counters, read_counters
 from workbench.diagnosis import Diagnostician
 from workbench.journey import journeys_of
 from workbench.machine_facts import usable_core_count
-from workbench.pages import SessionPages
+from workbench.pages import OnPages, SessionPages
 from workbench.painter import Painter
 from workbench.panels_part import PanelsPart
 from workbench.parts import Parts
@@ -57,7 +53,7 @@ STOP_WAIT_S = 3.5
 that a person grants a Ctrl-C."""
 
 
-class Session:
+class Session(OnPages):
     """Runs one scenario. With an `address`, its fleet meets the server there, and no server is started.
 
     A `recording` is told all that is sampled; who gave it ends it. `commands` replaces the programs behind the parts,
@@ -78,7 +74,7 @@ class Session:
         self._recording = recording
         self._server_config = scenario.server if recording is None else recording.server_config(scenario.server)
         is_linked = scenario.link == "memory" and address is None
-        self.pages = SessionPages.create(scenario.server, scenario.fleet if is_linked else None)
+        super().__init__(SessionPages.create(scenario.server, scenario.fleet if is_linked else None))
         self.url, self._page_url, self._is_open = "", "", False
         self.load_started_ns = 0
         self.load_ended_ns = 0
@@ -100,8 +96,6 @@ class Session:
             scenario, self._carry_out, self._mark, self._steering.inflict, has_server=address is None
         )
         """What can be turned, and what it is set to."""
-        self._pixels: NDArray[Any] = self.pages.canvas["pixels"].view()
-        self._pixels.setflags(write=False)
 
     # --- What it is told ---
 
@@ -198,35 +192,11 @@ class Session:
             self._parts.stop(name, STOP_WAIT_S)
         self.poll(clock.now_ns())
 
-    def close(self) -> None:
-        """Give the shared pages back, after the last look at them."""
-        self.pages.close()
-
     # --- What it tells ---
 
     @property
     def replay(self) -> None:
         """It happens now, and cannot be wound back."""
-
-    @property
-    def picture(self) -> Page:
-        """The panels' picture."""
-        return self.pages.picture
-
-    @property
-    def canvas_page(self) -> Page:
-        """Pixels, who painted them and when, and what became of each tile."""
-        return self.pages.canvas
-
-    @property
-    def connections_page(self) -> Page:
-        """The server's connections as it works on them."""
-        return self.pages.connections
-
-    @property
-    def fleet_page(self) -> Page:
-        """What the fleet sees."""
-        return self.pages.fleet
 
     @property
     def painter(self) -> Painter:
