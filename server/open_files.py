@@ -9,7 +9,8 @@ import resource
 RESERVED_COUNT = 64
 """Files beside connections: listener, bells, pages, pipes, epoll, whatever libraries open."""
 UNLIMITED_COUNT = 1_048_576
-"""What counts as the limit where the system sets none: more connections than one address has ports for."""
+"""What counts as the limit where the system sets none, or one of a billion: more connections than one address has
+ports for, and little enough that a table with a place for each descriptor costs nothing to speak of."""
 
 
 def allowed_count() -> int:
@@ -41,4 +42,4 @@ def raise_to_hard() -> int:
 
 
 def _countable(limit: int) -> int:
-    return UNLIMITED_COUNT if limit == resource.RLIM_INFINITY else limit
+    return UNLIMITED_COUNT if limit == resource.RLIM_INFINITY else min(limit, UNLIMITED_COUNT)

@@ -17,7 +17,9 @@ import mmap
 import os
 import struct
 import tempfile
+import weakref
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,8 @@ class Page:
 
     def __init__(self, descriptor: int, sections: Mapping[str, type_of_section], *, create: bool) -> None:
         self.descriptor = descriptor
+        # A page that nobody closed takes its file with it; one that was attached to is another's to give back.
+        self._give_back = weakref.finalize(self, os.close, descriptor) if create else partial(os.close, descriptor)
         self._mapping = mmap.mmap(descriptor, self.size_bytes(sections))
         digest = self._digest(sections)
         if create:
@@ -108,7 +112,7 @@ class Page:
         """Give the descriptor back. The mapping goes when its last array does."""
         self._arrays.clear()
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            self._give_back()
             self.descriptor = -1
 
 

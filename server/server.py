@@ -75,7 +75,7 @@ class Server:
         self._engine = Engine(config, telemetry, canvas, connections, self._journal)
         self._row = telemetry["server"][0]
         slots = connections_allowed(config)
-        descriptors = min(open_files.raise_to_hard(), slots + 1024)
+        descriptors = open_files.raise_to_hard()  # A place for each, however many files others hold in this process.
         kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]

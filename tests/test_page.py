@@ -1,5 +1,6 @@
 """Shared pages: made, attached, refused when they are of another layout, and gone with the last that holds them."""
 
+import gc
 import mmap
 import os
 import subprocess
@@ -127,3 +128,12 @@ def test_close_gives_the_descriptor_back_once():
 
 def test_a_page_has_no_name_in_any_folder(page):
     assert os.fstat(page.descriptor).st_nlink == 0
+
+
+def test_a_page_that_is_forgotten_gives_its_file_back():
+    page = Page.create(history_sections())
+    descriptor = page.descriptor
+    del page
+    gc.collect()
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
