@@ -99,7 +99,7 @@ class Dialer(Wire):
             self._dialled += 1
             self._dial_one(self._dialled - 1, now_ns)
             if self._counters["refused_count"] >= REFUSALS_MAX and not self._is_proven:
-                raise FleetFailed(f"ws://{self._host}{self._path} lets nobody in: {self.reason}")
+                raise FleetFailed(f"ws://{self._host}{self._path.partition('?')[0]} lets nobody in: {self.reason}")
         while self._dialled > config.connections and self._budget >= 1:
             self._budget -= 1
             self._dialled -= 1

@@ -18,7 +18,7 @@ _READ_BYTES = 65_536
 
 def read_hello(host: str, port: int, path: str) -> Hello:
     """The HELLO of the server at this address. Raises FleetFailed in one line when there is none to be had."""
-    where = f"ws://{host}:{port}{path}"
+    where = _where(f"{host}:{port}", path)
     try:
         with socket.create_connection((host, port), _PATIENCE_S) as stream:
             return _converse(stream, f"{host}:{port}", path)
@@ -28,6 +28,11 @@ def read_hello(host: str, port: int, path: str) -> Hello:
         raise FleetFailed(f"cannot connect to {where}: {error.strerror or error}; is the server running?") from error
     except ProtocolViolation as violation:
         raise FleetFailed(f"{where} does not speak the canvas protocol: {violation.reason}") from violation
+
+
+def _where(host: str, path: str) -> str:
+    """The address in words, without the query, which may hold a token."""
+    return f"ws://{host}{path.partition('?')[0]}"
 
 
 def _converse(stream: socket.socket, host: str, path: str) -> Hello:
@@ -42,13 +47,13 @@ def _converse(stream: socket.socket, host: str, path: str) -> Hello:
                 stream.sendall(connection.data_to_send())
                 return _hello_of(event, host, path)
             if isinstance(event, Refused):
-                raise FleetFailed(f"ws://{host}{path} refused the connection: {event.status} {event.reason}")
+                raise FleetFailed(f"{_where(host, path)} refused the connection: {event.status} {event.reason}")
             if isinstance(event, Closed):
-                raise FleetFailed(f"ws://{host}{path} ended the connection: {event.reason or event.code}")
+                raise FleetFailed(f"{_where(host, path)} ended the connection: {event.reason or event.code}")
 
 
 def _hello_of(event: Message, host: str, path: str) -> Hello:
     message = None if event.is_text else decode_server_message(event.data)
     if not isinstance(message, Hello):
-        raise FleetFailed(f"ws://{host}{path} is no canvas: its first message is not a HELLO")
+        raise FleetFailed(f"{_where(host, path)} is no canvas: its first message is not a HELLO")
     return message

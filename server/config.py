@@ -1,11 +1,14 @@
 """The server's settings: frozen, with units in their names; nonsense is refused where it is written."""
 
+import re
 from typing import Literal
 
 import msgspec
 
 from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
+_TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")
+"""What needs no escape in an address, in a header or in the name of a sub-protocol."""
 BRAKE_ITEM_US_MAX, BRAKE_BATCH_MS_MAX = 500.0, 500.0
 
 
@@ -87,6 +90,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """So many at once, over all loops; others are served uncompressed. Each may hold 80 KiB for it."""
     origins: tuple[str, ...] = ()
     """Origins let in beside pages of this server itself."""
+    token: str = ""
+    """What clients must bring to look on or paint. Whoever has it can do both; "": nobody needs one."""
     brakes: Brakes = Brakes()
     """Service time added to stages, to see what each one's queue does."""
     journal: str = ""
@@ -125,6 +130,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; it must be {least} to {most}")
+        if self.token and not _TOKEN.fullmatch(self.token):
+            raise ValueError(
+                f"token has {len(self.token)} characters, some of which may not be in it; "
+                "give 8 to 128 of A-Z, a-z, 0-9, '-', '_', '.' and '~'"
+            )
         if self.loop == "mailbox" and self.loops > 1:
             raise ValueError(
                 f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"

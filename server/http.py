@@ -77,6 +77,11 @@ def respond(request: RequestHead, telemetry: Page, now_ns: int) -> Response:
     return not_found()
 
 
+def is_public(path: str) -> bool:
+    """Whether anybody may have this, on a server with a token too: what is shipped, and whether the server is well."""
+    return path in ("/", "/palette.json", "/healthz") or path.startswith("/static/")
+
+
 def not_found() -> Response:
     """404, also for an upgrade to a path that is no WebSocket."""
     return _refusal(HTTPStatus.NOT_FOUND, "nothing is served here; see / and /canvas")

@@ -3,7 +3,7 @@
 It decides and writes to the `Connection`; it holds no socket. Invariant: a request is answered once.
 """
 
-from server import http
+from server import access, http
 from server.config import ServerConfig
 from server.page import Page
 from server.protocol.connection import Connection
@@ -29,6 +29,10 @@ def receive(
     """
     path = request.head.path
     served = (http.CANVAS_PATH, http.ECHO_PATH) if config.echo else (http.CANVAS_PATH,)
+    if not access.is_let_in(request, config.token):
+        page = access.token_wanted()
+        connection.respond(page.status, page.headers, page.body)
+        return "", []
     if not request.is_upgrade or path not in served:
         if path == http.PICTURE_PATH and not request.is_upgrade:
             return http.PICTURE_PATH, []

@@ -4,12 +4,13 @@ Invariant: an `Address` is complete: whoever holds one can connect to it without
 """
 
 import socket
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 from workbench.errors import UserError
 
 DEFAULT_PATH = "/canvas"
+_TOKEN_FIELD = "token="
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 """Hosts that mean all interfaces, and the loopback among them."""
 _ELSEWHERE = ("192.0.2.1", 9)
@@ -18,23 +19,31 @@ _ELSEWHERE = ("192.0.2.1", 9)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's place on the network."""
+    """A server's place on the network, and the token that it wants, if any."""
 
     host: str
     port: int
     path: str = DEFAULT_PATH
+    token: str = field(default="", repr=False)
 
     @property
     def url(self) -> str:
-        """As other clients write it."""
+        """As other clients write it, without the token: this is shown and kept."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"ws://{host}:{self.port}{self.path}"
 
     @property
+    def target(self) -> str:
+        """What a client asks the server for: the path, and the token where there is one."""
+        return self.path + (f"{'&' if '?' in self.path else '?'}token={self.token}" if self.token else "")
+
+    @property
     def page_url(self) -> str:
-        """What a browser opens; for a server on all interfaces, at the address by which other machines reach it."""
+        """What a browser opens, with the token; on all interfaces, at the address by which other machines reach it."""
         host = network_host() if self.host in _WILDCARDS else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return (
+            f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{f'?token={self.token}' if self.token else ''}"
+        )
 
     @property
     def is_open_to_network(self) -> bool:
@@ -44,10 +53,11 @@ class Address:
     @property
     def warning(self) -> str:
         """What to say of a server that other machines reach; "" of one that they do not."""
-        if not self.is_open_to_network:
+        if not self.is_open_to_network or self.token:
             return ""
         return (
-            f"OPEN TO THE NETWORK: whoever reaches {self.page_url} can look on and paint; host 127.0.0.1 keeps it here"
+            f"OPEN TO THE NETWORK: whoever reaches {self.page_url} can look on and paint; "
+            "a token keeps others out, host 127.0.0.1 keeps it here"
         )
 
     @property
@@ -79,7 +89,10 @@ def parse_url(url: str) -> Address:
     if parts.scheme != "ws" or not parts.hostname or not port:
         missing = "the scheme ws" if parts.scheme != "ws" else "a port" if parts.hostname else "a host"
         raise UserError(f"{url!r} lacks {missing}; {remedy}")
-    return Address(parts.hostname, port, (parts.path or DEFAULT_PATH) + (f"?{parts.query}" if parts.query else ""))
+    fields = parts.query.split("&") if parts.query else []
+    query = "&".join(field for field in fields if not field.startswith(_TOKEN_FIELD))
+    token = next((unquote(field[len(_TOKEN_FIELD) :]) for field in fields if field.startswith(_TOKEN_FIELD)), "")
+    return Address(parts.hostname, port, (parts.path or DEFAULT_PATH) + (f"?{query}" if query else ""), token)
 
 
 def require_free(host: str, port: int) -> None:

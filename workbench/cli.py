@@ -133,6 +133,12 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")
     ] = None,
+    token: Annotated[
+        str,
+        typer.Option(
+            metavar="TOKEN", envvar="PIXELCANVAS_TOKEN", show_default=False, help="Let in only clients that bring it."
+        ),
+    ] = "",
     mqtt: Annotated[str, typer.Option(metavar="URL|embedded|none", help="Only none as yet.")] = "none",
     nats: Annotated[str, typer.Option(metavar="URL|none", help="Only none as yet.")] = "none",
     summary: SummaryFile = None,
@@ -144,6 +150,7 @@ def serve(
     width, height = _parse_size(size)
     values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
     values |= {"loops": loops, "loop": loop, "tick_ms": tick_ms, "echo": echo, "origins": tuple(origin or ())}
+    values |= {"token": token}
     values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync}
     config = _typed(values, ServerConfig)
     from workbench.serve_command import serve as serve_canvas

@@ -110,7 +110,7 @@ class Painter:
         self._stream.setblocking(False)
         self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         authority = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-        self._connection = Connection.client(authority, address.path, now_ns, subprotocols=(SUBPROTOCOL,))
+        self._connection = Connection.client(authority, address.target, now_ns, subprotocols=(SUBPROTOCOL,))
         failure = self._stream.connect_ex((host, address.port))
         if failure not in (0, *_NOT_YET):
             self._lose(os.strerror(failure).lower(), now_ns)

@@ -1,6 +1,7 @@
 """A scenario as TOML: only what differs from a scenario that says nothing, in the order of the settings.
 
-Invariant: what `load_scenario` reads from the text is equal to the scenario that it was written from.
+Invariant: what `load_scenario` reads from the text is equal to the scenario that it was written from, but for the
+server's token: the text is there to be kept and passed on, and a token is not.
 """
 
 import json
@@ -27,7 +28,7 @@ def _table(
         value, default = getattr(settings, key), getattr(plain, key)
         if isinstance(value, msgspec.Struct):
             inner.append((key, value, default))
-        elif value != default or key in always:
+        elif (value != default or key in always) and (*path, key) != ("server", "token"):
             lines.append(f"{key} = {_value(value)}")
     if path and lines:
         yield f"\n[{'.'.join(path)}]"

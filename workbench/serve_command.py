@@ -49,7 +49,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
             host, port = server.listen()
         except CannotListen as error:
             raise UserError(str(error)) from None
-        address = Address(host, port)
+        address = Address(host, port, token=config.token)
         print(f"listening on {address.url}", flush=True)
         if address.warning:
             print(address.warning, file=sys.stderr, flush=True)

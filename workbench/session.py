@@ -312,7 +312,7 @@ class Session(OnPages):
             case Listening(host, port):
                 if not self._ending:
                     self._steering.server_began(self._server_config)
-                    self._begin_fleet(Address(host, port))
+                    self._begin_fleet(Address(host, port, token=self.scenario.server.token))
             case Phase("sending"):
                 self.load_started_ns = self.load_started_ns or now_ns
 
@@ -324,7 +324,7 @@ class Session(OnPages):
             config=self.scenario.fleet,
             host=address.reachable_host,
             port=address.port,
-            path=address.path,
+            path=address.target,
             seed=self.scenario.seed,
             telemetry_fd=fleet.descriptor,
             canvas_fd=canvas.descriptor if self._address is None else -1,

@@ -142,9 +142,10 @@ class Show:
         open_files.raise_to_hard()
         if self._address is None:
             require_free(scenario.server.host, scenario.server.port)
-            if Address(scenario.server.host, scenario.server.port).is_open_to_network:
+            if Address(scenario.server.host, scenario.server.port, token=scenario.server.token).warning:
                 host = scenario.server.host
-                print(f"OPEN TO THE NETWORK: server.host is {host}; 127.0.0.1 keeps it to itself", file=sys.stderr)
+                remedy = "a server.token keeps others out, 127.0.0.1 keeps it to itself"
+                print(f"OPEN TO THE NETWORK: server.host is {host}; {remedy}", file=sys.stderr)
 
     def _record(self, scenario: Scenario) -> RecordingWriter | None:
         """The recording of the next session, where one is wanted: FILE, then FILE-2 and so on. Raises UserError."""

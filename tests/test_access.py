@@ -1,0 +1,136 @@
+"""A server with a token: who is let in to what, and that the token itself is told to nobody."""
+
+import msgspec
+import pytest
+from browser import Browser
+from serving import Client, Serving
+
+from server import access
+from server.config import ServerConfig
+from server.protocol.events import Request
+from server.protocol.http import Headers, RequestHead
+from server.protocol.messages import SUBPROTOCOL
+from workbench.address import Address, parse_url
+from workbench.scenario import Scenario
+from workbench.scenario_text import scenario_text
+
+TOKEN = "correct-horse_7.~"
+WRONG = "correct-horse_7.!"
+BESIDE = (SUBPROTOCOL, access.TOKEN_SUBPROTOCOL + TOKEN)
+BRINGING = [
+    {"path": f"/canvas?token={TOKEN}"},
+    {"path": f"/canvas?a=b&token={WRONG}&token={TOKEN.replace('~', '%7E')}"},
+    {"headers": (("Authorization", f"Bearer {TOKEN}"),)},
+    {"headers": (("authorization", f"bearer  {TOKEN}"),)},
+    {"subprotocols": BESIDE},
+]
+LACKING = [
+    {},
+    {"path": "/canvas?token="},
+    {"path": f"/canvas?token={TOKEN}x"},
+    {"path": f"/canvas?Token={TOKEN}"},
+    {"path": "/canvas?token=%ff%c3"},
+    {"headers": (("Authorization", f"Basic {TOKEN}"),)},
+    {"headers": (("Authorization", TOKEN),)},
+    {"headers": (("Authorization", "Bearer \xe9"),)},
+    {"subprotocols": (SUBPROTOCOL, TOKEN)},
+    {"subprotocols": (access.TOKEN_SUBPROTOCOL + WRONG,)},
+]
+
+
+@pytest.fixture(scope="module", params=["native", "portable", "mailbox"])
+def serving(request):
+    with Serving(loop=request.param, token=TOKEN) as serving:
+        yield serving
+
+
+def answer(serving, target, *fields):
+    """What a plain GET is answered."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    with Client(serving.port) as client:
+        client.send_raw(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n".encode("latin-1"))
+        return client.ended().decode("latin-1")
+
+
+@pytest.mark.parametrize("options", BRINGING)
+def test_who_brings_it_is_let_in(serving, options):
+    with serving.client(**options) as client:
+        client.ping()
+
+
+@pytest.mark.parametrize("options", LACKING)
+def test_who_does_not_is_told_how(serving, options):
+    with Client(serving.port, **options) as client:
+        head = client.upgrade()
+        body = client.ended().decode()
+    assert head.startswith("HTTP/1.1 401 ") and 'WWW-Authenticate: Bearer realm="pixelcanvas"' in head
+    assert "?token=TOKEN" in body and access.TOKEN_SUBPROTOCOL in body
+    assert TOKEN not in head + body
+
+
+def test_the_sub_protocol_that_is_spoken_is_chosen(serving):
+    with Client(serving.port, subprotocols=reversed(BESIDE)) as client:
+        head = client.open()
+    assert f"Sec-WebSocket-Protocol: {SUBPROTOCOL}" in head and TOKEN not in head
+
+
+@pytest.mark.parametrize("path", ["/", "/palette.json", "/healthz", "/static/page.css"])
+def test_what_is_shipped_needs_none(serving, path):
+    assert not answer(serving, path).startswith("HTTP/1.1 401 ")
+
+
+@pytest.mark.parametrize("path", ["/canvas.png", "/metrics", "/nothing", "/canvas%2epng", "/static"])
+def test_all_else_does(serving, path):
+    assert answer(serving, path).startswith("HTTP/1.1 401 ")
+    assert not answer(serving, f"{path}?token={TOKEN}").startswith("HTTP/1.1 401 ")
+    assert not answer(serving, path, ("Authorization", f"Bearer {TOKEN}")).startswith("HTTP/1.1 401 ")
+
+
+def test_every_token_is_compared_in_constant_time(monkeypatch):
+    """None is skipped, also after the right one, and none is compared by other means."""
+    compared = []
+    monkeypatch.setattr(access.hmac, "compare_digest", lambda one, other: compared.append(one) or False)
+    head = RequestHead("GET", f"/canvas?token={TOKEN}&token=b", Headers((("Authorization", "Bearer c"),)))
+    assert not access.is_let_in(Request(head, is_upgrade=True, subprotocols=BESIDE), TOKEN)
+    assert compared == [TOKEN.encode(), b"b", b"c", TOKEN.encode()]
+
+
+def test_without_one_everybody_is_let_in():
+    request = Request(RequestHead("GET", "/metrics", Headers(())), is_upgrade=False)
+    assert access.is_let_in(request, "")
+    assert not access.is_let_in(request, TOKEN)
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 129, "with space", "naïve-token", "half?&=token"])
+def test_what_cannot_be_a_token_is_refused_unsaid(token):
+    with pytest.raises(ValueError, match=f"token has {len(token)} characters") as caught:
+        ServerConfig(token=token)
+    assert token not in str(caught.value)
+
+
+def test_addresses_carry_it_and_do_not_show_it():
+    address = Address("127.0.0.1", 9, token=TOKEN)
+    assert (address.url, address.target) == ("ws://127.0.0.1:9/canvas", f"/canvas?token={TOKEN}")
+    assert address.page_url == f"http://127.0.0.1:9/?token={TOKEN}"
+    assert parse_url(f"ws://127.0.0.1:9/canvas?token={TOKEN}") == address
+    assert parse_url(f"ws://a:9/b?c=d&token={TOKEN}&e").target == f"/b?c=d&e&token={TOKEN}"
+    assert TOKEN not in repr(address)
+
+
+def test_only_a_server_without_one_is_warned_of():
+    assert "OPEN TO THE NETWORK" in Address("0.0.0.0", 9).warning
+    assert not Address("0.0.0.0", 9, token=TOKEN).warning
+
+
+def test_a_scenario_that_is_kept_does_not_hold_it():
+    scenario = Scenario(name="x", server=ServerConfig(token=TOKEN, echo=True))
+    text = scenario_text(scenario)
+    assert TOKEN not in text and "echo = true" in text
+    assert msgspec.structs.replace(scenario.server, token="") == ServerConfig(echo=True)
+
+
+def test_the_web_page_passes_it_on(serving, tmp_path, needs_program):
+    with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
+        page = browser.open(Address("127.0.0.1", serving.port, token=TOKEN).page_url)
+        page.wait_for("document.documentElement.dataset.state === 'open'")
+        assert not page.complaints
