@@ -1,7 +1,7 @@
 """A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
 
 from server import control
-from server.control import Adjust, CloseClients, Command, Failed, Follow, Listening, Progress, StartServer, Stop
+from server.control import Adjust, CloseClients, Command, Failed, Follow, Listening, News, Progress, StartServer, Stop
 from server.journal.fault import JournalError
 from server.listener import CannotListen
 from server.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
@@ -14,12 +14,12 @@ def main() -> int:
     start = control.read_start(StartServer)
     config = start.config
     is_linked = start.link_fd >= 0
-    telemetry = Page.attach(start.telemetry_fd, telemetry_sections(config.loops + is_linked))
+    telemetry = Page.attach(start.telemetry_fd, telemetry_sections(config.loop_rows + is_linked))
     canvas = Page.attach(start.canvas_fd, canvas_sections(config.width, config.height))
     link = Page.attach(start.link_fd, link_sections(config.width, config.height)) if is_linked else None
     connections = None
     if start.connections_fd >= 0:
-        sections = connection_sections(config.loops + is_linked, config.connections_max)
+        sections = connection_sections(config.loop_rows + is_linked, config.connections_max)
         connections = Page.attach(start.connections_fd, sections)
     try:
         server = open_server(config, telemetry, canvas, link, connections)
@@ -37,6 +37,8 @@ def main() -> int:
         elif isinstance(command, Follow) and isinstance(server, Server):
             server.follow(command.number)  # A mailbox server has no batches whose way could be told.
 
+    if isinstance(server, Server):
+        server.on_news = lambda text: control.say(News(text))
     control.follow_commands(obey)
     server.prepare(lambda done, total, name: control.say(Progress(f"compiling {name}".strip(), done, total)))
     try:

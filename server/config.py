@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from server.broker_address import parse_broker
 from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")
@@ -94,6 +95,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """What clients must bring to look on or paint. Whoever has it can do both; "": nobody needs one."""
     brakes: Brakes = Brakes()
     """Service time added to stages, to see what each one's queue does."""
+    mqtt: str = "none"
+    """The MQTT broker through which devices place too: its URL, "embedded" for one of our own, or "none"."""
+    mqtt_name: str = "main"
+    """The canvas's name in the topics canvas/NAME/device/ID/place. Canvases that share a broker need different ones."""
     journal: str = ""
     """The file that every tick's changes are committed to, and that the next start goes on from. "": none."""
     journal_gates: bool = True
@@ -139,6 +144,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(
                 f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
             )
+        self._check_mqtt()
         if self.journal and self.journal_gates and (self.loop == "mailbox" or self.counts_only):
             kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
             raise ValueError(
@@ -149,3 +155,24 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(
                 f"{self.width} x {self.height} has {across * down} tiles; at most {TILES_MAX} can be numbered"
             )
+
+    @property
+    def has_bridge(self) -> bool:
+        """Whether it has a loop of its own for devices that speak MQTT."""
+        return self.mqtt != "none"
+
+    @property
+    def loop_rows(self) -> int:
+        """Rows of the telemetry page that its loops need, a memory link aside."""
+        return self.loops + self.has_bridge
+
+    def _check_mqtt(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.mqtt_name):
+            raise ValueError(f"mqtt_name is {self.mqtt_name!r}; it must be 1 to 64 letters, digits, - or _")
+        if not self.has_bridge:
+            return
+        if self.mqtt != "embedded":
+            parse_broker(self.mqtt)
+        if self.loop == "mailbox" or self.counts_only:
+            kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
+            raise ValueError(f"mqtt is set, but {kind} has no bridge; leave it out, or set loop to native or portable")

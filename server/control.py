@@ -44,6 +44,12 @@ class Phase(msgspec.Struct, frozen=True, tag=True):
     name: str
 
 
+class News(msgspec.Struct, frozen=True, tag=True):
+    """Something around the process has changed that is worth a marker on the panels: "broker ... is gone"."""
+
+    text: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """The process cannot do what was asked, and ends. `reason` is one line for a person."""
 
@@ -127,7 +133,7 @@ class StartPanels(msgspec.Struct, frozen=True, tag=True):
     scale: float
 
 
-Event = Progress | Listening | Phase | Failed
+Event = Progress | Listening | Phase | News | Failed
 Command = Stop | StopSending | CheckViewers | Resize | ShowPanels | Adjust | CloseClients | Follow
 
 _encoder = msgspec.json.Encoder()

@@ -12,13 +12,16 @@ from collections.abc import Callable
 from functools import partial
 
 from server import clock, open_files
+from server.bridge.broker import Broker
+from server.bridge.loop import BridgeLoop
+from server.broker_address import BrokerAddress, parse_broker
 from server.config import ServerConfig
 from server.engine import Engine
 from server.journal.fault import JournalError, words_of
 from server.journal.journal import open_journal
 from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
-from server.listener import connections_allowed, open_listener
+from server.listener import CannotListen, connections_allowed, open_listener
 from server.loops import native
 from server.loops.loop import Loop
 from server.loops.memory import MemoryLoop
@@ -79,7 +82,17 @@ class Server:
         kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]
-        self._all_loops: list[Loop | MemoryLoop] = [*self._loops, *self._memory_loops]
+        self.on_news: Callable[[str], None] = lambda text: None
+        """Told, from any thread, what of the server's surroundings has changed: one line for people."""
+        self._bridge = BridgeLoop(self._engine, lambda text: self.on_news(text)) if config.has_bridge else None
+        self._broker: Broker | None = None
+        self._broker_address: BrokerAddress | None = None
+        self._own_loops: list[MemoryLoop | BridgeLoop] = [
+            *self._memory_loops,
+            *([] if self._bridge is None else [self._bridge]),
+        ]
+        """Those without sockets."""
+        self._all_loops: list[Loop | MemoryLoop | BridgeLoop] = [*self._loops, *self._own_loops]
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
         self._orders: deque[Callable[[int], None]] = deque()
@@ -100,12 +113,14 @@ class Server:
 
     def warms(self) -> list[Warm]:
         """The kernels this server will call."""
-        return self._loops[0].warms() + [warm for loop in self._memory_loops for warm in loop.warms()]
+        return self._loops[0].warms() + [warm for loop in self._own_loops for warm in loop.warms()]
 
     def listen(self) -> tuple[str, int]:
-        """Bind and listen. Returns host and port. Raises CannotListen."""
+        """Bind and listen, and start the broker that is asked for. Returns host and port. Raises CannotListen."""
         listener = open_listener(self.config)
         self._listener = listener
+        if self._bridge is not None:
+            self._bridge.dial(self._open_broker())
         host, port = listener.getsockname()[:2]
         self._row["port"] = port
         self._loops[0].listen(listener, self._hand_out)
@@ -122,8 +137,8 @@ class Server:
         self._engine.start(now_ns)
         self._row["process_id"] = os.getpid()
         self._beat(now_ns)
-        for memory_loop in self._memory_loops:
-            memory_loop.open(now_ns)
+        for own_loop in self._own_loops:
+            own_loop.open(now_ns)
         self._set_state(State.RUNNING)
         threads = [
             threading.Thread(target=self._live, args=(loop,), name=f"loop {index}")
@@ -141,6 +156,8 @@ class Server:
                 loop.release()
         if self._listener is not None:
             self._listener.close()
+        if self._broker is not None:
+            self._broker.close()
         self._close_journal()
         if self._bug is not None:
             raise self._bug
@@ -195,7 +212,31 @@ class Server:
         if loop is not self._loops[0]:
             loop.ring()
 
-    def _live(self, loop: Loop | MemoryLoop) -> None:
+    @property
+    def broker_url(self) -> str:
+        """Where devices find the broker; "" without one, or before `listen`."""
+        return "" if self._broker_address is None else self._broker_address.shown
+
+    def hold_broker(self, is_held: bool) -> None:
+        """Hold the broker that was started here still, or let it go on. Does nothing to one that was not."""
+        if self._broker is not None:
+            (self._broker.pause if is_held else self._broker.resume)()
+
+    def _open_broker(self) -> BrokerAddress:
+        """Where the broker is, which is started first if it is to be our own. Raises CannotListen."""
+        if self.config.mqtt == "embedded":
+            try:
+                self._broker = Broker()
+            except CannotListen:
+                if self._listener is not None:
+                    self._listener.close()
+                raise
+            self._broker_address = self._broker.address
+        else:
+            self._broker_address = parse_broker(self.config.mqtt)
+        return self._broker_address
+
+    def _live(self, loop: Loop | MemoryLoop | BridgeLoop) -> None:
         """One loop's thread."""
         closing = False
         try:

@@ -35,9 +35,9 @@ class Serving:
 
     def __init__(self, **settings):
         self.config = ServerConfig(**{"width": 70, "height": 45, "tick_ms": 10, "connections_max": 256} | settings)
-        self.telemetry = Page.create(telemetry_sections(self.config.loops))
+        self.telemetry = Page.create(telemetry_sections(self.config.loop_rows))
         self.canvas = Page.create(canvas_sections(self.config.width, self.config.height))
-        self.connections = Page.create(connection_sections(self.config.loops, self.config.connections_max))
+        self.connections = Page.create(connection_sections(self.config.loop_rows, self.config.connections_max))
         self.server = open_server(self.config, self.telemetry, self.canvas, connections=self.connections)
         self.port = 0
         self._failure = None

@@ -45,6 +45,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "socket": (
         "server/server.py",
         "server/listener.py",
+        "server/bridge/broker.py",
         "server/mailbox.py",
         "server/handover.py",
         "server/loops/*",
@@ -67,7 +68,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "typer": ("workbench/cli.py", "workbench/option.py", "workbench/recording_commands.py"),
     "rich": ("workbench/live_table.py", "workbench/comparison/table.py", "workbench/export/progress.py"),
-    "subprocess": ("workbench/child.py", "workbench/export/video.py"),
+    "subprocess": ("workbench/child.py", "workbench/export/video.py", "server/bridge/broker.py"),
+    "aiomqtt": ("server/bridge/carrier.py",),
+    "amqtt": ("server/bridge/embedded.py",),
     "sqlite3": ("server/journal/*", "workbench/recording/*"),
     "websockets": ("workbench/bench/peers/websockets_peer.py",),
     "pyarrow": ("workbench/export/parquet.py",),

@@ -139,19 +139,26 @@ def serve(
             metavar="TOKEN", envvar="PIXELCANVAS_TOKEN", show_default=False, help="Let in only clients that bring it."
         ),
     ] = "",
-    mqtt: Annotated[str, typer.Option(metavar="URL|embedded|none", help="Only none as yet.")] = "none",
+    mqtt: Annotated[
+        str, typer.Option(metavar="URL|embedded|none", help="Serve MQTT devices too, by this broker or one of its own.")
+    ] = _SERVER.mqtt,
     nats: Annotated[str, typer.Option(metavar="URL|none", help="Only none as yet.")] = "none",
     summary: SummaryFile = None,
 ) -> int:
     """Serve a canvas alone, until SIGINT or SIGTERM drains it."""
-    for option, value in (("--mqtt", mqtt), ("--nats", nats)):
-        if value != "none":
-            raise UserError(f"{option} {value} is not available yet; leave it out, or give none")
+    if nats != "none":
+        raise UserError(f"--nats {nats} is not available yet; leave it out, or give none")
     width, height = _parse_size(size)
     values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
-    values |= {"loops": loops, "loop": loop, "tick_ms": tick_ms, "echo": echo, "origins": tuple(origin or ())}
-    values |= {"token": token}
-    values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync}
+    values |= {
+        "loops": loops,
+        "loop": loop,
+        "tick_ms": tick_ms,
+        "echo": echo,
+        "origins": tuple(origin or ()),
+        "token": token,
+    }
+    values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync, "mqtt": mqtt}
     config = _typed(values, ServerConfig)
     from workbench.serve_command import serve as serve_canvas
 

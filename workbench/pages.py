@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from devices.config import FleetConfig
+from devices.hostile.tally import hostile_sections
 from server.config import ServerConfig
 from server.page import (
     Page,
@@ -33,13 +34,15 @@ class SessionPages:
     fleet: Page
     history: Page
     picture: Page
+    hostile: Page
+    """What became of those who misbehave, written by their process."""
     link: Page | None = None
     """Between fleet and server, where they share memory instead of sockets."""
 
     @classmethod
     def create(cls, server: ServerConfig, linked: FleetConfig | None = None) -> "SessionPages":
         """Pages of zeros, sized for this server; and for a fleet that is linked with it in memory."""
-        loops = server.loops + (linked is not None)
+        loops = server.loop_rows + (linked is not None)
         return cls(
             telemetry=Page.create(telemetry_sections(loops)),
             canvas=Page.create(canvas_sections(server.width, server.height)),
@@ -47,13 +50,14 @@ class SessionPages:
             fleet=Page.create(fleet_sections()),
             history=Page.create(history_sections()),
             picture=Page.create(picture_sections()),
+            hostile=Page.create(hostile_sections()),
             link=None if linked is None else _link_page(server, linked),
         )
 
     def close(self) -> None:
         """Give all descriptors back."""
-        shared = (self.telemetry, self.canvas, self.connections, self.fleet, self.history, self.picture, self.link)
-        for page in shared:
+        shared = (self.telemetry, self.canvas, self.connections, self.fleet, self.history, self.picture, self.hostile)
+        for page in (*shared, self.link):
             if page is not None:
                 page.close()
 

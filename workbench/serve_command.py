@@ -7,6 +7,7 @@ It starts no other process and draws nothing. Invariant: the first line of stand
 import sys
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from server import clock, open_files
 from server.config import ServerConfig
@@ -18,6 +19,9 @@ from workbench.pages import SessionPages
 from workbench.stop_signal import StopSignal
 from workbench.summary import Measured, summarise
 from workbench.tick_log import TickLog
+
+if TYPE_CHECKING:
+    from server.server import Server
 
 
 def serve(config: ServerConfig, summary: Path | None) -> int:
@@ -32,7 +36,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     from server.journal.fault import JournalError
     from server.listener import CannotListen
     from server.mailbox import Mailbox
-    from server.server import open_server
+    from server.server import Server, open_server
 
     pages = SessionPages.create(config)
     try:
@@ -53,6 +57,8 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         print(f"listening on {address.url}", flush=True)
         if address.warning:
             print(address.warning, file=sys.stderr, flush=True)
+        if isinstance(server, Server):
+            _tell_broker(server)
         first = read_counters(pages, 0, clock.now_ns())
         try:
             server.run()
@@ -61,6 +67,14 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         finally:
             write_json(summary, _summary(pages, first))
     return 0
+
+
+def _tell_broker(server: "Server") -> None:
+    """Say where devices find the broker, if there is one, and from now on when it comes and goes."""
+    if server.broker_url:
+        topic = f"canvas/{server.config.mqtt_name}/device/ID/place"
+        print(f"MQTT devices publish to {topic} at {server.broker_url}", file=sys.stderr, flush=True)
+        server.on_news = lambda text: print(text, file=sys.stderr, flush=True)
 
 
 def _show_progress(done: int, total: int, name: str) -> None:

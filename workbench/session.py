@@ -9,11 +9,14 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 from devices.config import StartFleet
+from devices.hostile.orders import StartHostile
+from devices.hostile.tally import by_kind
 from server import clock
 from server.control import (
     CheckViewers,
     Event,
     Listening,
+    News,
     Phase,
     ShowPanels,
     StartServer,
@@ -42,6 +45,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "server": module_command("server"),
     "fleet": module_command("devices"),
     "panels": module_command("plots"),
+    "hostile": module_command("devices.hostile"),
 }
 WARM_UP_NS = NANOSECONDS
 """What a run reports begins so long after all devices send."""
@@ -114,6 +118,8 @@ class Session(OnPages):
             self._parts.spawn("server", pages.telemetry, pages.canvas, pages.connections, pages.link).begin(start)
         # The fleet loads its libraries while the server does, and waits for the address.
         self._parts.spawn("fleet", pages.fleet, pages.canvas, pages.link)
+        if self._is_harassed:
+            self._parts.spawn("hostile", pages.hostile)
         if self._with_panels:
             self._panels.start()
         if self._address is not None:
@@ -182,12 +188,13 @@ class Session(OnPages):
             self.poll(clock.now_ns())
             self.load_ended_ns = self._now_ns
             self._load_last = self._read_counters(self._now_ns)
+            self._parts.dismiss("hostile")  # Or the canvas would change while viewers are compared with it.
             if is_checked:
                 self._quieten()
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
         self._parts.dismiss("panels")  # It needs nobody, so it can end meanwhile.
-        for name in ("fleet", "server", "panels"):
+        for name in ("hostile", "fleet", "server", "panels"):
             self.poll(clock.now_ns())
             self._parts.stop(name, STOP_WAIT_S)
         self.poll(clock.now_ns())
@@ -267,6 +274,7 @@ class Session(OnPages):
             setup_seconds=(self.load_started_ns - self._started_ns) / NANOSECONDS if self.load_started_ns else None,
             failures=self.failures,
             diagnosis=self._diagnostician.longest,
+            hostile=by_kind(self.pages.hostile["hostile"]),
         )
 
     # --- Inside ---
@@ -304,6 +312,11 @@ class Session(OnPages):
         return self._steady_first is not None and not self.load_ended_ns
 
     @property
+    def _is_harassed(self) -> bool:
+        """Whether some misbehave. Nobody does at a server that this session did not start."""
+        return self._address is None and self.scenario.fleet.hostile.connections > 0
+
+    @property
     def _link_fd(self) -> int:
         return -1 if self.pages.link is None else self.pages.link.descriptor
 
@@ -313,6 +326,8 @@ class Session(OnPages):
                 if not self._ending:
                     self._steering.server_began(self._server_config)
                     self._begin_fleet(Address(host, port, token=self.scenario.server.token))
+            case News(text):
+                self._mark("note", text)
             case Phase("sending"):
                 self.load_started_ns = self.load_started_ns or now_ns
 
@@ -335,6 +350,11 @@ class Session(OnPages):
         )
         self._parts.begin("fleet", start)
         self._steering.fleet_began(self.scenario.fleet)
+        if self._is_harassed:
+            hostile, page = start.config.hostile, self.pages.hostile
+            self._parts.begin(
+                "hostile", StartHostile(hostile, start.host, start.port, start.path, start.seed, page.descriptor)
+            )
 
     def _quieten(self) -> None:
         """Stop the load, let what is under way arrive, and have the viewers checked."""
@@ -360,11 +380,13 @@ class Session(OnPages):
 
     def _part_names(self) -> list[str]:
         server = ["server"] if self._address is None else []
-        return [*server, "fleet", *(["panels"] if self._with_panels else [])]
+        hostile = ["hostile"] if self._is_harassed else []
+        return [*server, "fleet", *hostile, *(["panels"] if self._with_panels else [])]
 
     def _state(self, name: str) -> str:
         """What the part's page says of it."""
         if name == "panels":
             return self._panels.state
-        page = self.pages.telemetry["server"] if name == "server" else self.pages.fleet["fleet"]
-        return State(int(page[0]["state"])).name.lower()
+        pages = self.pages
+        tables = {"server": pages.telemetry["server"], "hostile": pages.hostile["process"]}
+        return State(int(tables.get(name, pages.fleet["fleet"])[0]["state"])).name.lower()

@@ -1,0 +1,138 @@
+"""A broker of our own: found on this machine, started on a free port of loopback, ended with us.
+
+mosquitto is preferred, then nats-server, then amqtt, which is slow but comes with `pip`. Invariant: it listens on
+loopback only, and neither its process nor its folder outlives us.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from server import clock
+from server.broker_address import BrokerAddress
+from server.listener import CannotListen
+
+START_S = 20.0
+"""How long a broker may take until it listens. amqtt loads for seconds on a busy machine."""
+END_S = 3.0
+LOOK_S = 0.01
+KINDS = ("mosquitto", "nats-server", "amqtt")
+
+_MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_queued_messages 100000
+max_inflight_messages 1000
+log_type error
+user root
+"""
+# The last line matters to who is root, and to nobody else: a process that changes its user is tied to us no longer.
+# Debian's package puts it where only root looks.
+_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+_NATS = """\
+server_name: canvas
+listen: "127.0.0.1:-1"
+jetstream {{ store_dir: "{folder}" }}
+mqtt {{ listen: "127.0.0.1:{port}" }}
+"""
+
+
+def find_kind() -> str:
+    """The first of KINDS that this machine has; "" when it has none."""
+    for kind in KINDS[:2]:
+        if shutil.which(kind, path=_PATH):
+            return kind
+    return "amqtt" if importlib.util.find_spec("amqtt") else ""
+
+
+class Broker:
+    """A broker's process: of this kind, on this port, or the best there is on any. Raises CannotListen."""
+
+    def __init__(self, kind: str = "", port: int = 0) -> None:
+        self.kind = kind or find_kind()
+        if not self.kind:
+            remedy = "install mosquitto, or amqtt with pip install 'pixel-canvas-workbench[mqtt]', or name one by URL"
+            raise CannotListen(f"no MQTT broker is found on this machine; {remedy}")
+        self.address = BrokerAddress("127.0.0.1", port or _free_port())
+        self._folder = tempfile.TemporaryDirectory(prefix="canvas-broker-")
+        tied = [sys.executable, "-m", "server.bridge.tied", str(os.getpid()), *self._command()]
+        self._process = subprocess.Popen(
+            tied, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=_root()
+        )
+        try:
+            self._await_listening()
+        except CannotListen:
+            self.close()
+            raise
+
+    @property
+    def process_id(self) -> int:
+        """Of the broker."""
+        return self._process.pid
+
+    def pause(self) -> None:
+        """Hold the broker still, as a fault."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it, and take what it left away. Twice does no harm."""
+        if self._process.poll() is None:
+            self.resume()
+            self._process.terminate()
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._folder.cleanup()
+
+    def _command(self) -> list[str]:
+        folder, port = Path(self._folder.name), self.address.port
+        writers: dict[str, Callable[[], list[str]]] = {
+            "mosquitto": lambda: ["-c", _written(folder, _MOSQUITTO.format(port=port))],
+            "nats-server": lambda: ["-c", _written(folder, _NATS.format(port=port, folder=folder / "store"))],
+            "amqtt": lambda: ["-m", "server.bridge.embedded", str(port)],
+        }
+        program = sys.executable if self.kind == "amqtt" else shutil.which(self.kind, path=_PATH) or self.kind
+        return [program, *writers[self.kind]()]
+
+    def _await_listening(self) -> None:
+        deadline_ns = clock.now_ns() + int(START_S * 1e9)
+        while self._process.poll() is None and clock.now_ns() < deadline_ns:
+            with socket.socket() as probe:
+                if probe.connect_ex((self.address.host, self.address.port)) == 0:
+                    return
+            clock.wait_s(LOOK_S)
+        code = self._process.poll()
+        how = "does not listen" if code is None else f"ended with code {code}"
+        raise CannotListen(f"the broker {self.kind} {how}; start one yourself, and name it by URL")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _written(folder: Path, text: str) -> str:
+    """The path of a configuration file with this text."""
+    path = folder / "broker.conf"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _root() -> Path:
+    """Where `server` can be imported from, whatever the current folder is."""
+    return Path(__file__).resolve().parents[2]

@@ -1,0 +1,50 @@
+"""Where an MQTT broker is: a URL such as mqtt://user:password@host:1883, or mqtts:// for TLS, in its parts.
+
+It opens nothing. Invariant: `shown` never holds the password.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+PORT, PORT_TLS = 1883, 8883
+"""What MQTT is spoken on where a URL does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """A broker, and as whom to speak to it."""
+
+    host: str
+    port: int
+    is_tls: bool = False
+    user: str = ""
+    password: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The address for people."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.is_tls else 'mqtt'}://{host}:{self.port}"
+
+
+def parse_broker(url: str) -> BrokerAddress:
+    """The parts of a broker's URL. Raises ValueError with one line that names the fault and the remedy."""
+    example = "write it like mqtt://HOST:1883 or mqtts://USER:PASSWORD@HOST:8883"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as fault:
+        raise ValueError(f"broker {_without_password(url)!r} is no URL: {fault}; {example}") from None
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+        raise ValueError(f"broker {_without_password(url)!r} is not the URL of an MQTT broker; {example}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"broker {_without_password(url)!r} has something behind its port; {example}")
+    is_tls = parts.scheme == "mqtts"
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return BrokerAddress(parts.hostname, port or (PORT_TLS if is_tls else PORT), is_tls, user, password)
+
+
+def _without_password(url: str) -> str:
+    """What may be said of a URL that is faulty: its credentials, if it has any, are left out."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url.rpartition("@")[2]

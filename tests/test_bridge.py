@@ -1,0 +1,298 @@
+"""The bridge to MQTT: what a payload is, what waits, and real brokers between a device and the canvas."""
+
+import asyncio
+import importlib.util
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import aiomqtt
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serving import PATIENCE_S, Serving
+
+from server.bridge.broker import KINDS, Broker, find_kind
+from server.bridge.carrier import PAUSE_S_MOST, pause_s
+from server.bridge.inbox import Inbox
+from server.broker_address import BrokerAddress, parse_broker
+from server.config import ServerConfig
+from server.listener import CannotListen
+from server.protocol.messages import Delta, Hello, Place, Throttled, apply_delta, decode_server_message
+from server.topics import ID_BYTES_MAX, Topics, count_places
+
+TOPICS = Topics("main")
+
+
+class Device:
+    """A device in a thread of its own: publishes what it is told to, and keeps what it hears."""
+
+    def __init__(self, address):
+        self.heard = queue.Queue()
+        self._address, self._loop = address, asyncio.new_event_loop()
+        self._orders, self._failure = asyncio.Queue(), None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._ready.wait(PATIENCE_S), "the device reaches no broker"
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._orders.put_nowait, None)
+        self._thread.join(PATIENCE_S)
+        self._loop.close()
+
+    def publish(self, topic, payload, *, retain=False):
+        self._loop.call_soon_threadsafe(self._orders.put_nowait, (topic, payload, retain))
+
+    def hear(self, kind):
+        """The next message of this kind, with its topic."""
+        while True:
+            topic, message = self.heard.get(timeout=PATIENCE_S)
+            if isinstance(message, kind):
+                return topic, message
+
+    def _run(self):
+        try:
+            self._loop.run_until_complete(self._live())
+        except BaseException as failure:
+            self._failure = failure
+            self._ready.set()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
+    async def _live(self):
+        async with aiomqtt.Client(self._address.host, self._address.port, identifier="testdevice") as client:
+            for topic in (TOPICS.info, TOPICS.delta, TOPICS.throttled("+")):
+                await client.subscribe(topic)
+            listening = asyncio.create_task(self._listen(client))
+            self._ready.set()
+            while (order := await self._orders.get()) is not None:
+                await client.publish(order[0], order[1], retain=order[2])
+            listening.cancel()
+
+    async def _listen(self, client):
+        async for message in client.messages:
+            self.heard.put((message.topic.value, decode_server_message(message.payload)))
+
+
+@contextmanager
+def bridged(address, **options):
+    """A server that is joined to this broker."""
+    news = queue.Queue()
+    url = f"mqtt://127.0.0.1:{address.port}"
+    serving = Serving(mqtt=url, **options)
+    serving.server.on_news = news.put
+    with serving:
+        while "there" not in news.get(timeout=PATIENCE_S):
+            pass
+        yield serving, news
+
+
+def available_kinds():
+    found = [kind for kind in KINDS[:2] if _is_there(kind)]
+    return found + (["amqtt"] if importlib.util.find_spec("amqtt") else [])
+
+
+def _is_there(kind):
+    import shutil
+
+    from server.bridge import broker
+
+    return shutil.which(kind, path=broker._PATH) is not None
+
+
+@pytest.fixture(scope="module")
+def broker():
+    if not find_kind():
+        pytest.skip("this machine has no MQTT broker")
+    broker = Broker()
+    yield broker
+    broker.close()
+
+
+def places(*placements):
+    return b"".join(Place(*placement).encode() for placement in placements)
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        ("url", "address"),
+        [
+            ("mqtt://a", BrokerAddress("a", 1883)),
+            ("mqtts://me:s%40y@a.b:9/", BrokerAddress("a.b", 9, True, "me", "s@y")),
+            ("mqtt://[::1]:7", BrokerAddress("::1", 7)),
+        ],
+    )
+    def test_parts(self, url, address):
+        assert parse_broker(url) == address
+
+    @pytest.mark.parametrize(
+        "url", ["", "a:1883", "http://a", "mqtt://", "mqtt://a:x", "mqtt://a:1/b", "mqtt://a:99999"]
+    )
+    def test_a_fault_is_told_with_its_remedy(self, url):
+        with pytest.raises(ValueError, match=r"write it like mqtt://HOST:1883"):
+            parse_broker(url)
+
+    def test_a_password_is_never_shown(self):
+        with pytest.raises(ValueError, match="is not the URL") as fault:
+            parse_broker("http://me:secret@a")
+        assert "secret" not in str(fault.value) and "secret" not in parse_broker("mqtt://me:secret@a").shown
+
+    @pytest.mark.parametrize(
+        ("settings_", "fault"),
+        [
+            ({"mqtt": "x"}, "is not the URL"),
+            ({"mqtt": "embedded", "loop": "mailbox"}, "a mailbox server has no bridge"),
+            ({"mqtt_name": "a/b"}, "mqtt_name is 'a/b'"),
+        ],
+    )
+    def test_a_server_refuses_what_it_cannot_do(self, settings_, fault):
+        with pytest.raises((ValueError, msgspec.ValidationError), match=fault):
+            ServerConfig(**settings_)
+
+
+class TestPayloads:
+    @given(st.binary(max_size=60))
+    @settings(deadline=None)
+    def test_any_bytes_are_placements_or_nothing(self, payload):
+        heads = [payload[i : i + 6] for i in range(0, len(payload), 6)]
+        is_whole = bool(heads) and all(len(head) == 6 and head[0] == 1 for head in heads)
+        assert count_places(payload) == (len(heads) if is_whole else 0)
+
+    @given(st.text(max_size=80))
+    @settings(deadline=None)
+    def test_a_topic_names_its_device_or_nobody(self, device):
+        is_let_in = "/" not in device and len(device.encode("utf-8", "surrogatepass")) <= ID_BYTES_MAX
+        assert TOPICS.device_of(TOPICS.place(device)) == (device if is_let_in else "")
+
+    def test_topics_of_others_name_nobody(self):
+        assert not any(
+            TOPICS.device_of(topic) for topic in ("", TOPICS.delta, TOPICS.throttled("a"), "canvas/x/device/a/place")
+        )
+
+
+class TestInbox:
+    def test_order_and_bounds(self):
+        inbox = Inbox(places_max=3)
+        for device, count in (("a", 2), ("b", 1), ("a", 1), ("b", 2)):
+            inbox.put(device, places(*[(1, 1, 1)] * count))
+        inbox.put("", places((1, 1, 1)))
+        inbox.put("a", b"\x01")
+        assert inbox.take_shed() == {"a": 1, "b": 2} and inbox.take_shed() == {}
+        assert inbox.take_fault_count() == 2 and inbox.take_fault_count() == 0
+        assert [entry[0] for entry in inbox.take(9, 2)] == ["a"]
+        inbox.put("c", places((1, 1, 1)))
+        assert [(device, count) for device, _, count in inbox.take(9, 9)] == [("b", 1), ("c", 1)]
+
+    def test_pauses_grow_to_their_most(self):
+        assert pause_s(0, 1.0) < pause_s(3, 0.0) and pause_s(99, 1.0) == PAUSE_S_MOST
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_broker_carries_placements_and_deltas(kind):
+    if kind not in available_kinds():
+        pytest.skip(f"this machine has no {kind}")
+    broker = Broker(kind)
+    try:
+        with bridged(broker.address) as (serving, _), Device(broker.address) as device:
+            assert device.hear(Hello)[1] == Hello(70, 45, 32, 10, 60, 120, 0)
+            device.publish(TOPICS.place("s1"), places((3, 4, 9), (69, 44, 7)))
+            seen = serving.pixels.copy() * 0
+            while seen[4, 3] != 9 or seen[44, 69] != 7:
+                apply_delta(seen, device.hear(Delta)[1])
+            assert (seen == serving.pixels).all() and serving.counted("admitted_count") == 2
+    finally:
+        broker.close()
+    with socket.socket() as probe:
+        assert probe.connect_ex((broker.address.host, broker.address.port)) != 0
+
+
+def test_each_device_has_a_limit_of_its_own(broker):
+    with bridged(broker.address, burst=5, rate_per_s=1) as (serving, _), Device(broker.address) as device:
+        device.publish(TOPICS.place("greedy"), places(*[(1, 1, 1)] * 9))
+        topic, told = device.hear(Throttled)
+        device.publish(TOPICS.place("modest"), places((2, 2, 2)))
+        while device.hear(Delta) and serving.pixels[2, 2] != 2:
+            pass
+        assert (topic, told.reason, told.dropped) == (TOPICS.throttled("greedy"), 1, 4)
+        assert serving.counted("admitted_count") == 6 and serving.counted("throttled_count") == 4
+        assert int(serving.telemetry["server"]["ledger_gap"][0]) == 0
+
+
+def test_what_is_no_placement_is_counted_and_hurts_nobody(broker):
+    bad = [b"", b"\x01", b"\x02" + bytes(5), places((1, 1, 1)) + b"\x01", bytes(70_000)]
+    with bridged(broker.address) as (serving, _), Device(broker.address) as device:
+        for payload in bad:
+            device.publish(TOPICS.place("rogue"), payload)
+        device.publish(TOPICS.place("x" * 65), places((1, 1, 1)))
+        device.publish(TOPICS.place("far"), places((70, 0, 1)))
+        device.publish(TOPICS.place("good"), places((5, 5, 5)))
+        while device.hear(Delta) and serving.pixels[5, 5] != 5:
+            pass
+        assert serving.counted("protocol_error_count") == len(bad) + 1
+        assert serving.counted("out_of_bounds_count") == serving.counted("admitted_count") == 1
+        assert serving.counted("connection_count") == 2
+
+
+def test_a_retained_placement_counts_for_nobody(broker):
+    with Device(broker.address) as device:
+        device.publish(TOPICS.place("old"), places((9, 9, 9)), retain=True)
+        with bridged(broker.address) as (serving, _):
+            device.publish(TOPICS.place("new"), places((8, 8, 8)))
+            while device.hear(Delta) and serving.pixels[8, 8] != 8:
+                pass
+            assert serving.pixels[9, 9] == 0 and serving.counted("received_count") == 1
+        device.publish(TOPICS.place("old"), b"", retain=True)
+
+
+def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is():
+    if not _is_there("mosquitto"):
+        pytest.skip("this machine has no mosquitto")
+    broker = Broker("mosquitto")
+    try:
+        with bridged(broker.address) as (serving, news):
+            with Device(broker.address) as device:
+                device.publish(TOPICS.place("a"), places((3, 3, 3)))
+                while device.hear(Delta) and serving.pixels[3, 3] != 3:
+                    pass
+            broker.close()
+            assert "is gone" in news.get(timeout=PATIENCE_S)
+            broker = Broker("mosquitto", port=broker.address.port)
+            assert "is back after" in news.get(timeout=PATIENCE_S)
+            with Device(broker.address) as device:
+                device.publish(TOPICS.place("a"), places((4, 4, 4)))
+                while device.hear(Delta) and serving.pixels[4, 4] != 4:
+                    pass
+            assert serving.counted("received_count") == serving.counted("applied_count") == 2
+    finally:
+        broker.close()
+
+
+def test_a_broker_of_our_own_ends_with_whoever_started_it():
+    if not _is_there("mosquitto"):
+        pytest.skip("this machine has no mosquitto")
+    code = (
+        "from server.bridge.broker import Broker; b = Broker('mosquitto'); print(b.address.port, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        port = int(parent.stdout.readline())
+        client = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        parent.kill()
+        with client:
+            assert client.recv(1) == b""  # It ended: nobody else closes a connection that has said nothing yet.
+
+
+def test_without_a_broker_the_remedy_is_told(monkeypatch):
+    monkeypatch.setattr("server.bridge.broker.find_kind", lambda: "")
+    with pytest.raises(CannotListen, match="install mosquitto"):
+        Broker()
