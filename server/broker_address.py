@@ -34,17 +34,17 @@ def parse_broker(url: str) -> BrokerAddress:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as fault:
-        raise ValueError(f"broker {_without_password(url)!r} is no URL: {fault}; {example}") from None
+        raise ValueError(f"broker {without_login(url)!r} is no URL: {fault}; {example}") from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise ValueError(f"broker {_without_password(url)!r} is not the URL of an MQTT broker; {example}")
+        raise ValueError(f"broker {without_login(url)!r} is not the URL of an MQTT broker; {example}")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"broker {_without_password(url)!r} has something behind its port; {example}")
+        raise ValueError(f"broker {without_login(url)!r} has something behind its port; {example}")
     is_tls = parts.scheme == "mqtts"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return BrokerAddress(parts.hostname, port or (PORT_TLS if is_tls else PORT), is_tls, user, password)
 
 
-def _without_password(url: str) -> str:
-    """What may be said of a URL that is faulty: its credentials, if it has any, are left out."""
+def without_login(url: str) -> str:
+    """What of a URL, faulty or not, may be shown and kept: user and password, if it has any, are left out."""
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url.rpartition("@")[2]

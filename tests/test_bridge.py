@@ -24,6 +24,8 @@ from server.config import ServerConfig
 from server.listener import CannotListen
 from server.protocol.messages import Delta, Hello, Place, Throttled, apply_delta, decode_server_message
 from server.topics import ID_BYTES_MAX, Topics, count_places
+from workbench.scenario import load_scenario
+from workbench.scenario_text import scenario_text
 
 TOPICS = Topics("main")
 
@@ -296,3 +298,8 @@ def test_without_a_broker_the_remedy_is_told(monkeypatch):
     monkeypatch.setattr("server.bridge.broker.find_kind", lambda: "")
     with pytest.raises(CannotListen, match="install mosquitto"):
         Broker()
+
+
+def test_what_is_kept_of_a_scenario_holds_no_login():
+    scenario = load_scenario("first_light", ["server.mqtt=mqtts://me:secret@far:9"])
+    assert 'mqtt = "mqtts://far:9"' in scenario_text(scenario) and scenario.server.mqtt.endswith("me:secret@far:9")

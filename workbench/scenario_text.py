@@ -1,7 +1,7 @@
 """A scenario as TOML: only what differs from a scenario that says nothing, in the order of the settings.
 
 Invariant: what `load_scenario` reads from the text is equal to the scenario that it was written from, but for the
-server's token: the text is there to be kept and passed on, and a token is not.
+server's token and the login at a broker: the text is there to be kept and passed on, and secrets are not.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from server.broker_address import without_login
 from workbench.scenario import Scenario
 
 
@@ -29,7 +30,7 @@ def _table(
         if isinstance(value, msgspec.Struct):
             inner.append((key, value, default))
         elif (value != default or key in always) and (*path, key) != ("server", "token"):
-            lines.append(f"{key} = {_value(value)}")
+            lines.append(f"{key} = {_value(without_login(value) if key == 'mqtt' else value)}")
     if path and lines:
         yield f"\n[{'.'.join(path)}]"
     yield from lines

@@ -64,8 +64,10 @@ class Broker:
         self.address = BrokerAddress("127.0.0.1", port or _free_port())
         self._folder = tempfile.TemporaryDirectory(prefix="canvas-broker-")
         tied = [sys.executable, "-m", "server.bridge.tied", str(os.getpid()), *self._command()]
+        quiet = subprocess.DEVNULL
+        # In a session of its own a terminal's Ctrl-C does not reach it: it is to outlive our last publications.
         self._process = subprocess.Popen(
-            tied, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=_root()
+            tied, stdin=quiet, stdout=quiet, stderr=quiet, cwd=_root(), start_new_session=True
         )
         try:
             self._await_listening()

@@ -17,7 +17,6 @@ _PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> None:
     """Tie this process to its parent and become the program."""
     parent, program = int(arguments[0]), arguments[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal's Ctrl-C reaches all; the parent decides.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
