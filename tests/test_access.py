@@ -11,6 +11,7 @@ from server.protocol.events import Request
 from server.protocol.http import Headers, RequestHead
 from server.protocol.messages import SUBPROTOCOL
 from workbench.address import Address, parse_url
+from workbench.errors import UserError
 from workbench.scenario import Scenario
 from workbench.scenario_text import scenario_text
 
@@ -134,3 +135,10 @@ def test_the_web_page_passes_it_on(serving, tmp_path, needs_program):
         page = browser.open(Address("127.0.0.1", serving.port, token=TOKEN).page_url)
         page.wait_for("document.documentElement.dataset.state === 'open'")
         assert not page.complaints
+
+
+@pytest.mark.parametrize("start", ["wss://a:9", "ws://a", "http://a:9", "ws://a:x"])
+def test_a_wrong_address_is_told_without_it(start):
+    with pytest.raises(UserError) as caught:
+        parse_url(f"{start}/canvas?token={TOKEN}")
+    assert start in str(caught.value) and TOKEN not in str(caught.value)

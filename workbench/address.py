@@ -78,17 +78,17 @@ def network_host() -> str:
 
 def parse_url(url: str) -> Address:
     """The address in `ws://HOST:PORT/PATH`. Raises UserError for anything else."""
-    remedy = "write it as ws://HOST:PORT/canvas"
+    remedy, shown = "write it as ws://HOST:PORT/canvas", url.partition("?")[0]  # What follows may be a token.
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UserError(f"{url!r} is no URL: {error}; {remedy}") from None
+        raise UserError(f"{shown!r} is no URL: {error}; {remedy}") from None
     if parts.scheme == "wss":
-        raise UserError(f"{url!r}: encrypted connections (wss) are not available yet; use ws://")
+        raise UserError(f"{shown!r}: encrypted connections (wss) are not available yet; use ws://")
     if parts.scheme != "ws" or not parts.hostname or not port:
         missing = "the scheme ws" if parts.scheme != "ws" else "a port" if parts.hostname else "a host"
-        raise UserError(f"{url!r} lacks {missing}; {remedy}")
+        raise UserError(f"{shown!r} lacks {missing}; {remedy}")
     fields = parts.query.split("&") if parts.query else []
     query = "&".join(field for field in fields if not field.startswith(_TOKEN_FIELD))
     token = next((unquote(field[len(_TOKEN_FIELD) :]) for field in fields if field.startswith(_TOKEN_FIELD)), "")
