@@ -57,6 +57,7 @@ def run(*command: object, folder: Path, **environment: str) -> str:
         env=os.environ | environment,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=3 * PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
@@ -65,7 +66,7 @@ def run(*command: object, folder: Path, **environment: str) -> str:
 
 def test_every_client_of_the_page_is_run_here() -> None:
     """A client that is added there must get its test."""
-    assert set(CLIENTS) == {"paint.py", "paint.js", "paint.html", "look.sh", "paint.sh"}
+    assert set(CLIENTS) == {"paint.py", "paint.js", "paint.html", "look.sh", "paint.sh", "paint_mqtt.sh"}
 
 
 @pytest.mark.parametrize(("name", "text"), [(row[0], row[2]) for row in cells(PAGE, "messages")])
@@ -134,6 +135,20 @@ def test_shell(serving: Serving, client: Callable[[str], Path], needs_program: C
     assert frames[2] == ServerOp.HELLO
     assert bytes.fromhex("84000000 0700000000000000") in frames
     assert serving.pixels[20, 10] == 5
+
+
+def test_mqtt(client: Callable[[str], Path], needs_program: Callable[[str, str], str]) -> None:
+    needs_program("mosquitto", "apt-get install mosquitto")
+    needs_program("mosquitto_pub", "apt-get install mosquitto-clients")
+    bash = needs_program("bash", "apt-get install bash")
+    path = client("paint_mqtt.sh")
+    with Serving(mqtt="embedded") as serving, serving.client() as witness:
+        # The server tells its HELLO when it hears what is published, not before.
+        info = f"{serving.server.broker_url}/canvas/main/info"
+        run("mosquitto_sub", "-L", info, "-C", 1, "-N", folder=path.parent)
+        run(bash, "-e", path, folder=path.parent, BROKER=serving.server.broker_url)
+        witness.serve_until(lambda: serving.pixels[20, 11] == 6)
+        assert serving.pixels[20, 10] == 5
 
 
 @pytest.fixture
