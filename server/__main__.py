@@ -1,7 +1,19 @@
 """A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
 
 from server import control
-from server.control import Adjust, CloseClients, Command, Failed, Follow, Listening, News, Progress, StartServer, Stop
+from server.control import (
+    Adjust,
+    CloseClients,
+    Command,
+    Failed,
+    Follow,
+    Listening,
+    News,
+    PauseBroker,
+    Progress,
+    StartServer,
+    Stop,
+)
 from server.journal.fault import JournalError
 from server.listener import CannotListen
 from server.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
@@ -34,6 +46,8 @@ def main() -> int:
             server.adjust(command.config)
         elif isinstance(command, CloseClients):
             server.close_clients(command.loop)
+        elif isinstance(command, PauseBroker) and isinstance(server, Server):
+            server.pause_broker(command.seconds)
         elif isinstance(command, Follow) and isinstance(server, Server):
             server.follow(command.number)  # A mailbox server has no batches whose way could be told.
 

@@ -106,6 +106,12 @@ class CloseClients(msgspec.Struct, frozen=True, tag=True):
     loop: int
 
 
+class PauseBroker(msgspec.Struct, frozen=True, tag=True):
+    """Command to a server, a fault: hold the broker that it has started still for so long."""
+
+    seconds: float
+
+
 class Follow(msgspec.Struct, frozen=True, tag=True):
     """Command to server and fleet: note the journeys of the connection of this number; -1: of none."""
 
@@ -134,7 +140,7 @@ class StartPanels(msgspec.Struct, frozen=True, tag=True):
 
 
 Event = Progress | Listening | Phase | News | Failed
-Command = Stop | StopSending | CheckViewers | Resize | ShowPanels | Adjust | CloseClients | Follow
+Command = Stop | StopSending | CheckViewers | Resize | ShowPanels | Adjust | CloseClients | PauseBroker | Follow
 
 _encoder = msgspec.json.Encoder()
 _output_lock = threading.Lock()

@@ -87,6 +87,8 @@ class Server:
         self._bridge = BridgeLoop(self._engine, lambda text: self.on_news(text)) if config.has_bridge else None
         self._broker: Broker | None = None
         self._broker_address: BrokerAddress | None = None
+        self._broker_until_ns = 0
+        """Until then the broker is held still; 0: it is not."""
         self._own_loops: list[MemoryLoop | BridgeLoop] = [
             *self._memory_loops,
             *([] if self._bridge is None else [self._bridge]),
@@ -217,10 +219,20 @@ class Server:
         """Where devices find the broker; "" without one, or before `listen`."""
         return "" if self._broker_address is None else self._broker_address.shown
 
-    def hold_broker(self, is_held: bool) -> None:
-        """Hold the broker that was started here still, or let it go on. Does nothing to one that was not."""
+    def pause_broker(self, seconds: float) -> None:
+        """Hold the broker that was started here still for so long. May be called from any thread."""
+        self._order(partial(self._hold_broker, int(seconds * 1e9)))
+
+    def _hold_broker(self, for_ns: int, now_ns: int) -> None:
         if self._broker is not None:
-            (self._broker.pause if is_held else self._broker.resume)()
+            self._broker.pause()
+            self._broker_until_ns = max(self._broker_until_ns, now_ns + for_ns)
+
+    def _let_broker_go(self, now_ns: int) -> None:
+        """Let a broker that is held still go on when it is time."""
+        if self._broker is not None and 0 < self._broker_until_ns <= now_ns:
+            self._broker.resume()
+            self._broker_until_ns = 0
 
     def _open_broker(self) -> BrokerAddress:
         """Where the broker is, which is started first if it is to be our own. Raises CannotListen."""
@@ -263,6 +275,7 @@ class Server:
             self._tell_of_journal(now_ns)
         while self._orders:
             self._orders.popleft()(now_ns)
+        self._let_broker_go(now_ns)
         if self._stop_requested and not self._engine.is_ending:
             self._engine.is_ending = self._engine.is_hurried = True  # All meet once more, with empty queues.
         elif now_ns >= self._engine.next_tick_ns or self._engine.is_ending:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiomqtt
 import msgspec
@@ -24,6 +24,7 @@ from server.config import ServerConfig
 from server.listener import CannotListen
 from server.protocol.messages import Delta, Hello, Place, Throttled, apply_delta, decode_server_message
 from server.topics import ID_BYTES_MAX, Topics, count_places
+from workbench.errors import UserError
 from workbench.scenario import load_scenario
 from workbench.scenario_text import scenario_text
 
@@ -290,7 +291,7 @@ def test_a_broker_of_our_own_ends_with_whoever_started_it():
         port = int(parent.stdout.readline())
         client = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         parent.kill()
-        with client:
+        with client, suppress(ConnectionResetError):
             assert client.recv(1) == b""  # It ended: nobody else closes a connection that has said nothing yet.
 
 
@@ -303,3 +304,27 @@ def test_without_a_broker_the_remedy_is_told(monkeypatch):
 def test_what_is_kept_of_a_scenario_holds_no_login():
     scenario = load_scenario("first_light", ["server.mqtt=mqtts://me:secret@far:9"])
     assert 'mqtt = "mqtts://far:9"' in scenario_text(scenario) and scenario.server.mqtt.endswith("me:secret@far:9")
+
+
+def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost():
+    if not _is_there("mosquitto"):
+        pytest.skip("this machine has no mosquitto")
+    with Serving(mqtt="embedded") as serving:
+        address = parse_broker(serving.server.broker_url)
+        with Device(address) as device:
+            device.hear(Hello)  # From here on the server hears what is published.
+            device.publish(TOPICS.place("a"), places((3, 3, 3)))
+            while device.hear(Delta) and serving.pixels[3, 3] != 3:
+                pass
+            serving.server.pause_broker(0.3)
+            device.publish(TOPICS.place("a"), places((4, 4, 4)))
+            while device.hear(Delta) and serving.pixels[4, 4] != 4:
+                pass
+            assert serving.counted("received_count") == serving.counted("applied_count") == 2
+
+
+def test_a_broker_can_be_paused_only_where_it_is_our_own():
+    with pytest.raises(UserError, match=r"set server\.mqtt to embedded"):
+        load_scenario("first_light", ["faults=[{kind='pause broker'}]"])
+    faults = load_scenario("first_light", ["server.mqtt=embedded", "faults=[{kind='pause broker'}]"]).faults
+    assert faults[0].text == "pause broker for 3 s"

@@ -177,7 +177,7 @@ class TestDirections:
             ("load_curve=[[5, 1], [4, 1]]", "load_curve has a point at 4 s; points must go forward from 0"),
             ("load_curve=[[0, 11]]", "load_curve has the factor 11; it must be 0 to 10"),
             ("load_curve=[[0]]", "load_curve"),
-            ("faults=[{kind='fire'}]", "$.faults[0].kind is 'fire'; it must be stall devices, cut links or kill loop"),
+            ("faults=[{kind='fire'}]", "$.faults[0].kind is 'fire'; it must be stall devices, cut links, kill loop"),
             ("faults=[{kind='cut links', after=3}]", "$.faults[0].after is no known key; known there: kind, at_s"),
             ("faults=[{kind='cut links', share=2}]", "share is 2.0; it must be 0 to 1"),
             ("faults=[{kind='cut links', every_s=0.1}]", "every_s is 0.1; it must be 0, or 0.25"),

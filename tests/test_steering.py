@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.config import AdjustFleet, Brush, Cut, Stall
-from server.control import Adjust, CloseClients, Follow
+from server.control import Adjust, CloseClients, Follow, PauseBroker
 from workbench.director import FACTOR_INTERVAL_S, Director
 from workbench.fault import Fault
 from workbench.load_curve import LoadCurve, factor_at
@@ -152,6 +152,11 @@ class TestSteering:
         desk.steering.inflict(fault)
         assert desk.poll() == [(name, order)] and not desk.marks
         assert desk.poll(5.0) == [(name, order)] and desk.marks == [("fault", fault.text)]
+
+    def test_the_server_holds_the_broker_still(self) -> None:
+        desk = Desk().begin()
+        desk.steering.inflict(Fault(kind="pause broker", seconds=2))
+        assert desk.poll() == [("server", PauseBroker(2))]
 
     def test_a_curve_is_told_as_a_factor(self) -> None:
         desk = Desk(scenario_with(curve=((0.0, 0.5), (10.0, 0.5), (20.0, 1.0)))).begin()

@@ -61,7 +61,8 @@ class Controls:
         is_linked = scenario.link == "memory"
         knobs = knobs_of(loop=scenario.server.loop, is_linked=is_linked, has_server=has_server)
         self._knobs = {knob.key: self._widened(knob) for knob in knobs}
-        self._faults = fault_buttons(is_linked=is_linked, has_server=has_server)
+        has_broker = scenario.server.mqtt == "embedded"
+        self._faults = fault_buttons(is_linked=is_linked, has_server=has_server, has_broker=has_broker)
         self._past: list[tuple[str, Scenario]] = []
         self._future: list[tuple[str, Scenario]] = []
         self._open_key = ""

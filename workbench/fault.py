@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["stall devices", "cut links", "kill loop clients"]
+Kind = Literal["stall devices", "cut links", "kill loop clients", "pause broker"]
 
 SECONDS_MAX = 3600.0
 AT_S_MAX = 7 * 86_400.0
@@ -29,7 +29,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     share: float = 0.25
     """Of the devices, 0 to 1, that stall or whose links are cut."""
     seconds: float = 3.0
-    """How long devices stall."""
+    """How long devices stall, or the broker."""
     loop: int = 0
     """Whose clients are reset."""
 
@@ -49,6 +49,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             return f"stall {100 * self.share:.3g} % of devices for {self.seconds:g} s"
         if self.kind == "cut links":
             return f"cut {100 * self.share:.3g} % of links"
+        if self.kind == "pause broker":
+            return f"pause broker for {self.seconds:g} s"
         return f"kill clients of loop {self.loop}"
 
 
@@ -84,20 +86,21 @@ FAULTS: tuple[FaultButton, ...] = (
         "pause broker",
         "pause broker",
         "The broker between MQTT devices and server hands nothing on for 3 s.",
-        unavailable="there is no broker in this run: MQTT devices are not available yet",
+        unavailable="this run has no broker of its own: set server.mqtt to embedded",
     ),
 )
 
 
-def fault_buttons(*, is_linked: bool, has_server: bool) -> tuple[FaultButton, ...]:
-    """All that is offered in a run whose fleet is linked in memory or not, and whose server is ours or not."""
-    return tuple(_for_run(button, is_linked, has_server) for button in FAULTS)
+def fault_buttons(*, is_linked: bool, has_server: bool, has_broker: bool) -> tuple[FaultButton, ...]:
+    """All that is offered in a run: `is_linked` in memory or not, and with a server and a broker of ours or not."""
+    buttons = (replace(b, unavailable="") if b.kind == "pause broker" and has_broker else b for b in FAULTS)
+    return tuple(_for_run(button, is_linked, has_server) for button in buttons)
 
 
 def _for_run(button: FaultButton, is_linked: bool, has_server: bool) -> FaultButton:
     reason = button.unavailable
     if not reason and is_linked:
         reason = "devices are linked in memory: there is no connection to harm"
-    if not reason and not has_server and button.kind == "kill loop clients":
+    if not reason and not has_server and button.kind in ("kill loop clients", "pause broker"):
         reason = "the server is not this workbench's own"
     return replace(button, unavailable=reason)

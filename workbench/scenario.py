@@ -64,6 +64,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"link is memory and there are {len(self.faults)} faults; they need link to be socket")
         check_curve(self.load_curve)
         for fault in self.faults:
+            if fault.kind == "pause broker" and self.server.mqtt != "embedded":
+                raise ValueError(
+                    "a fault pauses the broker, but the run has none of its own: set server.mqtt to embedded"
+                )
             if fault.kind == "kill loop clients" and fault.loop >= self.server.loops:
                 raise ValueError(
                     f"a fault's loop is {fault.loop} and server.loops is {self.server.loops}; loops are counted from 0"

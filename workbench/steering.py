@@ -11,7 +11,7 @@ import msgspec
 
 from devices.config import AdjustFleet, Brush, Cut, FleetConfig, Stall
 from server.config import ServerConfig
-from server.control import Adjust, CloseClients, Follow
+from server.control import Adjust, CloseClients, Follow, PauseBroker
 from workbench.child import Order
 from workbench.director import Director
 from workbench.fault import Fault
@@ -75,6 +75,9 @@ class Steering:
         if fault.kind == "kill loop clients":
             if self._server is not None:
                 self._tell("server", CloseClients(fault.loop))
+        elif fault.kind == "pause broker":
+            if self._server is not None:
+                self._tell("server", PauseBroker(fault.seconds))
         elif self._fleet is not None:
             order = Cut(fault.share) if fault.kind == "cut links" else Stall(fault.share, fault.seconds)
             self._tell("fleet", order)
