@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from devices.hostile.config import HostileConfig
 from server.control import CheckViewers, Follow, Stop, StopSending
 
 Arrivals = Literal["periodic", "poisson", "bursty"]
@@ -48,6 +49,8 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Bursty arrivals: how many times its mean rate a device sends while it sends."""
     viewer_brake_us: float = 0.0
     """Microseconds that every viewer adds to each delta it receives, 0 to 500: slow viewers, for teaching."""
+    hostile: HostileConfig = HostileConfig()
+    """Clients that misbehave, beside the devices and in a process of their own."""
 
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, float, float], ...] = (

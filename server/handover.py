@@ -6,6 +6,7 @@ in phase FAST only while its `Connection` is open at a frame boundary, so either
 """
 
 import socket
+import struct
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,6 +28,8 @@ MESSAGE_ROOM = PLACE_MANY_MAX + 2 * READ_BYTES_MAX // 5
 that opens a connection, all that was read before."""
 REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18
 """Most requests, of 18 bytes each."""
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: to close is to reset."""
 
 # A read of compressed messages is taken in parts, of which each has room where an uncompressed read has.
 assert MESSAGE_BYTES_A_CALL <= READ_BYTES_MAX
@@ -149,7 +152,7 @@ class Desk:
         """Close a connection for its conduct. One that takes no bytes is reset: it would not read the reason."""
         if code == CloseCode.TRY_AGAIN_LATER:
             self.loop.counts[0]["evicted_count"] += 1
-            self.drop(slot)
+            self.reset(slot)
         elif self.clients[slot].connection.is_open and self.clients[slot].verdict is None:
             self.loop.counts[0]["evicted_count"] += 1
             self.close(slot, code, reason, now_ns)
@@ -182,7 +185,7 @@ class Desk:
             if deadline_ns is not None and deadline_ns <= now_ns:
                 self._act(slot, client, client.connection.on_timer(now_ns), now_ns)
                 if client.is_over and slot in self.clients:
-                    self.drop(slot)  # What it still owes, nobody has taken in time.
+                    self.reset(slot)  # What it still owes, nobody has taken in time.
 
     # Events.
 
@@ -288,6 +291,11 @@ class Desk:
         row = self.loop.connections[slot]
         self.loop.counts[0]["subscriber_count"] -= int(row["subscribed"])
         row["subscribed"] = 0
+
+    def reset(self, slot: int) -> None:
+        """End a connection at once. Closed in order, its socket would keep what nobody takes for many minutes."""
+        self.clients[slot].socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.drop(slot)
 
     def drop(self, slot: int) -> None:
         """The end of a connection, whatever it was doing."""

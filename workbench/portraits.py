@@ -45,6 +45,7 @@ SITTINGS: dict[str, Sitting] = {
     "crowd": Sitting("throughput"),
     "first_light": Sitting("heat"),
     "greedy": Sitting("fairness"),
+    "hostile": Sitting("drops"),
     "hotspot": Sitting("throughput"),
     "internet": Sitting("throughput"),
     "million": Sitting("throughput"),

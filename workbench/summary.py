@@ -7,7 +7,7 @@ Invariant: a figure that is not known is null, never 0.
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ class Measured:
     setup_seconds: float | None
     """From the start to the first placement."""
     failures: Sequence[str] = ()
+    hostile: Mapping[str, Any] | None = None
+    """What became of those who misbehave, by kind; empty or None: nobody did."""
     diagnosis: Diagnosis | None = None
     """What the run was diagnosed with for the longest part of its steady state."""
 
@@ -74,6 +76,7 @@ def summarise(measured: Measured) -> dict[str, Any]:
     figures |= _totals(measured.drained, measured.canvas_checksum)
     extras |= _total_extras(measured.drained)
     extras |= _diagnosed(measured.diagnosis)
+    extras |= {"hostile": dict(measured.hostile)} if measured.hostile else {}
     extras |= {"setup_seconds": measured.setup_seconds, "failures": list(measured.failures)}
     return {key: _rounded(value) for key, value in (figures | {"machine": machine()} | extras).items()}
 

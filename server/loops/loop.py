@@ -8,7 +8,6 @@ no queue names it any more.
 
 import errno
 import socket
-import struct
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -42,8 +41,6 @@ INFLATING_NS = 1_000_000
 """How soon a connection that has more already is gone on with. Sockets are looked at in between."""
 ENDING_NS = 10_000_000
 """How often those are looked at who wait for their last answers before they are closed."""
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: to close is to reset."""
 
 
 class Loop(ABC):
@@ -114,9 +111,8 @@ class Loop(ABC):
 
     def reset_clients(self, now_ns: int) -> None:
         """Reset every connection at once, as a fault would: it sends nothing more, not even a goodbye."""
-        for slot, client in list(self.desk.clients.items()):
-            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            self.desk.drop(slot)
+        for slot in list(self.desk.clients):
+            self.desk.reset(slot)
 
     def tell(self, message: bytes, now_ns: int) -> None:
         """Send a message to everybody on the canvas. Called while no loop runs."""

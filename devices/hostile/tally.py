@@ -1,0 +1,58 @@
+"""What became of those who misbehave, by kind: counters on a page that their process alone writes.
+
+Invariant: counts only grow, but for `connection_count`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.hostile.config import KINDS
+from server.page import type_of_section
+
+CODES = (400, 408, 426, 431, 503, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013)
+"""HTTP statuses and close codes that are counted each for itself; after them comes one place for all others."""
+
+HOSTILE = np.dtype(
+    [
+        ("connection_count", "i8"),  # Sockets open now.
+        ("opened_count", "i8"),  # Connections that TCP opened.
+        ("upgraded_count", "i8"),  # Of these, let in: they had their HELLO.
+        ("failed_count", "i8"),  # Dials that TCP did not open.
+        ("left_count", "i8"),  # Connections that the client ended itself.
+        ("dropped_count", "i8"),  # Connections that the server ended without a word: a reset.
+        ("sent_bytes", "i8"),
+        ("received_bytes", "i8"),
+        ("placed_count", "i8"),  # Placements in the messages that were sent.
+        ("throttled_count", "i8"),  # Of these, dropped for rate or bounds, as THROTTLED told.
+        ("code_count", "i8", (len(CODES) + 1,)),  # Connections that the server ended with this status or code.
+    ],
+    align=True,
+)
+PROCESS = np.dtype([("state", "i8"), ("cpu_ns", "i8"), ("resident_bytes", "i8")], align=True)
+
+
+def hostile_sections() -> dict[str, type_of_section]:
+    """Sections of the page: a row for each of `KINDS`, and one of the process that misbehaves."""
+    return {"hostile": (HOSTILE, (len(KINDS),)), "process": (PROCESS, (1,))}
+
+
+def count_end(row: NDArray[Any] | np.void, code: int) -> None:
+    """The server ended a connection with this status or close code; 0: without one."""
+    if code:
+        row["code_count"][CODES.index(code) if code in CODES else len(CODES)] += 1
+    else:
+        row["dropped_count"] += 1
+
+
+def by_kind(rows: NDArray[Any]) -> dict[str, dict[str, Any]]:
+    """The counters as plain figures, of the kinds that were there; `closed_by_server` by code, where not 0."""
+    figures: dict[str, dict[str, Any]] = {}
+    labels = [*map(str, CODES), "other"]
+    for kind, row in zip(KINDS, rows, strict=True):
+        if row["opened_count"] or row["failed_count"]:
+            plain = {name: int(row[name]) for name in HOSTILE.names or () if name != "code_count"}
+            counts = zip(labels, row["code_count"].tolist(), strict=True)
+            figures[kind] = plain | {"closed_by_server": {label: count for label, count in counts if count}}
+    return figures
