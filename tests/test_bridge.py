@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import queue
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from contextlib import contextmanager, suppress
 import aiomqtt
 import msgspec
 import pytest
+from conftest import give_up, is_ci
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import PATIENCE_S, Serving
 
-from server.bridge.broker import KINDS, Broker, find_kind
+from server.bridge.broker import KINDS, PATH, Broker, find_kind
 from server.bridge.carrier import PAUSE_S_MOST, pause_s
 from server.bridge.inbox import Inbox
 from server.broker_address import BrokerAddress, parse_broker
@@ -99,23 +101,18 @@ def bridged(address, **options):
         yield serving, news
 
 
-def available_kinds():
-    found = [kind for kind in KINDS[:2] if _is_there(kind)]
-    return found + (["amqtt"] if importlib.util.find_spec("amqtt") else [])
-
-
-def _is_there(kind):
-    import shutil
-
-    from server.bridge import broker
-
-    return shutil.which(kind, path=broker._PATH) is not None
+def require(kind):
+    """Skip, or fail where everything is to be there, without this kind of broker."""
+    if kind == "amqtt" and not importlib.util.find_spec("amqtt"):
+        give_up("package amqtt", "pip install -e '.[dev]'", in_ci=is_ci())
+    if kind != "amqtt" and not shutil.which(kind, path=PATH):
+        give_up(kind, f"apt-get install {kind}", in_ci=is_ci())
 
 
 @pytest.fixture(scope="module")
 def broker():
     if not find_kind():
-        pytest.skip("this machine has no MQTT broker")
+        give_up("an MQTT broker", "apt-get install mosquitto", in_ci=is_ci())
     broker = Broker()
     yield broker
     broker.close()
@@ -201,8 +198,7 @@ class TestInbox:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_broker_carries_placements_and_deltas(kind):
-    if kind not in available_kinds():
-        pytest.skip(f"this machine has no {kind}")
+    require(kind)
     broker = Broker(kind)
     try:
         with bridged(broker.address) as (serving, _), Device(broker.address) as device:
@@ -257,8 +253,7 @@ def test_a_retained_placement_counts_for_nobody(broker):
 
 
 def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is():
-    if not _is_there("mosquitto"):
-        pytest.skip("this machine has no mosquitto")
+    require("mosquitto")
     broker = Broker("mosquitto")
     try:
         with bridged(broker.address) as (serving, news):
@@ -280,8 +275,7 @@ def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is():
 
 
 def test_a_broker_of_our_own_ends_with_whoever_started_it():
-    if not _is_there("mosquitto"):
-        pytest.skip("this machine has no mosquitto")
+    require("mosquitto")
     code = (
         "from server.bridge.broker import Broker; b = Broker('mosquitto'); print(b.address.port, flush=True); input()"
     )
@@ -307,8 +301,7 @@ def test_what_is_kept_of_a_scenario_holds_no_login():
 
 
 def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost():
-    if not _is_there("mosquitto"):
-        pytest.skip("this machine has no mosquitto")
+    require("mosquitto")
     with Serving(mqtt="embedded") as serving:
         address = parse_broker(serving.server.broker_url)
         with Device(address) as device:

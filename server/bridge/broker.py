@@ -35,8 +35,8 @@ log_type error
 user root
 """
 # The last line matters to who is root, and to nobody else: a process that changes its user is tied to us no longer.
-# Debian's package puts it where only root looks.
-_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+"""Where a broker is looked for: Debian's package puts mosquitto where only root looks."""
 _NATS = """\
 server_name: canvas
 listen: "127.0.0.1:-1"
@@ -48,7 +48,7 @@ mqtt {{ listen: "127.0.0.1:{port}" }}
 def find_kind() -> str:
     """The first of KINDS that this machine has; "" when it has none."""
     for kind in KINDS[:2]:
-        if shutil.which(kind, path=_PATH):
+        if shutil.which(kind, path=PATH):
             return kind
     return "amqtt" if importlib.util.find_spec("amqtt") else ""
 
@@ -107,7 +107,7 @@ class Broker:
             "nats-server": lambda: ["-c", _written(folder, _NATS.format(port=port, folder=folder / "store"))],
             "amqtt": lambda: ["-m", "server.bridge.embedded", str(port)],
         }
-        program = sys.executable if self.kind == "amqtt" else shutil.which(self.kind, path=_PATH) or self.kind
+        program = sys.executable if self.kind == "amqtt" else shutil.which(self.kind, path=PATH) or self.kind
         return [program, *writers[self.kind]()]
 
     def _await_listening(self) -> None:
