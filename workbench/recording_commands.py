@@ -26,11 +26,15 @@ def replay(
         Path | None,
         typer.Option(metavar="FILE.png", help="Save the window's picture of the end instead; needs no display."),
     ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.mp4", help="Film the window from begin to end instead; needs no display."),
+    ] = None,
 ) -> int:
     """Show a recording in the window: play, wind, look closer."""
     from workbench.replay_command import replay_recording
 
-    code, wanted = replay_recording(file, from_s=from_, to_s=to, screenshot=screenshot)
+    code, wanted = replay_recording(file, from_s=from_, to_s=to, screenshot=screenshot, video=video)
     if wanted is None:
         return code
     from workbench.run_command import run_scenario

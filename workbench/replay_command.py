@@ -1,16 +1,21 @@
-"""What `workbench replay` does: a recording in the window, or a picture of one of its moments.
+"""What `workbench replay` does: a recording in the window, a picture of one of its moments, or a film of the window.
 
 It reads no command line. Invariant: when it returns or raises, the panels are ended and the window is closed.
 """
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from server import clock
 from workbench.counters import NANOSECONDS
 from workbench.errors import RunError, UserError
+from workbench.export.progress import ExportProgress
+from workbench.export.video import VideoWriter
 from workbench.output_file import require_writable
 from workbench.recording.reader import Recording
 from workbench.replay import ReplaySession
@@ -23,6 +28,14 @@ from workbench.window.window import Window
 _PATIENCE_NS = 20 * NANOSECONDS
 """For a picture of the panels, which takes a second to start and a tenth of one to draw."""
 _STRIP_PATIENCE_S = 20.0
+FILM_FPS = 10
+"""Pictures a second of a film: as many as there are samples."""
+_PANELS_PATIENCE_NS = NANOSECONDS // 4
+"""For the panels of one picture of a film, which stay as they were where there is nothing new."""
+
+
+class _Stopped(Exception):
+    """Somebody asked for an end before the film had one."""
 
 
 def replay_recording(
@@ -31,14 +44,18 @@ def replay_recording(
     from_s: float | None = None,
     to_s: float | None = None,
     screenshot: Path | None = None,
+    video: Path | None = None,
     commands: Mapping[str, Sequence[str]] = COMMANDS,
 ) -> tuple[int, Scenario | None]:
-    """Show it until somebody has seen enough, or leave a picture of its end.
+    """Show it until somebody has seen enough, or leave a picture of its end, or a film of the window.
 
     Returns the exit code, and what the person at the window wants to see next. Raises UserError before anything is
     started, RunError for a picture that cannot be made.
     """
     require_writable(screenshot, "--screenshot")
+    require_writable(video, "--video")
+    if screenshot is not None and video is not None:
+        raise UserError("--screenshot and --video are two ways to look at it; give one of them")
     with (
         StopSignal() as stop,
         Recording.open(path) as recording,
@@ -48,6 +65,9 @@ def replay_recording(
     ):
         if screenshot is not None:
             _take_picture(session, stop, screenshot)
+            wanted = None
+        elif video is not None:
+            _film(session, stop, video)
             wanted = None
         else:
             wanted = _show(session, stop)
@@ -82,6 +102,15 @@ def _show(session: ReplaySession, stop: StopSignal) -> Scenario | None:
 
 def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
     """The last moment, with the panels of then and all small pictures."""
+    window = _open_headless(session, stop)
+    try:
+        window.save(path)
+    except OSError as error:
+        raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None
+
+
+def _open_headless(session: ReplaySession, stop: StopSignal) -> Window:
+    """A window in memory, once its panels are drawn at its size. Raises RunError when they cannot be."""
     window = Window(session, headless=True)
     page, deadline_ns = session.picture, clock.now_ns() + _PATIENCE_NS
     session.filmstrip.wait(_STRIP_PATIENCE_S)
@@ -94,7 +123,38 @@ def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
         session.poll(clock.now_ns())
     if session.failed:
         raise RunError("; ".join(session.failures))
-    try:
-        window.save(path)
-    except OSError as error:
-        raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None
+    return window
+
+
+def _film(session: ReplaySession, stop: StopSignal, path: Path) -> None:
+    """The whole of it as the window shows it, at its own speed. Nothing is kept of a film that was stopped."""
+    window = _open_headless(session, stop)
+    count = session.transport.duration_ns * FILM_FPS // NANOSECONDS + 1
+    size = (window.picture().shape[1], window.picture().shape[0])
+    with suppress(_Stopped), ExportProgress() as progress, VideoWriter(path, size, FILM_FPS) as film:
+        for picture in progress.each(_pictures(session, window, stop), "pictures", count):
+            film.write(picture)
+
+
+def _pictures(session: ReplaySession, window: Window, stop: StopSignal) -> Iterator[NDArray[np.uint8]]:
+    """The window at every tenth of a second of the recording's own time, however long each takes to draw.
+
+    Raises _Stopped, or RunError for panels that ended.
+    """
+    now_ns = clock.now_ns()
+    session.transport.toggle()
+    while True:
+        serial = int(session.picture["serial"][0])
+        session.poll(now_ns)
+        deadline_ns = clock.now_ns() + _PANELS_PATIENCE_NS
+        while int(session.picture["serial"][0]) == serial and clock.now_ns() < deadline_ns and not session.failed:
+            session.wait(0.005)
+        if session.failed:
+            raise RunError("; ".join(session.failures))
+        if stop.asked:
+            raise _Stopped
+        window.step(now_ns)
+        yield window.picture()
+        if session.transport.at_end:
+            return
+        now_ns += NANOSECONDS // FILM_FPS

@@ -1,8 +1,11 @@
-"""Screenshots: a picture of the window as a PNG file."""
+"""Screenshots: a picture of the window as a PNG file, or as an array for whoever makes a film of it."""
 
 import re
 from itertools import count
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workbench.window.toolkit import pygame
 
@@ -17,3 +20,9 @@ def save_png(surface: pygame.Surface, path: Path) -> None:
     """Write the picture, whatever the suffix of `path`. Raises OSError with the path and the reason."""
     with path.open("wb") as file:
         pygame.image.save(surface, file, "picture.png")
+
+
+def rgb_of(surface: pygame.Surface) -> NDArray[np.uint8]:
+    """The picture's red, green and blue, shape (height, width, 3), a copy."""
+    width, height = surface.get_size()
+    return np.frombuffer(pygame.image.tobytes(surface, "RGB"), np.uint8).reshape(height, width, 3)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from server import clock, palette
@@ -23,7 +24,7 @@ from workbench.window.pace import Pace
 from workbench.window.routing import Router
 from workbench.window.scenario_copy import free_toml_path, put_on_clipboard
 from workbench.window.scene import Scene, Session
-from workbench.window.screenshot import free_path, save_png
+from workbench.window.screenshot import free_path, rgb_of, save_png
 from workbench.window.toolkit import pygame
 
 FIGURES_INTERVAL_NS = 250_000_000
@@ -158,6 +159,10 @@ class Window:
     def save(self, path: str | Path) -> None:
         """Write the picture of now as PNG, whatever the suffix. Raises OSError."""
         save_png(self.draw(), Path(path))
+
+    def picture(self) -> NDArray[np.uint8]:
+        """What the last step drew: red, green and blue, shape (height, width, 3)."""
+        return rgb_of(self._screen)
 
     def close(self) -> None:
         """Close the window on the display. A headless one has nothing to close."""

@@ -1,0 +1,45 @@
+"""What `replay` leaves behind without a display: a picture of a moment, or a film of the window. Real panels draw."""
+
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+from PIL import Image
+
+from tests import recorded
+from workbench.errors import UserError
+from workbench.replay_command import FILM_FPS, replay_recording
+
+TICKS = 20
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filmed") / "a.pxr"
+    recorded.make(path, TICKS)
+    return path
+
+
+def test_a_film_has_a_picture_of_the_window_for_every_tenth_of_a_second(path: Path, tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    code, wanted = replay_recording(path, from_s=0.5, to_s=1.2, video=film)
+    assert (code, wanted) == (0, None)
+    count, seconds = imageio_ffmpeg.count_frames_and_secs(str(film))
+    assert count == round(0.7 * FILM_FPS) + 1
+    assert seconds == pytest.approx(count / FILM_FPS)
+    pictures = imageio_ffmpeg.read_frames(str(film))
+    assert next(pictures)["size"] == (1600, 900)
+    first, *_, last = pictures
+    assert first != last  # Something moved: the canvas, the figures, the time.
+
+
+def test_a_picture_is_of_the_window(path: Path, tmp_path: Path) -> None:
+    code, _ = replay_recording(path, to_s=1.0, screenshot=tmp_path / "end.png")
+    assert code == 0
+    assert Image.open(tmp_path / "end.png").size == (1600, 900)
+
+
+def test_one_way_of_looking_at_a_time(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give one of them"):
+        replay_recording(path, screenshot=tmp_path / "a.png", video=tmp_path / "a.mp4")
+    assert list(tmp_path.iterdir()) == []
