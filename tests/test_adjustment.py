@@ -6,14 +6,14 @@ from fractions import Fraction
 import msgspec
 import numpy as np
 import pytest
-from braking import HARD, release_brakes, single_frames, stage_of, wait_until
+from braking import HARD, fills, release_brakes, single_frames, stage_of, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import Serving
 from stages import new_canvas, new_loop
 
 from server.adjustment import LIVE_SETTINGS, merge_live, refill
-from server.config import Brakes, ServerConfig
+from server.config import Brake, Brakes, ServerConfig
 from server.kernels.buckets import take_token
 from server.kernels.layout import Stage
 from server.mailbox_canvas import MAILBOX_MAX
@@ -121,12 +121,13 @@ class TestServed:
 class TestMailbox:
     def test_apply(self):
         """The mailbox fills to its limit; what finds it full is shed. Let go, it is soon empty."""
-        with Serving(loop="mailbox", rate_per_s=65_535, burst=65_535, brakes=Brakes(apply=HARD)) as serving:
+        halting = Brakes(apply=Brake(batch_ms=500.0))
+        with Serving(loop="mailbox", rate_per_s=65_535, burst=65_535, brakes=halting) as serving:
             with serving.client() as one, serving.client() as other:
                 for client in (one, other):
                     client.send_raw(single_frames(3, 40_000)[0])
-                wait_until(lambda: serving.counted("shed_count") > 0)
-                assert stage_of(serving, Stage.APPLY)["depth"] >= 0.99 * MAILBOX_MAX
+                wait_until(lambda: serving.counted("shed_count") > 0 and fills(serving, Stage.APPLY, 0.99))
+                assert stage_of(serving, Stage.APPLY)["depth_max"] == MAILBOX_MAX
                 release_brakes(serving)
                 one.ping()
                 other.ping()
