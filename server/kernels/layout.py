@@ -92,6 +92,8 @@ LOOP = np.dtype(
         ("handover_count", "i8"),  # Times that bytes went to the slow path.
         ("outbox_bytes", "i8"),  # Held now for sockets that did not take them.
         ("cpu_ns", "i8"),  # Processor time of the loop's thread.
+        ("crowded_out_count", "i8"),  # Sockets closed at once: their address had too many connections already.
+        ("hurried_out_count", "i8"),  # Likewise: their address opened too many a second.
     ],
     align=True,
 )
@@ -114,6 +116,7 @@ SERVER = np.dtype(
         ("journal_trouble", "i8"),  # A Trouble of it: why the newest commit failed; 0: it did not.
         ("journal_gates", "i8"),  # 1: nothing is sent before it is on disk.
         ("journal_tick", "i8"),  # The last tick with changes that is on disk.
+        ("tls_failed_count", "i8"),  # TLS handshakes that failed, or did not come in time.
     ],
     align=True,
 )
