@@ -1,5 +1,6 @@
 """Controls: what is turned is set, marked and taken back; what they show as TOML is what they are set to."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.controls import LOAD_CURVE, MERGE_NS, SETTLE_NS, Controls
-from workbench.fault import FAULTS, Fault
+from workbench.fault import AT_S_MAX, FAULTS, Fault
 from workbench.knob import GROUPS, KNOBS, Knob
 from workbench.load_curve import POINTS_MAX, drawn, factor_at
 from workbench.scenario import Scenario, builtin_names, load_scenario
@@ -201,6 +202,39 @@ class TestFaults:
         assert "linked in memory" in desk.controls.fault("cut links", LONG_NS) and not desk.faults
 
 
+class TestResuming:
+    def test_turns_of_the_run_before_are_taken_back_and_may_want_another_restart(self, desk: Desk) -> None:
+        desk.controls.set("server.rate_per_s", 45, LONG_NS)
+        desk.controls.set("server.loops", 2, 2 * LONG_NS)
+        anew = Desk(desk.controls.scenario)
+        anew.controls.resume(desk.controls)
+        assert anew.controls.can_undo and not anew.controls.restart_wanted and not anew.controls.changed
+        anew.controls.undo(LONG_NS)
+        assert anew.controls.value("server.loops") == 1 and anew.controls.restart_wanted
+        anew.controls.undo(LONG_NS)
+        assert anew.controls.scenario == desk.first
+        assert anew.carried_out[-1].server.rate_per_s == 30
+        anew.controls.redo(LONG_NS)
+        anew.controls.redo(LONG_NS)
+        assert anew.controls.scenario == desk.controls.scenario and not anew.controls.restart_wanted
+
+    def test_what_is_done_here_is_not_done_to_the_one_before(self, desk: Desk) -> None:
+        desk.controls.set("server.loops", 2, LONG_NS)
+        anew = Desk(desk.controls.scenario)
+        anew.controls.resume(desk.controls)
+        anew.controls.undo(LONG_NS)
+        assert desk.controls.can_undo and not desk.controls.can_redo
+
+    def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, desk: Desk) -> None:
+        desk.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
+        desk.controls.set("server.loop", "mailbox", 2 * LONG_NS)
+        anew = Desk(desk.controls.scenario)
+        anew.controls.resume(desk.controls)
+        anew.controls.undo(LONG_NS)
+        anew.controls.undo(LONG_NS)
+        assert anew.marks == [("knob", "loop mailbox > native"), ("knob", "server.brakes.fan_out.item_us as before")]
+
+
 class TestLoadCurve:
     def test_it_is_linear_between_points_and_even_beyond(self) -> None:
         curve = ((10.0, 1.0), (20.0, 3.0), (20.0, 0.0), (30.0, 0.5))
@@ -291,6 +325,33 @@ class TestAsToml:
         path = tmp_path_factory.getbasetemp() / "copied.toml"
         path.write_text(desk.controls.as_toml(), encoding="utf-8")
         assert load_scenario(str(path)) == desk.controls.scenario
+
+    def test_faults_by_a_click_come_by_the_clock(self, tmp_path: Path) -> None:
+        planned = Fault(kind="cut links", at_s=5, share=0)
+        clock = iter((0.0, 12.34, 1e9))
+        desk = Desk(
+            msgspec.structs.replace(load_scenario("first_light"), faults=(planned,)), run_seconds=lambda: next(clock)
+        )
+        desk.controls.set_load_curve([(0, 1), (10, 2.5)], LONG_NS)
+        for kind in ("stall devices", "kill loop clients", "cut links"):
+            assert desk.controls.fault(kind, LONG_NS) == ""
+        path = tmp_path / "copied.toml"
+        path.write_text(desk.controls.as_toml(), encoding="utf-8")
+        assert '\n[[faults]]\nkind = "kill loop clients"\nat_s = 12.3\n' in path.read_text(encoding="utf-8")
+        read = load_scenario(str(path))
+        assert read.faults == (
+            planned,
+            Fault(kind="stall devices"),
+            Fault(kind="kill loop clients", at_s=12.3),
+            Fault(kind="cut links", at_s=AT_S_MAX),
+        )
+        assert msgspec.structs.replace(read, faults=(planned,)) == desk.controls.scenario
+        assert desk.faults == list(read.faults[1:])  # What is read does what the clicks did.
+
+    def test_a_fault_that_could_not_be_had_is_not_kept(self) -> None:
+        desk = Desk(load_scenario("internet"))
+        desk.controls.fault("cut links", LONG_NS)
+        assert "faults" not in desk.controls.as_toml()
 
     def test_text_of_a_plain_scenario_is_its_name(self) -> None:
         assert scenario_text(Scenario(name="x")) == 'name = "x"\n'

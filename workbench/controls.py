@@ -1,7 +1,7 @@
 """The controls of a running session: what its knobs are set to, faults by a click, and how to take a turn back.
 
 They change a `Scenario`, and tell whoever carries that out; they send nothing themselves. Invariant: the present
-settings are always a whole, valid scenario, so that "copy as scenario" reproduces them.
+settings are always a whole, valid scenario, so that "copy as scenario" reproduces them, and the faults of this run.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from workbench.fault import Fault, FaultButton, fault_buttons
+from workbench.fault import AT_S_MAX, Fault, FaultButton, fault_buttons
 from workbench.knob import Knob, knobs_of
 from workbench.load_curve import LoadCurve, drawn
 from workbench.scenario import Scenario
@@ -21,6 +21,9 @@ MERGE_NS = 1_000_000_000
 SETTLE_NS = 300_000_000
 """A knob that was not turned for so long is marked: one marker a drag, with the value that it came to."""
 UNDO_MAX = 500
+CLICKS_MAX = 500
+"""Faults by a click that are kept for the scenario file: the newest."""
+_AT_DIGITS = 1
 LOAD_CURVE = "load_curve"
 BRAKES_RELEASED, RESET = "all brakes released", "reset"
 """What markers say of turns of several knobs at once."""
@@ -39,7 +42,8 @@ class Controls:
     """The present settings of one session.
 
     `carry_out(scenario)` is called with each change, `inflict(fault)` with each fault; `mark(kind, text)` notes either,
-    in the words of `layout.MarkerKind`. Without a server of ours (`has_server`), only the fleet can be turned.
+    in the words of `layout.MarkerKind`. `run_seconds()` is the time since the load began, by which a fault is kept.
+    Without a server of ours (`has_server`), only the fleet can be turned.
     With a `locked`, a few words that say why, nothing can: what is done to them is passed over.
     """
 
@@ -50,6 +54,7 @@ class Controls:
         mark: Callable[[str, str], None],
         inflict: Callable[[Fault], None] | None = None,
         *,
+        run_seconds: Callable[[], float] = lambda: 0.0,
         has_server: bool = True,
         locked: str = "",
     ) -> None:
@@ -57,7 +62,7 @@ class Controls:
         """Why nothing can be turned here; "" where it can."""
         self._first = scenario
         self._now = scenario
-        self._carry_out, self._mark, self._inflict = carry_out, mark, inflict
+        self._carry_out, self._mark, self._inflict, self._run_seconds = carry_out, mark, inflict, run_seconds
         is_linked = scenario.link == "memory"
         knobs = knobs_of(loop=scenario.server.loop, is_linked=is_linked, has_server=has_server)
         self._knobs = {knob.key: self._widened(knob) for knob in knobs}
@@ -68,6 +73,7 @@ class Controls:
         self._open_key = ""
         self._turned_ns = 0
         self._turn: _Turn | None = None
+        self._inflicted: list[Fault] = []
 
     # --- What they are set to ---
 
@@ -134,8 +140,13 @@ class Controls:
         return _value(self._first, key)
 
     def as_toml(self) -> str:
-        """The present settings as a scenario file, which reproduces this run."""
-        return scenario_text(self._now)
+        """The present settings as a scenario file, which reproduces this run: its faults by a click come by the clock."""
+        faults = (*self._now.faults, *self._inflicted)
+        return scenario_text(msgspec.structs.replace(self._now, faults=faults))
+
+    def resume(self, earlier: "Controls") -> None:
+        """Have the turns of a session that this one goes on from: they can be taken back here too."""
+        self._past, self._future = list(earlier._past), list(earlier._future)
 
     def show(self, scenario: Scenario) -> None:
         """Be set to this, by nobody's hand: how a recorded run stood at some moment."""
@@ -193,8 +204,10 @@ class Controls:
         button = next(button for button in self._faults if button.kind == kind)
         if self.locked or button.unavailable or self._inflict is None:
             return self.locked or button.unavailable or "nobody is there to carry it out"
-        fault = msgspec.convert({"kind": kind}, Fault)
+        at_s = min(round(self._run_seconds(), _AT_DIGITS), AT_S_MAX)
+        fault = msgspec.convert({"kind": kind, "at_s": at_s}, Fault)
         self._inflict(fault)
+        self._inflicted = [*self._inflicted[1 - CLICKS_MAX :], fault]
         self._mark("fault", fault.text)
         return ""
 
@@ -251,6 +264,8 @@ class Controls:
         """Kind and text of the marker for a change of one key from how it was to how it is."""
         if key == LOAD_CURVE:
             return "knob", "load curve drawn" if self._now.load_curve else "load curve cleared"
+        if key not in self._knobs:  # It was turned before a restart, in a run that had it.
+            return "knob", f"{key} as before"
         knob = self._knobs[key]
         return "brake" if knob.is_brake else "knob", knob.change_text(_value(before, key), self.value(key))
 

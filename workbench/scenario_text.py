@@ -24,18 +24,31 @@ def _table(
 ) -> Iterator[str]:
     """Lines of one table and of those inside it: its own keys first, as TOML wants it."""
     inner: list[tuple[str, msgspec.Struct, msgspec.Struct]] = []
+    arrays: list[str] = []
     lines: list[str] = []
     for key in settings.__struct_fields__:
         value, default = getattr(settings, key), getattr(plain, key)
         if isinstance(value, msgspec.Struct):
             inner.append((key, value, default))
+        elif value and isinstance(value, tuple) and isinstance(value[0], msgspec.Struct):
+            arrays += (line for entry in value for line in _entry((*path, key), entry))
         elif (value != default or key in always) and (*path, key) != ("server", "token"):
             lines.append(f"{key} = {_value(without_login(value) if key == 'mqtt' else value)}")
     if path and lines:
         yield f"\n[{'.'.join(path)}]"
     yield from lines
+    yield from arrays
     for key, value, default in inner:
         yield from _table((*path, key), value, default)
+
+
+def _entry(path: tuple[str, ...], settings: msgspec.Struct) -> Iterator[str]:
+    """Lines of one table of an array: its keys that say something else than nothing would."""
+    yield f"\n[[{'.'.join(path)}]]"
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            yield f"{field.encode_name} = {_value(value)}"
 
 
 def _value(value: Any) -> str:
@@ -46,7 +59,4 @@ def _value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple):
         return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, msgspec.Struct):
-        fields = ", ".join(f"{key} = {_value(getattr(value, key))}" for key in value.__struct_fields__)
-        return f"{{ {fields} }}"
     return repr(value)

@@ -97,7 +97,12 @@ class Session(OnPages):
         self._followed: int | None = None
         self._has_told_failure = False
         self.controls = Controls(
-            scenario, self._carry_out, self._mark, self._steering.inflict, has_server=address is None
+            scenario,
+            self._carry_out,
+            self._mark,
+            self._steering.inflict,
+            run_seconds=lambda: self._run_seconds,
+            has_server=address is None,
         )
         """What can be turned, and what it is set to."""
 

@@ -94,7 +94,10 @@ class KnobsColumn:
         if controls.restart_wanted:
             meaning = "Ends this run and begins one with the present settings: some need that."
             rows.append([(Button("restart", "start anew with these", meaning, self._deeds.restart, mark=" !"), 1)])
-        meaning = "The present settings as a TOML file, which reproduces the run: on the clipboard, and in a file."
+        meaning = (
+            "The present settings and the faults clicked so far as a TOML file, which reproduces the run: "
+            "on the clipboard, and in a file."
+        )
         copy = Button("copy", "copy as scenario", meaning, self._deeds.copy)
         if len(on) < 2:
             return [*rows, [(copy, 1)]]
