@@ -24,19 +24,16 @@ from server.kernels.layout import Stage, State, tile_shape
 from server.letter_brake import LetterBrake
 from server.listener import BACKLOG, connections_allowed, open_listener
 from server.mailbox_canvas import MAILBOX_MAX, MailboxCanvas
-from server.mailbox_client import OUTBOX_MAX, Letter, Limits, MailboxClient
+from server.mailbox_client import OUTBOX_MAX, PLACE_FRAME_BYTES, READ_BYTES, Limits, MailboxClient
+from server.mailbox_patrol import Patrol
 from server.mailbox_view import ClientRows
 from server.page import Page
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import Place, PlaceMany, decode_client_message
-from server.protocol.websocket import CloseCode, Opcode, ProtocolViolation, encode_frame
+from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.tally import Tally
 
-READ_BYTES = 4096
-"""What one connection's turn is worth: some 340 placements."""
-PLACE_FRAME_BYTES = 12
-PATROL_S = 0.1
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: to close is to reset."""
 DRAIN_S = 3.0
@@ -68,6 +65,7 @@ class Mailbox:
         self._counts = self._tally.counts
         self._clients: set[MailboxClient] = set()
         self._rows = ClientRows(connections_page, self._clients_max)
+        self._patrol = Patrol(self._clients, self._rows, self._tally)
         self._journal = open_journal(config, clock.now_ns())
         self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients, self._journal)
         self._deserted = asyncio.Event()
@@ -171,7 +169,7 @@ class Mailbox:
             tasks.create_task(self._serve(reader, writer))
 
         canvas = self._canvas
-        chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol)]
+        chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol.walk)]
         server = await asyncio.start_server(welcome, sock=self._listener, limit=READ_BYTES, backlog=BACKLOG)
         with contextlib.closing(server):
             await self._stop_bell.wait()
@@ -352,49 +350,3 @@ class Mailbox:
             self._tally.served(Stage.FANOUT, 1, clock.now_ns() - begun_ns)
             await client.writer.drain()
             client.outbox.task_done()
-
-    # The patrol.
-
-    async def _patrol(self) -> None:
-        """Look at every connection, again and again: deadlines, drops to report, who stalls, who stays over."""
-        while True:
-            await asyncio.sleep(PATROL_S)
-            now_ns = clock.now_ns()
-            self._tally.queued(Stage.ACCEPT, sum(not client.route for client in self._clients))
-            for client in self._clients:
-                self._keep_deadline(client, now_ns)
-                if client.opened_ns:
-                    self._judge(client, now_ns)
-            self._note_limits()
-            self._counts["outbox_bytes"] = sum(client.owed_bytes for client in self._clients)
-            self._rows.write()
-
-    def _note_limits(self) -> None:
-        """How much there can be to wait in front of the stages that have a queue a connection."""
-        count = max(1, len(self._clients))
-        self._tally.limit(Stage.READ, count)
-        self._tally.limit(Stage.ADMIT, count * (READ_BYTES // PLACE_FRAME_BYTES))
-        self._tally.limit(Stage.FANOUT, count * OUTBOX_MAX)
-
-    def _keep_deadline(self, client: MailboxClient, now_ns: int) -> None:
-        deadline_ns = client.connection.next_deadline_ns()
-        if deadline_ns is None or now_ns < deadline_ns:
-            return
-        for event in client.connection.on_timer(now_ns):
-            if isinstance(event, Refused):
-                self._counts["protocol_error_count"] += 1
-                client.flush()
-            elif isinstance(event, Closed):
-                client.writer.transport.abort()  # What it is still owed, nobody has taken in time.
-
-    def _judge(self, client: MailboxClient, now_ns: int) -> None:
-        report = client.report(now_ns)
-        if report is not None:
-            client.outbox.put_nowait(Letter(encode_frame(Opcode.BINARY, report.encode())))
-        if client.has_stalled(now_ns):
-            self._counts["evicted_count"] += 1
-            client.writer.transport.abort()  # It would not read why.
-        elif client.connection.is_open and client.is_over_limit(now_ns):
-            self._counts["evicted_count"] += 1
-            client.connection.close(CloseCode.POLICY_VIOLATION, "over the rate limit for too long")
-            client.flush()

@@ -17,6 +17,9 @@ from server.protocol.messages import Reason, Throttled
 
 REPORT_NS = 1_000_000_000
 PAUSE_NS = 1_000_000_000
+READ_BYTES = 4096
+"""What one connection's turn is worth: some 340 placements."""
+PLACE_FRAME_BYTES = 12
 OUTBOX_MAX = 4
 """Deltas that wait for one viewer; after that it is left out until it has taken some, and its deltas are conflated."""
 
