@@ -18,6 +18,11 @@ def allowed_count() -> int:
     return _countable(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
+def granted_count() -> int:
+    """Files that this process may have open without asking for more: the soft limit."""
+    return _countable(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
 def connections_that_fit() -> int:
     """Connections that a process can hold under the hard limit."""
     return max(0, allowed_count() - RESERVED_COUNT)

@@ -20,6 +20,7 @@ from workbench.comparison.condition import parse_condition
 from workbench.comparison.figure import BY_KEY, FIGURES, format_value
 from workbench.comparison.noise import difference, estimate, ratio
 from workbench.comparison.steady import BATCH, load_span, steady_state, warm_up
+from workbench.comparison.table import foot_lines
 from workbench.errors import RunError, UserError
 
 RUNS = {
@@ -173,6 +174,25 @@ def test_unlike_machines_are_not_ranked(files: dict[str, Path]) -> None:
     assert {verdict(comparison, figure.key) for figure in FIGURES} <= {Verdict.UNLIKE, Verdict.UNKNOWN}
     assert [str(one) for one in comparison.machines] == ["cores (2 / 8)"]
     assert comparison.settings == ()
+
+
+def test_a_quota_makes_machines_unlike_and_a_limit_on_files_does_not(tmp_path: Path) -> None:
+    base = recorded_run.MACHINE | {"core_quota": 2, "open_files": 20_000}
+    machines = {
+        "a": base,
+        "quota": base | {"core_quota": 1.5},
+        "files": base | {"core_quota": 2.0, "open_files": 4096},
+        "earlier": recorded_run.MACHINE,
+    }
+    paths = {name: recorded_run.write_run(tmp_path / f"{name}.pxr", machine=facts) for name, facts in machines.items()}
+    unlike = compared(paths, "a", "quota")
+    assert [str(one) for one in unlike.machines] == ["core_quota (2 / 1.5)"]
+    assert verdict(unlike, "admitted_per_s") is Verdict.UNLIKE
+    alike = compared(paths, "a", "files", "earlier")
+    assert alike.machines == ()
+    assert [str(one) for one in alike.bounds] == ["open_files (20000 / 4096 / not recorded)"]
+    assert {verdict(alike, "admitted_per_s", index) for index in (1, 2)} == {Verdict.NOISE}
+    assert any("open_files (20000 / 4096 / not recorded)" in line for line in foot_lines(alike))
 
 
 def test_a_short_run_has_no_verdict(files: dict[str, Path]) -> None:

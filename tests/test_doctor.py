@@ -7,7 +7,7 @@ import pytest
 from workbench import doctor
 from workbench.doctor import Mark, conclusion, examine, run_doctor
 from workbench.file_limit import RESERVED_COUNT
-from workbench.machine_facts import Facts, cores_of, display_of, memory_available_of, ports_of, read_facts
+from workbench.machine_facts import Facts, display_of, memory_available_of, ports_of, read_facts
 from workbench.scenario import load_scenario
 
 GOOD = Facts(
@@ -16,6 +16,8 @@ GOOD = Facts(
     core_count=2,
     memory_bytes=8 * 2**30,
     memory_bytes_available=4 * 2**30,
+    memory_limit_bytes=8 * 2**30,
+    open_files_soft=1024,
     open_files_hard=20_000,
     ports=(32768, 60999),
     display="DISPLAY=:0",
@@ -111,8 +113,6 @@ def test_files_of_the_kernel_are_read_or_missing() -> None:
     assert memory_available_of("MemTotal: 10 kB\n") is None
     assert ports_of("32768\t60999\n") == (32768, 60999)
     assert ports_of("") is None
-    assert cores_of("150000 100000\n", 4) == 1.5
-    assert cores_of("max 100000\n", 4) == cores_of("", 4) == 4
 
 
 def test_this_machine_is_read_and_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,9 @@ def test_this_machine_is_read_and_told(capsys: pytest.CaptureFixture[str], monke
     facts = read_facts()
     assert facts.core_count > 0
     assert facts.memory_bytes > 0
+    assert 0 < facts.memory_limit_bytes <= facts.memory_bytes
     assert facts.open_files_hard > RESERVED_COUNT
+    assert 0 < facts.open_files_soft <= facts.open_files_hard
 
 
 def test_exit_code_says_that_the_default_scenario_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

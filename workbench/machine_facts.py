@@ -13,12 +13,12 @@ from pathlib import Path
 
 from server import open_files
 from server.kernels.cache import cache_folder, compiled_count
+from workbench import cgroup
 
 BROKERS = ("mosquitto", "nats-server")
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _MEMORY = Path("/proc/meminfo")
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,10 @@ class Facts:
     memory_bytes: int
     memory_bytes_available: int | None
     """None where the system does not tell."""
+    memory_limit_bytes: int
+    """What a container leaves of `memory_bytes`."""
+    open_files_soft: int
+    """What a process may have open unless it asks for more, as the workbench does."""
     open_files_hard: int
     """What a process may have open; see `server.open_files`."""
     ports: tuple[int, int] | None
@@ -54,12 +58,15 @@ class Facts:
 def read_facts() -> Facts:
     """The facts of the machine that this runs on."""
     folder, fault, count = _kernels()
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Facts(
         python=(sys.version_info.major, sys.version_info.minor, sys.version_info.micro),
         platform=platform.platform(),
         core_count=usable_core_count(),
-        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        memory_bytes=memory_bytes,
         memory_bytes_available=memory_available_of(_text(_MEMORY)),
+        memory_limit_bytes=min(memory_bytes, cgroup.limits().memory_bytes or memory_bytes),
+        open_files_soft=open_files.granted_count(),
         open_files_hard=open_files.allowed_count(),
         ports=ports_of(_text(_PORT_RANGE)),
         display=display_of(os.environ, sys.platform),
@@ -86,14 +93,6 @@ def ports_of(port_range: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) == 2 else None
 
 
-def cores_of(cpu_max: str, core_count: int) -> float:
-    """Cores that cgroup's cpu.max ("quota period" or "max period") leaves of `core_count`."""
-    words = cpu_max.split()
-    if len(words) != 2 or words[0] == "max":
-        return core_count
-    return min(core_count, int(words[0]) / int(words[1]))
-
-
 def display_of(environment: "os._Environ[str] | dict[str, str]", system: str) -> str:
     """Where a window would appear; empty for nowhere. `system` is as `sys.platform`."""
     chosen = environment.get("SDL_VIDEODRIVER")
@@ -108,7 +107,7 @@ def display_of(environment: "os._Environ[str] | dict[str, str]", system: str) ->
 def usable_core_count() -> float:
     """Cores that this process may use, a container's quota taken into account."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores_of(_text(_CPU_QUOTA), usable)
+    return min(usable, cgroup.limits().core_quota or usable)
 
 
 def _kernels() -> tuple[str, str, int]:

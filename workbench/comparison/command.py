@@ -89,6 +89,7 @@ def tree_of(comparison: Comparison) -> dict[str, Any]:
             for run in comparison.runs
         ],
         "machine_differs": {one.name: list(one.values) for one in comparison.machines},
+        "limits_differ": {one.name: list(one.values) for one in comparison.bounds},
         "scenario_differs": {one.name: list(one.values) for one in comparison.settings},
     }
 

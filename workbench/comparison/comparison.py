@@ -13,6 +13,9 @@ from workbench.comparison.figure import FIGURES, Better, Figure
 from workbench.comparison.measured import Measured
 from workbench.comparison.noise import Estimate, Interval, difference, ratio
 
+_BOUNDS = ("open_files_soft", "open_files")
+"""Limits that a run either keeps within or ends at with a word: they slow nothing, so runs are ranked across them."""
+_NOT_RECORDED = "not recorded"
 _VALUE_LETTERS = 60
 """A load curve or a list of faults is told by its beginning."""
 
@@ -64,7 +67,9 @@ class Comparison:
 
     runs: tuple[Measured, ...]
     machines: tuple[Difference, ...]
-    """In what their machines, limits, Python and packages differ."""
+    """In what their machines, limits, Python and packages differ, so that they are not ranked."""
+    bounds: tuple[Difference, ...]
+    """In what limits they differ that slow nothing."""
     settings: tuple[Difference, ...]
     """In what their scenarios differ."""
 
@@ -91,16 +96,22 @@ class Comparison:
 def compare(runs: Sequence[Measured]) -> Comparison:
     """Hold runs, at least two, against the first."""
     assert len(runs) >= 2
+    facts = [machine_facts(run) for run in runs]
     return Comparison(
         tuple(runs),
-        _differences([machine_facts(run) for run in runs]),
+        tuple(one for one in _machine_differences(facts) if one.name not in _BOUNDS),
+        tuple(one for one in _machine_differences(facts) if one.name in _BOUNDS),
         _differences([run.scenario for run in runs], ignored=("name", "title", "seconds")),
     )
 
 
 def unlike(one: Measured, other: Measured) -> bool:
-    """Whether two runs were on machines whose figures say nothing about each other."""
-    return machine_facts(one) != machine_facts(other)
+    """Whether two runs were on machines whose figures say nothing about each other.
+
+    A fact that one of them did not record, as an earlier version of the workbench, is no difference by itself.
+    """
+    facts = [machine_facts(one), machine_facts(other)]
+    return any(difference.name not in _BOUNDS for difference in _machine_differences(facts))
 
 
 def machine_facts(run: Measured) -> dict[str, Any]:
@@ -114,6 +125,18 @@ def known_figures(runs: Sequence[Measured]) -> tuple[Figure, ...]:
     return tuple(
         figure for figure in FIGURES if any((value := run.figures[figure.key]) and value.value for run in runs)
     )
+
+
+def _machine_differences(facts: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
+    """Facts that two runs recorded, and not alike."""
+    found = []
+    for name in dict.fromkeys(name for one in facts for name in one):
+        values = [one.get(name) for one in facts]
+        recorded = [value for value in values if value is not None]
+        if any(value != recorded[0] for value in recorded):
+            told = (_NOT_RECORDED if value is None else _told(value) for value in values)
+            found.append(Difference(name, tuple(told)))
+    return tuple(found)
 
 
 def _differences(facts: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ()) -> tuple[Difference, ...]:

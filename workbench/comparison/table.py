@@ -98,6 +98,8 @@ def foot_lines(comparison: Comparison) -> Iterator[str]:
     """In what the runs differ, and how the table is to be read."""
     if comparison.machines:
         yield f"unlike machines, so not ranked: {', '.join(map(str, comparison.machines))}"
+    if comparison.bounds:
+        yield f"limits differ, which slow nothing: {', '.join(map(str, comparison.bounds))}"
     if comparison.settings:
         yield f"scenarios differ: {', '.join(map(str, comparison.settings))}"
     if any(comparison.outcome(figure, run).verdict is Verdict.SHORT

@@ -78,6 +78,8 @@ def _figures(comparison: Comparison) -> Iterator[Markup]:
 
 def _differences(comparison: Comparison) -> Iterator[Markup]:
     yield _differing("Their machines", comparison.runs, comparison.machines)
+    if comparison.bounds:
+        yield _differing("Their limits, which slow nothing", comparison.runs, comparison.bounds)
     yield _differing("Their scenarios", comparison.runs, comparison.settings)
 
 
@@ -99,7 +101,7 @@ def _canvases(recordings: Sequence[Recording], runs: Sequence[Measured]) -> Mark
 
 
 def _machines(comparison: Comparison) -> Iterator[Markup]:
-    if not comparison.machines:
+    if not comparison.machines and not comparison.bounds:
         yield from machine_tables(comparison.runs[0])
         return
     for run in comparison.runs:
