@@ -3,7 +3,9 @@
 Invariant: whoever waits here waits for a condition, never for a time.
 """
 
+import contextlib
 import os
+import socket
 import threading
 
 import msgspec
@@ -56,7 +58,7 @@ class Painters:
         self.streams = [frames(index % 70, count) for index in range(clients)]
         self.clients = [serving.client() for _ in range(clients)]
         self.threads = [
-            threading.Thread(target=client.send_raw, args=(stream,), daemon=True)
+            threading.Thread(target=self._paint, args=(client, stream), daemon=True)
             for client, (stream, _) in zip(self.clients, self.streams, strict=True)
         ]
         for thread in self.threads:
@@ -67,7 +69,16 @@ class Painters:
 
     def __exit__(self, *_):
         for client in self.clients:
+            with contextlib.suppress(OSError):  # The server may have ended it.
+                client.socket.shutdown(socket.SHUT_RDWR)
+        for client, thread in zip(self.clients, self.threads, strict=True):
+            thread.join(PATIENCE_S)
             client.socket.close()
+
+    @staticmethod
+    def _paint(client, stream):
+        with contextlib.suppress(ConnectionError):  # Either end may stop in the middle; `finish` counts what came.
+            client.send_raw(stream)
 
     def finish(self):
         """All is sent and applied, in order; the ledger has said so at each tick."""

@@ -11,11 +11,11 @@ import os
 import subprocess
 from pathlib import Path
 
+from serving import PATIENCE_S
 from websockets.sync.client import ClientConnection, connect
 
 from server.clock import now_ns
 
-PATIENCE_S = 30
 DESKTOP, PHONE = (1280, 800), (390, 844)
 _FLAGS = (
     "--headless=new",

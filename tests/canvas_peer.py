@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from serving import PATIENCE_S
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -46,7 +47,7 @@ class Peer:
         self.tick = 0
         self.port = 0
         self._numbers = 0
-        self._on_placed: tuple[int, Callable[[], None]] | None = None
+        self._on_placed: tuple[Callable[[], bool], Callable[[], None]] | None = None
         self._viewers: set[ServerConnection] = set()
         self._sockets: set[ServerConnection] = set()
         self._dirty: dict[tuple[int, int], int] = {}
@@ -54,26 +55,37 @@ class Peer:
         self._listening = threading.Event()
         self._end: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._main(),))
+        self._stopping = threading.Lock()
 
     def __enter__(self) -> "Peer":
         self._thread.start()
-        assert self._listening.wait(10)
+        assert self._listening.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
-        if self._thread.is_alive():
-            assert self._end is not None
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(20)
-        if not self._loop.is_closed():
+        """End it. May be called from any thread, and again."""
+        with self._stopping:
+            if self._thread.is_alive():
+                assert self._end is not None
+                self._loop.call_soon_threadsafe(self._end.set)
+                self._thread.join(PATIENCE_S)
             self._loop.close()
+
+    @property
+    def senders(self) -> set[int]:
+        """The numbers of the connections that have placed something."""
+        return {number for number, _ in list(self.placements)}
 
     def when_placed(self, count: int, act: Callable[[], None]) -> None:
         """Call `act`, once, as soon as there are `count` placements."""
-        self._loop.call_soon_threadsafe(setattr, self, "_on_placed", (count, act))
+        self.when(lambda: len(self.placements) >= count, act)
+
+    def when(self, condition: Callable[[], bool], act: Callable[[], None]) -> None:
+        """Call `act`, once, at the first placement at which the condition holds."""
+        self._loop.call_soon_threadsafe(setattr, self, "_on_placed", (condition, act))
 
     async def _main(self) -> None:
         self._end = asyncio.Event()
@@ -107,7 +119,7 @@ class Peer:
             self.placements.append((number, message))
             self.pixels[message.y, message.x] = message.color
             self._dirty[message.y, message.x] = message.color
-            if self._on_placed is not None and len(self.placements) >= self._on_placed[0]:
+            if self._on_placed is not None and self._on_placed[0]():
                 self._on_placed[1]()
                 self._on_placed = None
         elif isinstance(message, Ping):

@@ -26,15 +26,20 @@ from server.protocol.messages import (
 from server.protocol.websocket import Opcode, decode_close, encode_frame, parse_head
 from server.server import open_server
 
-PATIENCE_S = 20
+PATIENCE_S = 120
+"""No deadline of a test is shorter. It costs nothing where all is well, and a busy machine needs it."""
 MASK = b"\x5a\xc3\x0f\x99"
 
 
 class Serving:
-    """`with Serving(rate_per_s=9) as serving:` runs a small server, and sees to it that it ends in order."""
+    """`with Serving(rate_per_s=9) as serving:` runs a small server, and sees to it that it ends in order.
+
+    It is as patient with its clients as the tests are, unless a test is about its deadlines.
+    """
 
     def __init__(self, **settings):
-        self.config = ServerConfig(**{"width": 70, "height": 45, "tick_ms": 10, "connections_max": 256} | settings)
+        usual = {"width": 70, "height": 45, "tick_ms": 10, "connections_max": 256}
+        self.config = ServerConfig(**usual | {"handshake_s": PATIENCE_S, "stall_s": PATIENCE_S} | settings)
         self.telemetry = Page.create(telemetry_sections(self.config.loop_rows))
         self.canvas = Page.create(canvas_sections(self.config.width, self.config.height))
         self.connections = Page.create(connection_sections(self.config.loop_rows, self.config.connections_max))

@@ -6,6 +6,7 @@ One session serves all cases, turned as a person would turn it. Each waits for w
 from collections.abc import Callable, Iterator
 
 import pytest
+from serving import PATIENCE_S
 
 from devices.config import FleetConfig
 from server import clock
@@ -13,7 +14,6 @@ from server.config import ServerConfig
 from workbench.scenario import Scenario
 from workbench.session import Session
 
-PATIENCE_S = 60
 COMPILE_S = 600
 """For the first start, which compiles, on a machine that others use too."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from serving import PATIENCE_S
 
 from server import control
 from server.config import ServerConfig
@@ -84,7 +85,7 @@ def child(*, is_deaf=False, is_hasty=False):
 def talk(process, *messages):
     """Send messages and the end of the input; returns what it said, by name, and its exit code."""
     text = b"".join(msgspec.json.encode(message) + b"\n" for message in messages)
-    output, errors = process.communicate(text, timeout=20)
+    output, errors = process.communicate(text, timeout=PATIENCE_S)
     assert errors == b""
     return [msgspec.json.decode(line, type=control.Event).name for line in output.splitlines()], process.returncode
 
@@ -107,7 +108,7 @@ class TestChild:
 
     def test_one_that_is_started_by_hand_says_so(self):
         process = child()
-        _, errors = process.communicate(b"", timeout=20)
+        _, errors = process.communicate(b"", timeout=PATIENCE_S)
         assert process.returncode == 1
         assert b"is started by the workbench" in errors
 
@@ -116,7 +117,7 @@ class TestChild:
         process.stdout.close()
         process.stdin.write(msgspec.json.encode(START) + b"\n")
         process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert b"Traceback" not in process.stderr.read()
         process.stderr.close()
 

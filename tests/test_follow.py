@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+from braking import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import Serving, masked
@@ -281,8 +282,12 @@ class TestServed:
             assert serving.canvas["pixel_painter"][2, 1] == client.hello.connection + 1
             assert serving.canvas["tiles"]["applied_count"].tolist() == [[1, 0, 0], [0, 0, 0]]
             other.ping()
-            for name in ("received_bytes", "sent_bytes"):
-                assert serving.connection(client)[name] + serving.connection(other)[name] == serving.counted(name)
+
+            def adds_up(name):
+                return serving.connection(client)[name] + serving.connection(other)[name] == serving.counted(name)
+
+            # The answer is here before the loop has noted that it went out.
+            wait_until(lambda: adds_up("received_bytes") and adds_up("sent_bytes"))
 
 
 def place(*clients):

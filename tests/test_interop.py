@@ -66,8 +66,9 @@ async def paint_and_watch(serving, send, receive):
     await send(Place(5, 6, 77).encode())
     while viewer.pixels[6, 5] != 77:  # The first DELTA may still be about what came before the SNAPSHOT.
         viewer.take(await receive())
-    for y in range(SIDE):
-        await send(PlaceMany(tuple((x, y, 7 + y % 3) for x in range(SIDE))).encode())
+    for top in range(0, SIDE, 32):  # Each message is enough for a compressed delta, whenever the ticks come.
+        rows = range(top, top + 32)
+        await send(PlaceMany(tuple((x, y, 7 + y % 3) for y in rows for x in range(SIDE))).encode())
     await send(Ping(99).encode())
     while not isinstance(message := viewer.take(await receive()), Pong):
         pass

@@ -6,6 +6,7 @@ import threading
 import msgspec
 import numpy as np
 import pytest
+from serving import PATIENCE_S
 
 from devices.config import FleetConfig, StartFleet
 from devices.fleet import Fleet
@@ -270,7 +271,7 @@ def test_a_whole_run_beside_a_server_that_also_listens(settings):
         Run(start, pages.fleet, direct, commands).run()
     finally:
         server.stop()
-        thread.join(20)
+        thread.join(PATIENCE_S)
     row = pages.fleet["fleet"][0]
     assert [event.name for event in events if isinstance(event, Phase)] == ["connected", "sending", "quiet", "checked"]
     assert row["sent_count"] == row["offered_count"] == pages.telemetry["loops"]["applied_count"].sum()

@@ -4,18 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from serving import Serving
+from serving import PATIENCE_S, Serving
 
 from server import clock
 from workbench.address import Address
 from workbench.painter import RETRY_FIRST_NS, WAITING_MAX, Painter
 
-GIVE_UP_NS = 20_000_000_000
-
 
 def paint_until(painter: Painter, condition: Callable[[], bool], skip_ns: int = 0) -> None:
     """Poll until it holds; `skip_ns` sets the painter's clock forward, past its pauses."""
-    deadline_ns = clock.now_ns() + GIVE_UP_NS
+    deadline_ns = clock.now_ns() + PATIENCE_S * 1_000_000_000
     while not condition():
         assert clock.now_ns() < deadline_ns, (painter.reason, painter.waiting_count, painter.sent_count)
         painter.poll(clock.now_ns() + skip_ns)

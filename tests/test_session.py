@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from serving import PATIENCE_S
 
 from devices.config import FleetConfig
 from server import clock
@@ -23,9 +24,6 @@ from workbench.session import Session
 
 ROOT = Path(__file__).parents[1]
 FAKE = str(Path(__file__).parent / "fake_part.py")
-PATIENCE_S = 30
-"""How long a test waits for what must come; it never waits for nothing."""
-
 SCENARIO = Scenario(name="small", server=ServerConfig(width=40, height=30), fleet=FleetConfig(connections=5))
 
 
@@ -187,6 +185,7 @@ class TestFailure:
         pump(session, lambda: session.load_started_ns > 0)
         for part in ("fleet", "server"):
             os.kill(pid_of(tmp_path, part), signal.SIGKILL)
+            wait_until_gone(pid_of(tmp_path, part))
         pump(session, lambda: [part.state for part in session.view().parts] == ["failed", "failed"])
         assert session.failures == ["server: ended by SIGKILL"]
 

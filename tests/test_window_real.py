@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import PATIENCE_S
 
 HERE = Path(__file__).parent
 SCREEN = (1400, 900)
-WAIT_S = 60.0
-"""Long enough for the slowest machine; a step that was done is told at once."""
 
 SHOWN = """
 import json, os, sys
@@ -80,14 +79,16 @@ class RealWindow:
         """Wait for the window to tell that this holds."""
         while not holds(self.state):
             try:
-                self.state = json.loads(self._lines.get(timeout=WAIT_S))
+                self.state = json.loads(self._lines.get(timeout=PATIENCE_S))
             except queue.Empty:
                 pytest.fail(f"the window never told: {what}; the last it told: {self.state}")
 
     def do(self, *words: object) -> str:
         """One line of xdotool. Returns what it says."""
         line = [self._xdotool, *map(str, words)]
-        done = subprocess.run(line, env=self._environment, check=True, timeout=WAIT_S, capture_output=True, text=True)
+        done = subprocess.run(
+            line, env=self._environment, check=True, timeout=PATIENCE_S, capture_output=True, text=True
+        )
         return done.stdout
 
     def take_focus(self) -> None:
@@ -103,7 +104,7 @@ class RealWindow:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(WAIT_S)
+        self.process.wait(PATIENCE_S)
         self._reader.join()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -124,7 +125,7 @@ def display(needs_program: Callable[[str, str], str]) -> Iterator[str]:
         number = told.readline().strip()
     yield f":{number}"
     server.terminate()
-    server.wait(WAIT_S)
+    server.wait(PATIENCE_S)
 
 
 @pytest.fixture
@@ -167,4 +168,4 @@ def test_a_real_mouse_and_real_keys_work_the_window(window: RealWindow) -> None:
     window.until("the help is closed", lambda state: not state["help"])
     window.do("key", "q")
     window.until("it has closed", lambda state: state.get("closed", False))
-    assert window.process.wait(WAIT_S) == 0
+    assert window.process.wait(PATIENCE_S) == 0
