@@ -250,7 +250,7 @@ def test_reply_however_it_is_cut():
     stream += encode_frame(Opcode.BINARY, bytes([0x81]) * 70_000) + encode_frame(
         Opcode.BINARY, Throttled(1, 9, 5).encode()
     )
-    stream += encode_frame(Opcode.BINARY, Throttled(3, 9, 2).encode())
+    stream += encode_frame(Opcode.BINARY, Throttled(3, 9, 7).encode())
     stream += encode_frame(Opcode.CLOSE, encode_close(1008, "enough"))
     for size in (1, 7, len(stream)):
         reply = Reply()

@@ -11,7 +11,7 @@ import sys
 from devices.hostile.mob import Mob
 from devices.hostile.orders import StartHostile
 from devices.hostile.tally import hostile_sections
-from server import clock, control
+from server import clock, control, open_files
 from server.kernels.layout import State
 from server.page import Page
 
@@ -31,6 +31,7 @@ def main() -> int:
         process["state"] = State.FAILED
         control.say(control.Failed(f"{start.host} is another machine; hostile clients go to 127.0.0.1 or ::1 only"))
         return 1
+    open_files.raise_to(start.config.connections + open_files.RESERVED_COUNT)
     begun_ns = now_ns = clock.now_ns()
     mob = Mob(start.config, (start.host, start.port), start.path, start.seed, page["hostile"], begun_ns)
     process["state"] = State.RUNNING

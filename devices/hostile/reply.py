@@ -22,8 +22,7 @@ class Reply:
         self.code = 0
         """The HTTP status or close code with which the server ends the connection; 0: it does not."""
         self.dropped_count = 0
-        """Placements that were dropped, as the newest THROTTLED of each reason says."""
-        self._dropped: dict[int, int] = {}
+        """Placements that were dropped since the connection was opened, as the newest THROTTLED says."""
         self._buffer = bytearray()
         self._is_upgraded = False
         self._skip_bytes = 0
@@ -71,6 +70,4 @@ class Reply:
             _, _, self.width, self.height, *_ = HELLO.unpack(payload)
             self.is_open = True
         elif opcode == Opcode.BINARY and payload[0] == ServerOp.THROTTLED:
-            _, reason, _, dropped = THROTTLED.unpack(payload)
-            self._dropped[reason] = dropped
-            self.dropped_count = sum(self._dropped.values())
+            *_, self.dropped_count = THROTTLED.unpack(payload)
