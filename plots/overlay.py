@@ -5,7 +5,7 @@ runs give the same bytes, so that comparisons can be compared.
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from plots import style
 from plots.axis import short_number
 from plots.sheet import LABEL_FONT, TITLE_FONT
-from plots.spec import Samples
+from plots.spec import Read, Samples, field
 from plots.style import LIGHT, Theme
 from plots.trace import Grain, block_times, block_values, broken_at_gaps
 from server.kernels.layout import Stage
@@ -48,13 +48,9 @@ class Plot:
     """One figure over time."""
 
     title: str
-    read: Callable[[Samples], NDArray[np.float64]]
+    read: Read
     logarithmic: bool = False
     peak: bool = False
-
-
-def _plain(name: str) -> Callable[[Samples], NDArray[np.float64]]:
-    return lambda samples: samples[name].astype(np.float64)
 
 
 def _longest(samples: Samples) -> NDArray[np.float64]:
@@ -70,13 +66,13 @@ def _busiest(samples: Samples) -> NDArray[np.float64]:
 
 
 PLOTS = {
-    "admitted": Plot("Admitted, placements/s", _plain("admitted_per_s")),
-    "latency": Plot("Placement-to-view latency p99, ms", _plain("latency_ms_p99"), logarithmic=True),
+    "admitted": Plot("Admitted, placements/s", field("admitted_per_s")),
+    "latency": Plot("Placement-to-view latency p99, ms", field("latency_ms_p99"), logarithmic=True),
     "queues": Plot("Longest queue, items", _longest, logarithmic=True, peak=True),
-    "delivered": Plot("Delivered to viewers, pixels/s", _plain("delivered_per_s")),
-    "drops": Plot("Throttled, placements/s", _plain("throttled_per_s")),
+    "delivered": Plot("Delivered to viewers, pixels/s", field("delivered_per_s")),
+    "drops": Plot("Throttled, placements/s", field("throttled_per_s")),
     "busy": Plot("Busiest stage, % of a loop", _busiest),
-    "cores": Plot("Server, processor cores", _plain("server_cpu_cores")),
+    "cores": Plot("Server, processor cores", field("server_cpu_cores")),
 }
 DEFAULT_NAMES = ("admitted", "latency", "queues", "cores")
 
