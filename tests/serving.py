@@ -147,10 +147,14 @@ class Client:
         """Upgrade, and take HELLO."""
         head = self.upgrade()
         assert head.startswith("HTTP/1.1 101 "), head
+        self.welcome()
+        return head
+
+    def welcome(self):
+        """Take HELLO."""
         self.hello = self.message()
         assert isinstance(self.hello, Hello)
         self.pixels = np.zeros((self.hello.height, self.hello.width), np.uint8)
-        return head
 
     def upgrade(self):
         """Ask for the upgrade; returns the head of the answer."""

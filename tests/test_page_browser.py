@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from braking import wait_until
 from browser import PHONE, Browser, BrowserPage
 from serving import Serving
 
@@ -18,9 +19,15 @@ globalThis.inflated = 0;
 const Inflater = DecompressionStream;
 DecompressionStream = class extends Inflater { constructor(format) { super(format); inflated++; } };
 0"""
-OPEN_MS = 1000
+PAGE_BYTES = 60_000
+"""All that a first visit loads: quick on a slow network, whatever a busy machine makes of it here."""
 HEAD_BYTES = 1000
 """Less than any of the page's files, and more than an answer that says it is still the same."""
+HOLD_TIME = """(() => {
+  const draw = globalThis.letTimeGo = requestAnimationFrame, at = performance.now();
+  requestAnimationFrame = redraw => draw(() => redraw(at));
+})()"""
+"""From now on it is the same moment for all that is drawn and sent, until `requestAnimationFrame = letTimeGo`."""
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +149,7 @@ def test_a_compressed_snapshot_and_compressed_deltas_keep_their_order(browser: B
         assert (held(page)[:12] == 14).all()
         assert page.evaluate("inflated") > 0
         again = live(browser, serving)
-        assert np.array_equal(held(again), serving.pixels)
+        again.wait_for(same_as(serving))
         assert page.complaints == again.complaints == []
 
 
@@ -168,10 +175,10 @@ def test_a_right_drag_looks_around_and_paints_nothing(browser: Browser, serving:
     page.evaluate("view.zoom(6)")
     before, received = page.evaluate("[view.x, view.y]"), serving.counted("received_count")
     page.drag((600, 400), (640, 370), button="right")
-    assert page.evaluate("[view.x, view.y]") == [before[0] + 40, before[1] - 30]
+    page.wait_for(f"view.x === {before[0] + 40} && view.y === {before[1] - 30}")
     page.key("m")
     page.drag((600, 400), (590, 400))
-    assert page.evaluate("view.x") == before[0] + 30
+    page.wait_for(f"view.x === {before[0] + 30}")
     assert page.evaluate("hand.waiting.length + hand.pending.size") == 0
     assert serving.counted("received_count") == received
 
@@ -184,7 +191,7 @@ def test_keys_alone_suffice_to_paint(browser: Browser, serving: Serving) -> None
         page.key(key)
     page.wait_for(shows(34, 23, 5))
     assert serving.pixels[23, 34] == 5
-    assert page.text("where") == "x 34  y 23"
+    page.wait_for("element('where').textContent === 'x 34  y 23'")
 
 
 class TestFingers:
@@ -197,7 +204,7 @@ class TestFingers:
         page.wait_for(f"{shows(22, 40, 9)} && {shows(26, 40, 9)} && {shows(30, 40, 9)}")
         before, received = page.evaluate("view.scale"), serving.counted("received_count")
         page.fingers([(150, 400)], [(150, 400), (250, 400)], [(100, 400), (300, 400)])
-        assert page.evaluate("view.scale") == pytest.approx(2 * before, rel=0.05)
+        page.wait_for(f"Math.abs(view.scale / {before} - 2) < 0.1")
         assert page.evaluate("hand.waiting.length + hand.pending.size") == 0
         assert serving.counted("received_count") == received
 
@@ -225,8 +232,10 @@ class TestBucket:
             page = live(browser, serving)
             assert page.evaluate("element('tokens').getAttribute('aria-valuemax')") == "8"
             page.evaluate("hand.choose(8)")
+            page.evaluate(HOLD_TIME)
             page.drag(middle(page, 5, 5), middle(page, 35, 5))
-            page.wait_for("hand.waiting.length > 0 && element('count').textContent.startsWith('\\u2212')")
+            page.wait_for("hand.waiting.length === 23 && element('count').textContent === '\\u221223'")
+            page.evaluate("requestAnimationFrame = letTimeGo; 0")
             page.wait_for("hand.waiting.length === 0 && !hand.pending.size")
             assert (serving.pixels[5, 5:36] == 8).all()
             page.wait_for("element('tokens').getAttribute('aria-valuenow') === '8'")
@@ -237,8 +246,12 @@ class TestBucket:
             # As if this page had been told of a larger bucket than the server's.
             page.evaluate("bucket.fullAt = 0; bucket.burst = 1000; bucket.tokenMs = 1; hand.choose(8)")
             page.drag(middle(page, 5, 5), middle(page, 35, 5))
-            page.wait_for("!element('notice').hidden")
-            assert page.text("notice") == "21 of your pixels were dropped: faster than the rate limit"
+            # A slow drag finds a token more in the bucket: what the server counted is what the page must tell.
+            wait_until(lambda: serving.counted("received_count") == 31)
+            dropped = serving.counted("throttled_count")
+            assert 0 < dropped <= 21
+            told = f"{dropped} of your pixels were dropped: faster than the rate limit"
+            page.wait_for(f"element('notice').textContent === {told!r}")
 
 
 def test_it_comes_back_when_the_server_does(browser: Browser) -> None:
@@ -248,11 +261,12 @@ def test_it_comes_back_when_the_server_does(browser: Browser) -> None:
             painter.send(Place(11, 12, 13))
             painter.ping()
         page.wait_for("board.at(11, 12) === 13")
-    page.wait_for("document.documentElement.dataset.state === 'lost'")
-    assert "again in" in page.text("state")
+    page.wait_for(
+        "document.documentElement.dataset.state === 'lost' && element('state').textContent.includes('again in')"
+    )
     page.evaluate("hand.choose(3)")
     page.drag(middle(page, 1, 1))
-    assert page.text("notice") == "not connected: nothing is painted"
+    page.wait_for("element('notice').textContent === 'not connected: nothing is painted'")
     with Serving(port=port) as serving:
         page.wait_for(f"{IS_LIVE} && board.at(11, 12) === 0")
         page.drag(middle(page, 2, 2))
@@ -260,11 +274,15 @@ def test_it_comes_back_when_the_server_does(browser: Browser) -> None:
         assert serving.pixels[2, 2] == 3
 
 
-def test_first_paint_is_quick_and_a_second_visit_loads_nothing_anew(browser: Browser, serving: Serving) -> None:
+def test_a_first_visit_loads_little_and_a_second_one_nothing_anew(browser: Browser, serving: Serving) -> None:
     page = live(browser, serving)
-    paints = "performance.getEntriesByType('paint').map(paint => paint.startTime)"
-    page.wait_for(f"{paints}.length > 0")
-    assert max(page.evaluate(paints)) < OPEN_MS
+    page.wait_for("performance.getEntriesByType('paint').length > 0")
+    sizes = page.evaluate(
+        "['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))"
+        ".map(entry => [entry.name, entry.encodedBodySize])"
+    )
+    assert 0 < sum(size for _, size in sizes) < PAGE_BYTES, sizes
+    assert all(name.startswith(f"http://127.0.0.1:{serving.port}/") for name, _ in sizes), sizes
     page.go(f"http://127.0.0.1:{serving.port}/")
     page.wait_for(IS_LIVE)
     loaded = "performance.getEntriesByType('resource').filter(entry => /static/.test(entry.name))"

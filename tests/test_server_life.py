@@ -5,7 +5,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serving import Client, ClosedByServer, Serving
+from serving import PATIENCE_S, Client, ClosedByServer, Serving
 
 from server.config import ServerConfig
 from server.kernels.layout import State
@@ -97,8 +97,9 @@ def place_until_closed(client, column):
 
 @KINDS
 @pytest.mark.parametrize("loops", [1, 2])
-def test_stopping_drains(loop, loops):
+def test_stopping_drains(loop, loops, monkeypatch):
     """Clients in full swing are told 1001; what was let in before is on the canvas, and was shown to who watches."""
+    monkeypatch.setattr("server.server.DRAIN_NS", PATIENCE_S * 1_000_000_000)  # All of them answer, however late.
     with Serving(loop=loop, loops=loops, rate_per_s=65_535, burst=65_535) as serving:
         clients = [serving.client() for _ in range(6)]
         viewer = serving.client()
