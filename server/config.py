@@ -8,6 +8,7 @@ import msgspec
 from server.broker_address import parse_broker
 from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")
 """What needs no escape in an address, in a header or in the name of a sub-protocol."""
 BRAKE_ITEM_US_MAX, BRAKE_BATCH_MS_MAX = 500.0, 500.0
@@ -144,6 +145,12 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(
                 f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
             )
+        for origin in self.origins:
+            if origin != "null" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"origins has {origin!r}, which no browser sends; "
+                    "give scheme, host and port of the page and no more, like https://example.org"
+                )
         self._check_mqtt()
         if self.journal and self.journal_gates and (self.loop == "mailbox" or self.counts_only):
             kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
@@ -153,7 +160,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         across, down = tile_shape(self.width, self.height)
         if across * down > TILES_MAX:
             raise ValueError(
-                f"{self.width} x {self.height} has {across * down} tiles; at most {TILES_MAX} can be numbered"
+                f"width x height is {self.width} x {self.height}, which is {across * down} tiles; "
+                f"at most {TILES_MAX} can be counted: take 32 pixels off one side"
             )
 
     @property

@@ -331,6 +331,7 @@ class Mailbox:
             for placement in order.placements:
                 self._canvas.admit(client, *placement, now_ns)
         else:
+            client.flush()  # What was answered before this is to leave before its answer.
             await self._canvas.ask(client, order)
 
     async def _speak(self, client: MailboxClient) -> None:

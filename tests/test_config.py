@@ -44,7 +44,8 @@ def test_the_ends_of_a_range_are_in_it(name):
 
 def test_more_tiles_than_can_be_counted():
     ServerConfig(width=8192, height=8160)
-    with pytest.raises(ValueError, match="8192 x 8192 has 65536 tiles; at most 65535 can be numbered"):
+    words = "width x height is 8192 x 8192, which is 65536 tiles; at most 65535 can be counted: take 32 pixels off"
+    with pytest.raises(ValueError, match=words):
         ServerConfig(width=8192, height=8192)
 
 

@@ -97,7 +97,7 @@ class TestOpening:
         change(tmp_path / "other.db", "CREATE TABLE cats (name TEXT)")
         assert "another program's" in refusal(tmp_path / "other.db")
         assert "cannot be opened" in refusal(tmp_path)
-        assert "cannot be used" in refusal(tmp_path / "no folder" / "file")
+        assert f"there is no folder {tmp_path / 'none'}; make it first" in refusal(tmp_path / "none" / "file")
         assert "asked for is 64x45" in refusal(path, width=64)
         change(path, "UPDATE meta SET value = 'recording' WHERE key = 'kind'")
         assert "is a recording" in refusal(path)

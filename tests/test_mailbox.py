@@ -11,7 +11,7 @@ import pytest
 from feeding import open_server as open_connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import Serving
+from serving import Serving, masked
 from stages import new_canvas, new_loop, paint
 
 from server import mailbox_canvas
@@ -24,7 +24,17 @@ from server.mailbox_canvas import MailboxCanvas
 from server.mailbox_client import OUTBOX_MAX, Limits, MailboxClient
 from server.page import Page, canvas_sections, telemetry_sections
 from server.plain_delta import encode_changes
-from server.protocol.messages import Delta, Place, Reason, Snapshot, Subscribe, apply_delta, decode_server_message
+from server.protocol.messages import (
+    Delta,
+    Ping,
+    Place,
+    Reason,
+    Snapshot,
+    Subscribe,
+    apply_delta,
+    decode_server_message,
+)
+from server.protocol.websocket import Opcode
 from server.tally import Tally
 
 WIDTH, HEIGHT = 70, 45
@@ -92,6 +102,14 @@ class TestMailbox:
         assert room.page["pixels"][5, 5] == 0
         asyncio.run(room.open_all())
         assert room.page["pixels"][5, 5] == 2
+
+
+class TestAnswers:
+    def test_they_keep_the_order_of_what_they_answer(self):
+        """A WebSocket's own PING too, though the canvas task has no part in that."""
+        with Serving(loop="mailbox") as serving, serving.client() as client:
+            client.send_raw(masked(b"before", Opcode.PING) + masked(Ping(2)))
+            assert [client.frame()[0] for _ in range(2)] == [Opcode.PONG, Opcode.BINARY]
 
 
 class TestViewers:

@@ -30,6 +30,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 scenarios_app = typer.Typer(rich_markup_mode=None)
 
 _Settings = TypeVar("_Settings", ServerConfig, FleetConfig, Scenario)
+_OPTIONS = {
+    "width": "size",
+    "height": "size",
+    "origins": "origin",
+    "connections_per_address_max": "connections-per-address",
+}
+"""Options that are not named after the settings that they give."""
 # The one base of all that the parser complains about, whether typer brings its parser along or not.
 _ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _SERVER, _FLEET = ServerConfig(), FleetConfig()
@@ -341,8 +348,8 @@ def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
         return msgspec.convert(values, settings)
     except msgspec.ValidationError as error:
         key, rest = explain(str(error), values, settings).removeprefix("$.").split(" ", 1)
-        option = "size" if key in ("width", "height") else key.replace("_", "-")
-        raise UserError(f"--{option}: {key} {rest}") from None
+        option = _OPTIONS.get(key, key.replace("_", "-"))
+        raise UserError(f"--{option}: {key} {rest}" if key in values else f"{key} {rest}") from None
 
 
 def _parse_size(text: str) -> tuple[int, int]:

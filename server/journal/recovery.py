@@ -97,6 +97,8 @@ def _is_new(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
     except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise JournalError(f"journal {path}: there is no folder {path.parent}; make it first") from None
         return True
     except OSError as error:
         raise JournalError(f"journal {path} cannot be opened: {error.strerror}; name another file") from None
@@ -106,7 +108,8 @@ def _is_new(path: Path) -> bool:
 
 
 def _cannot_open(path: Path, error: sqlite3.Error) -> JournalError:
-    return JournalError(f"journal {path} cannot be used: {error} ({words_of(trouble_of(error))}); or name another file")
+    words = words_of(trouble_of(error))
+    return JournalError(f"journal {path} cannot be used: {words} (SQLite: {error}); mend that, or name another file")
 
 
 def _facts(config: ServerConfig, kind: str, now_ns: int) -> dict[str, str]:
