@@ -21,6 +21,7 @@ from workbench.pages import SessionPages
 from workbench.quantile import bounds_us, maximum_ms, quantile_ms
 from workbench.sampler import Sampler
 from workbench.scenario import Scenario
+from workbench.serve_command import serving_summary
 from workbench.summary import Measured, summarise
 from workbench.tick_log import TickLog
 from workbench.view import Part, Reading, View
@@ -134,6 +135,18 @@ class TestSummary:
         server["heartbeat_ns"], server["cpu_ns"] = 2 * SECOND, SECOND // 2
         span = Span(first, read_counters(pages, 0, 2 * SECOND + 10_000_000))
         assert span.server_cores() == 0.5
+
+
+class TestServing:
+    def test_the_drain_belongs_to_totals_alone(self, pages: SessionPages) -> None:
+        readings = []
+        for second in (1, 3, 9):
+            work(pages, second * SECOND)
+            readings.append(read_counters(pages, 0, second * SECOND))
+        summary = serving_summary(pages, *readings[:2])
+        received = pages.telemetry["loops"]["received_count"]
+        assert summary["seconds"] == 2 and summary["received_per_s"] == received.sum() / 3 / 2
+        assert summary["ledger"]["received"] == received.sum()
 
 
 class TestQuantile:

@@ -45,7 +45,13 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         raise UserError(str(fault)) from None
     for note in () if isinstance(server, Mailbox) else server.journal_notes:
         print(note, file=sys.stderr)
-    with StopSignal(server.stop) as stop:
+    loaded: list[Counters] = []  # As the signal finds them: what the drain adds belongs to no figure of the serving.
+
+    def end() -> None:
+        loaded.append(read_counters(pages, 0, clock.now_ns()))
+        server.stop()
+
+    with StopSignal(end) as stop:
         server.prepare(_show_progress)
         if stop.asked:
             return 0
@@ -65,7 +71,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         except JournalError as fault:
             raise RunError(str(fault)) from None
         finally:
-            write_json(summary, _summary(pages, first))
+            write_json(summary, serving_summary(pages, first, *loaded[:1]))
     return 0
 
 
@@ -84,16 +90,20 @@ def _show_progress(done: int, total: int, name: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _summary(pages: SessionPages, first: Counters) -> dict[str, object]:
-    """The whole time since it listened; what only a fleet knows is null."""
-    last = read_counters(pages, 0, clock.now_ns())
+def serving_summary(pages: SessionPages, first: Counters, last: Counters | None = None) -> dict[str, object]:
+    """The time from when it listened until it was told to stop, or, without `last`, until now.
+
+    What only a fleet knows is null.
+    """
+    drained = read_counters(pages, 0, clock.now_ns())
+    last = last or drained
     ticks = TickLog(pages.telemetry)
     ticks.collect()
     measured = Measured(
-        connections=last.loop_sum("accepted_count"),
+        connections=drained.loop_sum("accepted_count"),
         first=first,
         last=last,
-        drained=last,
+        drained=drained,
         tick_intervals_ns=ticks.intervals_ns(first.time_ns, last.time_ns),
         canvas_checksum=zlib.crc32(pages.canvas["pixels"].tobytes()),
         setup_seconds=None,
