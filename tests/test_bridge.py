@@ -1,9 +1,7 @@
 """The bridge to MQTT: what a payload is, what waits, and real brokers between a device and the canvas."""
 
 import asyncio
-import importlib.util
 import queue
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,15 +11,16 @@ from contextlib import contextmanager, suppress
 import aiomqtt
 import msgspec
 import pytest
+from brokers import require
 from conftest import give_up, is_ci
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import PATIENCE_S, Serving
 
-from server.bridge.broker import KINDS, PATH, Broker, find_kind
-from server.bridge.carrier import PAUSE_S_MOST, pause_s
+from server.bridge.broker import KINDS, Broker, find_kind
 from server.bridge.inbox import Inbox
 from server.broker_address import BrokerAddress, parse_broker
+from server.broker_link import PAUSE_S_MOST, pause_s
 from server.config import ServerConfig
 from server.listener import CannotListen
 from server.protocol.messages import Delta, Hello, Place, Throttled, apply_delta, decode_server_message
@@ -56,7 +55,10 @@ class Device:
         self._loop.close()
 
     def publish(self, topic, payload, *, retain=False):
-        self._loop.call_soon_threadsafe(self._orders.put_nowait, (topic, payload, retain))
+        """Returns when the broker has it."""
+        taken = threading.Event()
+        self._loop.call_soon_threadsafe(self._orders.put_nowait, (topic, payload, retain, taken))
+        assert taken.wait(PATIENCE_S), "the broker does not take it"
 
     def hear(self, kind):
         """The next message of this kind, with its topic."""
@@ -80,7 +82,9 @@ class Device:
             listening = asyncio.create_task(self._listen(client))
             self._ready.set()
             while (order := await self._orders.get()) is not None:
-                await client.publish(order[0], order[1], retain=order[2])
+                topic, payload, retain, taken = order
+                await client.publish(topic, payload, qos=1, retain=retain)
+                taken.set()
             listening.cancel()
 
     async def _listen(self, client):
@@ -99,14 +103,6 @@ def bridged(address, **options):
         while "there" not in news.get(timeout=PATIENCE_S):
             pass
         yield serving, news
-
-
-def require(kind):
-    """Skip, or fail where everything is to be there, without this kind of broker."""
-    if kind == "amqtt" and not importlib.util.find_spec("amqtt"):
-        give_up("package amqtt", "pip install -e '.[dev]'", in_ci=is_ci())
-    if kind != "amqtt" and not shutil.which(kind, path=PATH):
-        give_up(kind, f"apt-get install {kind}", in_ci=is_ci())
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +125,7 @@ class TestAddress:
             ("mqtt://a", BrokerAddress("a", 1883)),
             ("mqtts://me:s%40y@a.b:9/", BrokerAddress("a.b", 9, True, "me", "s@y")),
             ("mqtt://[::1]:7", BrokerAddress("::1", 7)),
+            ("mqtts://a?ca=/b/c%20d.pem", BrokerAddress("a", 8883, True, ca="/b/c d.pem")),
         ],
     )
     def test_parts(self, url, address):
@@ -139,6 +136,11 @@ class TestAddress:
     )
     def test_a_fault_is_told_with_its_remedy(self, url):
         with pytest.raises(ValueError, match=r"write it like mqtt://HOST:1883"):
+            parse_broker(url)
+
+    @pytest.mark.parametrize("url", ["mqtt://a?ca=b", "mqtts://a?ca=", "mqtts://a?cafile=b", "mqtts://a?ca=b&x=1"])
+    def test_only_a_ca_may_follow_and_only_with_tls(self, url):
+        with pytest.raises(ValueError, match=r"write it like mqtts://HOST:8883\?ca=FILE\.pem"):
             parse_broker(url)
 
     def test_a_password_is_never_shown(self):
