@@ -1,6 +1,5 @@
 """Exports of one small recording, for tests that look at what was written."""
 
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import recorded
 from numpy.typing import NDArray
 
-from server.palette import hex_colors
 from workbench.export.command import ExportOptions, export_recording
 
 TICKS = 12
@@ -26,9 +24,7 @@ def make_source(folder: Path) -> Canvases:
     path = source_in(folder)
     path.parent.mkdir()
     (folder / "out").mkdir()
-    made = recorded.make(path, TICKS, size=SIZE)
-    change(path, "UPDATE meta SET value = ? WHERE key = 'palette'", json.dumps(hex_colors()))
-    return made
+    return recorded.make(path, TICKS, size=SIZE)
 
 
 def source_in(folder: Path) -> Path:

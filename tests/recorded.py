@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 
 from server.journal import schema
 from server.kernels import layout
+from server.palette import hex_colors
 from server.plain_delta import encode_changes
 from server.protocol.messages import DELTA
 from workbench.recording import sample_rows
+from workbench.recording.fact_check import checked
+from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row
 from workbench.scenario import load_scenario
 from workbench.scenario_text import scenario_text
-from workbench.view import StageReading
+from workbench.view import Diagnosis, Marker, Reading, StageReading
 
 STARTED_NS = 5_000_000_000_000
 TICK_NS = 100_000_000
+BUSY = Diagnosis("apply", "94 % busy", "read, 12 % busy", 0.25, ("it is busy", "its queue grows"))
+"""What limits from sample 3 on."""
 
 
 class Painted:
@@ -78,6 +83,19 @@ def readings_of(number: int) -> tuple[StageReading, ...]:
             StageReading("viewers", "deltas", 10.0, utilisation_ratio=0.25, depth_peak=7))  # fmt: skip
 
 
+def reading_of(number: int) -> Reading:
+    """What is to be seen beside the sample of this number."""
+    return Reading(
+        sent_per_s=number / 3,
+        tick_ms=50.0,
+        connection_count=900 + number,
+        subscriber_count=40,
+        over_limit_count=None,
+        ledger_gap=-number,
+        loop_connection_counts=(450, 450 + number),
+    )
+
+
 def tick_of(tick: int) -> NDArray[Any]:
     """A row of the tick log. Shape (1,), dtype TICK."""
     row = np.zeros(1, layout.TICK)
@@ -94,7 +112,7 @@ def facts_of(width: int, height: int) -> dict[str, str]:
         "kind": schema.RECORDING,
         "width": str(width),
         "height": str(height),
-        "palette": json.dumps(["#000000"] * 256),
+        "palette": json.dumps(hex_colors()),
         "created_utc": "2026-01-02T03:04:05Z",
         "started_ns": str(STARTED_NS),
         "scenario": scenario,
@@ -114,7 +132,7 @@ def make(
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         schema.create_tables(file, schema.RECORDING_TABLES)
         file.execute("BEGIN")
-        file.executemany(schema.SET_META, facts_of(*size).items())
+        file.executemany(schema.SET_META, checked(facts_of(*size)).items())
         for number in range(1, ticks + 1):
             file.execute(schema.ADD_TICK, painted.paint(changes))
             if number % snapshot_ticks == 0:
@@ -124,8 +142,10 @@ def make(
             file.execute(sample_rows.ADD_SAMPLE, sample_rows.sample_row(number, sample))
             file.executemany(sample_rows.ADD_STAGE_SAMPLE, sample_rows.stage_rows(number, sample, readings_of(number)))
             file.executemany(sample_rows.ADD_TICK_LOG, sample_rows.tick_rows(tick_of(number)))
-        file.execute("INSERT INTO markers VALUES (1, ?, 'knob', 'rate limit 60 > 30')", (time_of(2),))
-        file.execute("INSERT INTO diagnoses VALUES (1, 'none', 'idle'), (3, 'apply', '94 % busy')")
+            file.execute(schema.READINGS.add, reading_row(number, reading_of(number)))
+        file.execute(schema.MARKERS.add, marker_row(Marker(time_of(2), "knob", "rate limit 60 > 30")))
+        file.execute(schema.DIAGNOSES.add, diagnosis_row(1, Diagnosis("none", "idle")))
+        file.execute(schema.DIAGNOSES.add, diagnosis_row(3, BUSY))
         file.execute("COMMIT")
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         file.execute("PRAGMA journal_mode = DELETE")

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from server.journal import schema
 from server.kernels import layout
-from server.palette import hex_colors
 from tests import recorded
 from workbench.recording import sample_rows
+from workbench.recording.fact_check import checked
+from workbench.recording.view_rows import diagnosis_row, marker_row
+from workbench.view import Diagnosis, Marker
 
 IDLE, WARM_UP, DRAIN = 20, 60, 20
 """Samples before the load, of the load's warm-up, and after the load."""
@@ -78,14 +80,14 @@ def write_run(
     """Write a recording with these samples, a tick for each of them. Returns `path`."""
     samples = samples_of_run() if samples is None else samples
     painted = recorded.Painted(*size)
-    facts = recorded.facts_of(*size) | {"palette": json.dumps(hex_colors())}
+    facts = recorded.facts_of(*size)
     facts |= {"machine": json.dumps(machine or MACHINE), "versions": json.dumps(versions or VERSIONS)}
     if ended:
         facts["ended"] = json.dumps(SUMMARY)
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
         schema.create_tables(file, schema.RECORDING_TABLES)
         file.execute("BEGIN")
-        file.executemany(schema.SET_META, facts.items())
+        file.executemany(schema.SET_META, checked(facts).items())
         for number, sample in enumerate(samples, 1):
             file.execute(schema.ADD_TICK, painted.paint(30))
             if number % snapshot_ticks == 0:
@@ -94,10 +96,11 @@ def write_run(
             readings = recorded.readings_of(number)
             file.executemany(sample_rows.ADD_STAGE_SAMPLE, sample_rows.stage_rows(number, sample, readings))
             file.executemany(sample_rows.ADD_TICK_LOG, sample_rows.tick_rows(_tick(number)))
-        for index, (second, kind, text) in enumerate(markers, 1):
-            time_ns = recorded.STARTED_NS + round(second * 1e9)
-            file.execute("INSERT INTO markers VALUES (?, ?, ?, ?)", (index, time_ns, kind, text))
-        file.executemany("INSERT INTO diagnoses VALUES (?, ?, ?)", diagnoses)
+        for second, kind, text in markers:
+            marker = Marker(recorded.STARTED_NS + round(second * 1e9), kind, text)
+            file.execute(schema.MARKERS.add, marker_row(marker))
+        for number, bottleneck, sentence in diagnoses:
+            file.execute(schema.DIAGNOSES.add, diagnosis_row(number, Diagnosis(bottleneck, sentence)))
         file.execute("COMMIT")
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         file.execute("PRAGMA journal_mode = DELETE")

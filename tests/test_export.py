@@ -24,6 +24,7 @@ from workbench.export.excerpt import excerpt_of
 from workbench.export.progress import ExportProgress
 from workbench.export.timelapse import timelapse_of
 from workbench.export.video import VideoWriter
+from workbench.recording import sample_rows
 from workbench.recording.reader import Recording
 
 REAL_TIME = ExportOptions(speed=1, fps=10)
@@ -171,7 +172,10 @@ class TestTimelapse:
         path = tmp_path / "a.pxr"
         recorded.make(path, 1)
         last_ns = recorded.STARTED_NS + round(duration_s * 1e9)
-        change(path, "UPDATE samples SET time_ns = ?", last_ns)
+        sample = recorded.sample_of(1)
+        sample["time_ns"] = last_ns
+        change(path, "DELETE FROM samples")
+        change(path, sample_rows.ADD_SAMPLE, *sample_rows.sample_row(1, sample))
         with Recording.open(path) as recording:
             film = timelapse_of(excerpt_of(recording), None, None, None, usual_fps=20, usual_side=512)
         assert film.speed == pytest.approx(speed) and film.excerpt.duration_s / film.speed <= 20

@@ -101,8 +101,8 @@ class TestOpening:
         assert "asked for is 64x45" in refusal(path, width=64)
         change(path, "UPDATE meta SET value = 'recording' WHERE key = 'kind'")
         assert "is a recording" in refusal(path)
-        change(path, "PRAGMA user_version = 2")
-        assert "of version 2" in refusal(path)
+        change(path, "PRAGMA user_version = 3")
+        assert "of version 3" in refusal(path)
 
     def test_a_truncated_file(self, path):
         whole = path.read_bytes()

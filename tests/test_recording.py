@@ -111,6 +111,13 @@ def test_stages_and_ticks_come_back(file: Path) -> None:
         np.testing.assert_array_equal(ticks[name], expected[name], err_msg=name)
 
 
+def test_what_is_seen_beside_samples_comes_back(file: Path) -> None:
+    with Recording.open(file) as recording:
+        assert recording.reading_at(recorded.time_of(1) - 1) is None
+        assert recording.reading_at(recorded.time_of(7) + 1) == recorded.reading_of(7)
+        assert recording.diagnoses()[-1].whole == recorded.BUSY
+
+
 def test_facts_markers_and_diagnoses(file: Path) -> None:
     with Recording.open(file) as recording:
         assert recording.scenario.name == "first_light"
@@ -185,6 +192,7 @@ def read_all(path: Path) -> tuple[int, int]:
     """Read whatever there is. Returns the canvas's checksum and the number of samples."""
     with Recording.open(path) as recording:
         recording.tick_log(), recording.markers(), recording.diagnoses(), recording.scenario, recording.machine
+        recording.reading_at(recording.last_ns)
         for _ in recording.frames():
             pass
         return recording.checksum(), len(recording.samples())
@@ -208,15 +216,31 @@ def test_foreign_files_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("PRAGMA user_version = 2", "newer version"),
+        ("PRAGMA user_version = 3", "newer version"),
         ("UPDATE meta SET value = 'journal' WHERE key = 'kind'", "server's journal"),
         ("DELETE FROM meta WHERE key = 'width'", "does not tell its width"),
-        ("UPDATE meta SET value = '0' WHERE key = 'height'", "its height is '0'"),
-        ("DROP TABLE samples", "no such table"),
+        ("UPDATE meta SET value = '0' WHERE key = 'height'", "its height is not what was written"),
+        ("DELETE FROM meta WHERE key = 'checks'", "its facts have no checksums"),
+        ("UPDATE meta SET value = '{' WHERE key = 'checks'", "is damaged"),
+        ("DROP TABLE samples", "it has no table samples"),
         ("UPDATE ticks SET time_ns = time_ns + 1 WHERE tick = 20", "tick 20 is not what was written"),
         ("UPDATE ticks SET blocks = substr(blocks, 2) WHERE tick = 3", "tick 3 is not what was written"),
-        ("UPDATE samples SET admitted_per_s = 'many'", "a row is not what was written"),
-        ("UPDATE meta SET value = 'x = ' WHERE key = 'scenario'", "scenario is no TOML"),
+        ("UPDATE samples SET admitted_per_s = 'many'", "row 1 of samples is not what was written"),
+        ("UPDATE samples SET admitted_per_s = admitted_per_s + 1 WHERE number = 7", "row 7 of samples"),
+        ("UPDATE samples SET latency_ms_p99 = NULL WHERE number = 7", "row 7 of samples"),
+        ("UPDATE samples SET latency_counts = NULL WHERE number = 7", "row 7 of samples"),
+        ("UPDATE samples SET time_ns = time_ns + 1 WHERE number = 35", "row 35 of samples"),
+        ("UPDATE samples SET crc = crc + 1 WHERE number = 9", "row 9 of samples"),
+        ("DELETE FROM samples WHERE number = 9", "some are missing"),
+        ("UPDATE stage_samples SET depth = depth + 1 WHERE number = 5 AND stage = 'admit'", "row 5 of stage_samples"),
+        ("DELETE FROM stage_samples WHERE number = 5 AND stage = 'admit'", "of the stage admit some are missing"),
+        ("UPDATE tick_log SET encode_ns = 3 WHERE tick = 4", "row 4 of tick_log"),
+        ("UPDATE readings SET connection_count = 1 WHERE number = 35", "row 35 of readings"),
+        ("UPDATE markers SET text = 'rate limit 60 > 31'", "of markers is not what was written"),
+        ("UPDATE diagnoses SET sentence = '95 % busy' WHERE number = 3", "row 3 of diagnoses"),
+        ("ALTER TABLE samples RENAME COLUMN shed_per_s TO shad_per_s", "row 1 of samples"),
+        ("ALTER TABLE tick_log RENAME COLUMN crc TO crd", "the rows of tick_log have no checksums"),
+        ("UPDATE meta SET value = 'x = ' WHERE key = 'scenario'", "its scenario is not what was written"),
     ],
 )
 def test_what_is_wrong_inside_is_told(tmp_path: Path, change: str, words: str) -> None:
@@ -264,7 +288,8 @@ def test_a_writer_leaves_one_file_that_says_what_it_was_told(tmp_path: Path) -> 
     writer.start()
     for number in range(1, 31):
         diagnosis = Diagnosis("apply" if number > 20 else "none", f"sample {number}")
-        writer.take(recorded.sample_of(number), recorded.tick_of(number), recorded.readings_of(number), diagnosis)
+        stages, reading = recorded.readings_of(number), recorded.reading_of(number)
+        writer.take(recorded.sample_of(number), recorded.tick_of(number), stages, diagnosis, reading)
     writer.mark(Marker(recorded.time_of(2), "fault", "all cut"))
     with Recording.open(path) as recording:
         assert recording.summary is None  # It can be read while it is written.
@@ -276,6 +301,7 @@ def test_a_writer_leaves_one_file_that_says_what_it_was_told(tmp_path: Path) -> 
         assert recording.markers() == (Marker(recorded.time_of(2), "fault", "all cut"),)
         assert [row.number for row in recording.diagnoses()] == [1, 11, 21]
         assert len(recording.tick_log()) == 30
+        assert recording.reading_at(recording.last_ns) == recorded.reading_of(30)
     assert writer.state.failure == "" and writer.state.bytes == path.stat().st_size
 
 
@@ -292,12 +318,12 @@ import os, signal, sys
 from pathlib import Path
 from tests import recorded
 from workbench.recording.writer import RecordingWriter
-from workbench.view import Diagnosis
+from workbench.view import Diagnosis, Reading
 writer = RecordingWriter(Path(sys.argv[1]), recorded.facts_of(70, 50))
 for number in range(1, 11):
-    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"))
+    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"), Reading())
 writer._commit()
-writer.take(recorded.sample_of(11), recorded.tick_of(11), (), Diagnosis("none"))
+writer.take(recorded.sample_of(11), recorded.tick_of(11), (), Diagnosis("none"), Reading())
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -316,14 +342,14 @@ import resource, signal, sys
 from pathlib import Path
 from tests import recorded
 from workbench.recording.writer import RecordingWriter
-from workbench.view import Diagnosis
+from workbench.view import Diagnosis, Reading
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = RecordingWriter(Path(sys.argv[1]), recorded.facts_of(70, 50))
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 number = 0
 while not writer.state.failure:
     number += 1
-    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"))
+    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"), Reading())
     writer._commit()
 writer.close({})
 print(writer.state.failure)

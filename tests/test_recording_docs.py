@@ -9,6 +9,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import give_up, is_ci
 
@@ -17,7 +18,8 @@ from workbench.recording.reader import Recording
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "recording.md").read_text(encoding="utf-8")
-FIRST = Path(__file__).parent / "recordings" / "first_light_1.pxr"
+KEPT = Path(__file__).parent / "recordings"
+FIRST, SECOND = (KEPT / f"first_light_{version}.pxr" for version in (1, 2))
 EXAMPLES = re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -63,7 +65,7 @@ def test_examples_of_other_packages_run_as_printed(folder: Path, package: str) -
 
 
 def test_the_tables_are_those_of_a_recording() -> None:
-    with closing(sqlite3.connect(f"{FIRST.as_uri()}?mode=ro", uri=True)) as file:
+    with closing(sqlite3.connect(f"{SECOND.as_uri()}?mode=ro", uri=True)) as file:
         names = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert names == set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
     assert len(names) == len(schema.RECORDING_TABLES)
@@ -78,4 +80,25 @@ def test_a_recording_of_version_1_says_what_it_said() -> None:
         assert (len(samples), len(recording.tick_log()), int(samples["admitted_count"][-1])) == (182, 79, 1345)
         assert (recording.scenario.name, recording.width, recording.height) == ("first_light", 64, 48)
         assert recording.diagnoses()[-1].sentence == "98 % headroom; the busiest loop is 2 % busy"
-    assert sorted(path.name for path in FIRST.parent.iterdir()) == [FIRST.name]
+        assert recording.diagnoses()[-1].whole.explanation == ()
+        assert recording.reading_at(recording.last_ns) is None
+        assert np.isnan(recording.stage_samples()["growth_per_s"]).all()
+
+
+def test_a_recording_of_version_2_says_what_it_said() -> None:
+    with Recording.open(SECOND) as recording:
+        samples, summary = recording.samples(), recording.summary
+        assert summary is not None
+        assert recording.checksum() == summary["canvas_checksum"] == 1539295868
+        assert (recording.scenario.name, recording.width, recording.height) == ("first_light", 64, 48)
+        assert len(samples) == 58
+        reading = recording.reading_at(int(samples["time_ns"][40]))
+        assert reading is not None
+        assert (reading.connection_count, reading.subscriber_count) == (20, 20)
+        assert recording.diagnoses()[-1].whole.explanation
+
+
+def test_what_was_read_is_left_as_it_was() -> None:
+    for path in (FIRST, SECOND):
+        Recording.open(path).close()
+    assert sorted(path.name for path in KEPT.iterdir()) == [FIRST.name, SECOND.name]

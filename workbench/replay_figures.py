@@ -23,7 +23,7 @@ _SAME_NAMES = (
     "delivered_per_s", "latency_ms_p50", "latency_ms_p99", "latency_ms_max", "server_cpu_cores", "fleet_cpu_cores",
     "panels_cpu_cores", "window_cpu_cores",
 )  # fmt: skip
-_UNEXPLAINED = "A recording holds what was found, not the steps that led to it."
+_UNEXPLAINED = "This recording holds what was found, not the steps that led to it: an earlier version made it."
 _STRETCH_LEAST = 1.05
 """A tick interval that is longer by less was not stretched: ticks do not begin to the microsecond."""
 
@@ -39,7 +39,9 @@ class ReplayFigures:
     def reading(self, sample: NDArray[Any] | None, scenario: Scenario, time_ns: int) -> Reading:
         """All figures. `sample`: the last one, shape (), dtype SAMPLE, or None; `scenario`: the settings then."""
         ticks = self._recording.tick_log(time_ns - SECOND_NS, time_ns)
-        base = replace(self._of_ticks(ticks, scenario), connection_target=scenario.fleet.connections)
+        known = self._recording.reading_at(time_ns) if sample is not None else None
+        base = self._of_ticks(known or Reading(connection_count=None), ticks, scenario)
+        base = replace(base, connection_target=scenario.fleet.connections)
         if sample is None:
             return base
         same: dict[str, Any] = {name: _known(float(sample[name])) for name in _SAME_NAMES}
@@ -66,19 +68,18 @@ class ReplayFigures:
         found = next((each for each in reversed(self._diagnoses) if each.time_ns <= time_ns), None)
         if found is None:
             return Diagnosis("")
-        return Diagnosis(found.bottleneck, found.sentence, explanation=(_UNEXPLAINED,))
+        whole = found.whole
+        return whole if whole.explanation else replace(whole, explanation=(_UNEXPLAINED,))
 
     @staticmethod
-    def _of_ticks(ticks: NDArray[Any], scenario: Scenario) -> Reading:
-        """What the last second's ticks tell."""
+    def _of_ticks(known: Reading, ticks: NDArray[Any], scenario: Scenario) -> Reading:
+        """What was recorded, and what the last second's ticks tell."""
         configured = float(scenario.server.tick_ms)
-        base = Reading(
-            connection_count=None, tick_ms_configured=configured, rate_limit_per_s=scenario.server.rate_per_s
-        )
+        base = replace(known, tick_ms_configured=configured, rate_limit_per_s=scenario.server.rate_per_s)
         if not len(ticks):
             return base
         mean_ms = float(ticks["interval_ns"].mean()) / 1e6
-        shown_ms = mean_ms if mean_ms > configured * _STRETCH_LEAST else configured
+        shown_ms = known.tick_ms or (mean_ms if mean_ms > configured * _STRETCH_LEAST else configured)
         return replace(base, tick=int(ticks["tick"][-1]), tick_ms=shown_ms, tick_ms_mean=mean_ms)
 
 
@@ -95,6 +96,7 @@ def _stage(row: NDArray[Any], brake: str, drops: tuple[tuple[str, float], ...] |
         depth=_known(float(row["depth"])) or 0.0,
         depth_peak=int(_known(float(row["depth_peak"])) or 0),
         depth_max=int(_known(float(row["depth_max"])) or 0),
+        growth_per_s=_known(float(row["growth_per_s"])) or 0.0,
         drops_per_s=drops if drops is not None else (("dropped", dropped),) if dropped > 0 else (),
         brake=brake,
     )

@@ -306,7 +306,8 @@ class Session(OnPages):
         if self._recording is None or self._has_told_failure:
             return
         sampler = self._sampler
-        self._recording.take(sampler.sample, sampler.new_ticks, sampler.stages, self._diagnostician.diagnosis)
+        diagnosis = self._diagnostician.diagnosis
+        self._recording.take(sampler.sample, sampler.new_ticks, sampler.stages, diagnosis, sampler.reading)
         if self._recording.state.failure:
             self._has_told_failure = True
             self._mark("note", f"recording stopped: {self._recording.state.failure}")

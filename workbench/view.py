@@ -42,7 +42,7 @@ class Reading:
     rate_limit_per_s: int | None = None
     """Placements a second that the server lets in from each connection."""
     connection_count: int | None = 0
-    """None in a replay: a recording does not hold it."""
+    """None in a replay of what an earlier version recorded."""
     connection_target: int = 0
     loop_connection_counts: tuple[int, ...] = ()
     """Connections that each of the server's loops holds."""

@@ -1,7 +1,7 @@
 """The tables of a journal and of a recording: one SQLite file, which anything that reads SQLite can open.
 
-A journal holds the first three tables, a recording all of them. Nothing here opens a file. Invariant: a row that holds
-bytes holds a checksum over all else in it, so that a row which was cut or changed is known as such.
+A journal holds the first three tables, a recording all of them. Nothing here opens a file. Invariant: a row holds a
+checksum over all else in it, so that a row which was cut or changed is known as such; those of `meta` share one.
 
     TABLE          ONE ROW IS
     meta           a fact about the file: a key and its value
@@ -10,6 +10,7 @@ bytes holds a checksum over all else in it, so that a row which was cut or chang
     tick_log       the figures of a tick: layout.TICK
     samples        the figures of a tenth of a second: layout.SAMPLE without its arrays
     stage_samples  of these, the figures of one stage
+    readings       what else was to be seen at a sample
     markers        something that was done to the run
     diagnoses      from this sample on, the bottleneck
 """
@@ -18,12 +19,13 @@ import sqlite3
 import struct
 import zlib
 
+from server.journal.sealed_table import Column, SealedTable
 from server.kernels.layout import SAMPLE, Stage
 
 APPLICATION_ID = 0x50585243
 """The bytes "PXRC", at offset 68 of the file: what tells it from other SQLite files."""
-USER_VERSION = 1
-"""Of the tables below. A program opens no file of a newer one."""
+USER_VERSION = 2
+"""Of the tables below. A program opens no file of a newer one. Before 2, figures had no checksums and no `readings`."""
 
 JOURNAL, RECORDING = "journal", "recording"
 """What `meta` has under "kind"."""
@@ -42,13 +44,46 @@ TICK_LOG_COLUMNS = (
 )  # fmt: skip
 STAGE_SAMPLE_COLUMNS = (
     "throughput_per_s", "utilisation_ratio", "service_us", "waiting_ms", "depth", "depth_peak", "depth_max",
-    "drops_per_s",
+    "drops_per_s", "growth_per_s",
+)  # fmt: skip
+READING_COLUMNS = (
+    "sent_per_s", "conflated_per_s", "broadcast_deltas_per_s", "broadcast_bytes_per_s", "lateness_ms_p99", "tick_ms",
+    "connection_count", "subscriber_count", "watching_count", "lagging_count", "over_limit_count", "stalled_count",
+    "lost_count", "protocol_error_count", "ledger_gap", "server_resident_bytes", "window_fps", "utilisation_ratio",
 )  # fmt: skip
 
 
-def _typed(names: tuple[str, ...], kind: str) -> str:
-    return ", ".join(f"{name} {kind}" for name in names)
+def _typed(names: tuple[str, ...], kind: str) -> tuple[Column, ...]:
+    return tuple((name, kind) for name in names)
 
+
+TICK_LOG = SealedTable("tick_log", ("tick",), _typed(TICK_LOG_COLUMNS, "INTEGER"))
+SAMPLES = SealedTable(
+    "samples",
+    ("number",),
+    (*_typed(("number", "time_ns"), "INTEGER"), *_typed(SAMPLE_COLUMNS, "REAL"), ("latency_counts", "BLOB")),
+)
+STAGE_SAMPLES = SealedTable(
+    "stage_samples",
+    ("number", "stage"),
+    (("number", "INTEGER"), ("stage", "TEXT"), *_typed(STAGE_SAMPLE_COLUMNS, "REAL")),
+)
+READINGS = SealedTable(
+    "readings",
+    ("number",),
+    (("number", "INTEGER"), *_typed(READING_COLUMNS, "REAL"), ("loop_connection_counts", "TEXT")),
+)
+MARKERS = SealedTable("markers", (), (("time_ns", "INTEGER"), *_typed(("kind", "text"), "TEXT")))
+DIAGNOSES = SealedTable(
+    "diagnoses",
+    ("number",),
+    (
+        ("number", "INTEGER"),
+        *_typed(("bottleneck", "sentence", "runner_up"), "TEXT"),
+        ("headroom_ratio", "REAL"),
+        ("explanation", "TEXT"),
+    ),
+)
 
 _META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
 _TICKS = (
@@ -58,20 +93,12 @@ _TICKS = (
 _SNAPSHOTS = (
     "CREATE TABLE snapshots (tick INTEGER PRIMARY KEY, time_ns INTEGER, encoding INTEGER, pixels BLOB, crc INTEGER)"
 )
-_TICK_LOG = f"CREATE TABLE tick_log (tick INTEGER PRIMARY KEY, {_typed(TICK_LOG_COLUMNS[1:], 'INTEGER')})"
-_SAMPLES = (
-    f"CREATE TABLE samples (number INTEGER PRIMARY KEY, time_ns INTEGER, {_typed(SAMPLE_COLUMNS, 'REAL')}, "
-    "latency_counts BLOB)"
-)
-_STAGE_SAMPLES = (
-    f"CREATE TABLE stage_samples (number INTEGER, stage TEXT, {_typed(STAGE_SAMPLE_COLUMNS, 'REAL')}, "
-    "PRIMARY KEY (number, stage)) WITHOUT ROWID"
-)
-_MARKERS = "CREATE TABLE markers (id INTEGER PRIMARY KEY, time_ns INTEGER, kind TEXT, text TEXT)"
-_DIAGNOSES = "CREATE TABLE diagnoses (number INTEGER PRIMARY KEY, bottleneck TEXT, sentence TEXT)"
 
 JOURNAL_TABLES = (_META, _TICKS, _SNAPSHOTS)
-RECORDING_TABLES = (*JOURNAL_TABLES, _TICK_LOG, _SAMPLES, _STAGE_SAMPLES, _MARKERS, _DIAGNOSES)
+RECORDING_TABLES = (
+    *JOURNAL_TABLES,
+    *(table.create for table in (TICK_LOG, SAMPLES, STAGE_SAMPLES, READINGS, MARKERS, DIAGNOSES)),
+)
 
 ADD_TICK = "INSERT INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.journal.fault import JournalError
-from server.journal.schema import ADD_SNAPSHOT, ADD_TICK, SET_META, ZLIB, row_crc
+from server.journal.schema import ADD_SNAPSHOT, ADD_TICK, MARKERS, SET_META, ZLIB, row_crc
 
 BUSY_S = 5.0
 """How long to wait for another program that writes to the same file."""
@@ -95,7 +95,7 @@ class Store:
     def _mark_lost(connection: sqlite3.Connection, time_ns: int, first: int, last: int) -> None:
         """Say in a recording which ticks are not in it."""
         text = f"ticks {first} to {last} are missing: the disk was too slow or full"
-        connection.execute("INSERT INTO markers (time_ns, kind, text) VALUES (?, 'lost', ?)", (time_ns, text))
+        connection.execute(MARKERS.add, MARKERS.row(time_ns, "lost", text))
 
     def add_snapshot(self, tick: int, time_ns: int, pixels: bytes) -> None:
         """Write the whole canvas after a tick."""

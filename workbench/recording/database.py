@@ -6,7 +6,7 @@ a UserError, whatever SQLite or a decoder had to say of it; nobody above this se
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import msgspec
 from server.journal import schema
 from server.protocol.websocket import ProtocolViolation
 from workbench.errors import UserError
+from workbench.recording.fact_check import CHECKS, fault_in
 
 _SQLITE_HEAD = b"SQLite format 3\x00"
 _HEAD_BYTES = 100
 _BUSY_S = 5.0
+_UNCHECKED = 1
+"""The last version of a file whose facts have no checksums."""
 _FACTS_NEEDED = ("kind", "width", "height", "started_ns")
 
 
@@ -29,6 +32,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Raises UserError."""
         self.path = path
+        self.version = 0
+        """Of the file's format."""
         _check_head(path)
         try:
             self._connection = _connect(path)
@@ -36,9 +41,7 @@ class Database:
             raise UserError(f"{path} cannot be opened: {error}; {_whole_copy(path)}") from None
         try:
             self._check_marks()
-            with self.told():
-                facts = self._connection.execute("SELECT key, value FROM meta").fetchall()
-            self.facts: dict[str, str] = {str(key): str(value) for key, value in facts}
+            self.facts = self._read_facts()
             self._check_facts()
         except UserError:
             self.close()
@@ -74,9 +77,14 @@ class Database:
         return row
 
     def fact(self, key: str) -> str | None:
-        """A fact as it is in the file now."""
-        row = self.first("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if row is None else str(row[0])
+        """A fact as it is in the file now. Raises UserError where facts are not what was written."""
+        facts = self._read_facts()
+        self._require_right(facts)
+        return facts.get(key)
+
+    def columns(self, table: str) -> list[tuple[str, str]]:
+        """Name and type of each column of a table, in order; none where there is no such table."""
+        return [(str(row[1]), str(row[2])) for row in self.rows(f"PRAGMA table_info({table})")]
 
     def number_at(self, table: str, key: str, time_ns: int) -> int | None:
         """The last row of a table at or before this time, by its key; None when there is none.
@@ -128,6 +136,7 @@ class Database:
             raise self.damaged(str(error)) from None
         if application_id != schema.APPLICATION_ID:
             raise UserError(f"{self.path} is an SQLite file, but no recording; give one made with 'run --record'")
+        self.version = version
         if version > schema.USER_VERSION:
             raise UserError(
                 f"{self.path} was made by a newer version (format {version}; this one reads up to "
@@ -135,13 +144,26 @@ class Database:
             )
 
     def _check_facts(self) -> None:
+        """Refuse what is no recording, and facts that are not what was written."""
         if self.facts.get("kind") != schema.RECORDING:
             if self.facts.get("kind") == schema.JOURNAL:
                 raise UserError(f"{self.path} is a server's journal, not a recording; serve it with 'serve --journal'")
             raise self.damaged("it does not say what it is")
+        if self.version > _UNCHECKED and CHECKS not in self.facts:
+            raise self.damaged("its facts have no checksums")
+        self._require_right(self.facts)
         for key in _FACTS_NEEDED:
             if key not in self.facts:
                 raise self.damaged(f"it does not tell its {key}")
+
+    def _read_facts(self) -> dict[str, str]:
+        return {str(key): str(value) for key, value in self.rows("SELECT key, value FROM meta")}
+
+    def _require_right(self, facts: Mapping[str, str]) -> None:
+        with self.told():
+            fault = fault_in(facts)
+        if fault:
+            raise self.damaged(fault)
 
 
 def _check_head(path: Path) -> None:

@@ -24,6 +24,7 @@ CHANGE = np.dtype([("pixel", "i4"), ("color", "u1")])
 _READ_ROWS = 32
 """Ticks read at once: few, since each may be as large as a canvas."""
 _TICKS = "SELECT tick, time_ns, tile_count, encoding, blocks, crc FROM ticks WHERE tick > ? AND tick <= ? ORDER BY tick"
+_LAST_TICK = "SELECT tick, time_ns, encoding, tile_count, blocks, crc FROM ticks ORDER BY tick DESC LIMIT 1"
 _SNAPSHOT = "SELECT tick, time_ns, encoding, pixels, crc FROM snapshots WHERE tick <= ? ORDER BY tick DESC LIMIT 1"
 
 
@@ -45,6 +46,15 @@ class Film:
         self._lock = threading.Lock()
         self._held_tick = 0
         self._held = np.zeros(width * height, np.uint8)
+
+    @property
+    def last_ns(self) -> int | None:
+        """When the last tick was that changed something; None before the first. Raises UserError where damaged."""
+        row = self._database.first(_LAST_TICK)
+        if row is None:
+            return None
+        self._require_written(f"tick {row[0]}", row)
+        return int(row[1])
 
     def at(self, time_ns: int) -> NDArray[np.uint8]:
         """The canvas at this time, shape (height, width), the caller's own. Raises UserError where rows are damaged."""
@@ -110,13 +120,17 @@ class Film:
 
     def _checked(self, name: str, row: tuple[Any, ...], bytes_max: int) -> bytes:
         """The bytes of a row of (tick, time_ns, encoding, tile_count, bytes, crc), if they are what was written."""
+        self._require_written(name, row)
+        with self._database.told():
+            return read_body(name, row[2], row[4], bytes_max)
+
+    def _require_written(self, name: str, row: tuple[Any, ...]) -> None:
+        """Raise UserError unless a row of (tick, time_ns, encoding, tile_count, bytes, crc) is what was written."""
         tick, time_ns, encoding, tile_count, data, crc = row
         numbers = (tick, time_ns, encoding, tile_count)
         is_typed = all(isinstance(number, int) for number in numbers) and isinstance(data, bytes)
         if not is_typed or row_crc(tick, time_ns, encoding, tile_count, data) != crc:
             raise self._database.damaged(f"{name} is not what was written")
-        with self._database.told():
-            return read_body(name, encoding, data, bytes_max)
 
 
 def checksum_of(pixels: NDArray[np.uint8]) -> int:

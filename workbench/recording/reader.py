@@ -7,7 +7,7 @@ deep in it, when that is read.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from server.journal.schema import STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
+from server.journal.schema import READING_COLUMNS, SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
 from server.kernels.layout import CANVAS_SIDE_MAX, MarkerKind
 from workbench.errors import UserError
 from workbench.recording.database import Database
+from workbench.recording.figure_table import FigureTable
 from workbench.recording.film import Film, Frame, checksum_of
 from workbench.recording.sample_rows import samples_of, stage_samples_of, ticks_of
+from workbench.recording.view_rows import DIAGNOSIS_COLUMNS, diagnosis_of, reading_of
 from workbench.scenario import Scenario, scenario_of
-from workbench.view import Marker
+from workbench.view import Diagnosis, Marker, Reading
 
 _LAST = 2**63 - 1
-_STAGES = (
-    f"SELECT s.number, n.time_ns, s.stage, {', '.join(f's.{name}' for name in STAGE_SAMPLE_COLUMNS)} "
-    "FROM stage_samples s JOIN samples n ON n.number = s.number WHERE s.number > ? AND s.number <= ? "
-    "ORDER BY s.number, s.stage"
-)
-_TICK_LOG = (
-    f"SELECT {', '.join(f'l.{name}' for name in TICK_LOG_COLUMNS)}, coalesce(t.encoding, 0) "
-    "FROM tick_log l LEFT JOIN ticks t ON t.tick = l.tick WHERE l.tick > ? AND l.tick <= ? ORDER BY l.tick"
-)
-_DIAGNOSES = (
-    "SELECT d.number, n.time_ns, d.bottleneck, d.sentence FROM diagnoses d JOIN samples n ON n.number = d.number "
-    "ORDER BY d.number"
-)
+
+
+_UNTOLD = Diagnosis("")
 
 
 def _kind_of(kind: str) -> str:
@@ -56,6 +48,8 @@ class Diagnosed:
     bottleneck: str
     """A stage's name, "fleet", "window", "rate limit" or "none"."""
     sentence: str
+    whole: Diagnosis = _UNTOLD
+    """With the evidence; without its steps where an earlier version recorded."""
 
 
 class Recording:
@@ -70,6 +64,8 @@ class Recording:
         self.first_ns = self._whole_fact("started_ns", _LAST)
         """When the session began, on the clock of all times here."""
         self._film = Film(database, self.width, self.height)
+        tables = ("samples", "stage_samples", "tick_log", "readings", "markers", "diagnoses")
+        self._tables = {name: FigureTable(database, name) for name in tables}
 
     @classmethod
     def open(cls, path: Path | str) -> "Recording":
@@ -131,18 +127,17 @@ class Recording:
     @property
     def last_ns(self) -> int:
         """The time of the last thing in it; grows while it is written."""
-        rows = self._database.rows(
-            "SELECT max(time_ns) FROM (SELECT max(number), time_ns FROM samples UNION ALL "
-            "SELECT max(tick), time_ns FROM ticks UNION ALL SELECT max(tick), start_ns FROM tick_log)"
-        )
-        last = rows[0][0] if rows else None
-        return max(self.first_ns, last) if isinstance(last, int) else self.first_ns
+        newest = (("samples", "number", "time_ns"), ("tick_log", "tick", "start_ns"))
+        ends = [self.first_ns, self._film.last_ns or 0]
+        for table, key, time in newest:
+            ends += [int(row[1]) for row in self._tables[table].rows((key, time), f"ORDER BY {key} DESC LIMIT 1")]
+        return max(ends)
 
     @property
     def first_tick_ns(self) -> int | None:
         """When the server began its first tick; None before that was written."""
-        row = self._database.first("SELECT start_ns FROM tick_log ORDER BY tick LIMIT 1")
-        return int(row[0]) if row is not None and isinstance(row[0], int) else None
+        rows = self._tables["tick_log"].rows(("tick", "start_ns"), "ORDER BY tick LIMIT 1")
+        return int(rows[0][1]) if rows else None
 
     @property
     def duration_s(self) -> float:
@@ -154,27 +149,46 @@ class Recording:
     def samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
         """The samples of (from_ns, to_ns], or from the beginning, or to the end. Shape (n,), dtype layout.SAMPLE."""
         span = self._span("samples", "number", from_ns, to_ns)
-        rows = self._database.rows("SELECT * FROM samples WHERE number > ? AND number <= ? ORDER BY number", span)
-        stages = self._stages((span[0], rows[-1][0] if rows else span[0]))
+        rows = self._numbered("samples", ("number", "time_ns", *SAMPLE_COLUMNS, "latency_counts"), span)
+        stages = self._stages((span[0], rows[-1][0] if rows else span[0]), dict(row[:2] for row in rows))
         return self._made(samples_of, rows, stages)
 
     def stage_samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
         """The stages at the samples of (from_ns, to_ns]. Shape (n,), dtype STAGE_SAMPLE."""
-        return self._stages(self._span("samples", "number", from_ns, to_ns))
+        span = self._span("samples", "number", from_ns, to_ns)
+        return self._stages(span, dict(self._numbered("samples", ("number", "time_ns"), span)))
 
     def tick_log(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
         """The ticks that started in (from_ns, to_ns]. Shape (n,), dtype layout.TICK."""
-        rows = self._database.rows(_TICK_LOG, self._span("tick_log", "tick", from_ns, to_ns))
-        return self._made(ticks_of, rows)
+        span = self._span("tick_log", "tick", from_ns, to_ns)
+        rows = self._tables["tick_log"].rows(TICK_LOG_COLUMNS, "WHERE tick > ? AND tick <= ? ORDER BY tick", span)
+        changed = self._database.rows("SELECT tick, encoding FROM ticks WHERE tick > ? AND tick <= ?", span)
+        encodings = dict(changed)
+        return self._made(ticks_of, [(*row, encodings.get(row[0], 0)) for row in rows])
+
+    def reading_at(self, time_ns: int) -> Reading | None:
+        """What was to be seen at the last sample at or before this time, beside the sample itself.
+
+        None before the first, and where an earlier version recorded.
+        """
+        number = self._database.number_at("samples", "number", time_ns)
+        columns = (*READING_COLUMNS, "loop_connection_counts")
+        rows = self._tables["readings"].rows(columns, "WHERE number = ?", (number,))
+        return self._from_row(reading_of, rows[0]) if rows else None
 
     def markers(self) -> tuple[Marker, ...]:
         """What was done to the run, oldest first."""
-        rows = self._database.rows("SELECT time_ns, kind, text FROM markers ORDER BY time_ns, id")
+        rows = self._tables["markers"].rows(("time_ns", "kind", "text"), "ORDER BY time_ns, id")
         return tuple(Marker(time_ns, _kind_of(kind), text) for time_ns, kind, text in rows)
 
     def diagnoses(self) -> tuple[Diagnosed, ...]:
         """What limited the run, oldest first: a row where it changes."""
-        return tuple(Diagnosed(*row) for row in self._database.rows(_DIAGNOSES))
+        found = []
+        for number, *row in self._tables["diagnoses"].rows(DIAGNOSIS_COLUMNS, "ORDER BY number"):
+            whole: Diagnosis = self._from_row(diagnosis_of, row)
+            for _, time_ns in self._numbered("samples", ("number", "time_ns"), (number - 1, number)):
+                found.append(Diagnosed(number, time_ns, whole.bottleneck, whole.sentence, whole))
+        return tuple(found)
 
     # --- The canvas ---
 
@@ -198,8 +212,15 @@ class Recording:
         high = _LAST if to_ns is None else self._database.number_at(table, key, to_ns)
         return (-1 if low is None else low, -1 if high is None else high)
 
-    def _stages(self, span: tuple[int, int]) -> NDArray[Any]:
-        return self._made(stage_samples_of, self._database.rows(_STAGES, span))
+    def _numbered(self, table: str, columns: Sequence[str], span: tuple[int, int]) -> list[tuple[Any, ...]]:
+        """Rows of a table whose key is the sample's number."""
+        return self._tables[table].rows(columns, "WHERE number > ? AND number <= ? ORDER BY number", span)
+
+    def _stages(self, span: tuple[int, int], times: Mapping[int, int]) -> NDArray[Any]:
+        """The stages at samples. `times`: of these, by number."""
+        rows = self._numbered("stage_samples", ("number", "stage", *STAGE_SAMPLE_COLUMNS), span)
+        timed = [(row[0], times[row[0]], *row[1:]) for row in rows if row[0] in times]
+        return self._made(stage_samples_of, timed)
 
     def _made(self, make: Any, *parts: Any) -> NDArray[Any]:
         """An array from rows; rows that hold what no writer wrote are damaged ones."""
@@ -208,6 +229,13 @@ class Recording:
         except (TypeError, ValueError, OverflowError) as error:
             raise self._database.damaged(f"a row is not what was written ({error})") from None
         return array
+
+    def _from_row(self, make: Any, row: Sequence[Any]) -> Any:
+        """What a row tells of a view."""
+        try:
+            return make(row)
+        except (TypeError, ValueError) as error:
+            raise self._database.damaged(f"a row is not what was written ({error})") from None
 
     def _whole_fact(self, key: str, most: int) -> int:
         text = self.meta[key]

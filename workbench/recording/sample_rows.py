@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.journal.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
+from server.journal.schema import (
+    SAMPLE_COLUMNS,
+    SAMPLES,
+    STAGE_SAMPLE_COLUMNS,
+    STAGE_SAMPLES,
+    TICK_LOG,
+    TICK_LOG_COLUMNS,
+)
 from server.kernels import layout
 from workbench.view import StageReading
 
@@ -28,6 +35,7 @@ STAGE_SAMPLE = np.dtype(
         ("depth_peak", "f8"),
         ("depth_max", "f8"),
         ("drops_per_s", "f8"),  # Of all reasons.
+        ("growth_per_s", "f8"),  # Of the queue, in items.
     ]
 )
 """One stage at one sample. NaN where it is not known."""
@@ -37,9 +45,9 @@ _STAGE_FIELDS = ("utilisation_ratio", "service_us", "waiting_ms", "depth_peak")
 """What a sample holds by stage, and is told in the stages' rows."""
 _DEPTH_FIRST = TICK_LOG_COLUMNS.index("in_flight_count") + 1
 
-ADD_SAMPLE = f"INSERT INTO samples VALUES ({', '.join('?' * (3 + len(SAMPLE_COLUMNS)))})"
-ADD_STAGE_SAMPLE = f"INSERT INTO stage_samples VALUES ({', '.join('?' * (2 + len(STAGE_SAMPLE_COLUMNS)))})"
-ADD_TICK_LOG = f"INSERT OR IGNORE INTO tick_log VALUES ({', '.join('?' * len(TICK_LOG_COLUMNS))})"
+ADD_SAMPLE = SAMPLES.add
+ADD_STAGE_SAMPLE = STAGE_SAMPLES.add
+ADD_TICK_LOG = TICK_LOG.add.replace("INSERT", "INSERT OR IGNORE", 1)
 
 assert STAGE_SAMPLE.names is not None
 assert STAGE_SAMPLE.names[3:] == STAGE_SAMPLE_COLUMNS
@@ -53,7 +61,9 @@ def sample_row(number: int, sample: NDArray[Any]) -> tuple[Any, ...]:
     """A row of `samples`. `sample`: shape (), dtype SAMPLE."""
     counts = sample["latency_counts"]
     figures = (_known(float(sample[name])) for name in SAMPLE_COLUMNS)
-    return (number, int(sample["time_ns"]), *figures, counts.astype("<u4").tobytes() if counts.any() else None)
+    return SAMPLES.row(
+        number, int(sample["time_ns"]), *figures, counts.astype("<u4").tobytes() if counts.any() else None
+    )
 
 
 def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]) -> list[tuple[Any, ...]]:
@@ -66,7 +76,7 @@ def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]
         name: {field: float(sample[field][index]) for field in _STAGE_FIELDS} for index, name in enumerate(STAGE_NAMES)
     }
     return [
-        (number, name, *_stage_figures(told.get(name, {}), readings.get(name)))
+        STAGE_SAMPLES.row(number, name, *_stage_figures(told.get(name, {}), readings.get(name)))
         for name in dict.fromkeys((*STAGE_NAMES, *readings))
     ]
 
@@ -83,7 +93,7 @@ def _stage_figures(told: Mapping[str, float], reading: StageReading | None) -> l
 def tick_rows(ticks: NDArray[Any]) -> list[tuple[int, ...]]:
     """Rows of `tick_log`. `ticks`: shape (n,), dtype TICK."""
     scalars = zip(*(ticks[name].tolist() for name in TICK_LOG_COLUMNS[:_DEPTH_FIRST]), strict=True)
-    return [(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
+    return [TICK_LOG.row(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
 
 
 def samples_of(rows: Sequence[tuple[Any, ...]], stages: NDArray[Any]) -> NDArray[Any]:
@@ -101,22 +111,24 @@ def samples_of(rows: Sequence[tuple[Any, ...]], stages: NDArray[Any]) -> NDArray
     for row, data in enumerate(counts):
         if data is not None:
             samples["latency_counts"][row] = np.frombuffer(data, "<u4")
+    if numbers[-1] - numbers[0] + 1 != len(rows):
+        raise ValueError(f"between {numbers[0]} and {numbers[-1]} some are missing")
     _fill_stages(samples, np.array(numbers, np.int64), stages)
     return samples
 
 
 def _fill_stages(samples: NDArray[Any], numbers: NDArray[np.int64], stages: NDArray[Any]) -> None:
-    """Write each stage's figures into its place of the samples' arrays."""
+    """Write each stage's figures into its place of the samples' arrays. Those of a stage are of all samples or none."""
     for field in _STAGE_FIELDS:
         samples[field] = np.nan
     for index, name in enumerate(STAGE_NAMES):
         found = stages[stages["stage"] == name]
-        rows = np.searchsorted(numbers, found["number"])
-        is_there = rows < len(numbers)
-        rows, found = rows[is_there], found[is_there]
-        same = numbers[rows] == found["number"]
+        if not len(found):
+            continue
+        if len(found) != len(numbers) or (found["number"] != numbers).any():
+            raise ValueError(f"of the stage {name} some are missing")
         for field in _STAGE_FIELDS:
-            samples[field][rows[same], index] = found[field][same]
+            samples[field][:, index] = found[field]
 
 
 def stage_samples_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:

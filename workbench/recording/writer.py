@@ -20,6 +20,7 @@ from server.journal import schema
 from server.journal.fault import Trouble, trouble_of, words_of
 from workbench.errors import UserError
 from workbench.output_file import require_writable
+from workbench.recording.fact_check import checked
 from workbench.recording.sample_rows import (
     ADD_SAMPLE,
     ADD_STAGE_SAMPLE,
@@ -28,7 +29,8 @@ from workbench.recording.sample_rows import (
     stage_rows,
     tick_rows,
 )
-from workbench.view import Diagnosis, Marker, RecordingState, StageReading
+from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row
+from workbench.view import Diagnosis, Marker, Reading, RecordingState, StageReading
 
 COMMIT_S = 1.0
 """So much of the samples may be lost when this process is killed."""
@@ -39,8 +41,6 @@ SNAPSHOT_TICKS = 50
 _BUSY_S = 5.0
 _SENTENCE_SAMPLES = 10
 """A bottleneck's sentence is kept at most so often, a second: its figures move with every sample."""
-_ADD_MARKER = "INSERT INTO markers (time_ns, kind, text) VALUES (?, ?, ?)"
-_ADD_DIAGNOSIS = "INSERT INTO diagnoses VALUES (?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class _Taken:
     ticks: NDArray[Any]
     stages: Sequence[StageReading]
     diagnosis: Diagnosis
+    reading: Reading
 
 
 def require_new(path: Path | None) -> None:
@@ -67,6 +68,7 @@ class RecordingWriter:
         """Make the file. Raises UserError for one that is there or cannot be made."""
         require_new(path)
         self._path = path
+        self._facts = dict(facts)
         self._started_ns = int(facts["started_ns"])
         self._lock = threading.Lock()
         self._bell = threading.Event()
@@ -83,8 +85,7 @@ class RecordingWriter:
             self._file = sqlite3.connect(path, _BUSY_S, isolation_level=None, check_same_thread=False)
             self._file.execute("PRAGMA synchronous = NORMAL")
             schema.create_tables(self._file, schema.RECORDING_TABLES)
-            with self._file:
-                self._file.executemany(schema.SET_META, facts.items())
+            self._set_facts(self._facts)
         except sqlite3.Error as error:
             raise UserError(f"--record {path} cannot be written: {words_of(trouble_of(error))}") from None
 
@@ -99,7 +100,12 @@ class RecordingWriter:
         self._thread.start()
 
     def take(
-        self, sample: NDArray[Any], ticks: NDArray[Any], stages: Sequence[StageReading], diagnosis: Diagnosis
+        self,
+        sample: NDArray[Any],
+        ticks: NDArray[Any],
+        stages: Sequence[StageReading],
+        diagnosis: Diagnosis,
+        reading: Reading,
     ) -> None:
         """Keep a sample, dtype SAMPLE, and the ticks since the one before, dtype TICK. The arrays are ours then."""
         if self.state.failure:
@@ -108,7 +114,7 @@ class RecordingWriter:
             if len(self._taken) >= WAITING_MAX:
                 self._fail("the disk is too slow; record to another one")
                 return
-            self._taken.append(_Taken(sample, ticks, stages, diagnosis))
+            self._taken.append(_Taken(sample, ticks, stages, diagnosis, reading))
 
     def mark(self, marker: Marker) -> None:
         """Keep what was done to the run."""
@@ -168,6 +174,7 @@ class RecordingWriter:
         samples = [sample_row(number, one.sample) for number, one in numbered]
         stages = [row for number, one in numbered for row in stage_rows(number, one.sample, one.stages)]
         ticks = [row for one in taken for row in tick_rows(one.ticks)]
+        readings = [reading_row(number, one.reading) for number, one in numbered]
         diagnoses, told, told_number = self._news(numbered)
         file = self._file
         file.execute("BEGIN IMMEDIATE")
@@ -175,8 +182,9 @@ class RecordingWriter:
             file.executemany(ADD_SAMPLE, samples)
             file.executemany(ADD_STAGE_SAMPLE, stages)
             file.executemany(ADD_TICK_LOG, ticks)
-            file.executemany(_ADD_DIAGNOSIS, diagnoses)
-            file.executemany(_ADD_MARKER, [(mark.time_ns, mark.kind, mark.text) for mark in marks])
+            file.executemany(schema.READINGS.add, readings)
+            file.executemany(schema.DIAGNOSES.add, diagnoses)
+            file.executemany(schema.MARKERS.add, [marker_row(mark) for mark in marks])
             file.execute("COMMIT")
         except sqlite3.Error:
             if file.in_transaction:
@@ -185,14 +193,25 @@ class RecordingWriter:
         self._number += len(taken)
         self._told, self._told_number = told, told_number
 
-    def _news(self, numbered: Sequence[tuple[int, _Taken]]) -> tuple[list[tuple[int, str, str]], Diagnosis, int]:
+    def _set_facts(self, facts: Mapping[str, str]) -> None:
+        """Write facts and their checksums, which a reader sees together or not at all. Raises sqlite3.Error."""
+        self._file.execute("BEGIN IMMEDIATE")
+        try:
+            self._file.executemany(schema.SET_META, checked(facts).items())
+            self._file.execute("COMMIT")
+        except sqlite3.Error:
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
+            raise
+
+    def _news(self, numbered: Sequence[tuple[int, _Taken]]) -> tuple[list[tuple[Any, ...]], Diagnosis, int]:
         """Rows of what limits the run from a sample on, where that changed; the last one told, and when."""
         rows, told, told_number = [], self._told, self._told_number
         for number, one in numbered:
             new = one.diagnosis
             is_due = number - told_number >= _SENTENCE_SAMPLES and new.sentence != told.sentence
             if new.bottleneck and (new.bottleneck != told.bottleneck or is_due):
-                rows.append((number, new.bottleneck, new.sentence))
+                rows.append(diagnosis_row(number, new))
                 told, told_number = new, number
         return rows, told, told_number
 
@@ -205,7 +224,7 @@ class RecordingWriter:
             return
         try:
             if summary is not None:
-                self._file.execute(schema.SET_META, ("ended", msgspec.json.encode(summary).decode()))
+                self._set_facts(self._facts | {"ended": msgspec.json.encode(summary).decode()})
             self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._file.execute("PRAGMA journal_mode = DELETE").fetchall()
         except sqlite3.Error as error:
