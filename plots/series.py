@@ -155,6 +155,20 @@ WAITING = PanelSpec(
     digits_widest="8888",
     empty_notice="nothing waits",
 )
+SERVICE = PanelSpec(
+    title="Service time by stage",
+    unit="us an item, log scale",
+    meaning="How long each stage works on an item",
+    series=tuple(
+        Series(_STAGE_NAMES[stage], field("service_us", stage), color, width=1.4)
+        for stage, color in _STAGE_COLORS.items()
+    ),
+    new_axis=lambda: LogAxis(low=0.1, floor=10.0, low_least=0.01),
+    legend_columns=3,
+    digits=measure_digits,
+    digits_widest="8888",
+    empty_notice="nothing is served",
+)
 FAIRNESS = PanelSpec(
     title="Fairness",
     unit="admitted/s, per connection",
@@ -209,6 +223,7 @@ PANELS = {
     "heat": HEAT,
     "stages": STAGES,
     "waiting": WAITING,
+    "service": SERVICE,
     "fairness": FAIRNESS,
     "ledger": LEDGER,
     "cost": COST,

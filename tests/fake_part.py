@@ -1,7 +1,8 @@
 """A part of a session that does nothing but speak its messages: `python fake_part.py PART MANNER`.
 
 Manners: `good`; `bug` ends with a traceback; `failed` says that it cannot; `stubborn` hears neither Stop nor SIGTERM;
-`chatty` says what is no event. With FAKE_PIDS it leaves a file named for its process there.
+`chatty` says what is no event; `unquiet` is a fleet that never comes to rest. With FAKE_PIDS it leaves a file named for
+its process there.
 """
 
 import os
@@ -62,7 +63,8 @@ def be_fleet(manner: str, done: threading.Event) -> None:
 
     def obey(command: Any) -> None:
         if isinstance(command, control.StopSending):
-            control.say(control.Phase("quiet"))
+            if manner != "unquiet":
+                control.say(control.Phase("quiet"))
         elif isinstance(command, control.CheckViewers):
             write_fleet(start, State.DRAINING, checked=start.config.viewer_count)
             control.say(control.Phase("checked"))

@@ -75,8 +75,6 @@ class TestMistakes:
             ("serve --size 0x5", "--size: width is 0; it must be 1 to 8192"),
             ("serve --size 8192x8192", "--size: width x height is 8192 x 8192, which is 65536 tiles; at most 65535"),
             ("serve --origin example.org", "--origin: origins has 'example.org', which no browser sends; give scheme"),
-            ("serve --size 8192x8192", "--size: width x height is 8192 x 8192, which is 65536 tiles; at most 65535"),
-            ("serve --origin example.org", "--origin: origins has 'example.org', which no browser sends; give scheme"),
             ("serve --tick-ms 0", "--tick-ms: tick_ms is 0; it must be 1 to 60000"),
             ("serve --loop fast", "--loop: loop is 'fast'; it must be native, portable or mailbox"),
             ("serve --port http", "'http' is no whole number"),

@@ -176,6 +176,19 @@ def test_waiting_times_lie_at_their_heights():
     assert lines.mean() == pytest.approx(area.shape[0] / 2, abs=2)
 
 
+def test_service_times_lie_at_their_heights_and_what_was_not_served_has_none():
+    rows = samples(offered_per_s=10.0)
+    rows["service_us"] = np.nan
+    rows["service_us"][:, layout.Stage.APPLY] = 1.0
+    rows["service_us"][:, layout.Stage.ACCEPT] = 10.0
+    area = plot(rows, "service")
+    lines = np.flatnonzero(where(area, DARK.orange).mean(axis=1) > 0.5)
+    others = np.flatnonzero(where(area, DARK.vermilion).mean(axis=1) > 0.1)
+    top = np.flatnonzero(where(area, DARK.silver).mean(axis=1) > 0.5)
+    assert lines.size and top.size and not others.size
+    assert top.mean() < lines.mean()
+
+
 def test_fairness_is_a_band_and_an_index():
     rows = samples(offered_per_s=10.0, share_p5_per_s=2.0, share_p50_per_s=6.0, share_p95_per_s=8.0, fairness_index=0.5)
     area = plot(rows, "fairness")

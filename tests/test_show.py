@@ -66,6 +66,7 @@ class FakeWindow:
         self.closed = False
         self.is_open = True
         self.shown = [session.scenario.name]
+        self.session = session
         type(self).last = self
 
     last: "FakeWindow"
@@ -73,6 +74,7 @@ class FakeWindow:
     def show(self, session: Any) -> None:
         self.wanted, self.leg_step = None, 0
         self.shown.append(session.scenario.name)
+        self.session = session
 
     def run(self, until: Any) -> None:
         wish = self.wishes.pop(0)
@@ -81,8 +83,11 @@ class FakeWindow:
         else:
             self.wanted, self.closed = wish, wish is None
 
-    def draw(self) -> None:
-        assert self.caption
+    def attend(self, caption: str) -> bool:
+        return True
+
+    def ask(self) -> None:
+        self.shown.append("?")
 
     def close(self) -> None:
         self.is_open = False
@@ -106,6 +111,30 @@ class TestShow:
         wishes += [named("second"), named("third"), None]
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
         assert FakeWindow.last.shown == ["first", "second", "third"] and not FakeWindow.last.is_open
+
+    def test_one_is_asked_once(self, wishes: list[Scenario | int | None]) -> None:
+        wishes += [named("second"), None]
+        assert run_scenario(named("first"), Outputs(headless=False), commands=commands(), asks=True) == 0
+        assert FakeWindow.last.shown == ["first", "?", "second"]
+
+    def test_what_is_started_anew_has_the_turns_of_the_run_before(
+        self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        undoable = []
+
+        class Turning(FakeWindow):
+            def run(self, until: Any) -> None:
+                controls = self.session.controls
+                undoable.append(controls.can_undo)
+                controls.set("server.loops", len(undoable) + 1, 0)
+                self.wanted = [controls.scenario, named("picked"), None][len(undoable) - 1]
+                self.closed = self.wanted is None
+
+        from workbench.window import window
+
+        monkeypatch.setattr(window, "Window", Turning)
+        assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
+        assert undoable == [False, True, False]
 
     def test_a_tour_ends_with_what_somebody_would_rather_see(
         self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
@@ -145,8 +174,8 @@ class TestShow:
             def start(self, now_ns: int) -> None:
                 raise KeyError("a bug")
 
-            def end(self, *, is_checked: bool = True) -> None:
-                super().end(is_checked=is_checked)
+            def end(self, **manner: Any) -> None:
+                super().end(**manner)
                 ended.append(self)
 
         monkeypatch.setattr(show, "Session", Broken)

@@ -76,6 +76,11 @@ class Child:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was given its first line."""
+        return self._begun
+
     def begin(self, start: msgspec.Struct) -> None:
         """Give it its first line, which says all that it needs."""
         self._begun = True

@@ -60,8 +60,12 @@ def workbench(context: typer.Context) -> int:
 @app.command(epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json")
 def run(
     scenario: Annotated[
-        str, typer.Argument(metavar="SCENARIO", help="A name from 'workbench scenarios', or a TOML file.")
-    ] = DEFAULT_NAME,
+        str | None,
+        typer.Argument(
+            metavar="SCENARIO",
+            help=f"A name from 'workbench scenarios', or a TOML file. Without one: {DEFAULT_NAME}, and the choice.",
+        ),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Show a live table instead of the window.")] = False,
     seconds: Seconds = None,
     set_: Annotated[
@@ -94,7 +98,7 @@ def run(
     """Run a scenario: server, fleet, window and panels."""
     options = {"seconds": seconds, "seed": seed, "server.port": port}
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
-    if (tour or gallery is not None) and scenario != DEFAULT_NAME:
+    if (tour or gallery is not None) and scenario is not None:
         raise UserError(f"{'--tour' if tour else '--gallery'} has scenarios of its own; leave {scenario!r} out")
     if gallery is not None:
         if record is not None:
@@ -109,12 +113,14 @@ def run(
     if from_recording is not None:
         from workbench.rerun.command import rerun
 
-        if tour or scenario != DEFAULT_NAME:
+        if tour or scenario is not None:
             raise UserError(f"--from-recording {from_recording} brings its scenario; leave the other one out")
         return rerun(from_recording, overrides, outputs)
     if tour:
         return run_tour(outputs, overrides)
-    return run_scenario(load_scenario(scenario, overrides), outputs)
+    # Who chose nothing is asked, beside what runs meanwhile.
+    asks = scenario is None and not overrides and outputs == Outputs(headless=False)
+    return run_scenario(load_scenario(scenario or DEFAULT_NAME, overrides), outputs, asks=asks)
 
 
 @app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
@@ -146,6 +152,19 @@ def serve(
             metavar="TOKEN", envvar="PIXELCANVAS_TOKEN", show_default=False, help="Let in only clients that bring it."
         ),
     ] = "",
+    viewers_only_without_token: Annotated[
+        bool, typer.Option("--viewers-only-without-token", help="Let those without it look on, but not paint.")
+    ] = False,
+    cert: Annotated[
+        str, typer.Option(metavar="FILE", show_default=False, help="Speak TLS only, with this certificate (PEM).")
+    ] = _SERVER.cert,
+    key: Annotated[str, typer.Option(metavar="FILE", show_default=False, help="Its key.")] = _SERVER.key,
+    connections_per_address: Annotated[
+        int, whole("N", "Connections held from one address; 0: any number. Not for loopback.")
+    ] = _SERVER.connections_per_address_max,
+    handshakes_per_address_per_s: Annotated[
+        int, whole("N", "Connections one address may open a second; 0: any number.")
+    ] = _SERVER.handshakes_per_address_per_s,
     mqtt: Annotated[
         str, typer.Option(metavar="URL|embedded|none", help="Serve MQTT devices too, by this broker or one of its own.")
     ] = _SERVER.mqtt,
@@ -164,6 +183,11 @@ def serve(
         "echo": echo,
         "origins": tuple(origin or ()),
         "token": token,
+        "viewers_only_without_token": viewers_only_without_token,
+        "cert": cert,
+        "key": key,
+        "connections_per_address_max": connections_per_address,
+        "handshakes_per_address_per_s": handshakes_per_address_per_s,
     }
     values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync, "mqtt": mqtt}
     config = _typed(values, ServerConfig)

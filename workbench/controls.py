@@ -64,10 +64,17 @@ class Controls:
         self._now = scenario
         self._carry_out, self._mark, self._inflict, self._run_seconds = carry_out, mark, inflict, run_seconds
         is_linked = scenario.link == "memory"
-        knobs = knobs_of(loop=scenario.server.loop, is_linked=is_linked, has_server=has_server)
+        is_mqtt, has_bridge = scenario.fleet.transport == "mqtt", scenario.server.has_bridge
+        knobs = knobs_of(
+            loop=scenario.server.loop,
+            is_linked=is_linked,
+            has_server=has_server,
+            is_mqtt=is_mqtt,
+            has_bridge=has_bridge,
+        )
         self._knobs = {knob.key: self._widened(knob) for knob in knobs}
         has_broker = scenario.server.mqtt == "embedded"
-        self._faults = fault_buttons(is_linked=is_linked, has_server=has_server, has_broker=has_broker)
+        self._faults = fault_buttons(is_linked=is_linked, is_mqtt=is_mqtt, has_server=has_server, has_broker=has_broker)
         self._past: list[tuple[str, Scenario]] = []
         self._future: list[tuple[str, Scenario]] = []
         self._open_key = ""
@@ -140,7 +147,7 @@ class Controls:
         return _value(self._first, key)
 
     def as_toml(self) -> str:
-        """The present settings as a scenario file, which reproduces this run: its faults by a click come by the clock."""
+        """The present settings as a scenario file, which reproduces this run: faults by a click come by the clock."""
         faults = (*self._now.faults, *self._inflicted)
         return scenario_text(msgspec.structs.replace(self._now, faults=faults))
 

@@ -53,10 +53,11 @@ class Parts:
             self._children[name].tell(order)
 
     def dismiss(self, name: str) -> None:
-        """Ask a part to end, without waiting for it."""
+        """Ask a part to end, without waiting for it. One that has not begun is not asked: it would not understand."""
         if self.lives(name):
             self._stopping.add(name)
-            self._children[name].tell(Stop())
+            if self._children[name].has_begun:
+                self._children[name].tell(Stop())
 
     def stop(self, name: str, seconds: float) -> None:
         """End a part, if it was started: in order within `seconds`, or by force."""
@@ -84,6 +85,10 @@ class Parts:
     def exists(self, name: str) -> bool:
         """Whether the part was started."""
         return name in self._children
+
+    def has_begun(self, name: str) -> bool:
+        """Whether the part was started and given its first line."""
+        return name in self._children and self._children[name].has_begun
 
     def lives(self, name: str) -> bool:
         """Whether the part was started and is not known to have ended."""

@@ -12,6 +12,7 @@ import msgspec
 
 from server.control import ShowPanels
 from workbench.controls import Controls
+from workbench.ending import STOP_WAIT_S
 from workbench.errors import UserError
 from workbench.filmstrip import Filmstrip
 from workbench.pages import OnPages, SessionPages
@@ -22,7 +23,7 @@ from workbench.recording.reader import Recording
 from workbench.replay_canvas import ReplayCanvas
 from workbench.replay_figures import ReplayFigures
 from workbench.replay_history import ReplayHistory
-from workbench.session import COMMANDS, STOP_WAIT_S
+from workbench.session import COMMANDS
 from workbench.transport import Transport
 from workbench.view import Journey, Marker, Part, Reading, StageReading, TileBox, View
 

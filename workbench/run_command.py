@@ -23,14 +23,17 @@ def run_scenario(
     outputs: Outputs,
     address: Address | None = None,
     commands: Mapping[str, Sequence[str]] = COMMANDS,
+    *,
+    asks: bool = False,
 ) -> int:
     """Run it, and whatever the person at the window wants to see after it. Returns the exit code.
 
     With an `address`, only the fleet runs, against the server there. `commands` are the programs behind the parts.
+    With `asks`, the window asks at first whether one would rather see something else.
     Raises UserError before anything is started, RunError for what could not be left behind.
     """
     with StopSignal() as stop, closing(Show(outputs, stop, address, commands)) as show:
-        wanted: Scenario | None = scenario
+        wanted = show.play(scenario, asks=asks)
         while wanted is not None:
             wanted = show.play(wanted)
         return show.exit_code

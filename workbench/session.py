@@ -6,21 +6,20 @@ Invariant: `poll` never waits; only `wait` and `end` do, and never longer than t
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from devices.config import StartFleet
 from devices.hostile.orders import StartHostile
 from devices.hostile.tally import by_kind
 from server import clock
 from server.control import (
-    CheckViewers,
+    BrokerState,
     Event,
     Listening,
     News,
     Phase,
     ShowPanels,
     StartServer,
-    StopSending,
 )
 from server.kernels.layout import State
 from workbench.address import Address
@@ -28,6 +27,7 @@ from workbench.child import Ended, module_command
 from workbench.controls import Controls
 from workbench.counters import NANOSECONDS, Counters, read_counters
 from workbench.diagnosis import Diagnostician
+from workbench.ending import Attend, Ending, with_patience
 from workbench.journey import journeys_of
 from workbench.machine_facts import usable_core_count
 from workbench.pages import OnPages, SessionPages
@@ -49,12 +49,6 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 WARM_UP_NS = NANOSECONDS
 """What a run reports begins so long after all devices send."""
-QUIET_WAIT_S = 4.0
-"""For what is under way to arrive. Longer than the longest stretched tick and a full socket buffer take."""
-CHECK_WAIT_S = 2.5
-STOP_WAIT_S = 3.5
-"""For one process to close its connections in order, which they bound by 3 s. All bounds together stay under the 15 s
-that a person grants a Ctrl-C."""
 
 
 class Session(OnPages):
@@ -80,6 +74,8 @@ class Session(OnPages):
         is_linked = scenario.link == "memory" and address is None
         super().__init__(SessionPages.create(scenario.server, scenario.fleet if is_linked else None))
         self.url, self._page_url, self._is_open = "", "", False
+        self._broker_url = ""
+        self._broker: BrokerState | None = None
         self.load_started_ns = 0
         self.load_ended_ns = 0
         self._with_panels = with_panels
@@ -181,13 +177,15 @@ class Session(OnPages):
         """Called by the window for each picture it has shown."""
         self._sampler.redraw_count += 1
 
-    def end(self, *, is_checked: bool = True) -> None:
+    def end(self, *, is_checked: bool = True, attend: Attend = with_patience) -> None:
         """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels.
 
-        Who does not ask for the check does not wait for what is under way either.
+        Who does not ask for the check does not wait for what is under way either. `attend` is told many times a second
+        what is waited for; when it says False, nothing is waited for any more.
         """
         if self._ending:
             return
+        ending = Ending(self._parts, self._turn, attend)
         self._painter.close(clock.now_ns())
         if self.load_started_ns:
             self.poll(clock.now_ns())
@@ -195,13 +193,13 @@ class Session(OnPages):
             self._load_last = self._read_counters(self._now_ns)
             self._parts.dismiss("hostile")  # Or the canvas would change while viewers are compared with it.
             if is_checked:
-                self._quieten()
+                ending.quieten()
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
         self._parts.dismiss("panels")  # It needs nobody, so it can end meanwhile.
         for name in ("hostile", "fleet", "server", "panels"):
             self.poll(clock.now_ns())
-            self._parts.stop(name, STOP_WAIT_S)
+            ending.stop(name)
         self.poll(clock.now_ns())
 
     # --- What it tells ---
@@ -263,6 +261,7 @@ class Session(OnPages):
             diagnosis=self._diagnostician.diagnosis,
             markers=self._sampler.markers,
             recording=self._recording.state_at(self._now_ns) if self._recording is not None else None,
+            broker=self._broker,
         )
 
     def measured(self) -> Measured:
@@ -328,10 +327,14 @@ class Session(OnPages):
 
     def _handle(self, event: Event | Ended, now_ns: int) -> None:
         match event:
-            case Listening(host, port):
+            case Listening(host, port, own_broker):
                 if not self._ending:
+                    self._broker_url = own_broker or self.scenario.server.mqtt
                     self._steering.server_began(self._server_config)
-                    self._begin_fleet(Address(host, port, token=self.scenario.server.token))
+                    server = self.scenario.server
+                    self._begin_fleet(Address(host, port, token=server.token, certificate=server.cert))
+            case BrokerState() as state:
+                self._broker = state
             case News(text):
                 self._mark("note", text)
             case Phase("sending"):
@@ -353,6 +356,8 @@ class Session(OnPages):
             width=server.width if self._address is None else 0,
             height=server.height if self._address is None else 0,
             link_fd=self._link_fd,
+            broker=self._broker_url if self.scenario.fleet.transport == "mqtt" else "",
+            mqtt_name=server.mqtt_name,
         )
         self._parts.begin("fleet", start)
         self._steering.fleet_began(self.scenario.fleet)
@@ -362,24 +367,10 @@ class Session(OnPages):
                 "hostile", StartHostile(hostile, start.host, start.port, start.path, start.seed, page.descriptor)
             )
 
-    def _quieten(self) -> None:
-        """Stop the load, let what is under way arrive, and have the viewers checked."""
-        phases = self._parts.phases
-        self._parts.tell("fleet", StopSending())
-        if self._wait_for(lambda: "quiet" in phases, QUIET_WAIT_S) and self._parts.lives("server"):
-            self._parts.tell("fleet", CheckViewers())
-            self._wait_for(lambda: "checked" in phases, CHECK_WAIT_S)
-
-    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Poll until the condition holds; False when the time is over or the fleet is gone."""
-        deadline_ns = clock.now_ns() + int(seconds * NANOSECONDS)
-        while not condition() and self._parts.lives("fleet"):
-            left_s = (deadline_ns - clock.now_ns()) / NANOSECONDS
-            if left_s <= 0:
-                return False
-            self.wait(left_s)
-            self.poll(clock.now_ns())
-        return condition()
+    def _turn(self, seconds: float) -> None:
+        """Wait so long at most, and take note of what happened."""
+        self.wait(seconds)
+        self.poll(clock.now_ns())
 
     def _read_counters(self, now_ns: int) -> Counters:
         return read_counters(self.pages, self._sampler.redraw_count, now_ns)

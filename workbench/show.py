@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from server import clock, open_files
 from workbench import file_limit
-from workbench.address import Address, require_free
+from workbench.address import Address, require_certificate, require_free
+from workbench.controls import Controls
 from workbench.counters import NANOSECONDS
+from workbench.ending import Attend, with_patience
 from workbench.errors import RunError, UserError
 from workbench.live_table import LiveTable
 from workbench.output_file import require_writable, write_json
@@ -65,6 +67,7 @@ class Show:
         require_new(outputs.record)
         self._outputs, self._stop, self._address, self._commands = outputs, stop, address, commands
         self._window: Window | None = None
+        self._controls: Controls | None = None
         self._has_failed = False
         self._recording: RecordingWriter | None = None
         self._recording_count = 0
@@ -90,9 +93,10 @@ class Show:
         """Of all that was run."""
         return 1 if self._has_failed else 0
 
-    def play(self, scenario: Scenario, guide: Guide | None = None) -> Scenario | None:
+    def play(self, scenario: Scenario, guide: Guide | None = None, *, asks: bool = False) -> Scenario | None:
         """Run it until its time is over, somebody ends it, or nothing is left to run.
 
+        With `asks`, the window asks meanwhile whether one would rather see something else.
         Returns what the person at the window wants to see next. Raises UserError before anything is started, RunError
         for what could not be left behind.
         """
@@ -104,9 +108,14 @@ class Show:
             recording=self._record(scenario),
             commands=self._commands,
         )
+        if self._controls is not None and self._controls.scenario is scenario:
+            session.controls.resume(self._controls)  # The person had the last run started anew with these settings.
+        self._controls = session.controls
         window = self._open(session)
         if window is not None:
             window.guided = guide is not None
+            if asks:
+                window.ask()
         try:
             session.start(clock.now_ns())
             until = self._until(session, guide)
@@ -118,11 +127,8 @@ class Show:
                 _save_picture(window, self._outputs.screenshot)
         finally:
             wanted = window.wanted if window is not None and not window.closed else None
-            if window is not None and not self._outputs.headless and not window.closed:
-                window.caption = f"Ending {scenario.name} ..."
-                window.draw()
-                window.caption = ""
-            session.end(is_checked=wanted is None and not (window is not None and window.leg_step))
+            is_checked = wanted is None and not (window is not None and window.leg_step)
+            session.end(is_checked=is_checked, attend=self._attend(scenario.name))
         self._tell_end(session)
         session.close()
         return None if self.is_over else wanted
@@ -142,8 +148,9 @@ class Show:
         open_files.raise_to_hard()
         if self._address is None:
             require_free(scenario.server.host, scenario.server.port)
-            if Address(scenario.server.host, scenario.server.port, token=scenario.server.token).warning:
-                host = scenario.server.host
+            require_certificate(scenario.server)
+            host = scenario.server.host
+            if Address(host, scenario.server.port).is_open_to_network and not scenario.server.token:
                 remedy = "a server.token keeps others out, 127.0.0.1 keeps it to itself"
                 print(f"OPEN TO THE NETWORK: server.host is {host}; {remedy}", file=sys.stderr)
 
@@ -179,6 +186,13 @@ class Show:
         except NoDisplay as error:
             raise UserError(str(error)) from None
         return self._window
+
+    def _attend(self, name: str) -> Attend:
+        """What lets the window live on, and be told to hurry, while a session ends."""
+        window = self._window
+        if window is None or self._outputs.headless:
+            return with_patience
+        return lambda step: window.attend(f"Ending {name}: {step}.   Esc: end at once")
 
     def _until(self, session: Session, guide: Guide | None) -> Callable[[], bool]:
         """When the run is over: asked to stop, or its time has passed since the load began or a part failed.

@@ -31,12 +31,16 @@ from workbench.window.pipeline_view import PipelineView
 from workbench.window.routing import Targets
 from workbench.window.scene import Drawable, Focusable, Handler, Scene
 from workbench.window.stack import Stack
+from workbench.window.start_picker import StartPicker
 from workbench.window.status_line import HintLine, StatusLine
 from workbench.window.toolkit import pygame
 from workbench.window.tooltip import Tooltip
 from workbench.window.transport_view import TransportView
 
-VIEWS = ("overview", "why", "brakes", *easel.VIEWS, "panels", "past", "folded", "light", "scenarios", "address", "help")
+VIEWS = (
+    *("overview", "start", "why", "brakes", *easel.VIEWS),
+    *("panels", "past", "folded", "light", "scenarios", "address", "help"),
+)
 """States that are worth a picture."""
 
 
@@ -51,6 +55,7 @@ class Frame:
     ) -> None:
         self.easel, self.choice = easel.Easel(), PanelChoice()
         self.picker, self.chooser = Picker(on_pick, deeds.complain), PanelChooser(self.choice)
+        self.start = StartPicker(on_pick, deeds.complain)
         self.panels, self._panel_bar = (
             PanelsView(self.choice, self.chooser.open),
             PanelBar(self.choice, self.chooser.open),
@@ -66,6 +71,7 @@ class Frame:
             (
                 self._loading,
                 self._pause_mark,
+                self.start,
                 self.hover,
                 self.caption,
                 self.explanation,
@@ -119,6 +125,7 @@ class Frame:
         self._loading.canvas = self._pause_mark.canvas = boxes.canvas
         self.explanation.above = boxes.pipeline
         self.chooser.panels = boxes.panels
+        self.start.room = boxes.panels.union(boxes.knobs)
         self._clear()
         return True
 
@@ -136,7 +143,7 @@ class Frame:
         """What is open and takes the keys before all others."""
         if self.help.shown:
             return None
-        return self.picker if self.picker.shown else self.chooser if self.chooser.shown else None
+        return next((page for page in (self.picker, self.chooser, self.start) if page.shown), None)
 
     def show_view(self, name: str, scene: Scene) -> None:
         """Be in one of `VIEWS`, and in nothing of the others."""
@@ -148,11 +155,15 @@ class Frame:
         self.choice.go_live()
         if name == "past":
             self.choice.travel(-5, scene.view.now_ns, scene.view.now_ns - round(scene.view.run_seconds * 1e9))
-        self.chooser.shown = self.picker.shown = False
+        self.chooser.shown = False
+        self.picker.close()
+        self.start.close()
         if name == "panels":
             self.chooser.open(0)
         if name == "scenarios":
             self.picker.open(scene)
+        if name == "start":
+            self.start.open(scene)
         self.pipeline.selected = ""
         if name == "brakes" and scene.view.stages:
             worst = scene.view.diagnosis.bottleneck

@@ -1,23 +1,21 @@
 """The scenario picker: everything that can be run, a card each, over the whole window.
 
-A card has the picture of a real run and a sentence on what it teaches. Pictures are read when it is first opened.
-Invariant: every pick has its card, whole, at any size of the window.
+A card has the picture of a real run and a sentence on what it teaches. Invariant: every pick has its card, whole, at
+any size of the window.
 """
 
 from collections.abc import Callable
 
-from workbench.picks import Pick, all_picks
+from workbench.picks import Pick
 from workbench.scenario import PORTRAIT_SIZE, Scenario
 from workbench.window import theme
+from workbench.window.deck import NUMBERED, Deck
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-from workbench.window.widget import ENTER
 
 COLUMNS = 3
 _MARGIN, _GAP, _HEAD, _FOOT, _PAD = 24, 10, 50, 26, 9
-_CLOSING = (pygame.K_ESCAPE, pygame.K_q, pygame.K_l)
-_STEPS = {pygame.K_LEFT: -1, pygame.K_RIGHT: 1, pygame.K_UP: -COLUMNS, pygame.K_DOWN: COLUMNS, pygame.K_TAB: 1}
 _FOOT_TEXT = (
     "arrows and enter, or a click: end this run and begin that one   1 to 9: at once   Esc: go on with this one"
 )
@@ -30,28 +28,25 @@ class Picker:
     """A page of cards; while it is open, mouse and keys are its own."""
 
     def __init__(self, on_pick: Callable[[Scenario], None], on_refuse: Callable[[str, int], None]) -> None:
-        self._on_pick, self._on_refuse = on_pick, on_refuse
-        self.shown = False
-        self._picks: tuple[Pick, ...] = ()
-        self._cursor = 0
-        self._running: int | None = None
-        self._pictures: list[pygame.Surface] = []
-        self._scaled: dict[tuple[int, int, int], pygame.Surface] = {}
+        self.deck = Deck(on_pick, on_refuse)
         self._screen, self._pen = pygame.Rect(0, 0, 0, 0), Pen(1)
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is open."""
+        return self.deck.shown
 
     def open(self, scene: Scene) -> None:
         """Show the cards, with the cursor on what runs now."""
-        self.shown = True
-        if not self._picks:
-            self._picks = all_picks()
-            self._pictures = [pygame.image.load(pick.picture) for pick in self._picks]
-        scenario = scene.session.controls.scenario
-        self._running = next((i for i, pick in enumerate(self._picks) if pick.is_of(scenario)), None)
-        self._cursor = self._running or 0
+        self.deck.open(scene)
+
+    def close(self) -> None:
+        """Go on with what runs."""
+        self.deck.shown = False
 
     def content(self, scene: Scene) -> object:
         """The card of the cursor, or None; see `Overlay`."""
-        return (self._cursor, self._running, theme.name) if self.shown else None
+        return (self.deck.cursor, self.deck.running, theme.name) if self.shown else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """All of the window."""
@@ -65,21 +60,22 @@ class Picker:
         letters = pen.write(target, "What would you like to see?", head, theme.PRODUCT)
         note = pygame.Rect(letters.right + pen.px(16), head.top, head.right - letters.right - pen.px(16), head.height)
         pen.write(target, "Real runs, a picture each: the canvas, and the plot that tells most", note, theme.NOTE)
-        for index, pick in enumerate(self._picks):
+        for index, pick in enumerate(self.deck.picks):
             self._draw_card(target, index, pick, self.card(index))
         foot = pygame.Rect(head.left, box.bottom - pen.px(_FOOT + 4), head.width, pen.px(_FOOT))
         pen.write(target, _FOOT_TEXT, foot, theme.STATUS_DIM)
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Pick by mouse or keys. While it is open it takes all of the mouse, and every key it knows."""
+        deck = self.deck
         if event.type == pygame.KEYDOWN:
-            return self._press_key(event.key, now_ns)
+            return deck.press_key(event.key, COLUMNS, now_ns)
         if event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
-            under = next((i for i in range(len(self._picks)) if self.card(i).collidepoint(event.pos)), None)
+            under = next((i for i in range(len(deck.picks)) if self.card(i).collidepoint(event.pos)), None)
             if under is not None:
-                self._cursor = under
+                deck.cursor = under
                 if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-                    self._pick(now_ns)
+                    deck.pick(now_ns)
         return True
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
@@ -89,46 +85,22 @@ class Picker:
     def card(self, index: int) -> pygame.Rect:
         """Where the card of a pick is."""
         pen, screen = self._pen, self._screen
-        rows = -(-len(self._picks) // COLUMNS)
+        rows = -(-len(self.deck.picks) // COLUMNS)
         gap, left, top = pen.px(_GAP), screen.left + pen.px(_MARGIN), screen.top + pen.px(_HEAD)
         width = (screen.right - pen.px(_MARGIN) - left - (COLUMNS - 1) * gap) // COLUMNS
         height = (screen.bottom - pen.px(_FOOT + _GAP) - top - (rows - 1) * gap) // rows
         row, column = divmod(index, COLUMNS)
         return pygame.Rect(left + column * (width + gap), top + row * (height + gap), width, height)
 
-    def _press_key(self, key: int, now_ns: int) -> bool:
-        number = key - pygame.K_1
-        if key in _STEPS:
-            self._cursor = min(max(self._cursor + _STEPS[key], 0), len(self._picks) - 1)
-        elif 0 <= number < min(9, len(self._picks)):
-            self._cursor = number
-            self._pick(now_ns)
-        elif key in ENTER:
-            self._pick(now_ns)
-        elif key in _CLOSING:
-            self.shown = False
-        else:
-            return False
-        return True
-
-    def _pick(self, now_ns: int) -> None:
-        pick = self._picks[self._cursor]
-        reason = pick.refusal()
-        if reason:
-            self._on_refuse(f"{pick.label} {reason}", now_ns)
-            return
-        self.shown = False
-        self._on_pick(pick.scenario())
-
     def _draw_card(self, target: pygame.Surface, index: int, pick: Pick, box: pygame.Rect) -> None:
-        pen, is_under = self._pen, index == self._cursor
+        pen, is_under = self._pen, index == self.deck.cursor
         pen.card(target, box, theme.RAISED if is_under else theme.SURFACE, theme.SKY if is_under else theme.LINE)
         if is_under:
             pygame.draw.rect(target, theme.SKY, box, width=pen.px(2), border_radius=pen.px(6))
         inner = box.inflate(-2 * pen.px(_PAD), -2 * pen.px(_PAD))
         height = min(inner.height, inner.width // 2 * PORTRAIT_SIZE[1] // PORTRAIT_SIZE[0])
         size = (height * PORTRAIT_SIZE[0] // PORTRAIT_SIZE[1], height)
-        picture = target.blit(self._picture(index, size), inner.topleft)
+        picture = target.blit(self.deck.picture(index, size), inner.topleft)
         left = picture.right + pen.px(12)
         text = pygame.Rect(left, inner.top, inner.right - left, inner.height)
         self._draw_text(target, index, pick, text)
@@ -138,7 +110,7 @@ class Picker:
         pen = self._pen
         is_large = room.height >= pen.px(_LARGE)
         height, name = (pen.px(24), theme.TITLE) if is_large else (pen.px(18), theme.CARD)
-        number = f"{index + 1}  " if index < 9 else ""
+        number = f"{index + 1}  " if index < NUMBERED else ""
         note, note_lettering = self._note(index, pick)
         pen.write(target, f"{number}{pick.label}", pygame.Rect(room.topleft, (room.width, height)), name)
         foot = pen.line_height(note_lettering) if note else 0
@@ -158,11 +130,4 @@ class Picker:
         refusal = pick.refusal()
         if refusal:
             return refusal, theme.WARNING
-        return ("runs now", theme.LINK) if index == self._running else ("", theme.SMALL)
-
-    def _picture(self, index: int, size: tuple[int, int]) -> pygame.Surface:
-        key = (index, *size)
-        if key not in self._scaled:
-            self._scaled = {kept: surface for kept, surface in self._scaled.items() if kept[1:] == size}
-            self._scaled[key] = pygame.transform.smoothscale(self._pictures[index].convert(32), size)
-        return self._scaled[key]
+        return ("runs now", theme.LINK) if index == self.deck.running else ("", theme.SMALL)

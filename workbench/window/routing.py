@@ -11,7 +11,7 @@ from workbench.window.toolkit import pygame
 
 TIP_REST_NS = 400_000_000
 """The mouse rests for so long before it is taken for a question."""
-_BUTTONS = (1, 2, 3)
+BUTTONS = (1, 2, 3)
 """Left, middle, right. pygame tells the wheel as buttons 4 and 5 too, beside the wheel's own event."""
 
 Targets = Sequence[tuple[Handler, pygame.Rect]]
@@ -39,7 +39,7 @@ class Router:
             case pygame.MOUSEMOTION:
                 return self._move(event, targets, scene, now_ns)
             case pygame.MOUSEBUTTONDOWN:
-                return event.button in _BUTTONS and self._press(event, targets, scene, now_ns)
+                return event.button in BUTTONS and self._press(event, targets, scene, now_ns)
             case pygame.MOUSEBUTTONUP:
                 return self._release(event, targets, scene, now_ns)
             case pygame.MOUSEWHEEL | pygame.MULTIGESTURE:

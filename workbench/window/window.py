@@ -21,7 +21,7 @@ from workbench.window.frame import VIEWS, Frame
 from workbench.window.keys import Action, action_of
 from workbench.window.knobs_column import Deeds
 from workbench.window.pace import Pace
-from workbench.window.routing import Router
+from workbench.window.routing import BUTTONS, Router
 from workbench.window.scenario_copy import free_toml_path, put_on_clipboard
 from workbench.window.scene import Scene, Session
 from workbench.window.screenshot import free_path, rgb_of, save_png
@@ -44,7 +44,7 @@ class Window:
         self._session = session
         self._display = None if headless else toolkit.Display(_title(session), size, SIZE_MIN)
         self._screen = self._display.surface if self._display else toolkit.offscreen(size)
-        self._closed = False
+        self._closed = self._ending = self._hurried = False
         self._pace = Pace()
         self._deeds = Deeds(self._copy_scenario, self._want_restart, self._fold, self._complain)
         self._frame, self._router = Frame(self._deeds, self._switch_theme, self._want), Router()
@@ -100,6 +100,12 @@ class Window:
             self.step(now_ns)
             clock.wait_s(self._pace.rest_s(clock.now_ns()))
 
+    def attend(self, caption: str) -> bool:
+        """One redraw while the session ends, with this line over it. False once the person will not wait for that."""
+        self._ending, self.caption = True, caption
+        self.step(clock.now_ns())
+        return not self._hurried
+
     def draw(self) -> pygame.Surface:
         """Bring the picture up to date. Returns it: the window's own surface, changed by the next draw."""
         self._reading = None
@@ -128,6 +134,7 @@ class Window:
     def show(self, session: Session) -> None:
         """Show another session from now on; what was wanted is had."""
         self._session, self.wanted, self.leg_step = session, None, 0
+        self._ending, self._hurried, self.caption = False, False, ""
         self._held_pixels, self._reading = None, None
         self._frame.panels.release()
         self._panels_asked = None
@@ -138,6 +145,10 @@ class Window:
         if self._display:
             self._display.set_title(_title(session))
         self.draw()
+
+    def ask(self) -> None:
+        """Ask the person what to see, beside what runs already."""
+        self._frame.start.open(self._scene(self._session.view(), clock.now_ns()))
 
     def show_panels(self, order: ShowPanels) -> None:
         """Have the panels show this, in the window's colours."""
@@ -218,11 +229,13 @@ class Window:
         """Do what the person asked for. Returns the surface to draw on, which a change of size replaces."""
         for event in pygame.event.get():
             if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
-                self._closed = True
+                self._closed, self._hurried = True, self._ending
             elif event.type == pygame.WINDOWEXPOSED:
                 display.show()  # What the desktop covered is lost; what we drew is still in our surface.
-            else:
+            elif not self._ending:
                 self._take(event, now_ns)
+            elif event.type == pygame.KEYDOWN and action_of(event.key) is Action.QUIT:
+                self._hurried = True  # Nothing else can be wanted of a session that ends.
         return display.surface
 
     def _take(self, event: pygame.event.Event, now_ns: int) -> None:
@@ -232,6 +245,9 @@ class Window:
             self._frame.hover.move(event.pos, now_ns)
         elif event.type == pygame.WINDOWLEAVE:
             self._frame.hover.move(None, now_ns)
+        is_press = event.type == pygame.MOUSEBUTTONDOWN and event.button in BUTTONS
+        if is_press and self._frame.page is self._frame.start and self._frame.start.leave(event.pos):
+            return
         if event.type == pygame.KEYDOWN and self._frame.page and self._frame.page.handle(event, scene, now_ns):
             return
         if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
