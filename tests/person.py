@@ -13,13 +13,20 @@ SECOND_NS = 1_000_000_000
 
 
 class Person:
-    """Moves the mouse and presses keys before a window on SDL's dummy display."""
+    """Moves the mouse and presses keys before a window on SDL's dummy display, which `with` closes."""
 
     def __init__(self, session: FakeSession) -> None:
         self.session = session
         self.window = Window(session, size=SIZE)
         self.now_ns = FAR_NS
         self.picture = self.window.step(self.now_ns)
+
+    def __enter__(self) -> "Person":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pygame.key.set_mods(0)
+        self.window.close()
 
     @property
     def easel(self) -> Easel:

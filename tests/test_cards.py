@@ -24,10 +24,8 @@ from workbench.window.toolkit import pygame
 
 @pytest.fixture
 def person() -> Iterator[Person]:
-    someone = Person(FakeSession(heat_map(128, 128)))
-    yield someone
-    pygame.key.set_mods(0)
-    someone.window.close()
+    with Person(FakeSession(heat_map(128, 128))) as someone:
+        yield someone
 
 
 def test_the_map_has_a_cell_for_each_connection_in_the_colour_of_its_lag(person: Person) -> None:

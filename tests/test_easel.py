@@ -27,10 +27,8 @@ from workbench.window.toolkit import pygame
 
 @pytest.fixture
 def person() -> Iterator[Person]:
-    someone = Person(FakeSession(heat_map(128, 128)))
-    yield someone
-    pygame.key.set_mods(0)
-    someone.window.close()
+    with Person(FakeSession(heat_map(128, 128))) as someone:
+        yield someone
 
 
 # --- Zoom and pan -----------------------------------------------------------------------------------------------------

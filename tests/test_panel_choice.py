@@ -24,9 +24,8 @@ NOW_NS = 10**15
 
 @pytest.fixture
 def person() -> Iterator[Person]:
-    found = Person(FakeSession(heat_map(64, 64), now_ns=NOW_NS, run_seconds=300.0))
-    yield found
-    found.window.close()
+    with Person(FakeSession(heat_map(64, 64), now_ns=NOW_NS, run_seconds=300.0)) as someone:
+        yield someone
 
 
 def told(person: Person) -> ShowPanels:

@@ -1,5 +1,7 @@
 """The bar of a replay: mouse and keys wind it, and what is not recorded is not offered."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from person import Person
@@ -37,10 +39,11 @@ class Winding:
 
 
 @pytest.fixture
-def person() -> Person:
+def person() -> Iterator[Person]:
     session = FakeSession(heat_map(256, 192))
     session.replay = Winding()
-    return Person(session)
+    with Person(session) as someone:
+        yield someone
 
 
 def at_s(person: Person) -> float:
