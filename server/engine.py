@@ -45,6 +45,18 @@ STRETCH_RATIO = 1.25
 SHRINK_RATIO = 0.5
 
 
+def use_slot(loop: LoopArrays, slot: int) -> None:
+    """Have sweeps and patrols of `loop` reach as far as `slot`, which is taken into use.
+
+    A sweep that is done stays done: whoever is new is owed nothing of the last tick, and must not put off the next.
+    """
+    queues = loop.queues[0]
+    end = max(int(queues["slot_end"]), slot + 1)
+    if queues["fanout_position"] == queues["slot_end"]:
+        queues["fanout_position"] = end
+    queues["slot_end"] = end
+
+
 class Engine:
     """The canvas, its tick and its broadcast, for any number of loops."""
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.config import Brake, Brakes, ServerConfig
-from server.engine import COMPRESS_BYTES_MIN, COMPRESS_PAUSE_TICKS, Engine
+from server.engine import COMPRESS_BYTES_MIN, COMPRESS_PAUSE_TICKS, Engine, use_slot
 from server.kernels.dues import sweep_rest
 from server.kernels.layout import REQUEST, TICK_ROWS, Kind, Stage
 from server.page import Page, canvas_sections, telemetry_sections
@@ -166,6 +166,23 @@ class TestStretch:
         assert bench.telemetry["server"][0]["tick_stretch_count"] == put_off
         assert 400 * MS <= bench.row()["interval_ns"] < 500 * MS
         assert bench.engine.tick_number == 2
+
+    def test_whoever_is_new_puts_no_tick_off(self, bench):
+        """Nobody who came since the last tick is owed any of it."""
+        for slot in (0, 2, 1):
+            assert bench.tick()
+            bench.loop.queues[0]["fanout_position"] = bench.loop.queues[0]["slot_end"]  # The sweep is done.
+            use_slot(bench.loop, slot)
+            assert sweep_rest(bench.loop) == 0
+        assert bench.loop.queues[0]["slot_end"] == 3
+        assert bench.tick()
+        assert bench.telemetry["server"][0]["tick_stretch_count"] == 0
+
+    def test_whoever_is_new_ends_no_sweep(self, bench):
+        bench.tick()
+        bench.loop.queues[0]["slot_end"], bench.loop.queues[0]["fanout_position"] = 3, 2
+        use_slot(bench.loop, 3)
+        assert sweep_rest(bench.loop) == 2
 
     def test_it_shrinks_back_once_broadcasts_fit(self, bench):
         bench.tick()

@@ -6,7 +6,7 @@ time, and a device that was forgotten had a full bucket and nothing in the queue
 
 import numpy as np
 
-from server.engine import Engine
+from server.engine import Engine, use_slot
 from server.kernels.arrays import LoopArrays
 from server.kernels.layout import CONNECTION, Phase
 
@@ -52,8 +52,7 @@ class Roster:
         row["number"] = self._engine.take_numbers(1)
         row["opened_ns"] = row["progress_ns"] = now_ns
         self._arrays.counts[0]["connection_count"] += 1
-        queues = self._arrays.queues[0]
-        queues["slot_end"] = max(queues["slot_end"], slot + 1)
+        use_slot(self._arrays, slot)
         return slot
 
     def _forget_idle(self, now_ns: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from server import clock
-from server.engine import Engine
+from server.engine import Engine, use_slot
 from server.handover import Desk
 from server.http import CANVAS_PATH
 from server.kernels.arrays import CanvasArrays, LoopArrays
@@ -30,6 +30,8 @@ from server.protocol.websocket import CloseCode, Opcode, encode_frame
 
 ACCEPTS_A_STEP = 64
 """Sockets taken in before others are served again."""
+NO_FILE_NS = 20_000_000
+"""How long the listener is left alone when nothing can be accepted: it would call again at once, and for ever."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 """Smaller snapshots go as they are: compressing costs more than their bytes do."""
 SNAPSHOTS_HELD_MAX = 4
@@ -298,9 +300,12 @@ class Loop(ABC):
         if accepted_count:
             left = int(accepted_count == accepts_max)  # It does not say how many more there are.
             rest(self.arrays, canvas, Stage.ACCEPT, accepted_count, left, now_ns)
-            if is_resting(self.arrays, Stage.ACCEPT, now_ns):
-                self._accept_rests = True
-                self._unwatch(listener)
+        else:
+            # No file is left for who knocks, who waits in the backlog until another gives one back.
+            self.arrays.holds[Stage.ACCEPT]["until_ns"] = now_ns + NO_FILE_NS
+        if is_resting(self.arrays, Stage.ACCEPT, now_ns):
+            self._accept_rests = True
+            self._unwatch(listener)
 
     def _adopt(self, accepted: socket.socket, now_ns: int) -> None:
         descriptor = accepted.fileno()
@@ -309,8 +314,7 @@ class Loop(ABC):
             self.arrays.counts[0]["closed_count"] += 1
             return
         slot = self._free.pop()
-        queues = self.arrays.queues[0]
-        queues["slot_end"] = max(queues["slot_end"], slot + 1)
+        use_slot(self.arrays, slot)
         self.arrays.connections[slot]["fd"] = descriptor
         self.desk.welcome(slot, accepted, now_ns)
         self._watch(accepted, slot)
