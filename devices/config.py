@@ -11,10 +11,16 @@ Arrivals = Literal["periodic", "poisson", "bursty"]
 PatternName = Literal["sensor_field", "image", "life", "hotspot", "noise"]
 RegionName = Literal["whole", "around"]
 Reconnect = Literal["never", "at_once", "backoff"]
+Transport = Literal["websocket", "mqtt"]
+
+MQTT_DEVICES_MAX = 20_000
+"""The bridge of a server knows no more at once."""
+_ABOUT_LINKS = ("region", "slow_ratio", "churn_ratio", "reconnect", "viewer_brake_us")
+"""Settings of a device's own connection, which it has none of behind a broker."""
 
 
 class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One fleet of simulated devices, each with a WebSocket connection of its own."""
+    """One fleet of simulated devices, each with a WebSocket connection of its own, or all of them behind a broker."""
 
     connections: int = 1000
     """Devices. Bounded by the open-file limit of the fleet's process, unless it is linked in memory."""
@@ -22,6 +28,10 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Placements a second that each device intends. 0: devices that only watch."""
     frames_per_write: int = 1
     """Placements that a device saves up before it writes. 1 shows each at once and costs a system call each."""
+    transport: Transport = "websocket"
+    """How devices reach the server. mqtt: each publishes under its own id through a broker, a write a publication; a
+    few connections to it carry all, and those watch that are among the `viewers`. Where `server.mqtt` names no
+    broker, the run starts one."""
     arrivals: Arrivals = "periodic"
     """How intended send times are drawn."""
     pattern: PatternName = "sensor_field"
@@ -70,9 +80,25 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; it must be {least} to {most}")
+        if self.transport == "mqtt":
+            self._check_mqtt()
         if isinstance(self.viewers, int) and not 0 <= self.viewers <= self.connections:
             raise ValueError(
                 f"viewers is {self.viewers}; it must be all, none or 0 to connections ({self.connections})"
+            )
+
+    def _check_mqtt(self) -> None:
+        plain = FleetConfig()
+        for name in _ABOUT_LINKS:
+            value = getattr(self, name)
+            if value != getattr(plain, name):
+                raise ValueError(
+                    f"{name} is {value} and transport is mqtt: behind a broker devices have no connections of their "
+                    f"own; leave {name} out, or set transport to websocket"
+                )
+        if self.connections > MQTT_DEVICES_MAX:
+            raise ValueError(
+                f"connections is {self.connections} and transport is mqtt; it must be 0 to {MQTT_DEVICES_MAX} then"
             )
 
     @property
@@ -143,3 +169,7 @@ class StartFleet(msgspec.Struct, frozen=True, tag=True):
     width: int
     height: int
     link_fd: int = -1
+    broker: str = ""
+    """URL of the broker, where devices speak MQTT; the login is in it."""
+    mqtt_name: str = ""
+    """The canvas's name in its topics."""

@@ -6,9 +6,8 @@ no viewer has received anything for longer than the server lets its viewers wait
 
 from collections import deque
 
-from devices.dialer import Dialer
 from devices.kernels.layout import Probe
-from devices.memory import MemoryLink
+from devices.transport import Transport
 
 _QUIET_NS_LEAST = 300_000_000
 _TICKS = 3
@@ -18,7 +17,7 @@ _GAPS = 16
 class Drain:
     """Watches a fleet that has stopped intending, and says when it is quiet."""
 
-    def __init__(self, dialer: Dialer | MemoryLink) -> None:
+    def __init__(self, dialer: Transport) -> None:
         self._dialer = dialer
         self._received = -1
         self._changed_ns = 0

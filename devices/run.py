@@ -6,6 +6,7 @@ Invariant: the page's heartbeat is never older than a tenth of a second while it
 import os
 import queue
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -14,15 +15,18 @@ from devices.config import AdjustFleet, Brush, Cut, FleetCommand, Stall, StartFl
 from devices.dialer import Dialer
 from devices.drain import Drain
 from devices.fleet import Fleet
-from devices.greeting import read_hello
+from devices.greeting import read_canvas, read_hello
 from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.memory import MemoryLink
+from devices.transport import Transport
 from devices.warm import warm_kernels
 from server import clock
+from server.broker_address import parse_broker
 from server.control import CheckViewers, Event, Follow, Phase, Progress, Stop, StopSending
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
 from server.page import Page, canvas_sections, link_sections
+from server.topics import Topics
 
 TURN_NS = 20_000_000
 """How long the compiled pass runs at a time: commands and the heartbeat wait no longer."""
@@ -65,10 +69,10 @@ class Run:
             self._beat(dialer.fleet, clock.now_ns())
         self._counters["state"] = State.STOPPED
 
-    def _prepare(self) -> Dialer | MemoryLink:
+    def _prepare(self) -> Transport:
         start = self._start
         descriptors = 0
-        if start.link_fd < 0:
+        if start.link_fd < 0 and not start.broker:
             descriptors = raise_open_files(start.config.connections)
             check_ports(start.config.connections)
         self._counters["state"] = State.COMPILING
@@ -79,13 +83,15 @@ class Run:
         fleet = Fleet(start.config, start.width, start.height, start.seed, self._page)
         if start.link_fd >= 0:
             return MemoryLink(fleet, Page.attach(start.link_fd, link_sections(start.width, start.height)))
+        if start.broker:
+            return _behind_broker(fleet, start)
         return Dialer(fleet, start.host, start.port, start.path, descriptors)
 
     def _tell_compiling(self, done: int, total: int, name: str) -> None:
         self._counters["heartbeat_ns"] = clock.now_ns()
         self._on_event(Progress(f"compiling {name}" if name else "compiled", done, total))
 
-    def _connect(self, dialer: Dialer | MemoryLink) -> None:
+    def _connect(self, dialer: Transport) -> None:
         self._counters["state"] = State.CONNECTING
         while not self._is_stopped and not dialer.is_complete:
             now_ns = clock.now_ns()
@@ -99,10 +105,10 @@ class Run:
             self._tell_connecting(dialer)
             self._on_event(Phase("connected"))
 
-    def _tell_connecting(self, dialer: Dialer | MemoryLink) -> None:
+    def _tell_connecting(self, dialer: Transport) -> None:
         self._on_event(Progress("connecting", dialer.open_count, dialer.fleet.config.connections))
 
-    def _load(self, dialer: Dialer | MemoryLink) -> None:
+    def _load(self, dialer: Transport) -> None:
         if self._is_stopped:
             return
         self._counters["state"] = State.RUNNING
@@ -120,7 +126,7 @@ class Run:
             if self._check_until_ns is not None:
                 self._check(dialer, now_ns)
 
-    def _close(self, dialer: Dialer | MemoryLink) -> None:
+    def _close(self, dialer: Transport) -> None:
         self._counters["state"] = State.DRAINING
         now_ns = clock.now_ns()
         dialer.fleet.stop_sending(now_ns)
@@ -133,7 +139,7 @@ class Run:
 
     # Between two turns.
 
-    def _tend(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
+    def _tend(self, dialer: Transport, now_ns: int) -> None:
         """Commands, deadlines, counts, heartbeat; and see whether anybody is left."""
         if now_ns - self._watched_ns >= DEADLINE_CHECK_NS:
             self._watched_ns = now_ns
@@ -152,7 +158,7 @@ class Run:
         self._counters["resident_bytes"] = clock.resident_bytes()
         self._counters["heartbeat_ns"] = now_ns
 
-    def _follow_commands(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
+    def _follow_commands(self, dialer: Transport, now_ns: int) -> None:
         while not self._commands.empty():
             note = ""
             match self._commands.get():
@@ -175,14 +181,14 @@ class Run:
             if note:
                 self._on_event(Progress(note, dialer.open_count, dialer.fleet.config.connections))
 
-    def _stop_sending(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
+    def _stop_sending(self, dialer: Transport, now_ns: int) -> None:
         self._is_ending = True
         dialer.fleet.stop_sending(now_ns)
         dialer.settle()
         self._counters["state"] = State.DRAINING
         self._drain = Drain(dialer)
 
-    def _check(self, dialer: Dialer | MemoryLink, now_ns: int) -> None:
+    def _check(self, dialer: Transport, now_ns: int) -> None:
         """Compare what viewers hold with the server's canvas, if it is within reach."""
         assert self._check_until_ns is not None
         if self._start.canvas_fd >= 0:
@@ -196,3 +202,11 @@ class Run:
                 return
         self._check_until_ns = None
         self._on_event(Phase("checked"))
+
+
+def _behind_broker(fleet: Fleet, start: StartFleet) -> Transport:
+    """The fleet joined through the broker of `start`. Raises FleetFailed."""
+    from devices.mqtt import MqttLink  # Only where it is asked for: its library takes a while to import.
+
+    fetch = partial(read_canvas, start.host, start.port, start.path)
+    return MqttLink(fleet, parse_broker(start.broker), Topics(start.mqtt_name), fetch)

@@ -53,6 +53,7 @@ def main() -> int:
 
     if isinstance(server, Server):
         server.on_news = lambda text: control.say(News(text))
+        server.on_broker = control.say
     control.follow_commands(obey)
     server.prepare(lambda done, total, name: control.say(Progress(f"compiling {name}".strip(), done, total)))
     try:
@@ -60,7 +61,7 @@ def main() -> int:
     except CannotListen as fault:
         control.say(Failed(str(fault)))
         return 1
-    control.say(Listening(host, port))
+    control.say(Listening(host, port, server.own_broker_url if isinstance(server, Server) else ""))
     try:
         server.run()
     except JournalError as fault:

@@ -1,10 +1,11 @@
 """Where an MQTT broker is: a URL such as mqtt://user:password@host:1883, or mqtts:// for TLS, in its parts.
 
-It opens nothing. Invariant: `shown` never holds the password.
+A broker whose certificate is signed by a CA of one's own is written mqtts://host:8883?ca=/path/to/ca.pem. It opens
+nothing. Invariant: `shown` never holds the password.
 """
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 PORT, PORT_TLS = 1883, 8883
 """What MQTT is spoken on where a URL does not say."""
@@ -19,6 +20,8 @@ class BrokerAddress:
     is_tls: bool = False
     user: str = ""
     password: str = ""
+    ca: str = ""
+    """A PEM file with the certificates to trust instead of the system's; "": the system's."""
 
     @property
     def shown(self) -> str:
@@ -37,11 +40,22 @@ def parse_broker(url: str) -> BrokerAddress:
         raise ValueError(f"broker {without_login(url)!r} is no URL: {fault}; {example}") from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise ValueError(f"broker {without_login(url)!r} is not the URL of an MQTT broker; {example}")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
+    if parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"broker {without_login(url)!r} has something behind its port; {example}")
     is_tls = parts.scheme == "mqtts"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return BrokerAddress(parts.hostname, port or (PORT_TLS if is_tls else PORT), is_tls, user, password)
+    ca = _read_ca(url, parts.query, is_tls=is_tls)
+    return BrokerAddress(parts.hostname, port or (PORT_TLS if is_tls else PORT), is_tls, user, password, ca)
+
+
+def _read_ca(url: str, query: str, *, is_tls: bool) -> str:
+    """The file that `?ca=FILE` names; "" without one. Raises ValueError for anything else behind the question mark."""
+    options = parse_qs(query, keep_blank_values=True)
+    ca = options.pop("ca", [""])[-1]
+    if options or (query and not (ca and is_tls)):
+        example = "write it like mqtts://HOST:8883?ca=FILE.pem"
+        raise ValueError(f"broker {without_login(url)!r} has more than ?ca=FILE, which needs mqtts://; {example}")
+    return ca
 
 
 def without_login(url: str) -> str:

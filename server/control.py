@@ -35,6 +35,8 @@ class Listening(msgspec.Struct, frozen=True, tag=True):
 
     host: str
     port: int
+    broker: str = ""
+    """URL of the MQTT broker that it has started for its devices; "" where it has started none."""
 
 
 class Phase(msgspec.Struct, frozen=True, tag=True):
@@ -48,6 +50,18 @@ class News(msgspec.Struct, frozen=True, tag=True):
     """Something around the process has changed that is worth a marker on the panels: "broker ... is gone"."""
 
     text: str
+
+
+class BrokerState(msgspec.Struct, frozen=True, tag=True):
+    """How a server stands with its MQTT broker: told when that changes, and with each attempt that fails."""
+
+    name: str
+    """What it is: "mosquitto", where the server has started it, else its URL without the login."""
+    is_connected: bool
+    since_ns: int
+    """Since when it is connected, or gone."""
+    attempt_count: int = 0
+    """Attempts to reach it that failed since then."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -139,7 +153,7 @@ class StartPanels(msgspec.Struct, frozen=True, tag=True):
     scale: float
 
 
-Event = Progress | Listening | Phase | News | Failed
+Event = Progress | Listening | Phase | News | BrokerState | Failed
 Command = Stop | StopSending | CheckViewers | Resize | ShowPanels | Adjust | CloseClients | PauseBroker | Follow
 
 _encoder = msgspec.json.Encoder()

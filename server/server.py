@@ -16,6 +16,7 @@ from server.bridge.broker import Broker
 from server.bridge.loop import BridgeLoop
 from server.broker_address import BrokerAddress, parse_broker
 from server.config import ServerConfig
+from server.control import BrokerState
 from server.engine import Engine
 from server.journal.fault import JournalError, words_of
 from server.journal.journal import open_journal
@@ -84,7 +85,9 @@ class Server:
         self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]
         self.on_news: Callable[[str], None] = lambda text: None
         """Told, from any thread, what of the server's surroundings has changed: one line for people."""
-        self._bridge = BridgeLoop(self._engine, lambda text: self.on_news(text)) if config.has_bridge else None
+        self.on_broker: Callable[[BrokerState], None] = lambda state: None
+        """Told, from any thread, how it stands with the broker."""
+        self._bridge = BridgeLoop(self._engine, self._tell_of_broker) if config.has_bridge else None
         self._broker: Broker | None = None
         self._broker_address: BrokerAddress | None = None
         self._broker_until_ns = 0
@@ -122,7 +125,7 @@ class Server:
         listener = open_listener(self.config)
         self._listener = listener
         if self._bridge is not None:
-            self._bridge.dial(self._open_broker())
+            self._join_broker(self._bridge)
         host, port = listener.getsockname()[:2]
         self._row["port"] = port
         self._loops[0].listen(listener, self._hand_out)
@@ -234,19 +237,29 @@ class Server:
             self._broker.resume()
             self._broker_until_ns = 0
 
-    def _open_broker(self) -> BrokerAddress:
-        """Where the broker is, which is started first if it is to be our own. Raises CannotListen."""
-        if self.config.mqtt == "embedded":
-            try:
+    @property
+    def own_broker_url(self) -> str:
+        """The same of a broker that was started here; "" where it was not."""
+        return self.broker_url if self._broker is not None else ""
+
+    def _join_broker(self, bridge: BridgeLoop) -> None:
+        """Have the bridge speak to the broker, which is started first if it is to be our own. Raises CannotListen."""
+        try:
+            if self.config.mqtt == "embedded":
                 self._broker = Broker()
-            except CannotListen:
-                if self._listener is not None:
-                    self._listener.close()
-                raise
-            self._broker_address = self._broker.address
-        else:
-            self._broker_address = parse_broker(self.config.mqtt)
-        return self._broker_address
+            address = parse_broker(self.config.mqtt) if self._broker is None else self._broker.address
+            bridge.dial(address, address.shown if self._broker is None else self._broker.kind)
+        except (CannotListen, ValueError) as fault:
+            if self._listener is not None:
+                self._listener.close()
+            raise CannotListen(str(fault)) from None
+        self._broker_address = address
+
+    def _tell_of_broker(self, state: BrokerState, text: str) -> None:
+        """Called from the carrier's thread."""
+        self.on_broker(state)
+        if text:
+            self.on_news(text)
 
     def _live(self, loop: Loop | MemoryLoop | BridgeLoop) -> None:
         """One loop's thread."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.controls import LOAD_CURVE, MERGE_NS, SETTLE_NS, Controls
-from workbench.fault import AT_S_MAX, FAULTS, Fault
+from workbench.fault import AT_S_MAX, FAULTS, LINK_FAULTS, Fault
 from workbench.knob import GROUPS, KNOBS, Knob
 from workbench.load_curve import POINTS_MAX, drawn, factor_at
 from workbench.scenario import Scenario, builtin_names, load_scenario
@@ -315,7 +315,8 @@ class TestAsToml:
         self, tmp_path_factory: Any, name: str, title: str, turns: Any, curve: Any, found: list[Fault]
     ) -> None:
         first = load_scenario(name)
-        scenario = msgspec.structs.replace(first, title=title, faults=() if first.link == "memory" else tuple(found))
+        suffered = [fault for fault in found if first.fleet.transport != "mqtt" or fault.kind not in LINK_FAULTS]
+        scenario = msgspec.structs.replace(first, title=title, faults=() if first.link == "memory" else tuple(suffered))
         desk = Desk(scenario)
         for knob, place in turns:
             if knob in desk.controls.knobs:

@@ -70,7 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "typer": ("workbench/cli.py", "workbench/option.py", "workbench/recording_commands.py"),
     "rich": ("workbench/live_table.py", "workbench/comparison/table.py", "workbench/export/progress.py"),
     "subprocess": ("workbench/child.py", "workbench/export/video.py", "server/bridge/broker.py"),
-    "aiomqtt": ("server/bridge/carrier.py",),
+    "aiomqtt": ("server/broker_client.py", "server/broker_link.py"),
     "amqtt": ("server/bridge/embedded.py",),
     "sqlite3": ("server/journal/*", "workbench/recording/*"),
     "websockets": ("workbench/bench/peers/websockets_peer.py",),

@@ -130,10 +130,10 @@ def check_pages(facts: Facts) -> Finding:
 
 
 def check_brokers(facts: Facts) -> Finding:
-    """Brokers that are installed. No built-in scenario needs one."""
+    """Brokers that are installed. Of the built-in scenarios only mqtt_sensors needs one."""
     if facts.brokers:
         return Finding(Mark.OK, "brokers", ", ".join(facts.brokers))
-    return Finding(Mark.OK, "brokers", "none, and no built-in scenario needs one", f"apt install {' '.join(BROKERS)}")
+    return Finding(Mark.OK, "brokers", "none, which only mqtt_sensors needs", f"apt install {' '.join(BROKERS)}")
 
 
 def examine(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:

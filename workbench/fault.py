@@ -11,6 +11,8 @@ import msgspec
 
 Kind = Literal["stall devices", "cut links", "kill loop clients", "pause broker"]
 
+LINK_FAULTS = ("cut links", "kill loop clients")
+"""Of these, what only devices with connections of their own can suffer."""
 SECONDS_MAX = 3600.0
 AT_S_MAX = 7 * 86_400.0
 EVERY_S_MIN = 0.25
@@ -91,16 +93,18 @@ FAULTS: tuple[FaultButton, ...] = (
 )
 
 
-def fault_buttons(*, is_linked: bool, has_server: bool, has_broker: bool) -> tuple[FaultButton, ...]:
-    """All that is offered in a run: `is_linked` in memory or not, and with a server and a broker of ours or not."""
+def fault_buttons(*, is_linked: bool, is_mqtt: bool, has_server: bool, has_broker: bool) -> tuple[FaultButton, ...]:
+    """All that is offered in a run: linked in memory or through a broker, and with a server and a broker of ours."""
     buttons = (replace(b, unavailable="") if b.kind == "pause broker" and has_broker else b for b in FAULTS)
-    return tuple(_for_run(button, is_linked, has_server) for button in buttons)
+    return tuple(_for_run(button, is_linked, is_mqtt, has_server) for button in buttons)
 
 
-def _for_run(button: FaultButton, is_linked: bool, has_server: bool) -> FaultButton:
+def _for_run(button: FaultButton, is_linked: bool, is_mqtt: bool, has_server: bool) -> FaultButton:
     reason = button.unavailable
     if not reason and is_linked:
         reason = "devices are linked in memory: there is no connection to harm"
+    if not reason and is_mqtt and button.kind in LINK_FAULTS:
+        reason = "devices are behind a broker and have no links of their own: pause that"
     if not reason and not has_server and button.kind in ("kill loop clients", "pause broker"):
         reason = "the server is not this workbench's own"
     return replace(button, unavailable=reason)

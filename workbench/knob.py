@@ -5,7 +5,7 @@ and every value between its ends is one that the scenario takes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from devices.config import Arrivals, PatternName, RegionName
@@ -282,18 +282,28 @@ _BRAKES = (
 KNOBS: tuple[Knob, ...] = (*_LOAD, *_DEVICES, *_LIMITS, *_SERVER, *_BRAKES)
 
 _LINKED_FLEET = frozenset({"rate_per_s", "arrivals", "pattern", "frames_per_write"})
+_OF_OWN_LINKS = frozenset({"fleet.slow_ratio", "fleet.churn_ratio", "fleet.region", "fleet.viewer_brake_us"})
+"""What devices behind a broker have not."""
+_BRIDGED_LOOPS = ("native", "portable")
+"""A server of mailboxes has no bridge."""
 _JOURNAL_BRAKE = f"{BRAKES_PREFIX}journal."
 _MAILBOX_BRAKES = (f"{BRAKES_PREFIX}admit.", f"{BRAKES_PREFIX}apply.")
 
 
-def knobs_of(*, loop: str, is_linked: bool, has_server: bool) -> tuple[Knob, ...]:
-    """The knobs that mean something in a run: with this loop, linked in memory or not, with a server of ours or not."""
+def knobs_of(
+    *, loop: str, is_linked: bool, has_server: bool, is_mqtt: bool = False, has_bridge: bool = False
+) -> tuple[Knob, ...]:
+    """The knobs that mean something in a run.
+
+    With this loop, linked in memory or through a broker, with a server of ours or not, and that with a bridge to MQTT.
+    """
     return tuple(
-        knob
+        replace(knob, choices=_BRIDGED_LOOPS) if has_bridge and knob.key == "server.loop" else knob
         for knob in KNOBS
         if not knob.key.startswith(_JOURNAL_BRAKE)  # No server keeps a journal yet.
         and (has_server or not knob.key.startswith("server."))
         and (not is_linked or _turns_when_linked(knob))
+        and (not is_mqtt or knob.key not in _OF_OWN_LINKS)
         and (loop != "mailbox" or not knob.key.startswith(BRAKES_PREFIX) or knob.key.startswith(_MAILBOX_BRAKES))
     )
 

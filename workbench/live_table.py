@@ -65,6 +65,7 @@ def line_of(view: View) -> str:
     if not view.run_seconds:
         return ", ".join(_part_text(part) for part in view.parts)
     cells = [f"{name} {value}" for name, value in _figures(view.reading)]
+    cells += [f"broker {view.broker_text}"] if view.broker_text else []
     return f"{view.run_seconds:.1f} s  " + "  ".join([*cells, *_recording(view.recording), _bottleneck(view.diagnosis)])
 
 
@@ -78,6 +79,8 @@ def table_of(view: View) -> "Table":
     table.add_column("now", justify="right")
     for part in view.parts:
         table.add_row(part.name, escape(_part_state(part)))
+    if view.broker_text:
+        table.add_row("broker", escape(view.broker_text))
     table.add_section()
     for name, value in _figures(view.reading):
         table.add_row(name, value)

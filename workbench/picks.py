@@ -6,6 +6,7 @@ It draws and starts nothing. Invariant: each pick loads, and has a picture.
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.bridge.broker import find_kind
 from workbench import file_limit
 from workbench.scenario import Scenario, builtin_names, load_scenario, portrait_path
 
@@ -42,7 +43,9 @@ class Pick:
     def refusal(self) -> str:
         """Why it cannot run on this machine, in a few words; "" when it can."""
         scenario, fit = self.scenario(), file_limit.connections_that_fit()
-        if scenario.link == "memory" or scenario.fleet.connections <= fit:
+        if scenario.server.mqtt == "embedded" and not find_kind():
+            return "needs an MQTT broker; install mosquitto"
+        if scenario.link == "memory" or scenario.fleet.transport == "mqtt" or scenario.fleet.connections <= fit:
             return ""
         return f"needs {scenario.fleet.connections:,} connections; the open-file limit allows {fit:,}"
 

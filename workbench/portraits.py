@@ -50,6 +50,7 @@ SITTINGS: dict[str, Sitting] = {
     "internet": Sitting("throughput"),
     "million": Sitting("throughput"),
     "million_regions": Sitting("heat"),
+    "mqtt_sensors": Sitting("heat"),
     "overload": Sitting("queues", 38.0),
     "quiet_million": Sitting("stages"),
     "reconnect_storm": Sitting("throughput", 29.0),

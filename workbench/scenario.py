@@ -15,7 +15,7 @@ import msgspec
 from devices.config import FleetConfig
 from server.config import ServerConfig
 from workbench.errors import UserError
-from workbench.fault import Fault
+from workbench.fault import LINK_FAULTS, Fault
 from workbench.load_curve import LoadCurve, check_curve
 from workbench.scenario_fault import closest, explain
 
@@ -62,7 +62,15 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"link is memory and fleet.region is {self.fleet.region}; it must be whole then")
         if self.link == "memory" and self.faults:
             raise ValueError(f"link is memory and there are {len(self.faults)} faults; they need link to be socket")
+        speaks_sockets = self.link == "socket" and self.fleet.transport == "websocket"
+        if self.server.has_tls and (speaks_sockets or self.fleet.hostile.connections):
+            raise ValueError(
+                "server.cert is set, and fleets speak no TLS: set link to memory or fleet.transport to mqtt "
+                "(and fleet.hostile.connections to 0), or leave server.cert and server.key out"
+            )
         check_curve(self.load_curve)
+        if self.fleet.transport == "mqtt":
+            self._check_mqtt()
         for fault in self.faults:
             if fault.kind == "pause broker" and self.server.mqtt != "embedded":
                 raise ValueError(
@@ -71,6 +79,17 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             if fault.kind == "kill loop clients" and fault.loop >= self.server.loops:
                 raise ValueError(
                     f"a fault's loop is {fault.loop} and server.loops is {self.server.loops}; loops are counted from 0"
+                )
+
+    def _check_mqtt(self) -> None:
+        if not self.server.has_bridge:
+            raise ValueError("fleet.transport is mqtt and server.mqtt is none; set that to embedded or to a URL")
+        if self.link == "memory":
+            raise ValueError("fleet.transport is mqtt and link is memory; set link to socket")
+        for fault in self.faults:
+            if fault.kind in LINK_FAULTS:
+                raise ValueError(
+                    f"a fault is {fault.kind!r} and fleet.transport is mqtt: there are no links then; pause the broker"
                 )
 
 
@@ -108,7 +127,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
 
 def scenario_of(tree: dict[str, Any], label: str) -> Scenario:
     """Type a tree of TOML values. Raises UserError that begins with `label` and names the path of the fault."""
-    tree = _spread_shorthands(tree)
+    tree = _with_broker(_spread_shorthands(tree))
     try:
         return msgspec.convert(tree, Scenario)
     except msgspec.ValidationError as error:
@@ -166,6 +185,14 @@ def _value_of(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return table["value"] if list(table) == ["value"] else text
+
+
+def _with_broker(tree: dict[str, Any]) -> dict[str, Any]:
+    """Give a fleet that speaks MQTT a broker of the run's own, where none is named."""
+    fleet, server = tree.get("fleet"), tree.get("server", {})
+    if not (isinstance(fleet, dict) and fleet.get("transport") == "mqtt" and isinstance(server, dict)):
+        return tree
+    return tree | {"server": server | {"mqtt": "embedded"}} if server.get("mqtt", "none") == "none" else tree
 
 
 def _spread_shorthands(tree: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from server.control import Progress
+from server.control import BrokerState, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +203,23 @@ class View:
     markers: tuple[Marker, ...] = ()
     """The newest, oldest first."""
     recording: RecordingState | None = None
+    """None when the run is not recorded."""
     page_url: str = ""
     """What a browser opens to look on and paint, or "" where there is nothing to open."""
     is_open_to_network: bool = False
     """Whether other machines can."""
-    """None when the run is not recorded."""
+    broker: BrokerState | None = None
+    """How the server stands with its MQTT broker; None without one, and before it is known."""
+
+    @property
+    def broker_text(self) -> str:
+        """The broker in a few words: "mosquitto", "mosquitto gone for 3 s, 4 attempts"; "" without one."""
+        state = self.broker
+        if state is None or state.is_connected:
+            return "" if state is None else state.name
+        away_s = max(0, self.now_ns - state.since_ns) / 1e9
+        plural = "" if state.attempt_count == 1 else "s"
+        return f"{state.name} gone for {away_s:.0f} s, {state.attempt_count} attempt{plural}"
 
     @property
     def failures(self) -> list[str]:

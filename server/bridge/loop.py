@@ -5,12 +5,10 @@ payloads at a time; DELTAs of the whole canvas and THROTTLED go back through the
 whole or not at all, and the broker is owed one DELTA at most: what changes meanwhile is in the next one.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from server import clock
-from server.bridge.carrier import Carrier
+from server.bridge.carrier import Carrier, Tell
 from server.bridge.inbox import INBOX_PLACES_MAX, Inbox
 from server.bridge.roster import DEVICES_MAX, Roster
 from server.broker_address import BrokerAddress
@@ -39,9 +37,9 @@ assert PLACE_ROW.itemsize == 6
 
 
 class BridgeLoop:
-    """One loop, a thread's whole work. `tell(text)` hears, from another thread, when the broker comes or goes."""
+    """One loop, a thread's whole work. `tell` hears, from another thread, when the broker comes or goes."""
 
-    def __init__(self, engine: Engine, tell: Callable[[str], None]) -> None:
+    def __init__(self, engine: Engine, tell: Tell) -> None:
         self._engine, self._tell = engine, tell
         slots = min(DEVICES_MAX, engine.config.connections_max)
         self.arrays: LoopArrays = engine.new_loop(slots, 1)
@@ -73,9 +71,9 @@ class BridgeLoop:
             Warm("patrol", patrol_dues, lambda: (loop, canvas, 0, self._offers)),
         ]
 
-    def dial(self, address: BrokerAddress) -> None:
-        """Speak to this broker from `open` on."""
-        self._carrier = Carrier(address, self._topics, self._inbox, self._tell)
+    def dial(self, address: BrokerAddress, name: str) -> None:
+        """Speak to this broker, which people call `name`, from `open` on. Raises ValueError for a faulty CA file."""
+        self._carrier = Carrier(address, name, self._topics, self._inbox, self._tell)
 
     def open(self, now_ns: int) -> None:
         """Begin to serve."""

@@ -7,7 +7,7 @@ left out whole.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.view import Part, Reading
+from workbench.view import Part, Reading, View
 from workbench.window import theme
 from workbench.window.figure import UNKNOWN, format_cores, format_count, format_ratio, format_whole
 from workbench.window.glossary import TERMS
@@ -24,6 +24,7 @@ _LOOPS_SHOWN = 4
 PROCESS_MEANING = "A process of its own: its state, or how many processor cores it uses."
 MEANINGS: dict[str, str] = {
     "window": "Processor cores that this window uses, and its redraws a second.",
+    "broker": "What stands between MQTT devices and server; if it is gone, since when, and the attempts to reach it.",
     "tick": "Engine steps so far: each broadcasts what changed since the one before.",
     "broadcast": "Whether broadcasts fit into the tick interval; when one does not, the interval stretches.",
     "utilisation": TERMS["utilisation"],
@@ -92,6 +93,14 @@ def _ledger_item(reading: Reading) -> Item:
     return Item("ledger", UNKNOWN if reading.ledger_gap is None else "adds up", "off by 000", theme.GREEN)
 
 
+def _broker_items(view: View) -> list[Item]:
+    """Which broker there is between MQTT devices and server, and since when it is gone, if it is."""
+    if view.broker is None:
+        return []
+    color = theme.GREEN if view.broker.is_connected else theme.VERMILION
+    return [Item("broker", view.broker_text, f"{view.broker.name} gone for 00 s, 00 attempts", color)]
+
+
 def _merge_ratio(reading: Reading) -> str:
     """Admitted placements to one that is broadcast."""
     if not reading.merged_per_s or reading.admitted_per_s is None:
@@ -117,6 +126,7 @@ def items_of(scene: Scene) -> list[Item]:
     target = format_whole(reading.connection_target)
     return [
         *(_part_item(part, cores.get(part.name)) for part in scene.view.parts),
+        *_broker_items(scene.view),
         *drawn,
         Item("tick", format_whole(reading.tick), "000,000"),
         _broadcast_item(reading),
