@@ -337,6 +337,21 @@ def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
         assert recording.summary is None
 
 
+def test_a_log_that_lost_commits_is_told_and_can_be_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
+    log = path.with_name("a.pxr-wal")
+    data = bytearray(log.read_bytes())
+    data[-100] ^= 4
+    log.write_bytes(data)
+    line = refusal(path)
+    assert "its log a.pxr-wal is broken at frame" in line and "and the last commit is lost" in line
+    with closing(sqlite3.connect(path)) as file:
+        file.execute(line.split("'")[1])
+    with Recording.open(path) as recording:
+        assert len(recording.samples()) == 0
+
+
 _FULL = """
 import resource, signal, sys
 from pathlib import Path

@@ -20,6 +20,7 @@ from server import clock
 from server.config import ServerConfig
 from server.journal import schema
 from server.journal.fault import JournalError, trouble_of, words_of
+from server.journal.log import loss_in
 from server.journal.store import Store
 from server.palette import hex_colors
 from server.protocol.block_arrays import told_cells
@@ -53,6 +54,7 @@ def recover(config: ServerConfig, now_ns: int) -> Recovered:
     """Open the journal that `config` names, or make it. Raises JournalError."""
     path = Path(config.journal)
     is_new = _is_new(path)
+    loss = loss_in(path)  # What SQLite opens once, it may write over.
     try:
         store = Store(path, config.journal_sync)
     except sqlite3.Error as error:
@@ -62,6 +64,8 @@ def recover(config: ServerConfig, now_ns: int) -> Recovered:
         if is_new:
             _create(store, config, now_ns)
         recovered = _read(store, config)
+        if loss is not None:
+            recovered.notes.insert(0, f"journal {path}: its log {path.name}-wal was {loss}; all before is there")
         _settle(recovered, now_ns)
     except sqlite3.Error as error:
         store.abandon()

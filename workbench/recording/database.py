@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from server.journal import schema
+from server.journal.log import loss_in
 from server.protocol.websocket import ProtocolViolation
 from workbench.errors import UserError
 from workbench.recording.fact_check import CHECKS, fault_in
@@ -35,6 +36,7 @@ class Database:
         self.version = 0
         """Of the file's format."""
         _check_head(path)
+        _check_log(path)
         try:
             self._connection = _connect(path)
         except sqlite3.Error as error:
@@ -188,6 +190,16 @@ def _check_head(path: Path) -> None:
     whole = (65536 if page_size == 1 else page_size) * page_count
     if size < whole and not _has_log(path):
         raise UserError(f"{path} is damaged: it ends after {size} of {whole} bytes; {_whole_copy(path)}")
+
+
+def _check_log(path: Path) -> None:
+    """Refuse a file whose log lost what was committed: SQLite would show what is before that, and not say so."""
+    loss = loss_in(path)
+    if loss is not None:
+        raise UserError(
+            f"{path} is damaged: its log {path.name}-wal is {loss}; {_whole_copy(path)}, or give that up: "
+            f"sqlite3 {path} 'PRAGMA wal_checkpoint(TRUNCATE)'"
+        )
 
 
 def _has_log(path: Path) -> bool:
