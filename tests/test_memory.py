@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -149,7 +150,8 @@ def test_a_braked_stage_fills_the_queues_of_a_link_and_loses_nothing():
     assert joined.devices.check_viewers(joined.engine.canvas.pixels) == (100, 0)
 
 
-def test_a_braked_view_is_shown_later_and_conflated():
+def test_a_braked_view_is_shown_later_and_conflated(monkeypatch):
+    monkeypatch.setattr("server.loops.memory.clock", SimpleNamespace(now_ns=lambda: START_NS))  # It rests all along.
     joined = Joined(viewers=100)
     joined.engine.adjust(
         msgspec.structs.replace(joined.server_config, brakes=Brakes(fan_out=Brake(batch_ms=500.0))), START_NS
