@@ -247,6 +247,24 @@ class TestOutputFile:
             write_atomically(path, b"new")
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_a_pipe_stays_one_and_is_written_into(self, tmp_path: Path) -> None:
+        """As a device does: a summary for /dev/null or /dev/stdout must not become a file of that name."""
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        require_writable(path, "--summary")
+        write_atomically(path, b"whole")
+        assert os.read(reading, 100) == b"whole" and path.is_fifo()
+        os.close(reading)
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_link_stays_one_and_leads_to_what_is_written(self, tmp_path: Path) -> None:
+        target, link = tmp_path / "a.json", tmp_path / "newest.json"
+        link.symlink_to(target)
+        write_atomically(link, b"one")
+        write_atomically(link, b"two")
+        assert link.is_symlink() and target.read_bytes() == b"two"
+
     def test_what_cannot_be_is_refused_before(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         for path in (tmp_path, tmp_path / "file" / "x", tmp_path / "none" / "x"):

@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from server.kernels import layout
 from server.kernels.histogram import bucket_bounds_us, bucket_index, percentiles
 from workbench import tick_log
 from workbench.counters import Counters, Span, read_counters
-from workbench.live_table import line_of, table_of
+from workbench.live_table import LiveTable, line_of, table_of
 from workbench.pages import SessionPages
 from workbench.quantile import bounds_us, maximum_ms, quantile_ms
 from workbench.sampler import Sampler
@@ -288,6 +289,11 @@ class TestTable:
     def view(self, reading: Reading, run_seconds: float, *parts: Part) -> View:
         pixels = np.zeros((2, 2), np.uint8)
         return View(0, "first [red]light", "T.", "ws://h:1/canvas", parts, reading, pixels, run_seconds)
+
+    def test_nobody_need_read_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdout", None)
+        with LiveTable() as table:
+            table.show(self.view(Reading(), 1))
 
     def test_a_line_says_figures_with_units_and_dashes(self) -> None:
         reading = Reading(offered_per_s=300_000, admitted_per_s=812, tick_ms=180, connection_count=5000)

@@ -24,7 +24,8 @@ class LiveTable:
     def __init__(self) -> None:
         self._next_ns = 0
         self._last_line = ""
-        self._live = _new_live() if sys.stdout.isatty() else None
+        # Standard output is None where the caller closed it: then nobody reads.
+        self._live = _new_live() if sys.stdout is not None and sys.stdout.isatty() else None
 
     def __enter__(self) -> "LiveTable":
         if self._live is not None:

@@ -1,9 +1,11 @@
 """Files that a run leaves behind: checked before it begins, written whole or not at all.
 
-Invariant: a reader of the file never sees a half of it.
+What is there already and is no file, a device or a pipe, is written into: nothing ever takes its place.
+Invariant: a reader of a file never sees a half of it.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +21,15 @@ def require_writable(path: Path | None, option: str) -> None:
     """Raise UserError when `path`, given as `option`, could not be written later. None is fine."""
     if path is None:
         return
-    folder = path.parent
+    folder = _target_of(path).parent
     if path.is_dir():
         raise UserError(f"{option} {path} is a folder; give the name of a file")
     if not folder.exists():
         raise UserError(f"{option} {path}: there is no folder {folder}; make it first")
     if not folder.is_dir():
         raise UserError(f"{option} {path}: {folder} is a file, not a folder; choose another place")
-    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    has_room = _is_stream(path) or os.access(folder, os.W_OK | os.X_OK)
+    if not has_room or (path.exists() and not os.access(path, os.W_OK)):
         raise UserError(f"{option} {path} cannot be written; choose a place where you may write")
 
 
@@ -34,18 +37,22 @@ def require_writable(path: Path | None, option: str) -> None:
 def whole_file(path: Path, remedy: str = "make room, or choose another place") -> Iterator[Path]:
     """A file beside `path`, of the same suffix, to be written by name. When all went well it takes its place.
 
-    After an error, Ctrl-C included, it is gone and `path` is as it was. Raises RunError when the disk refuses.
+    Where `path` is a link, it takes the place of what that leads to. After an error, Ctrl-C included, it is gone and
+    `path` is as it was. Raises RunError when the disk refuses.
     """
     temporary: Path | None = None
+    target = _target_of(path)
+    folder = None if _is_stream(path) else target.parent
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix, delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
             temporary = Path(file.name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+        if folder is None:
+            _pour(temporary, path)
+        else:
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+            temporary = None
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}; {remedy}") from None
     finally:
@@ -63,6 +70,21 @@ def write_json(path: Path | None, tree: dict[str, Any]) -> None:
     """Write `tree`, indented for people, where a file was asked for. Raises RunError when the disk refuses."""
     if path is not None:
         write_atomically(path, msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n")
+
+
+def _target_of(path: Path) -> Path:
+    """What links lead to; where they lead in a circle, the path itself."""
+    return Path(os.path.realpath(path))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether something is there that is neither file nor folder, like /dev/null or a pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _pour(source: Path, target: Path) -> None:
+    with source.open("rb") as written, target.open("wb") as stream:
+        shutil.copyfileobj(written, stream)
 
 
 def _umask() -> int:
