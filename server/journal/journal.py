@@ -147,17 +147,19 @@ class Journal:
 
     def _live(self) -> None:
         try:
-            while self._await() and self._serve(list(self._queue)):
+            while (batch := self._await()) is not None and self._serve(batch):
                 self._keep_house()
         except BaseException as bug:
-            self.bug = bug
+            with self._changed:
+                self.bug = bug
+                self._changed.notify_all()
             self._ring()
 
-    def _await(self) -> bool:
-        """Wait for something to commit. False at the end."""
+    def _await(self) -> list[TickEntry] | None:
+        """Wait for something to commit: ticks, or only numbers that are to be set aside. None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._reserve_to != self._reserved or self._is_ending)
-            return bool(self._queue) or not self._is_ending
+            return list(self._queue) if self._queue or not self._is_ending else None
 
     def _serve(self, batch: list[TickEntry]) -> bool:
         """Commit a batch, however long that takes; only the end of the server ends it early, with False."""
