@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from server.http import Response, is_public
+from server.config import ServerConfig
+from server.http import CANVAS_PATH, PICTURE_PATH, Response, is_public
 from server.protocol.events import Request
 
 TOKEN_SUBPROTOCOL = "pixelcanvas.token."
@@ -27,6 +28,13 @@ def is_let_in(request: Request, token: str) -> bool:
     wanted = token.encode()
     # Each is compared, whether or not one before it was right: how long that takes tells nothing.
     return sum(hmac.compare_digest(given.encode(), wanted) for given in _given(request)) > 0
+
+
+def may_look_on(request: Request, config: ServerConfig) -> bool:
+    """Whether who is not let in may see the canvas all the same, live or as a picture: who brings no token, not a wrong
+    one, where viewers need none."""
+    is_without = next(_given(request), None) is None
+    return config.viewers_only_without_token and is_without and request.head.path in (CANVAS_PATH, PICTURE_PATH)
 
 
 def token_wanted() -> Response:

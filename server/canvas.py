@@ -41,15 +41,18 @@ def new_brakes(brakes: Brakes) -> NDArray[np.void]:
     return rows
 
 
-def new_hello(config: ServerConfig, connection: int) -> Hello:
-    """The first message to a connection: the canvas, its rules, and the connection's number."""
+def new_hello(config: ServerConfig, connection: int, *, is_viewer: bool = False) -> Hello:
+    """The first message to a connection: the canvas, its rules, and the connection's number.
+
+    To one that may only look on, rate and burst are 0.
+    """
     return Hello(
         width=config.width,
         height=config.height,
         tile=TILE_SIDE,
         tick_ms=config.tick_ms,
-        rate_per_s=config.rate_per_s,
-        burst=config.burst,
+        rate_per_s=0 if is_viewer else config.rate_per_s,
+        burst=0 if is_viewer else config.burst,
         connection=connection & 0xFFFFFFFF,
     )
 

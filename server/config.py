@@ -92,8 +92,20 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """So many at once, over all loops; others are served uncompressed. Each may hold 80 KiB for it."""
     origins: tuple[str, ...] = ()
     """Origins let in beside pages of this server itself."""
+    cert: str = ""
+    """The file of a certificate (PEM, its chain behind it): then TLS alone is spoken. "": none."""
+    key: str = ""
+    """The file of its key, without a password."""
+    connections_per_address_max: int = 256
+    """Connections held at once from one address; of IPv6, from one /64. 0: as many as there is room for."""
+    handshakes_per_address_per_s: int = 50
+    """Connections that one address may open a second, after twice as many at once. 0: no limit."""
+    limits_loopback: bool = False
+    """Hold this machine's own clients to these two as well. Fleets come from there."""
     token: str = ""
     """What clients must bring to look on or paint. Whoever has it can do both; "": nobody needs one."""
+    viewers_only_without_token: bool = False
+    """Let those who bring no token look on all the same; nothing that they place is let in. False: they get 401."""
     brakes: Brakes = Brakes()
     """Service time added to stages, to see what each one's queue does."""
     mqtt: str = "none"
@@ -125,6 +137,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             ("loops", 1, 64),
             ("connections_max", 1, 1_000_000),
             ("deflate_connections_max", 0, 1_000_000),
+            ("connections_per_address_max", 0, 1_000_000),
+            ("handshakes_per_address_per_s", 0, 1_000_000),
             ("stall_s", 0.1, 86_400),
             ("evict_after_s", 0, 86_400),
             ("handshake_s", 0.1, 600),
@@ -141,6 +155,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 f"token has {len(self.token)} characters, some of which may not be in it; "
                 "give 8 to 128 of A-Z, a-z, 0-9, '-', '_', '.' and '~'"
             )
+        if self.viewers_only_without_token and not self.token:
+            raise ValueError("viewers_only_without_token is true, but token is not set; give a token, which paints")
         if self.loop == "mailbox" and self.loops > 1:
             raise ValueError(
                 f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
@@ -151,6 +167,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                     f"origins has {origin!r}, which no browser sends; "
                     "give scheme, host and port of the page and no more, like https://example.org"
                 )
+        if bool(self.cert) != bool(self.key):
+            given, missing = ("cert", "key") if self.cert else ("key", "cert")
+            raise ValueError(f"{given} is {self.cert or self.key!r}, but {missing} is not set; TLS needs both")
+        if self.cert and self.counts_only:
+            raise ValueError(f"cert is {self.cert!r}, but one that only counts speaks no TLS; leave it out")
         self._check_mqtt()
         if self.journal and self.journal_gates and (self.loop == "mailbox" or self.counts_only):
             kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
@@ -163,6 +184,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 f"width x height is {self.width} x {self.height}, which is {across * down} tiles; "
                 f"at most {TILES_MAX} can be counted: take 32 pixels off one side"
             )
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether clients are to speak TLS."""
+        return bool(self.cert)
 
     @property
     def has_bridge(self) -> bool:

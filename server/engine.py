@@ -113,10 +113,10 @@ class Engine:
         """The last finished tick; 0 before the first."""
         return int(self.canvas.arrays.rules[0]["tick_next"]) - 1
 
-    def hello(self) -> Hello:
+    def hello(self, *, is_viewer: bool = False) -> Hello:
         """The first message to the next connection, with a number of its own."""
         self._numbers += 1
-        return new_hello(self.config, self._numbers)
+        return new_hello(self.config, self._numbers, is_viewer=is_viewer)
 
     def take_numbers(self, count: int) -> int:
         """Take numbers for so many connections that get no HELLO. Returns the first; numbers begin at 1."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from server import http, reception
+from server.adjustment import NEVER_NS
 from server.darkroom import Darkroom
 from server.engine import Engine
 from server.kernels.arrays import LoopArrays
@@ -207,20 +208,22 @@ class Desk:
 
     def _answer(self, slot: int, client: Client, request: Request, now_ns: int) -> list[Event]:
         engine = self.engine
-        client.route, behind = reception.receive(
+        client.route, is_viewer, behind = reception.receive(
             client.connection, request, engine.config, engine.telemetry, now_ns, len(self.deflated)
         )
         if client.connection.is_deflated:
             self.deflated.add(slot)
+            self.loop.counts[0]["deflated_count"] = len(self.deflated)
         if client.route == http.CANVAS_PATH:
-            self._open_canvas(slot, client, now_ns)
+            self._open_canvas(slot, client, now_ns, is_viewer=is_viewer)
         elif client.route == http.PICTURE_PATH:
             self.darkroom.ask((slot, client), engine.shown.pixels)
         return behind
 
-    def _open_canvas(self, slot: int, client: Client, now_ns: int) -> None:
-        hello = self.engine.hello()
+    def _open_canvas(self, slot: int, client: Client, now_ns: int, *, is_viewer: bool) -> None:
+        hello = self.engine.hello(is_viewer=is_viewer)
         row = self.loop.connections[slot]
+        row["full_ns"] = NEVER_NS if is_viewer else 0
         row["number"] = hello.connection
         row["opened_ns"] = now_ns
         row["progress_ns"] = now_ns
@@ -306,5 +309,6 @@ class Desk:
         self.waiting.discard(slot)
         self.ending.discard(slot)
         self.deflated.discard(slot)
+        self.loop.counts[0]["deflated_count"] = len(self.deflated)
         self.postponed.pop(slot, None)
         self.shell.discard(slot, self.clients.pop(slot).socket)

@@ -8,7 +8,6 @@ Invariant: a connection waits for itself alone; what it shares with others is th
 import asyncio
 import contextlib
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,7 @@ from functools import partial
 import msgspec
 
 from server import clock, http, open_files, reception
-from server.adjustment import merge_live
+from server.adjustment import NEVER_NS, merge_live
 from server.canvas import new_hello, new_rules
 from server.config import Brakes, ServerConfig
 from server.journal.journal import open_journal, running
@@ -34,8 +33,6 @@ from server.protocol.messages import Place, PlaceMany, decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.tally import Tally
 
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: to close is to reset."""
 DRAIN_S = 3.0
 """How long clients may take to answer the close frame before their sockets are closed."""
 
@@ -146,8 +143,7 @@ class Mailbox:
 
     def _reset_clients(self) -> None:
         for client in self._clients:
-            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            client.writer.transport.abort()
+            client.reset()
 
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -227,6 +223,7 @@ class Mailbox:
         if not self._clients:
             self._deserted.set()
         self._canvas.unsubscribe(client)
+        self._counts["deflated_count"] = sum(other.connection.is_deflated for other in self._clients)
         if client.opened_ns:
             self._counts["connection_count"] -= 1
 
@@ -238,7 +235,7 @@ class Mailbox:
             async with asyncio.timeout(DRAIN_S):
                 await client.writer.wait_closed()
         except TimeoutError:
-            client.writer.transport.abort()
+            client.reset()
         except OSError:
             pass  # It failed, so it is closed all the same.
 
@@ -293,15 +290,18 @@ class Mailbox:
     def _answer_request(self, client: MailboxClient, request: Request) -> list[Event]:
         now_ns = clock.now_ns()
         deflated_count = sum(other.connection.is_deflated for other in self._clients)
-        client.route, behind = reception.receive(
+        client.route, is_viewer, behind = reception.receive(
             client.connection, request, self.config, self._telemetry, now_ns, deflated_count
         )
+        self._counts["deflated_count"] = deflated_count + client.connection.is_deflated
         if client.route == http.CANVAS_PATH:
             self._numbers += 1
             client.number, client.opened_ns = self._numbers, now_ns
+            client.full_ns = NEVER_NS if is_viewer else 0
             self._counts["connection_count"] += 1
             if client.connection.can_send:
-                client.connection.send_binary(new_hello(self.config, self._numbers).encode())
+                hello = new_hello(self.config, self._numbers, is_viewer=is_viewer)
+                client.connection.send_binary(hello.encode())
         client.flush()
         return behind
 

@@ -55,7 +55,7 @@ class Patrol:
                 self._counts["protocol_error_count"] += 1
                 client.flush()
             elif isinstance(event, Closed):
-                client.writer.transport.abort()  # What it is still owed, nobody has taken in time.
+                client.reset()  # What it is still owed, nobody has taken in time.
 
     def _judge(self, client: MailboxClient, now_ns: int) -> None:
         report = client.report(now_ns)
@@ -63,7 +63,7 @@ class Patrol:
             client.outbox.put_nowait(Letter(encode_frame(Opcode.BINARY, report.encode())))
         if client.has_stalled(now_ns):
             self._counts["evicted_count"] += 1
-            client.writer.transport.abort()  # It would not read why.
+            client.reset()  # It would not read why.
         elif client.connection.is_open and client.is_over_limit(now_ns):
             self._counts["evicted_count"] += 1
             client.connection.close(CloseCode.POLICY_VIOLATION, "over the rate limit for too long")

@@ -47,6 +47,7 @@ _TICK = (
 _LOOP = (
     _Row("connection_count", "connections", "Open WebSocket connections."),
     _Row("subscriber_count", "subscribers", "Connections that watch the canvas."),
+    _Row("deflated_count", "connections_deflated", "Open connections that permessage-deflate was granted to."),
     _Row("accepted_count", "connections_accepted_total", "Sockets accepted."),
     _Row("closed_count", "connections_closed_total", "Sockets closed, whoever closed them."),
     _Row("evicted_count", "connections_evicted_total", "Connections closed for stalling or for excess."),

@@ -21,32 +21,35 @@ def receive(
     telemetry: Page,
     now_ns: int,
     deflated_count: int,
-) -> tuple[str, list[Event]]:
-    """Answer a request. Returns the WebSocket path that it opened, "" for none, and what came behind the request.
+) -> tuple[str, bool, list[Event]]:
+    """Answer a request. Returns the WebSocket path that it opened, "" for none, whether it is opened only for looking
+    on, and what came behind the request.
 
     PICTURE_PATH instead of a path: the request is let in and not answered yet, for that takes longer than a loop may.
     deflated_count: connections of this loop that may compress already.
     """
     path = request.head.path
     served = (http.CANVAS_PATH, http.ECHO_PATH) if config.echo else (http.CANVAS_PATH,)
-    if not access.is_let_in(request, config.token):
+    is_viewer = not access.is_let_in(request, config.token)
+    if is_viewer and not access.may_look_on(request, config):
         page = access.token_wanted()
         connection.respond(page.status, page.headers, page.body)
-        return "", []
+        return "", False, []
     if not request.is_upgrade or path not in served:
         if path == http.PICTURE_PATH and not request.is_upgrade:
-            return http.PICTURE_PATH, []
+            return http.PICTURE_PATH, is_viewer, []
         page = http.respond(request.head, telemetry, now_ns)
         connection.respond(page.status, page.headers, page.body)
-        return "", []
+        return "", False, []
     if not is_origin_allowed(request.head, config.origins):
         page = http.origin_refused(request.head)
         connection.respond(page.status, page.headers, page.body)
-        return "", []
+        return "", False, []
     subprotocol = SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None
     bytes_max = ECHO_BYTES_MAX if path == http.ECHO_PATH else None
     deflates = config.deflate == "on" and (deflated_count + 1) * config.loops <= config.deflate_connections_max
-    return path, connection.accept_upgrade(subprotocol, message_bytes_max=bytes_max, deflates=deflates)
+    behind = connection.accept_upgrade(subprotocol, message_bytes_max=bytes_max, deflates=deflates)
+    return path, is_viewer, behind
 
 
 def echo(connection: Connection, data: bytes, is_text: bool) -> None:

@@ -9,8 +9,10 @@ from server import access
 from server.config import ServerConfig
 from server.protocol.events import Request
 from server.protocol.http import Headers, RequestHead
-from server.protocol.messages import SUBPROTOCOL
+from server.protocol.messages import SUBPROTOCOL, Place, PlaceMany, Reason, Snapshot, Subscribe, Throttled
+from workbench import run_command
 from workbench.address import Address, parse_url
+from workbench.cli import run_main
 from workbench.errors import UserError
 from workbench.scenario import Scenario
 from workbench.scenario_text import scenario_text
@@ -38,10 +40,23 @@ LACKING = [
     {"subprotocols": (access.TOKEN_SUBPROTOCOL + WRONG,)},
 ]
 
+WRONGLY = [
+    {"path": f"/canvas?token={WRONG}"},
+    {"path": "/canvas?token="},
+    {"headers": (("Authorization", f"Bearer {WRONG}"),)},
+    {"subprotocols": (SUBPROTOCOL, access.TOKEN_SUBPROTOCOL + WRONG)},
+]
+
 
 @pytest.fixture(scope="module", params=["native", "portable", "mailbox"])
 def serving(request):
     with Serving(loop=request.param, token=TOKEN) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module", params=["native", "portable", "mailbox"])
+def open_to_viewers(request):
+    with Serving(loop=request.param, token=TOKEN, viewers_only_without_token=True, echo=True) as serving:
         yield serving
 
 
@@ -130,6 +145,22 @@ def test_a_scenario_that_is_kept_does_not_hold_it():
     assert msgspec.structs.replace(scenario.server, token="") == ServerConfig(echo=True)
 
 
+def test_run_and_fleet_take_it_from_the_environment(monkeypatch):
+    taken = []
+
+    def note(scenario, _outputs, address=None, **_):
+        taken.append(scenario.server.token if address is None else address.token)
+        return 0
+
+    monkeypatch.setattr(run_command, "run_scenario", note)
+    monkeypatch.setenv("PIXELCANVAS_TOKEN", TOKEN)
+    for words in ([], ["run", "crowd"], ["fleet", "ws://127.0.0.1:9/canvas"]):
+        assert run_main(words) == 0
+    assert run_main(["fleet", "ws://127.0.0.1:9/canvas?token=another-one"]) == 0
+    assert run_main(["run", "--set", "server.token=another-one", "crowd"]) == 0
+    assert taken == [TOKEN, TOKEN, TOKEN, "another-one", "another-one"]
+
+
 def test_the_web_page_passes_it_on(serving, tmp_path, needs_program):
     with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
         page = browser.open(Address("127.0.0.1", serving.port, token=TOKEN).page_url)
@@ -142,3 +173,77 @@ def test_a_wrong_address_is_told_without_it(start):
     with pytest.raises(UserError) as caught:
         parse_url(f"{start}/canvas?token={TOKEN}")
     assert start in str(caught.value) and TOKEN not in str(caught.value)
+
+
+class TestViewersWithoutToken:
+    def test_one_sees_what_another_paints_and_paints_nothing(self, open_to_viewers):
+        with open_to_viewers.client() as viewer, open_to_viewers.client(path=f"/canvas?token={TOKEN}") as painter:
+            assert (viewer.hello.rate_per_s, viewer.hello.burst) == (0, 0)
+            assert (painter.hello.rate_per_s, painter.hello.burst) == (60, 120)
+            viewer.send(Subscribe(0, 0, 0, 0))
+            viewer.until(Snapshot)
+            viewer.send(Place(5, 5, 7), PlaceMany(((6, 6, 7),) * 9), Place(500, 5, 7))
+            viewer.ping()
+            painter.send(Place(8, 8, 9))
+            while viewer.pixels[8, 8] != 9:
+                viewer.message()
+            assert open_to_viewers.pixels[5, 5] == open_to_viewers.pixels[6, 6] == 0
+            told = next((seen for seen in viewer.seen if isinstance(seen, Throttled)), None) or viewer.until(Throttled)
+            assert (told.reason, told.retry_ms) == (Reason.RATE, 65_535)
+            assert told.dropped == 11
+
+    def test_no_change_of_the_limits_gives_it_tokens(self, open_to_viewers):
+        serving = open_to_viewers
+        with serving.client() as viewer:
+            rates = iter((900, 60))
+            for rate in rates:
+                serving.server.adjust(msgspec.structs.replace(serving.config, rate_per_s=rate))
+                viewer.serve_until(lambda rate=rate: self.told_rate(serving) == rate)
+                viewer.send(Place(3, 3, 7))
+                viewer.ping()
+                assert serving.pixels[3, 3] == 0
+
+    def told_rate(self, serving):
+        with serving.client(path=f"/canvas?token={TOKEN}") as newcomer:
+            return newcomer.hello.rate_per_s
+
+    @pytest.mark.parametrize("options", WRONGLY)
+    def test_a_wrong_token_is_none_at_all(self, open_to_viewers, options):
+        with Client(open_to_viewers.port, **options) as client:
+            assert client.upgrade().startswith("HTTP/1.1 401 ")
+
+    def test_what_is_seen_besides_the_canvas(self, open_to_viewers):
+        assert answer(open_to_viewers, "/canvas.png").startswith("HTTP/1.1 200 ")
+        assert answer(open_to_viewers, f"/canvas.png?token={WRONG}").startswith("HTTP/1.1 401 ")
+        assert answer(open_to_viewers, "/metrics").startswith("HTTP/1.1 401 ")
+        with Client(open_to_viewers.port, "/echo") as client:
+            assert client.upgrade().startswith("HTTP/1.1 401 ")
+
+    def test_there_is_a_token_to_be_without(self):
+        with pytest.raises(ValueError, match="viewers_only_without_token is true, but token is not set"):
+            ServerConfig(viewers_only_without_token=True)
+
+    def test_a_kept_scenario_can_be_read_again(self):
+        scenario = Scenario(name="x", server=ServerConfig(token=TOKEN, viewers_only_without_token=True, echo=True))
+        kept = msgspec.toml.decode(scenario_text(scenario), type=Scenario)
+        assert kept.server == ServerConfig(echo=True)
+
+    def test_the_page_says_so_and_takes_a_token(self, open_to_viewers, tmp_path, needs_program):
+        with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
+            page = browser.open(Address("127.0.0.1", open_to_viewers.port).page_url)
+            page.wait_for("document.documentElement.dataset.state === 'open'")
+            assert page.text("state") == "live, looking on"
+            assert not page.complaints
+            page.evaluate(f"element('token').value = '{WRONG.replace('!', 'x')}'")
+            page.evaluate("element('entry').requestSubmit()")
+            page.wait_for("element('notice').textContent === 'that is not the token of this canvas'")
+            page.evaluate(f"element('token').value = '{TOKEN}'")
+            page.evaluate("element('entry').requestSubmit()")
+            page.wait_for("document.documentElement.dataset.role === 'painter' && element('entry').hidden")
+
+
+def test_the_page_asks_for_a_token_where_none_is_let_in_without(serving, tmp_path, needs_program):
+    with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
+        page = browser.open(Address("127.0.0.1", serving.port).page_url)
+        page.wait_for("document.documentElement.dataset.role === 'stranger'")
+        assert page.text("role") == "This canvas wants its token:"

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from readme_rules import cells
+from serving import Serving
 
 from server import metrics
 from server.kernels.layout import stage_names
@@ -126,3 +127,18 @@ class TestDashboard:
         assert max(x for x, _ in taken) < 24
         numbers = [panel["id"] for panel in DASHBOARD["panels"]]
         assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("loop", ["native", "portable", "mailbox"])
+def test_connections_that_may_compress_are_told_while_they_are_open(loop: str) -> None:
+    offer = (("Sec-WebSocket-Extensions", "permessage-deflate"),)
+    with Serving(loop=loop) as serving, serving.client() as plain:
+        with serving.client(headers=offer):
+            plain.serve_until(lambda: told(serving, "connections_deflated") == 1)
+        plain.serve_until(lambda: told(serving, "connections_deflated") == 0)
+
+
+def told(serving: Serving, name: str) -> float:
+    """The first value of a family in the exposition."""
+    lines = metrics.exposition(serving.telemetry).decode().splitlines()
+    return float(next(line for line in lines if line.startswith(f"pixelcanvas_{name}{{")).rpartition(" ")[2])

@@ -5,11 +5,13 @@ Invariant: an error that a user can cause is one line on standard error and exit
 what was asked); only a bug shows a traceback, with 70.
 """
 
+import json
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -46,6 +48,13 @@ Seconds = Annotated[
     float | None,
     number("S", "End so long after all are connected and the load runs. Default: until you end it."),
 ]
+_TOKEN_VARIABLE = "PIXELCANVAS_TOKEN"
+Token = Annotated[
+    str,
+    typer.Option(
+        metavar="TOKEN", envvar=_TOKEN_VARIABLE, show_default=False, help="What a client brings to be let in."
+    ),
+]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON.")]
 
 
@@ -54,7 +63,7 @@ def workbench(context: typer.Context) -> int:
     """See how a pixel-canvas server behaves under a fleet of devices. Without a command: run first_light."""
     if context.invoked_subcommand is not None:
         return 0
-    return run()
+    return run(token=os.environ.get(_TOKEN_VARIABLE, ""))
 
 
 @app.command(epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json")
@@ -74,6 +83,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, whole("N", "Draw all lots from this seed.")] = None,
     port: Annotated[int | None, whole("PORT", "Let the server listen on this port.")] = None,
+    token: Token = "",
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the session there; by convention FILE ends in .pxr.")
     ] = None,
@@ -97,6 +107,7 @@ def run(
 ) -> int:
     """Run a scenario: server, fleet, window and panels."""
     options = {"seconds": seconds, "seed": seed, "server.port": port}
+    secret = [f"server.token={json.dumps(token)}"] if token else []
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     if (tour or gallery is not None) and scenario is not None:
         raise UserError(f"{'--tour' if tour else '--gallery'} has scenarios of its own; leave {scenario!r} out")
@@ -105,7 +116,7 @@ def run(
             raise UserError(f"--gallery runs nothing that could be recorded; leave --record {record} out")
         from workbench.gallery import make_gallery
 
-        return make_gallery(gallery, overrides)
+        return make_gallery(gallery, [*secret, *overrides])
     from workbench.run_command import run_scenario, run_tour
     from workbench.show import Outputs
 
@@ -115,12 +126,12 @@ def run(
 
         if tour or scenario is not None:
             raise UserError(f"--from-recording {from_recording} brings its scenario; leave the other one out")
-        return rerun(from_recording, overrides, outputs)
+        return rerun(from_recording, [*secret, *overrides], outputs)
     if tour:
-        return run_tour(outputs, overrides)
+        return run_tour(outputs, [*secret, *overrides])
     # Who chose nothing is asked, beside what runs meanwhile.
     asks = scenario is None and not overrides and outputs == Outputs(headless=False)
-    return run_scenario(load_scenario(scenario or DEFAULT_NAME, overrides), outputs, asks=asks)
+    return run_scenario(load_scenario(scenario or DEFAULT_NAME, [*secret, *overrides]), outputs, asks=asks)
 
 
 @app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
@@ -146,12 +157,7 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")
     ] = None,
-    token: Annotated[
-        str,
-        typer.Option(
-            metavar="TOKEN", envvar="PIXELCANVAS_TOKEN", show_default=False, help="Let in only clients that bring it."
-        ),
-    ] = "",
+    token: Token = "",
     viewers_only_without_token: Annotated[
         bool, typer.Option("--viewers-only-without-token", help="Let those without it look on, but not paint.")
     ] = False,
@@ -165,6 +171,9 @@ def serve(
     handshakes_per_address_per_s: Annotated[
         int, whole("N", "Connections one address may open a second; 0: any number.")
     ] = _SERVER.handshakes_per_address_per_s,
+    deflate: Annotated[
+        str, typer.Option(metavar="on|off", help="Compress for the clients that offer it.")
+    ] = _SERVER.deflate,
     mqtt: Annotated[
         str, typer.Option(metavar="URL|embedded|none", help="Serve MQTT devices too, by this broker or one of its own.")
     ] = _SERVER.mqtt,
@@ -184,6 +193,7 @@ def serve(
         "origins": tuple(origin or ()),
         "token": token,
         "viewers_only_without_token": viewers_only_without_token,
+        "deflate": deflate,
         "cert": cert,
         "key": key,
         "connections_per_address_max": connections_per_address,
@@ -210,6 +220,7 @@ def fleet(
     arrivals: Annotated[
         str, typer.Option(metavar="periodic|poisson|bursty", help="How send times are drawn.")
     ] = _FLEET.arrivals,
+    token: Token = "",
     viewers: Annotated[str, typer.Option(metavar="all|none|N", help="How many of them watch.")] = str(_FLEET.viewers),
     seed: Annotated[int, whole("N", "Draw all lots from this seed.")] = 1,
     seconds: Seconds = None,
@@ -219,6 +230,7 @@ def fleet(
     from workbench.address import parse_url
 
     address = parse_url(url)
+    address = replace(address, token=address.token or token)
     values: dict[str, Any] = {
         "connections": connections,
         "rate_per_s": rate_per_s,

@@ -1,7 +1,8 @@
 """A scenario as TOML: only what differs from a scenario that says nothing, in the order of the settings.
 
 Invariant: what `load_scenario` reads from the text is equal to the scenario that it was written from, but for the
-server's token and the login at a broker: the text is there to be kept and passed on, and secrets are not.
+server's token, what only holds where there is one, and the login at a broker: the text is there to be kept and passed
+on, and secrets are not.
 """
 
 import json
@@ -12,6 +13,8 @@ import msgspec
 
 from server.broker_address import without_login
 from workbench.scenario import Scenario
+
+_UNKEPT = (("server", "token"), ("server", "viewers_only_without_token"))
 
 
 def scenario_text(scenario: Scenario) -> str:
@@ -32,7 +35,7 @@ def _table(
             inner.append((key, value, default))
         elif value and isinstance(value, tuple) and isinstance(value[0], msgspec.Struct):
             arrays += (line for entry in value for line in _entry((*path, key), entry))
-        elif (value != default or key in always) and (*path, key) != ("server", "token"):
+        elif (value != default or key in always) and (*path, key) not in _UNKEPT:
             lines.append(f"{key} = {_value(without_login(value) if key == 'mqtt' else value)}")
     if path and lines:
         yield f"\n[{'.'.join(path)}]"

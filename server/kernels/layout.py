@@ -94,6 +94,7 @@ LOOP = np.dtype(
         ("cpu_ns", "i8"),  # Processor time of the loop's thread.
         ("crowded_out_count", "i8"),  # Sockets closed at once: their address had too many connections already.
         ("hurried_out_count", "i8"),  # Likewise: their address opened too many a second.
+        ("deflated_count", "i8"),  # Open connections that may compress now.
     ],
     align=True,
 )

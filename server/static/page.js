@@ -17,6 +17,7 @@ const NAMES = {
   "#cc79a7": "pink", "#8c2d04": "brown", "#1b7837": "dark green", "#542788": "purple", "#f4a582": "peach",
   "#35978f": "teal",
 };
+const ROLES = { viewer: "You are looking on. With the token you can paint:", stranger: "This canvas wants its token:" };
 const element = id => document.getElementById(id);
 const show = (id, text) => { if (element(id).textContent !== text) element(id).textContent = text; };
 const distance = ([x0, y0], [x1, y1]) => Math.hypot(x1 - x0, y1 - y0);
@@ -113,7 +114,7 @@ class Board {
 }
 
 /* The server's token bucket, in the same terms: when it will be full again. It is a little smaller than the server's:
-   what the network delays and then delivers at once must find tokens too. */
+   what the network delays and then delivers at once must find tokens too. Who only looks on has one that holds none. */
 class Bucket {
   constructor(rate, burst) {
     this.tokenMs = 1000 / rate;
@@ -121,6 +122,7 @@ class Bucket {
     this.fullAt = 0;
   }
 
+  get isNone() { return this.burst === 0; }
   tokens(now) { return this.burst - Math.max(0, this.fullAt - now) / this.tokenMs; }
   take(count, now) { this.fullAt = Math.max(this.fullAt, now) + count * this.tokenMs; }
   empty(now) { this.fullAt = Math.max(this.fullAt, now + this.burst * this.tokenMs); }
@@ -258,6 +260,8 @@ class Wire {
 
   /* Back-off with jitter, so that a thousand pages do not come back at once. */
   lost(reason) {
+    // No answer to that either: then what is said here is all there is to say.
+    if (bucket === null) isLetIn(ownToken()).then(is => is || setRole("stranger"), () => {});
     this.socket = bucket = null;
     const wait = Math.min(BACKOFF_MS_MAX, BACKOFF_MS * 2 ** this.attempt++) * (.5 + Math.random());
     setState("lost", `${reason || "no connection"}; again in ${Math.max(1, Math.round(wait / 1000))} s`);
@@ -296,6 +300,7 @@ class Hand {
   paint(x, y) {
     if (!board || x < 0 || y < 0 || x >= board.width || y >= board.height) return;
     if (!wire.isOpen) return notify("not connected: nothing is painted");
+    if (bucket.isNone) return notify("you are looking on: to paint, enter the token");
     if (this.waiting.length >= WAITING_MAX) return notify("you are ahead of the rate limit: wait for the ring");
     const stroke = { x, y, color: this.color, until: Infinity };
     this.waiting.push(stroke);
@@ -360,7 +365,7 @@ class Hand {
     element("more").setAttribute("aria-expanded", "false");
     this.last = null;
     if (this.pointers.size > 1) this.deed = "pinch";
-    else if (event.button > 0 || this.isMoving || this.isSpaceDown) this.deed = "pan";
+    else if (event.button > 0 || this.isMoving || this.isSpaceDown || bucket?.isNone) this.deed = "pan";
     else if (event.altKey) this.pick(...view.pixelAt(place));
     else if (event.pointerType === "touch") [this.deed, this.start] = ["tap", place];  // A second finger may follow.
     else this.startStroke(place);
@@ -441,9 +446,35 @@ const view = new View(element("canvas")), hand = new Hand(), wire = new Wire();
 const counted = { changes: 0, redraws: 0, since: performance.now() };
 let board = null, bucket = null, palette = [], colors = new Uint32Array(256), isAwake = false, noticeTimer = 0;
 
+function ownToken() { return new URLSearchParams(location.search).get("token"); }
+
 function withToken(path) {
-  const token = new URLSearchParams(location.search).get("token");
+  const token = ownToken();
   return token === null ? path : `${path}?token=${encodeURIComponent(token)}`;
+}
+
+/* Whether the server would let a connection with this token in: of a WebSocket that it refuses, a page learns no more. */
+async function isLetIn(token) {
+  const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+  return (await fetch("canvas.png", { method: "HEAD", headers })).status !== 401;
+}
+
+async function enter(token) {
+  if (!await isLetIn(token)) return notify("that is not the token of this canvas");
+  history.replaceState(null, "", `?token=${encodeURIComponent(token)}`);
+  linkPicture();
+  const old = wire.socket;
+  wire.connect();
+  old?.close();
+}
+
+function linkPicture() { element("picture").href = withToken("canvas.png"); }
+
+/* "painter", or who sees a way to become one. */
+function setRole(role) {
+  document.documentElement.dataset.role = role;
+  element("entry").hidden = role === "painter";
+  show("role", ROLES[role] ?? "");
 }
 
 function setState(name, text) {
@@ -471,7 +502,7 @@ async function receive(message) {
     case HELLO: return welcome(word(2), word(4), word(9), word(11));
     case SNAPSHOT:
       board.fill(word(6), word(8), word(10), word(12), await bodyOf(message, 14));
-      setState("open", "live");
+      setState("open", bucket?.isNone ? "live, looking on" : "live");
       wire.attempt = 0;
       show("tick", `tick ${long(2)}`);
       return wake();
@@ -489,6 +520,7 @@ async function receive(message) {
 
 function welcome(width, height, rate, burst) {
   bucket = new Bucket(rate, burst);
+  setRole(bucket.isNone ? "viewer" : "painter");
   element("tokens").setAttribute("aria-valuemax", String(bucket.burst));
   hand.forget();
   if (!board || board.width !== width || board.height !== height) {
@@ -521,7 +553,7 @@ function redraw(now) {
 /* The ring is what the bucket holds, the number in it how many pixels that is, or how many wait. */
 function showTokens(tokens) {
   const ring = element("tokens"), whole = Math.max(0, Math.floor(tokens + 1e-6)), waiting = hand.waiting.length;
-  ring.style.setProperty("--full", bucket ? clamp(tokens / bucket.burst, 0, 1).toFixed(3) : "0");
+  ring.style.setProperty("--full", bucket?.burst ? clamp(tokens / bucket.burst, 0, 1).toFixed(3) : "0");
   ring.classList.toggle("low", waiting > 0 || !bucket);
   ring.setAttribute("aria-valuenow", String(whole));
   ring.title = waiting ? `${waiting} pixels wait their turn` : `${whole} pixels can be painted now`;
@@ -579,6 +611,11 @@ function listen() {
   on("more", () => toggleAll());
   on("move", () => hand.setMoving(!hand.isMoving));
   on("ask", () => element("help").showModal());
+  linkPicture();
+  element("entry").addEventListener("submit", event => {
+    event.preventDefault();
+    enter(element("token").value).catch(error => notify(String(error)));
+  });
   new ResizeObserver(() => view.resize()).observe(surface);
   matchMedia("(prefers-color-scheme: light)").addEventListener("change", wake);
   setInterval(tellRates, 1000);
