@@ -156,3 +156,14 @@ def test_a_tip_comes_when_the_mouse_rests_and_goes_when_it_moves_or_presses(scen
     assert router.tip(targets, scene, 10**12) is None
     router.route(mouse(pygame.MOUSEBUTTONUP, (6, 5)), targets, scene, 10**12)
     assert router.tip(targets, scene, 10**12 + TIP_REST_NS) is not None
+
+
+def test_a_key_takes_a_tip_away_until_the_mouse_moves_again(scene: Scene) -> None:
+    router, left = Router(), Told(tip_text="what it is")
+    targets = [(left, pygame.Rect(0, 0, 100, 100))]
+    router.route(pygame.event.Event(pygame.MOUSEMOTION, pos=(5, 5)), targets, scene, 1000)
+    assert router.tip(targets, scene, 10**12) is not None
+    router.route(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_x), targets, scene, 10**12)
+    assert router.tip(targets, scene, 10**15) is None
+    router.route(pygame.event.Event(pygame.MOUSEMOTION, pos=(6, 5)), targets, scene, 10**15)
+    assert router.tip(targets, scene, 10**15 + TIP_REST_NS) is not None

@@ -312,3 +312,17 @@ def test_a_redraw_that_is_a_little_late_does_not_shift_those_after_it() -> None:
     pace.count(0, 0)
     pace.count(INTERVAL_NS + 5_000_000, 0)
     assert pace.rest_s(INTERVAL_NS + 5_000_000) == pytest.approx((INTERVAL_NS - 5_000_000) / 1e9)
+
+
+def test_what_lies_under_the_help_is_not_explained_over_it(on_display: Callable[..., Window]) -> None:
+    window = on_display(FakeSession(heat_map(64, 64)))
+    window.press(Action.HELP, FAR_NS)
+    window.step(FAR_NS)
+    middle = window._frame.boxes.panels.center
+    for help_shown in (True, False):
+        window._frame.help.shown = help_shown
+        pygame.event.post(pygame.event.Event(pygame.MOUSEMOTION, pos=middle, rel=(1, 1), buttons=(0, 0, 0)))
+        middle = (middle[0] + 1, middle[1])
+        for seconds in (1, 2, 3):
+            window.step(FAR_NS + (seconds + 10 * (not help_shown)) * 10**9)
+        assert (window._frame.tooltip._tip is None) == help_shown

@@ -187,6 +187,11 @@ class Frame:
         ]
         return over + self._handlers
 
+    def hides(self, position: tuple[int, int]) -> bool:
+        """Whether a card that only tells lies there: what is under it is not to be explained over it."""
+        cards = (self.explanation, self.address, self.help)
+        return any(box.collidepoint(position) for overlay, box in self._stack.shown if overlay in cards)
+
     def mark_focus(self, focused: Handler | None) -> None:
         """Ring this view, which has the focus as a whole; None: no view."""
         whole = None if isinstance(focused, Focusable) else focused

@@ -30,6 +30,8 @@ class Router:
         self._under: Handler | None = None
         self._position: tuple[int, int] | None = None
         self._rests_since_ns = 0
+        self._asks = False
+        """Whether the mouse was moved since the last key."""
 
     def route(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
         """Give an event of mouse or keyboard to the view it is meant for. True when one took it."""
@@ -48,7 +50,7 @@ class Router:
                 self._position = None
                 return self._leave(None, event, scene, now_ns)
             case pygame.KEYDOWN:
-                self._rests_since_ns = now_ns
+                self._asks = False  # Who works with keys has no question: a tip would lie on what they opened.
                 return self._has_focus(targets) and self._handled_by_focus(event, scene, now_ns)
         return False
 
@@ -80,7 +82,8 @@ class Router:
     def tip(self, targets: Targets, scene: Scene, now_ns: int) -> tuple[str, tuple[int, int]] | None:
         """What there is to say of where the mouse rests, and where that is; None while it moves or holds something."""
         position = self._position
-        if position is None or self._captor is not None or now_ns - self._rests_since_ns < TIP_REST_NS:
+        asks = self._asks and self._captor is None and now_ns - self._rests_since_ns >= TIP_REST_NS
+        if position is None or not asks:
             return None
         for view, box in targets:
             if box.collidepoint(position):
@@ -96,7 +99,7 @@ class Router:
 
     def _move(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
         if event.pos != self._position:
-            self._position, self._rests_since_ns = event.pos, now_ns
+            self._position, self._rests_since_ns, self._asks = event.pos, now_ns, True
         if self._captor is not None:
             return self._captor.handle(event, scene, now_ns)
         under = next((view for view, box in targets if box.collidepoint(event.pos)), None)

@@ -125,7 +125,8 @@ class Window:
         self._frame.hover.advance(now_ns)
         scene = self._scene(view, now_ns)
         targets = self._frame.targets()
-        self._frame.tooltip.show(self._router.tip(targets, scene, now_ns))
+        tip = self._router.tip(targets, scene, now_ns)
+        self._frame.tooltip.show(None if tip is not None and self._frame.hides(tip[1]) else tip)
         self._frame.mark_focus(self._router.focused if self._router.ring_shown else None)
         if self._frame.draw(self._screen, scene) and self._display:
             self._display.show()
