@@ -9,6 +9,8 @@ import json
 import sqlite3
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,6 @@ TICK_RESERVED = "tick_reserved"
 number."""
 
 _MAGIC = b"SQLite format 3\0"
-_PACKED_RATIO_MAX = 1100
-"""No zlib stream unpacks to more than 1032 times its size: what says otherwise is damaged."""
 
 
 @dataclass
@@ -55,11 +55,7 @@ def recover(config: ServerConfig, now_ns: int) -> Recovered:
     path = Path(config.journal)
     is_new = _is_new(path)
     loss = loss_in(path)  # What SQLite opens once, it may write over.
-    try:
-        store = Store(path, config.journal_sync)
-    except sqlite3.Error as error:
-        raise _cannot_open(path, error) from None
-    try:
+    with _opened(path, config) as store:
         store.claim()
         if is_new:
             _create(store, config, now_ns)
@@ -67,12 +63,6 @@ def recover(config: ServerConfig, now_ns: int) -> Recovered:
         if loss is not None:
             recovered.notes.insert(0, f"journal {path}: its log {path.name}-wal was {loss}; all before is there")
         _settle(recovered, now_ns)
-    except sqlite3.Error as error:
-        store.abandon()
-        raise _cannot_open(path, error) from None
-    except BaseException:
-        store.abandon()
-        raise
     return recovered
 
 
@@ -80,19 +70,32 @@ def open_recording(config: ServerConfig, now_ns: int) -> Store:
     """Open the recording that `config` names, to which this server adds its ticks. Raises JournalError."""
     path = Path(config.journal)
     _is_new(path)
-    try:
-        store = Store(path, config.journal_sync)
+    with _opened(path, config) as store:
         facts = _facts(config, schema.RECORDING, now_ns)
         schema.create_tables(store.connection, schema.RECORDING_TABLES)
         with store.transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", facts.items())
         if store.connection.execute("SELECT 1 FROM ticks LIMIT 1").fetchone() is not None:
-            store.abandon()
             raise JournalError(f"recording {path} holds a run already; name another file")
         store.add_snapshot(0, now_ns, bytes(config.width * config.height))
+    return store
+
+
+@contextmanager
+def _opened(path: Path, config: ServerConfig) -> Iterator[Store]:
+    """A store that is given back when what is done with it fails. Raises JournalError where SQLite fails."""
+    try:
+        store = Store(path, config.journal_sync)
     except sqlite3.Error as error:
         raise _cannot_open(path, error) from None
-    return store
+    try:
+        yield store
+    except sqlite3.Error as error:
+        store.abandon()
+        raise _cannot_open(path, error) from None
+    except BaseException:
+        store.abandon()
+        raise
 
 
 def _is_new(path: Path) -> bool:
@@ -199,7 +202,7 @@ def _newest_snapshot(store: Store, config: ServerConfig, notes: list[str]) -> tu
     query = "SELECT tick, time_ns, encoding, pixels, crc FROM snapshots ORDER BY tick DESC"
     for tick, time_ns, encoding, packed, crc in store.connection.execute(query):
         size = config.width * config.height
-        raw = _unpacked(tick, time_ns, encoding, 0, packed, crc, size)
+        raw = _unpacked(tick, time_ns, encoding, 0, packed, crc)
         if raw is not None and len(raw) == size:
             return tick, time_ns, np.frombuffer(raw, np.uint8).reshape(config.height, config.width).copy()
         notes.append(f"journal {store.path}: the snapshot of tick {tick} is damaged; the one before it is taken")
@@ -211,7 +214,7 @@ def _newest_snapshot(store: Store, config: ServerConfig, notes: list[str]) -> tu
 def _cells(row: tuple[Any, ...], config: ServerConfig) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
     """What a row of `ticks` changed; None when the row is damaged."""
     tick, time_ns, encoding, tile_count, blocks, crc = row
-    raw = _unpacked(tick, time_ns, encoding, tile_count, blocks, crc, None)
+    raw = _unpacked(tick, time_ns, encoding, tile_count, blocks, crc)
     if raw is None:
         return None
     try:
@@ -220,16 +223,14 @@ def _cells(row: tuple[Any, ...], config: ServerConfig) -> tuple[NDArray[np.int64
         return None
 
 
-def _unpacked(
-    tick: Any, time_ns: Any, encoding: Any, tile_count: Any, data: Any, crc: Any, size: int | None
-) -> bytes | None:
+def _unpacked(tick: Any, time_ns: Any, encoding: Any, tile_count: Any, data: Any, crc: Any) -> bytes | None:
     """The bytes of a row as they were before compression; None when the row is damaged."""
     try:
         if schema.row_crc(tick, time_ns, encoding, tile_count, data) != crc:
             return None
         if encoding == schema.PLAIN:
             return bytes(data)
-        return zlib.decompress(data, bufsize=size or min(len(data) * _PACKED_RATIO_MAX, 1 << 20))
+        return zlib.decompress(data)
     except (TypeError, struct.error, zlib.error):
         return None
 
