@@ -3,6 +3,7 @@
 Invariant: a listener that cannot be had is told in one line, with the remedy, and leaves nothing open.
 """
 
+import errno
 import socket
 import struct
 import sys
@@ -13,8 +14,17 @@ from server.config import ServerConfig
 SEND_BUFFER_BYTES = 64 * 1024
 """What the system may hold for one connection (Linux takes twice as much). Left alone it would grow to megabytes for
 whoever does not read, and what is held there pins memory that the others' sends would reuse."""
+FILES_OF_TLS = 3
+"""What a connection costs that comes by TLS: the accepted socket, and both ends of the pair behind it."""
 BACKLOG = 4096
 """Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
+
+_NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PEER_GONE = (
+    errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT,
+)  # fmt: skip
+"""What befell the network of the connection that was to be accepted: Linux gives that as the error of `accept`."""
 
 
 class CannotListen(Exception):
@@ -38,6 +48,24 @@ def open_listener(config: ServerConfig) -> socket.socket:
     return listener
 
 
+def accept_next(listener: socket.socket) -> tuple[socket.socket, str] | None:
+    """The next socket that waits, without blocking, and its peer's address; None when there is none to be had."""
+    while True:
+        try:
+            accepted, address = listener.accept()
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT:
+                return None  # The backlog keeps them until a connection ends and gives its file back.
+            if error.errno in _PEER_GONE:
+                continue  # The next may not be.
+            raise
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return accepted, str(address[0])
+
+
 def count_backlog(listener: socket.socket) -> int:
     """Connections that the system holds for this listener until they are accepted; 0 where it does not tell."""
     if sys.platform != "linux":
@@ -48,4 +76,5 @@ def count_backlog(listener: socket.socket) -> int:
 
 def connections_allowed(config: ServerConfig) -> int:
     """Connections that fit what was configured and what the open-file limit leaves."""
-    return max(1, min(config.connections_max, open_files.connections_that_fit()))
+    files_each = FILES_OF_TLS if config.has_tls else 1
+    return max(1, min(config.connections_max, open_files.connections_that_fit() // files_each))

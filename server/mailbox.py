@@ -7,7 +7,6 @@ Invariant: a connection waits for itself alone; what it shares with others is th
 
 import asyncio
 import contextlib
-import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +23,7 @@ from server.letter_brake import LetterBrake
 from server.listener import BACKLOG, connections_allowed, open_listener
 from server.mailbox_canvas import MAILBOX_MAX, MailboxCanvas
 from server.mailbox_client import OUTBOX_MAX, PLACE_FRAME_BYTES, READ_BYTES, Limits, MailboxClient
+from server.mailbox_door import MailboxDoor
 from server.mailbox_patrol import Patrol
 from server.mailbox_view import ClientRows
 from server.page import Page
@@ -32,6 +32,8 @@ from server.protocol.events import Closed, Event, Message, Refused, Request, Vio
 from server.protocol.messages import Place, PlaceMany, decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.tally import Tally
+from server.tls.certificate import context_of
+from server.tls.front import Front
 
 DRAIN_S = 3.0
 """How long clients may take to answer the close frame before their sockets are closed."""
@@ -68,7 +70,8 @@ class Mailbox:
         self._deserted = asyncio.Event()
         self._deserted.set()
         self._numbers = 0
-        self._listener: socket.socket | None = None
+        self._front: Front | None = None
+        self._door: MailboxDoor
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked = False
         self._stop_bell = asyncio.Event()
@@ -93,8 +96,19 @@ class Mailbox:
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen. Returns host and port. Raises CannotListen."""
-        self._listener = open_listener(self.config)
-        host, port = self._listener.getsockname()[:2]
+        context = context_of(self.config)
+        listener = open_listener(self.config)
+        if context is not None:
+            self._front = Front(
+                context,
+                lambda decrypted: self._door.hand_in(decrypted),
+                self.stop,
+                self._telemetry["server"],
+                connections_max=self._clients_max,
+                handshake_ns=int(self.config.handshake_s * 1e9),
+            )
+        self._door = MailboxDoor(listener, self.config, self._counts, self._front, READ_BYTES)
+        host, port = listener.getsockname()[:2]
         self._row["port"] = port
         return host, port
 
@@ -102,8 +116,11 @@ class Mailbox:
         """Serve until `stop`, then drain. Raises what a task raised, which is a bug."""
         with running(self._journal):
             asyncio.run(self._live())
+        bug = None if self._front is None else self._front.close()
         self._tally.publish()
         self._set_state(State.STOPPED)
+        if bug is not None:
+            raise bug
 
     def stop(self) -> None:
         """Drain and return from `run`. May be called from any thread, from a signal handler, and twice."""
@@ -166,8 +183,8 @@ class Mailbox:
 
         canvas = self._canvas
         chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol.walk)]
-        server = await asyncio.start_server(welcome, sock=self._listener, limit=READ_BYTES, backlog=BACKLOG)
-        with contextlib.closing(server):
+        self._door.open(welcome)
+        with contextlib.closing(self._door):
             await self._stop_bell.wait()
         self._set_state(State.DRAINING)
         await self._drain()

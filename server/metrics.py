@@ -37,6 +37,7 @@ _SERVER = (
     _Row("encoded_bytes", "encoded_bytes_total", "Bytes of whole-canvas deltas, once each."),
     _Row("cpu_ns", "cpu_seconds_total", "Processor time of the server process.", _S_PER_NS),
     _Row("resident_bytes", "resident_memory_bytes", "Resident memory of the server process."),
+    _Row("tls_failed_count", "tls_handshakes_failed_total", "TLS handshakes that failed, or did not come in time."),
 )
 _TICK = (
     _Row("lateness_ns", "tick_lateness_seconds", "How late the last tick began.", _S_PER_NS),
@@ -72,6 +73,10 @@ _DROPS = (
     ("throttled_count", "rate"),
     ("shed_count", "overload"),
     ("out_of_bounds_count", "out_of_bounds"),
+)
+_TURNED_AWAY = (
+    ("crowded_out_count", "address_connections"),
+    ("hurried_out_count", "address_rate"),
 )
 _STAGE = (
     _Row("busy_ns", "stage_busy_seconds_total", "Service time of the stage, without waiting.", _S_PER_NS),
@@ -117,12 +122,15 @@ class PageCollector(Collector):
         yield from _families(_SERVER, server, ())
         yield from _families(_TICK, ticks[last : last + 1], ())
         yield from _families(_LOOP, loops, ("loop",))
-        yield self._drops(loops)
+        yield self._by_reason(loops, "placements_dropped_total", "Placements not let in, by reason.", _DROPS)
+        text = "Sockets closed at once for the limits of their address, by reason."
+        yield self._by_reason(loops, "connections_turned_away_total", text, _TURNED_AWAY)
         yield from self._stages()
 
-    def _drops(self, loops: NDArray[Any]) -> Metric:
-        family = _family("placements_dropped_total", "Placements not let in, by reason.", ("loop", "reason"))
-        for field, reason in _DROPS:
+    @staticmethod
+    def _by_reason(loops: NDArray[Any], name: str, text: str, reasons: tuple[tuple[str, str], ...]) -> Metric:
+        family = _family(name, text, ("loop", "reason"))
+        for field, reason in reasons:
             for loop, value in enumerate(loops[field].tolist()):
                 family.add_metric([str(loop), reason], value)  # type: ignore[attr-defined]
         return family

@@ -6,6 +6,7 @@ engine needs no lock. Invariant: the state changes only there, so all loops alwa
 
 import os
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from server.loops.sink import SinkLoop
 from server.mailbox import Mailbox
 from server.page import Page
 from server.protocol.messages import Notice, NoticeCode
+from server.tls.certificate import context_of
+from server.tls.front import Front
 
 DRAIN_NS = 3_000_000_000
 """How long clients may take to answer the close frame before their sockets are closed."""
@@ -100,6 +103,7 @@ class Server:
         self._all_loops: list[Loop | MemoryLoop | BridgeLoop] = [*self._loops, *self._own_loops]
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
+        self._front: Front | None = None
         self._orders: deque[Callable[[int], None]] = deque()
         """What other threads ask for: carried out, with the time, when all loops have met."""
         self._stop_requested = False
@@ -122,13 +126,17 @@ class Server:
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen, and start the broker that is asked for. Returns host and port. Raises CannotListen."""
+        context = context_of(self.config)
         listener = open_listener(self.config)
         self._listener = listener
         if self._bridge is not None:
             self._join_broker(self._bridge)
         host, port = listener.getsockname()[:2]
         self._row["port"] = port
-        self._loops[0].listen(listener, self._hand_out)
+        if context is not None:
+            self._front = self._open_front(context)
+        hand_out = self._hand_out if self._front is None else self._front.take
+        self._loops[0].listen(listener, hand_out)
         return host, port
 
     def run(self) -> None:
@@ -151,6 +159,8 @@ class Server:
         ]
         for thread in threads:
             thread.start()
+        if self._front is not None:
+            self._front.start()
         self._ended.wait()
         for thread in threads:
             thread.join()
@@ -159,6 +169,8 @@ class Server:
             self._is_released = True
             for loop in self._all_loops:
                 loop.release()
+        if self._front is not None:
+            self._bug = self._bug or self._front.close()
         if self._listener is not None:
             self._listener.close()
         if self._broker is not None:
@@ -215,6 +227,27 @@ class Server:
         loop = min(self._loops, key=lambda candidate: candidate.client_count)
         loop.inbox.append(accepted)
         if loop is not self._loops[0]:
+            loop.ring()
+
+    def _open_front(self, context: ssl.SSLContext) -> Front:
+        """What makes plain sockets of encrypted ones."""
+        return Front(
+            context,
+            self._hand_in,
+            self.stop,
+            self._engine.telemetry["server"],
+            connections_max=connections_allowed(self.config),
+            handshake_ns=int(self.config.handshake_s * 1e9),
+        )
+
+    def _hand_in(self, decrypted: socket.socket) -> None:
+        """Give a socket from another thread to the loop that has the fewest."""
+        with self._bells:
+            if self._is_released:
+                decrypted.close()
+                return
+            loop = min(self._loops, key=lambda candidate: candidate.client_count)
+            loop.inbox.append(decrypted)
             loop.ring()
 
     @property
@@ -322,6 +355,8 @@ class Server:
         """Running: this tick has what was accepted; clients get it, are closed, and have a while to go."""
         if self.state == State.RUNNING:
             self._set_state(State.DRAINING)
+            if self._front is not None:
+                self._front.shut()
             self._engine.release_brakes()
             self._drain_until_ns = now_ns + DRAIN_NS
         elif now_ns >= self._drain_until_ns or not any(loop.client_count for loop in self._all_loops):

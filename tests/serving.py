@@ -113,13 +113,15 @@ def masked(message, opcode=Opcode.BINARY, *, is_final=True):
 class Client:
     """A plain client. As a viewer it keeps `pixels` as SNAPSHOT and DELTA tell them."""
 
-    def __init__(self, port, path="/canvas", *, receive_bytes=None, subprotocols=(), headers=()):
+    def __init__(self, port, path="/canvas", *, receive_bytes=None, subprotocols=(), headers=(), tls=None):
         self.socket = socket.socket()
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(PATIENCE_S)
         self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self.request = self._upgrade_request(port, path, subprotocols, headers)
         self._buffer = bytearray()
         self._nonce = 0

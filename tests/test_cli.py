@@ -80,10 +80,13 @@ class TestMistakes:
             ("serve --port http", "'http' is no whole number"),
             ("serve --mqtt oops", "broker 'oops' is not the URL of an MQTT broker; write it like mqtt://HOST"),
             ("serve --mqtt embedded --loop mailbox", "mqtt is set, but a mailbox server has no bridge"),
+            ("serve --cert a.pem", "--cert: cert is 'a.pem', but key is not set; TLS needs both"),
+            ("serve --cert /nowhere/a.pem --key b.pem", "cert /nowhere/a.pem cannot be read: no such file"),
+            ("run --set server.cert=a --set server.key=b", "server.cert is set, and fleets speak no TLS: set link to"),
             ("serve --nats nats://a", "--nats nats://a is not available yet"),
             ("fleet", "Missing argument 'URL'"),
             ("fleet http://h:1/canvas", "'http://h:1/canvas' lacks the scheme ws; write it as ws://HOST:PORT/canvas"),
-            ("fleet wss://h:1/canvas", "encrypted connections (wss) are not available yet"),
+            ("fleet wss://h:1/canvas", "fleets speak no TLS; give a ws:// address"),
             ("fleet ws://h/canvas", "'ws://h/canvas' lacks a port"),
             ("fleet ws://h:99999/canvas", "Port out of range"),
             ("fleet ws://h:1 --pattern stars", "--pattern: pattern is 'stars'; it must be sensor_field"),
@@ -292,6 +295,27 @@ def test_a_stop_signal_is_noted_and_handlers_come_back() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert stop.asked and rung == [1]
     assert signal.getsignal(signal.SIGTERM) is former
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_it_loads(number: signal.Signals) -> None:
+    """Whichever module is being loaded: the first that the command line asks for sends it."""
+    program = f"""
+import signal, sys
+from workbench.__main__ import main
+
+class Interrupter:
+    def find_spec(self, name, path, target=None):
+        if name == "workbench.cli":
+            signal.raise_signal({int(number)})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["workbench", "fly"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # --- On real sockets ------------------------------------------------------------------------------------------------

@@ -1,14 +1,17 @@
 """The painter: what a person paints is on the server's canvas, through a connection like any other."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from brokers import make_certificates
 from serving import PATIENCE_S, Serving
 
 from server import clock
 from workbench.address import Address
-from workbench.painter import RETRY_FIRST_NS, WAITING_MAX, Painter
+from workbench.painter import RETRY_FIRST_NS, RETRY_MAX_NS, WAITING_MAX, Painter
 
 
 def paint_until(painter: Painter, condition: Callable[[], bool], skip_ns: int = 0) -> None:
@@ -18,6 +21,14 @@ def paint_until(painter: Painter, condition: Callable[[], bool], skip_ns: int = 
         assert clock.now_ns() < deadline_ns, (painter.reason, painter.waiting_count, painter.sent_count)
         painter.poll(clock.now_ns() + skip_ns)
         clock.wait_s(0.001)
+
+
+@contextmanager
+def closing_painter() -> Iterator[Painter]:
+    """One that has no address yet."""
+    painter = Painter()
+    yield painter
+    painter.close(clock.now_ns())
 
 
 @pytest.fixture
@@ -90,3 +101,19 @@ def test_too_much_is_dropped_from_the_oldest_and_counted() -> None:
     for _ in range(WAITING_MAX + 5):
         painter.paint(0, 0, 0)
     assert painter.waiting_count == WAITING_MAX and painter.dropped_count == 5
+
+
+def test_it_speaks_tls_with_the_server_that_it_knows_and_no_other(tmp_path: Path) -> None:
+    make_certificates(tmp_path)
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    with Serving(cert=cert, key=key) as serving, closing_painter() as painter:
+        painter.address = Address("127.0.0.1", serving.port, certificate=str(tmp_path / "ca.key"))
+        painter.paint(3, 4, 200)
+        paint_until(painter, lambda: "ca.key" in painter.reason, RETRY_FIRST_NS)
+        (tmp_path / "other").mkdir()
+        make_certificates(tmp_path / "other")
+        painter.address = Address("127.0.0.1", serving.port, certificate=str(tmp_path / "other" / "cert.pem"))
+        paint_until(painter, lambda: "certificate verify failed" in painter.reason, RETRY_MAX_NS)
+        assert painter.connected_count == 0
+        painter.address = Address("127.0.0.1", serving.port, certificate=cert)
+        paint_until(painter, lambda: serving.pixels[4, 3] == 200, RETRY_MAX_NS)

@@ -7,6 +7,9 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from server.config import ServerConfig
+from server.listener import CannotListen
+from server.tls.certificate import context_of
 from workbench.errors import UserError
 
 DEFAULT_PATH = "/canvas"
@@ -19,18 +22,25 @@ _ELSEWHERE = ("192.0.2.1", 9)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's place on the network, and the token that it wants, if any."""
+    """A server's place on the network, and what it wants to be spoken to with: a token, TLS."""
 
     host: str
     port: int
     path: str = DEFAULT_PATH
     token: str = field(default="", repr=False)
+    certificate: str = ""
+    """The file of the certificate that the server shows; "": it speaks no TLS."""
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether clients are to speak TLS."""
+        return bool(self.certificate)
 
     @property
     def url(self) -> str:
         """As other clients write it, without the token: this is shown and kept."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ws://{host}:{self.port}{self.path}"
+        return f"{'wss' if self.has_tls else 'ws'}://{host}:{self.port}{self.path}"
 
     @property
     def target(self) -> str:
@@ -41,9 +51,9 @@ class Address:
     def page_url(self) -> str:
         """What a browser opens, with the token; on all interfaces, at the address by which other machines reach it."""
         host = network_host() if self.host in _WILDCARDS else self.host
-        return (
-            f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{f'?token={self.token}' if self.token else ''}"
-        )
+        host = f"[{host}]" if ":" in host else host
+        query = f"?token={self.token}" if self.token else ""
+        return f"{'https' if self.has_tls else 'http'}://{host}:{self.port}/{query}"
 
     @property
     def is_open_to_network(self) -> bool:
@@ -52,9 +62,14 @@ class Address:
 
     @property
     def warning(self) -> str:
-        """What to say of a server that other machines reach; "" of one that they do not."""
-        if not self.is_open_to_network or self.token:
+        """What to say of a server that others reach who should not, or who may listen in; "" where there is nothing."""
+        if not self.is_open_to_network or (self.token and self.has_tls):
             return ""
+        if self.token:
+            return (
+                f"NOT ENCRYPTED: whoever listens in on the network reads the token of {self.url}; "
+                "a certificate (cert and key) hides it, host 127.0.0.1 keeps it here"
+            )
         return (
             f"OPEN TO THE NETWORK: whoever reaches {self.page_url} can look on and paint; "
             "a token keeps others out, host 127.0.0.1 keeps it here"
@@ -85,7 +100,7 @@ def parse_url(url: str) -> Address:
     except ValueError as error:
         raise UserError(f"{shown!r} is no URL: {error}; {remedy}") from None
     if parts.scheme == "wss":
-        raise UserError(f"{shown!r}: encrypted connections (wss) are not available yet; use ws://")
+        raise UserError(f"{shown!r}: fleets speak no TLS; give a ws:// address")
     if parts.scheme != "ws" or not parts.hostname or not port:
         missing = "the scheme ws" if parts.scheme != "ws" else "a port" if parts.hostname else "a host"
         raise UserError(f"{shown!r} lacks {missing}; {remedy}")
@@ -93,6 +108,14 @@ def parse_url(url: str) -> Address:
     query = "&".join(field for field in fields if not field.startswith(_TOKEN_FIELD))
     token = next((unquote(field[len(_TOKEN_FIELD) :]) for field in fields if field.startswith(_TOKEN_FIELD)), "")
     return Address(parts.hostname, port, (parts.path or DEFAULT_PATH) + (f"?{query}" if query else ""), token)
+
+
+def require_certificate(config: ServerConfig) -> None:
+    """Raise UserError when a server of `config` could not speak TLS as it is to."""
+    try:
+        context_of(config)
+    except CannotListen as fault:
+        raise UserError(str(fault)) from None
 
 
 def require_free(host: str, port: int) -> None:

@@ -21,7 +21,16 @@ import typer
 from devices.config import FleetConfig
 from server.config import ServerConfig
 from workbench.errors import CommandError, UserError
-from workbench.option import number, whole
+from workbench.option import (
+    AddressConnections,
+    AddressHandshakes,
+    CertFile,
+    JournalSync,
+    KeyFile,
+    Origins,
+    number,
+    whole,
+)
 from workbench.recording_commands import recording_app
 from workbench.scenario import DEFAULT_NAME, Scenario, builtin_names, builtin_text, load_scenario
 from workbench.scenario_fault import explain
@@ -147,30 +156,17 @@ def serve(
     journal: Annotated[
         str, typer.Option(metavar="FILE|none", help="Keep the canvas there, and go on from it at the next start.")
     ] = "none",
-    journal_sync: Annotated[
-        str,
-        typer.Option(
-            metavar="normal|full", help="normal outlives a crash of the server, full also one of the machine."
-        ),
-    ] = _SERVER.journal_sync,
+    journal_sync: JournalSync = _SERVER.journal_sync,
     echo: Annotated[bool, typer.Option("--echo", help="Serve /echo too, for conformance suites.")] = False,
-    origin: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")
-    ] = None,
+    origin: Origins = None,
     token: Token = "",
     viewers_only_without_token: Annotated[
         bool, typer.Option("--viewers-only-without-token", help="Let those without it look on, but not paint.")
     ] = False,
-    cert: Annotated[
-        str, typer.Option(metavar="FILE", show_default=False, help="Speak TLS only, with this certificate (PEM).")
-    ] = _SERVER.cert,
-    key: Annotated[str, typer.Option(metavar="FILE", show_default=False, help="Its key.")] = _SERVER.key,
-    connections_per_address: Annotated[
-        int, whole("N", "Connections held from one address; 0: any number. Not for loopback.")
-    ] = _SERVER.connections_per_address_max,
-    handshakes_per_address_per_s: Annotated[
-        int, whole("N", "Connections one address may open a second; 0: any number.")
-    ] = _SERVER.handshakes_per_address_per_s,
+    cert: CertFile = _SERVER.cert,
+    key: KeyFile = _SERVER.key,
+    connections_per_address: AddressConnections = _SERVER.connections_per_address_max,
+    handshakes_per_address_per_s: AddressHandshakes = _SERVER.handshakes_per_address_per_s,
     deflate: Annotated[
         str, typer.Option(metavar="on|off", help="Compress for the clients that offer it.")
     ] = _SERVER.deflate,
@@ -194,11 +190,10 @@ def serve(
         "token": token,
         "viewers_only_without_token": viewers_only_without_token,
         "deflate": deflate,
-        "cert": cert,
-        "key": key,
         "connections_per_address_max": connections_per_address,
         "handshakes_per_address_per_s": handshakes_per_address_per_s,
     }
+    values |= {"cert": cert, "key": key}
     values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync, "mqtt": mqtt}
     config = _typed(values, ServerConfig)
     from workbench.serve_command import serve as serve_canvas

@@ -1,9 +1,9 @@
-"""Options of the command line that are numbers: read here, so that a wrong one is told with its value.
+"""Options of the command line: numbers, read here so that a wrong one is told with its value, and some of `serve`.
 
 It knows no command. Invariant: what the parser itself would say of a value is never shown; its own words lack it.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -32,3 +32,16 @@ def number(unit: str, text: str, *names: str) -> Any:
 def whole(unit: str, text: str) -> Any:
     """An option that is a whole number, likewise."""
     return typer.Option(parser=parse_whole, metavar=unit, help=text)
+
+
+Origins = Annotated[list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")]
+CertFile = Annotated[
+    str, typer.Option(metavar="FILE", show_default=False, help="Speak TLS only, with this certificate (PEM).")
+]
+KeyFile = Annotated[str, typer.Option(metavar="FILE", show_default=False, help="Its key.")]
+AddressConnections = Annotated[int, whole("N", "Connections held from one address; 0: any number. Not for loopback.")]
+AddressHandshakes = Annotated[int, whole("N", "Connections one address may open a second; 0: any number.")]
+JournalSync = Annotated[
+    str,
+    typer.Option(metavar="normal|full", help="normal outlives a crash of the server, full also one of the machine."),
+]

@@ -8,6 +8,7 @@ connection is lost. Invariant: what was asked for is handed to a connection once
 import errno
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,18 @@ _NOT_YET = (errno.EAGAIN, errno.ENOTCONN, errno.EINPROGRESS)
 """The socket has nothing for us, or is still connecting."""
 _SHARE = 0.9
 """Of the granted rate and burst that is used: the server's clock and ours do not tick together."""
+
+
+def _encrypted(stream: socket.socket, certificate: str) -> ssl.SSLSocket:
+    """The stream, to speak TLS with the server that shows this certificate and no other, whatever it is called.
+
+    Raises OSError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context.wrap_socket(stream, do_handshake_on_connect=False)
 
 
 class Painter:
@@ -86,6 +99,8 @@ class Painter:
             return
         try:
             self._exchange(self._stream, now_ns)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass  # The rest of a record, or of the handshake, has yet to come.
         except OSError as error:
             if error.errno not in _NOT_YET:
                 self._lose((error.strerror or str(error)).lower(), now_ns)
@@ -110,6 +125,12 @@ class Painter:
         self._stream.setblocking(False)
         self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         authority = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+        if address.certificate:
+            try:
+                self._stream = _encrypted(self._stream, address.certificate)
+            except OSError as error:
+                self._lose(f"{address.certificate}: {(error.strerror or str(error)).lower()}", now_ns)
+                return
         self._connection = Connection.client(authority, address.target, now_ns, subprotocols=(SUBPROTOCOL,))
         failure = self._stream.connect_ex((host, address.port))
         if failure not in (0, *_NOT_YET):

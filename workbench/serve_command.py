@@ -1,7 +1,7 @@
 """What `workbench serve` does: the server alone, in this process, until a signal drains it.
 
 It starts no other process and draws nothing. Invariant: the first line of standard output is
-`listening on ws://HOST:PORT/canvas`, and it is there as soon as clients are let in.
+`listening on ws://HOST:PORT/canvas`, wss with TLS, and it is there as soon as clients are let in.
 """
 
 import sys
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from server import clock, open_files
 from server.config import ServerConfig
-from workbench.address import Address, require_free
+from server.listener import CannotListen
+from workbench.address import Address, require_certificate, require_free
 from workbench.counters import Counters, Span, read_counters
 from workbench.errors import RunError, UserError
 from workbench.output_file import require_writable, write_json
@@ -31,10 +32,10 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     """
     require_writable(summary, "--summary")
     require_free(config.host, config.port)
+    require_certificate(config)
     open_files.raise_to_hard()
     # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
     from server.journal.fault import JournalError
-    from server.listener import CannotListen
     from server.mailbox import Mailbox
     from server.server import Server, open_server
 
@@ -59,7 +60,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
             host, port = server.listen()
         except CannotListen as error:
             raise UserError(str(error)) from None
-        address = Address(host, port, token=config.token)
+        address = Address(host, port, token=config.token, certificate=config.cert)
         print(f"listening on {address.url}", flush=True)
         if address.warning:
             print(address.warning, file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ over is answered before anything more is read, so the arena still holds it; a sl
 no queue names it any more.
 """
 
-import errno
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
@@ -25,8 +24,9 @@ from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
-from server.listener import count_backlog
+from server.listener import accept_next, count_backlog
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
+from server.source import Refusal, Sources, turn_away
 
 ACCEPTS_A_STEP = 64
 """Sockets taken in before others are served again."""
@@ -63,6 +63,7 @@ class Loop(ABC):
         self._accept_rests = False
         self._listener: socket.socket | None = None
         self._hand_out: Callable[[socket.socket], None] = self.inbox.append
+        self._addresses = Sources(engine.config)
 
     @property
     def client_count(self) -> int:
@@ -281,20 +282,16 @@ class Loop(ABC):
         accepted_count = 0
         accepts_max = step_items(canvas, Stage.ACCEPT, ACCEPTS_A_STEP)
         for _ in range(accepts_max):
-            try:
-                accepted, _address = listener.accept()
-            except BlockingIOError:
+            accepted = accept_next(listener)
+            if accepted is None:
                 break
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    break  # The backlog keeps them until a connection ends and gives its file back.
-                if error.errno in (errno.ECONNABORTED, errno.EPROTO, errno.EINTR):
-                    continue  # That peer is gone already; the next may not be.
-                raise
-            accepted.setblocking(False)
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._hand_out(accepted)
             accepted_count += 1
+            taken = self._addresses.take_in(*accepted, now_ns)
+            if isinstance(taken, Refusal):
+                self.arrays.counts[0][taken.counter] += 1
+                turn_away(accepted[0], b"" if self.engine.config.has_tls else taken.answer)
+            else:
+                self._hand_out(taken)
         while self.inbox:
             self._adopt(self.inbox.popleft(), now_ns)
         if accepted_count:

@@ -99,6 +99,8 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
     tree: dict[str, Any] = tomllib.loads(recording.meta.get("scenario", ""))
     for key in ("link", "faults", "load_curve", "seconds", "fleet"):
         tree.pop(key, None)
+    for key in ("cert", "key"):
+        tree.get("server", {}).pop(key, None)  # The couriers speak no TLS.
     for override in overrides:
         lay_over(tree, override)
     scenario = scenario_of(tree, f"{recording.path}: its scenario")
