@@ -1,6 +1,30 @@
-"""`python -m workbench`: the same as the console script."""
+"""The program, as console script and as `python -m workbench`: who ends it while it is still loading ends it in order.
 
-from workbench.cli import main
+It knows no command. Invariant: until the command line is loaded there is nothing that would have to be ended.
+"""
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Load the command line, which takes a moment, and leave all else to it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
+    from workbench.cli import main as obey
+
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    obey()
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Without a word: an exception in the middle of an import would have some."""
+    os._exit(0)
+
 
 if __name__ == "__main__":
     main()
