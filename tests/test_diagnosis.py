@@ -179,6 +179,27 @@ class TestOthers:
     def test_a_fleet_that_is_well_but_saves_placements_up_is_not_blamed(self) -> None:
         assert diagnose(stages(), reading(sent_per_s=8000), 4).bottleneck == "none"
 
+    def test_a_broker_that_keeps_what_it_takes(self) -> None:
+        found = diagnose(stages(), reading(is_behind_broker=True, received_per_s=4000, conflated_per_s=500), 4)
+        assert found.bottleneck == "broker"
+        assert found.sentence.startswith(
+            "hands on 4.0 k of 10.0 k placements a second; the rest waits in it, or is lost"
+        )
+        assert found.explanation[1].startswith("2. Broker: hands on 40 % of what it takes.")
+
+    def test_a_broker_that_takes_less_than_devices_intend(self) -> None:
+        held_up = reading(is_behind_broker=True, sent_per_s=6000, received_per_s=6000, lateness_ms_p99=900)
+        assert diagnose(stages(), held_up, 4).sentence.startswith(
+            "takes 60 % of what devices intend; 900 ms late (p99)"
+        )
+        busy = dataclasses.replace(held_up, fleet_cpu_cores=0.97)
+        assert diagnose(stages(), busy, 4).bottleneck == "fleet", "it has no time to send more"
+
+    def test_a_broker_that_carries_all_is_not_blamed_and_none_is_not_spoken_of(self) -> None:
+        carried = diagnose(stages(), reading(is_behind_broker=True), 4)
+        assert carried.bottleneck == "none" and "hands on 100 %" in carried.explanation[1]
+        assert not any("roker" in line for line in diagnose(stages(), WELL, 4).explanation)
+
     def test_held_devices_are_the_fleets(self) -> None:
         found = diagnose(stages(), reading(stalled_count=300, lateness_ms_p99=2000), 4)
         assert (found.bottleneck, found.sentence) == (

@@ -5,13 +5,15 @@
    it is merely blocked by it; else a stage that its brake keeps busy; else, as stages of a loop share one thread, the
    one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer, unless
    another takes more than twice as much.
-2. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, though the fleet's
+2. The BROKER that devices publish through, when the server receives 10 % less than that takes from them, or when it
+   takes 10 % less than they intend though the fleet has time to send more.
+3. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, though the fleet's
    thread has time to read for them; or when that time goes to the brake that is added to each delta.
-3. The FLEET, when it sends at least 10 % less than it intends or 100 ms late (p99): a server that is not saturated
+4. The FLEET, when it sends at least 10 % less than it intends or 100 ms late (p99): a server that is not saturated
    takes all that comes. Or when a fault holds a tenth of its devices still.
-4. The WINDOW, when it shows fewer than 24 pictures a second.
-5. The RATE LIMIT, when it refuses 15 % of what arrives: it does what it is for.
-6. "none", with the headroom: what the busiest loop, and encode and fan-out in their tick, leave free.
+5. The WINDOW, when it shows fewer than 24 pictures a second.
+6. The RATE LIMIT, when it refuses 15 % of what arrives: it does what it is for.
+7. "none", with the headroom: what the busiest loop, and encode and fan-out in their tick, leave free.
 
 Thresholds and their reasons are `workbench.evidence`'s. Utilisation is measured, not guessed from rates; how long work
 waits is Little's law: depth / throughput. Invariant: a name is shown at least as long as `HOLD_NS`.
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.evidence import (
+    BROKER,
     CORE_RATIO,
     FPS_LEAST,
     FULL_RATIO,
@@ -64,7 +67,7 @@ def diagnose(stages: tuple[StageReading, ...], reading: Reading, core_count: flo
     evidence = Evidence(stages, reading, core_count, held)
     if not reading.connection_count and not reading.received_per_s:
         return Diagnosis("")  # Nobody has come yet.
-    answers = [step(evidence) for step in _STEPS]
+    answers = [answer for step in _STEPS if (answer := step(evidence)).line]
     found = next((answer for answer in answers if answer.name), None) or _nothing(evidence)
     phrases = (*found.phrases[:_PHRASES_MAX], *evidence.machine_phrase)
     return Diagnosis(
@@ -176,6 +179,27 @@ def _viewer_phrases(viewers: StageReading, reading: Reading) -> tuple[str, ...]:
     return tuple(phrases)
 
 
+def _broker(evidence: Evidence) -> Answer:
+    """What it takes and keeps; nothing to say where there is none."""
+    reading, handed_on, sent = evidence.reading, evidence.handed_on_ratio, evidence.sent_ratio
+    if handed_on is None:
+        return Answer("")
+    line = f"Broker: hands on {percent(min(1.0, handed_on))} of what it takes."
+    keeps = evidence.exceeds(1 - handed_on, SHORTFALL_RATIO, BROKER)
+    if not keeps and not evidence.is_held_up_by_broker:
+        return Answer(line)
+    phrases = []
+    if keeps:
+        rates = f"{short(reading.received_per_s or 0)} of {short(reading.sent_per_s or 0)} placements a second"
+        phrases.append(f"hands on {rates}; the rest waits in it, or is lost")
+    if evidence.is_held_up_by_broker:
+        phrases.append(f"takes {percent(sent or 0)} of what devices intend")
+    phrases += _late_phrase(evidence)
+    if (spare := evidence.headroom_ratio) is not None:
+        phrases.append(f"the server has {percent(spare)} headroom")
+    return Answer(f"{line} It cannot carry what devices publish.", BROKER, tuple(phrases))
+
+
 def _fleet(evidence: Evidence) -> Answer:
     reading, sent = evidence.reading, evidence.sent_ratio
     stalled = reading.stalled_count
@@ -227,7 +251,7 @@ def _rate_limit(evidence: Evidence) -> Answer:
     return Answer(f"{line} It does what it is for.", RATE_LIMIT, tuple(phrases))
 
 
-_STEPS: tuple[Callable[[Evidence], Answer], ...] = (_stage, _viewers, _fleet, _window, _rate_limit)
+_STEPS: tuple[Callable[[Evidence], Answer], ...] = (_stage, _broker, _viewers, _fleet, _window, _rate_limit)
 
 
 def _nothing(evidence: Evidence) -> Answer:

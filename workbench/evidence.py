@@ -11,6 +11,7 @@ from workbench.phrase import plural
 from workbench.pipeline import VIEWERS
 from workbench.view import Reading, StageReading
 
+BROKER = "broker"
 SATURATED_RATIO = 0.9
 """A thread that is busy so much has no room for an uneven load: queues grow in its bad moments."""
 FULL_RATIO = 0.8
@@ -114,6 +115,24 @@ class Evidence:
         if not reading.offered_per_s or reading.sent_per_s is None:
             return None
         return reading.sent_per_s / reading.offered_per_s
+
+    @property
+    def handed_on_ratio(self) -> float | None:
+        """What the server receives / what the broker takes from the fleet; None without a broker, or when it idles."""
+        reading = self.reading
+        if not reading.is_behind_broker or not reading.sent_per_s or reading.received_per_s is None:
+            return None
+        return reading.received_per_s / reading.sent_per_s
+
+    @property
+    def is_held_up_by_broker(self) -> bool:
+        """The fleet sends less than it intends, though it has time to: the broker takes no more."""
+        reading, sent = self.reading, self.sent_ratio
+        has_time = (
+            (reading.fleet_cpu_cores or 0) < CORE_RATIO and not self.is_machine_full and not reading.stalled_count
+        )
+        falls_short = sent is not None and self.exceeds(1 - sent, SHORTFALL_RATIO, BROKER)
+        return reading.is_behind_broker and has_time and falls_short
 
     @property
     def lagging_ratio(self) -> float:

@@ -165,6 +165,7 @@ class Sampler:
             watching_count=census.watching_count,
             lagging_count=census.lagging_count,
             over_limit_count=census.over_limit_count,
+            is_behind_broker=self.scenario.fleet.transport == "mqtt",
             stalled_count=int(last.fleet["stalled_count"]),
             lost_count=int(last.fleet["lost_count"]),
             protocol_error_count=last.loop_sum("protocol_error_count") + int(last.fleet["protocol_error_count"]),

@@ -53,6 +53,8 @@ class Reading:
     """Viewers that lack several broadcasts."""
     over_limit_count: int | None = None
     """Connections that the rate limit refused something in the last second."""
+    is_behind_broker: bool = False
+    """Devices reach the server through an MQTT broker."""
     stalled_count: int = 0
     """Devices that a fault holds still now."""
     lost_count: int = 0
@@ -103,7 +105,7 @@ class Diagnosis:
     """What limits the run, in words. Made by `workbench.diagnosis` from a documented rule."""
 
     bottleneck: str
-    """A stage's name, "fleet", "window", "rate limit", or "none"; "" before it can be told."""
+    """A stage's name, "fleet", "broker", "window", "rate limit", or "none"; "" before it can be told."""
     sentence: str = ""
     """With the evidence: "94 % busy; its queue holds 3.1 s of work and grows; 71 % of view latency is waiting here"."""
     runner_up: str = ""
