@@ -23,6 +23,7 @@ from server.kernels.link import BlockState
 from server.kernels.pixels import pass_request
 from server.kernels.ring import await_state, count_bytes
 from server.kernels.tiles import encode_region
+from server.loops.stages import look, note
 from server.page import Page
 
 LOOK_NS = 10_000_000
@@ -156,7 +157,7 @@ class MemoryLoop:
             return
         depth = int(np.count_nonzero(self._blocks["state"])) - len(self._taken)
         if take_up(self.arrays, self._engine.canvas.arrays, Stage.READ, 1, now_ns) == 0:
-            self._look(Stage.READ, depth)
+            look(self.arrays.stages[Stage.READ], depth)
             return
         self._taken.append(_Taken(self._next))
         segments = self._over_blocks[self._next].segments
@@ -193,19 +194,10 @@ class MemoryLoop:
             block["tick"] = self._engine.tick_number
             block["state"] = BlockState.FREE
 
-    def _look(self, stage: Stage, depth: int) -> None:
-        row = self.arrays.stages[stage]
-        row["depth"] = depth
-        row["depth_peak"] = max(row["depth_peak"], depth)
-
     def _note_read(self, depth: int, size: int) -> None:
         self._counts["read_count"] += 1
         self._counts["received_bytes"] += size
-        self._look(Stage.READ, depth)
-        row = self.arrays.stages[Stage.READ]
-        row["batch_count"] += 1
-        row["item_count"] += 1
-        row["depth_sum"] += depth
+        note(self.arrays.stages[Stage.READ], depth, 1, 0)
 
     def _show(self) -> None:
         """Put what the viewers lack into the view, once they have taken what was there."""
@@ -215,7 +207,7 @@ class MemoryLoop:
             return
         begun_ns = clock.now_ns()
         if is_resting(self.arrays, Stage.FANOUT, begun_ns):
-            self._look(Stage.FANOUT, viewers)
+            look(self.arrays.stages[Stage.FANOUT], viewers)
             return
         frame, start, end, pixels = self._engine.broadcast.bytes, head["frame_start"], head["frame_end"], 0
         if self._cursor >= head["since"]:
@@ -246,10 +238,5 @@ class MemoryLoop:
         note_sent(self.arrays, self._engine.canvas.arrays, now_ns)
 
     def _note_view(self, viewers: int, busy_ns: int) -> None:
-        self._look(Stage.FANOUT, viewers)
-        stage = self.arrays.stages[Stage.FANOUT]
-        stage["busy_ns"] += busy_ns
-        stage["batch_count"] += 1
-        stage["item_count"] += viewers
-        stage["depth_sum"] += viewers
+        note(self.arrays.stages[Stage.FANOUT], viewers, viewers, busy_ns)
         rest(self.arrays, self._engine.canvas.arrays, Stage.FANOUT, viewers, 0, clock.now_ns())

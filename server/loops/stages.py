@@ -6,6 +6,8 @@ not serve now stays in its queue, in order.
 
 from collections.abc import Callable
 
+import numpy as np
+
 from server import clock
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import settle, take_up
@@ -16,6 +18,21 @@ from server.kernels.layout import Stage, Wake
 from server.kernels.pixels import apply, pass_request
 from server.kernels.room import make_message_room, make_placement_room
 from server.protocol.messages import ClientOp
+
+
+def look(row: np.void, depth: int) -> None:
+    """Note what waits in front of a stage that can do nothing now. row: its STAGE of the telemetry page."""
+    row["depth"] = depth
+    row["depth_peak"] = max(row["depth_peak"], depth)
+
+
+def note(row: np.void, depth: int, items: int, busy_ns: int) -> None:
+    """Add one batch to a stage's STAGE row of the telemetry page."""
+    look(row, depth)
+    row["busy_ns"] += busy_ns
+    row["batch_count"] += 1
+    row["item_count"] += items
+    row["depth_sum"] += depth
 
 
 class Stages:
@@ -100,15 +117,8 @@ class Stages:
 
     def look(self, stage: Stage, depth: int) -> None:
         """Note what waits in front of a stage that can do nothing now."""
-        row = self.arrays.stages[stage]
-        row["depth"] = depth
-        row["depth_peak"] = max(row["depth_peak"], depth)
+        look(self.arrays.stages[stage], depth)
 
     def note(self, stage: Stage, depth: int, items: int, busy_ns: int) -> None:
         """Add one batch to a stage's row of the telemetry page."""
-        self.look(stage, depth)
-        row = self.arrays.stages[stage]
-        row["busy_ns"] += busy_ns
-        row["batch_count"] += 1
-        row["item_count"] += items
-        row["depth_sum"] += depth
+        note(self.arrays.stages[stage], depth, items, busy_ns)
