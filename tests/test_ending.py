@@ -101,7 +101,7 @@ def test_a_show_lets_its_window_look_on(monkeypatch: pytest.MonkeyPatch) -> None
         show = Show(Outputs(headless=False), stop, commands=commands(fleet="unquiet"))
         show.play(make().scenario)
         show.close()
-    assert told == ["Ending small: waiting for the fleet to be quiet.   Esc: end at once"]
+    assert told == ["Ending small: waiting for the fleet to be quiet. Esc: end at once"]
 
 
 def test_parts_that_were_never_started_have_not_begun() -> None:

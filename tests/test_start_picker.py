@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from person import Person
-from window_stage import FakeSession, headless, heat_map, noise, note_writing, part_of, rgb, words
+from window_stage import STARTING, FakeSession, headless, heat_map, noise, note_writing, part_of, rgb, words
 
 from workbench import file_limit
 from workbench.picks import all_picks
@@ -43,6 +43,14 @@ def test_what_runs_is_seen_beside_it_and_lives(person: Person) -> None:
     assert upper.height > boxes.panels.height // 4
     for box in (upper, boxes.canvas):
         assert (part_of(after, box) != part_of(before, box)).mean() > 0.3
+
+
+def test_it_says_when_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = headless(FakeSession(heat_map(64, 64), parts=STARTING, run_seconds=0.0))
+    window.ask()
+    written = note_writing(monkeypatch)
+    window.draw()
+    assert "first_light is starting" in words(written)
 
 
 def test_enter_on_what_runs_goes_on_with_it(person: Person) -> None:
@@ -127,4 +135,10 @@ def test_all_cards_and_words_are_whole(size: tuple[int, int], theme: str, monkey
     assert [entry.text for entry in inside if not entry.whole] == []
     said = words(inside)
     assert all(pick.name in said for pick in PICKS)
+    for index, pick in reversed(list(enumerate(PICKS))):
+        written.clear()
+        start.deck.cursor = index
+        window.draw()
+        assert all(entry.whole for entry in written if start._box.contains(entry.letters))
+        assert " ".join(pick.text.split()) in " ".join(words(written).split())
     window.use_theme("dark")

@@ -49,7 +49,7 @@ class Ending:
         """End a part, if it was started: in order within `STOP_WAIT_S`, or by force."""
         self._parts.dismiss(name)
         if self._parts.has_begun(name):
-            what = "closing the panels" if name == "panels" else f"waiting for the {name} to close its connections"
+            what = f"waiting for the {name} to end"
             self._until(lambda: not self._parts.lives(name), name, STOP_WAIT_S, what)
         self._parts.stop(name, 0.0)
 

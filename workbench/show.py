@@ -128,7 +128,7 @@ class Show:
         finally:
             wanted = window.wanted if window is not None and not window.closed else None
             is_checked = wanted is None and not (window is not None and window.leg_step)
-            session.end(is_checked=is_checked, attend=self._attend(scenario.name))
+            session.end(is_checked=is_checked, attend=self._attend(session))
         self._tell_end(session)
         session.close()
         return None if self.is_over else wanted
@@ -187,12 +187,17 @@ class Show:
             raise UserError(str(error)) from None
         return self._window
 
-    def _attend(self, name: str) -> Attend:
+    def _attend(self, session: Session) -> Attend:
         """What lets the window live on, and be told to hurry, while a session ends."""
         window = self._window
         if window is None or self._outputs.headless:
             return with_patience
-        return lambda step: window.attend(f"Ending {name}: {step}.   Esc: end at once")
+
+        def attend(step: str) -> bool:
+            session.count_redraw()
+            return window.attend(f"Ending {session.scenario.name}: {step}. Esc: end at once")
+
+        return attend
 
     def _until(self, session: Session, guide: Guide | None) -> Callable[[], bool]:
         """When the run is over: asked to stop, or its time has passed since the load began or a part failed.

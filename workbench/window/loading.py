@@ -62,7 +62,8 @@ class Loading:
         pen.card(target, box, theme.RAISED, theme.LINE, radius=10)
         inner = box.inflate(-2 * pen.px(_MARGIN), -2 * pen.px(_MARGIN))
         title = pygame.Rect(inner.left, inner.top, inner.width, pen.px(_TITLE_ROW - 18))
-        pen.write(target, f"Starting {scene.view.scenario_name}", title, theme.TITLE)
+        name = scene.view.scenario_name
+        pen.write(target, f"{name} did not start" if scene.view.failures else f"Starting {name}", title, theme.TITLE)
         for index, part in enumerate(scene.view.parts):
             top = inner.top + pen.px(_TITLE_ROW + index * _ROW)
             row = pygame.Rect(inner.left, top, inner.width, pen.px(_ROW))

@@ -15,9 +15,10 @@ from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
 
-_PAD, _GAP, _HEAD, _FOOT, _NAME, _INNER = 12, 6, 26, 22, 18, 4
-_HEIGHT_MIN = 282
+_PAD, _GAP, _HEAD, _FOOT, _NAME, _INNER = 12, 6, 26, 32, 18, 4
+_HEIGHT_MIN = 290
 """In a low window it takes more than half of its room, or pictures would be too small to tell apart."""
+_SENTENCE_ROWS = 2
 _TITLE = "What would you like to see?"
 _KEYS = "arrows and enter, or a click, begin another   Esc: go on with this"
 _KEYS_SHORT = "enter begins another   Esc: go on"
@@ -47,7 +48,8 @@ class StartPicker:
 
     def content(self, scene: Scene) -> object:
         """The card of the cursor and the place, or None; see `Overlay`."""
-        return (self.deck.cursor, self.deck.running, theme.name, self.room.topleft) if self.shown else None
+        state = (self.deck.cursor, self.deck.running, scene.loading, theme.name, self.room.topleft)
+        return state if self.shown else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """The lower half of its room."""
@@ -66,7 +68,7 @@ class StartPicker:
         left = title.right + pen.px(30)
         pen.dot(target, (left - pen.px(11), head.centery), theme.GREEN)
         rest = pygame.Rect(left, head.top, head.right - left, head.height)
-        running = f"{scene.view.scenario_name} runs already"
+        running = f"{scene.view.scenario_name} {'is starting' if scene.loading else 'runs already'}"
         note = pen.write(target, running, rest, theme.GOOD_NAME)
         rest.width, rest.left = rest.right - note.right - pen.px(14), note.right + pen.px(14)
         keys = pen.first_that_fits((_KEYS, _KEYS_SHORT), rest.width, theme.LABEL)
@@ -167,8 +169,13 @@ class StartPicker:
         name = pen.write(target, pick.label, room, theme.CARD)
         rest = pygame.Rect(name.right + pen.px(10), room.top, room.right - name.right - pen.px(10), room.height)
         refusal = pick.refusal()
-        text, plain = (refusal, theme.WARNING) if refusal else (pick.text, theme.NOTE)
-        pen.write(target, text, rest, pen.lettering_that_fits(text, rest.width, (plain, theme.LABEL, theme.SMALL)))
+        text, lettering = (refusal, theme.WARNING) if refusal else (pick.text, theme.NOTE)
+        if pen.width(text, lettering) > rest.width and not refusal:
+            lettering = theme.LABEL
+        rows, line = pen.wrapped(text, rest.width, lettering, _SENTENCE_ROWS), pen.line_height(lettering)
+        top = rest.centery - len(rows) * line // 2
+        for index, row in enumerate(rows):
+            pen.write(target, row, pygame.Rect(rest.left, top + index * line, rest.width, line), lettering)
 
 
 def _short(pick: Pick) -> str:
