@@ -1,9 +1,11 @@
 """The doctor: every machine gets the finding, the mark and the remedy that it deserves."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from server.kernels.cache import cache_folder
 from workbench import doctor
 from workbench.doctor import Mark, conclusion, examine, run_doctor
 from workbench.file_limit import RESERVED_COUNT
@@ -135,3 +137,11 @@ def test_exit_code_says_that_the_default_scenario_cannot_run(monkeypatch: pytest
     assert run_doctor() == 0
     monkeypatch.setattr(doctor, "read_facts", lambda: replace(GOOD, open_files_hard=fit - 1))
     assert run_doctor() == 1
+
+
+def test_a_chosen_folder_holds_one_for_each_set_of_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "mine"))
+    folder = cache_folder()
+    assert folder.parent == tmp_path / "mine" and folder.is_dir()
+    monkeypatch.setattr("server.kernels.cache.version", lambda _: "another compiler's")
+    assert cache_folder() != folder

@@ -24,16 +24,19 @@ def _source_digest() -> str:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: NUMBA_CACHE_DIR, else the user's cache, else a temporary folder.
+    """Where compiled kernels are kept: in NUMBA_CACHE_DIR, else the user's cache, else a temporary folder.
 
     Makes the folder. Raises OSError when no place can be written to.
     """
+    name = f"kernels-{_source_digest()}"
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
-        return Path(chosen)
+        folder = Path(chosen) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for parent in (base, Path(tempfile.gettempdir()) / f"pixel-canvas-{os.getuid()}"):
-        folder = parent / "pixel-canvas" / f"kernels-{_source_digest()}"
+        folder = parent / "pixel-canvas" / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:

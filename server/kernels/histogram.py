@@ -10,12 +10,6 @@ beside the histogram.
 Invariant: index is monotone in v and the buckets tile the axis without gap or overlap.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from server.kernels.kernel import kernel
 from server.kernels.layout import HISTOGRAM_BUCKETS, HISTOGRAM_OCTAVES
 
@@ -44,25 +38,3 @@ def record(counts, value_us, times):
     write cannot leave the array.
     """
     counts[bucket_index(value_us)] += times
-
-
-def bucket_bounds_us() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Least and greatest value of each bucket, both shape (HISTOGRAM_BUCKETS,), int64, inclusive."""
-    octave, step = np.divmod(np.arange(HISTOGRAM_BUCKETS - _EXACT, dtype=np.int64), _PER_OCTAVE)
-    least = np.concatenate([np.arange(_EXACT, dtype=np.int64), (_PER_OCTAVE + step) << (octave + 1)])
-    return least, np.append(least[1:] - 1, least[-1] + (1 << HISTOGRAM_OCTAVES) - 1)
-
-
-def percentiles(counts: NDArray[Any], ratios: Sequence[float]) -> list[float] | None:
-    """The values in microseconds at or below which each ratio (0..1) of all recorded values lies; None without any.
-
-    counts: (HISTOGRAM_BUCKETS,) i8, or a difference of two readings. The middle of the bucket is given, which is
-    exact below 64 and within 1.6 % above.
-    """
-    totals = np.cumsum(counts.astype(np.int64))
-    if totals[-1] <= 0:
-        return None
-    ranks = np.clip(np.ceil(np.asarray(ratios, np.float64) * totals[-1]), 1, totals[-1])
-    least, greatest = bucket_bounds_us()
-    found = np.searchsorted(totals, ranks, side="left")
-    return [float(middle) for middle in (least[found] + greatest[found]) / 2]

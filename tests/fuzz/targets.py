@@ -12,6 +12,8 @@ from feeding import ACCEPTED, KEY, NOW, UPGRADE, four_bytes, open_server
 from naive import Reader
 from stages import ALL, new_canvas, new_loop, take_messages
 
+from server.bridge.inbox import Inbox
+from server.bridge.loop import PLACE_ROW
 from server.kernels.decode import DONE, decode, decode_payload
 from server.kernels.layout import Phase, Reason
 from server.protocol.agreement import answer_offers, judge_answer
@@ -27,14 +29,17 @@ from server.protocol.http import (
     parse_response,
     take_head,
 )
-from server.protocol.messages import Delta, decode_client_message, decode_server_message
+from server.protocol.messages import PLACE, Delta, Place, decode_client_message, decode_server_message
 from server.protocol.websocket import ProtocolViolation
+from server.topics import Topics
 
 EXTENSIONS = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
 DEFLATED_UPGRADE = UPGRADE[:-2] + EXTENSIONS
 DEFLATED_ANSWER = ACCEPTED[:-2] + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 MESSAGE_MAX = 4096
 SLOT = 1
+INBOX_PLACES = 5
+"""So few that some find no room."""
 
 
 def cut(data, seed):
@@ -225,4 +230,41 @@ def _inflated(bits, forgets, pieces):
 
 assert SLICE_BYTES < MESSAGE_MAX
 
-TARGETS = {target.__name__: target for target in (connection, paths, messages, http_head, offers, deflate)}
+
+def publications(data):
+    """A topic and a payload bring placements, each taken or shed, or one counted fault.
+
+    Byte 0: how long the topic is; odd: it is the name of a device among ours. Then the topic, and the payload, twice.
+    """
+    how = data[0] if data else 0
+    name, payload = data[1 : 1 + how // 2].decode("utf-8", "surrogateescape"), data[1 + how // 2 :]
+    topic = f"canvas/main/device/{name}/place" if how & 1 else name
+    topics, inbox = Topics("main"), Inbox(places_max=INBOX_PLACES)
+    device, places = topics.device_of(topic), _places_of(payload)
+    assert not device or topics.place(device) == topic
+    for _ in range(2):
+        inbox.put(device, payload)
+    taken, shed, fault_count = inbox.take(9, INBOX_PLACES), inbox.take_shed(), inbox.take_fault_count()
+    if not device or not places:
+        assert (taken, shed, fault_count) == ([], {}, 2)
+        return
+    assert fault_count == 0
+    assert sum(count for _, _, count in taken) + shed.get(device, 0) == 2 * len(places)
+    for sender, brought, _ in taken:
+        rows = np.frombuffer(brought, PLACE_ROW)
+        assert sender == device
+        assert list(zip(*(rows[field].tolist() for field in ("x", "y", "color")), strict=True)) == places
+
+
+def _places_of(payload):
+    """What a payload places, message by message; nothing where one of them is not whole, or is none."""
+    try:
+        orders = [decode_client_message(payload[at : at + PLACE.size]) for at in range(0, len(payload), PLACE.size)]
+    except ProtocolViolation:
+        return []
+    return [(order.x, order.y, order.color) for order in orders if isinstance(order, Place)]
+
+
+TARGETS = {
+    target.__name__: target for target in (connection, paths, messages, http_head, offers, deflate, publications)
+}

@@ -49,7 +49,7 @@ class Playback:
         self._shift_ns = 0
         self._couriers: list[Courier] = []
         self._selector = selectors.DefaultSelector()
-        self._is_stopped = self._is_ending = self._has_asked = False
+        self._is_stopped = self._is_ending = False
         self._told: set[str] = set()
 
     def run(self) -> None:
