@@ -103,6 +103,21 @@ class TestClients:
             good.serve_until(lambda: serving.counted("connection_count") == 1)
 
 
+def test_a_copy_of_its_sockets_in_a_starting_process_confuses_nobody(folder, trusting):
+    with Serving(**tls_settings(folder)) as serving, serving.client(tls=trusting) as good:
+        bad = serving.client(tls=trusting)
+        held = [end for tunnel in serving.server._front._tunnels for end in (tunnel.outer, tunnel.inner)]
+        copies = [os.dup(end.fileno()) for end in held]
+        bad.send(Place(1, 1, 1))
+        bad.socket.close()
+        good.serve_until(lambda: serving.counted("connection_count") == 1)
+        with serving.client(tls=trusting) as another:
+            another.ping()
+        for copy in copies:
+            os.close(copy)
+        good.ping()
+
+
 class TestBadHandshakes:
     @pytest.mark.parametrize(
         "data", [b"\x16\x03\x01\xff\xff" + bytes(995), b"\x00" * 100, b"\x16\x03\x01\x00\x05junk!"]

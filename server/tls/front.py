@@ -198,9 +198,13 @@ class Front:
     def _forget(self, tunnel: Tunnel) -> None:
         self._tunnels.discard(tunnel)
         self._timed.discard(tunnel)
-        for end in (tunnel.outer, tunnel.inner):
-            if end is not None:
-                del self._of_descriptor[end.fileno()]
+        # To close is not enough: a process that is being started holds a copy for a moment, and epoll watches that too.
+        self._epoll.unregister(tunnel.outer.fileno())
+        del self._of_descriptor[tunnel.outer.fileno()]
+        if tunnel.inner is not None:
+            if tunnel.watched[1]:
+                self._epoll.unregister(tunnel.inner.fileno())
+            del self._of_descriptor[tunnel.inner.fileno()]
         tunnel.close()
 
 
