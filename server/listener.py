@@ -19,6 +19,8 @@ FILES_OF_TLS = 3
 BACKLOG = 4096
 """Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
 
+NO_FILE_NS = 20_000_000
+"""How long the listener is left alone when nothing can be accepted: it would call again at once, and for ever."""
 _NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PEER_GONE = (
     errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from server import clock
 from server.config import ServerConfig
-from server.listener import accept_next
+from server.listener import NO_FILE_NS, accept_next
 from server.source import Refusal, Sources, turn_away
 from server.tls.front import Front
 
@@ -38,19 +38,22 @@ class MailboxDoor:
         self._has_tls = config.has_tls
         self._sources = Sources(config)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[None]] = set()
         self._welcome: type_of_welcome = lambda reader, writer: None
 
     def open(self, welcome: type_of_welcome) -> None:
         """Let connections in from now on."""
         self._loop, self._welcome = asyncio.get_running_loop(), welcome
-        self._loop.add_reader(self._listener, self._accept)
+        self._watch()
         if self._front is not None:
             self._front.start()
 
     def close(self) -> None:
         """Let nobody in any more."""
         assert self._loop is not None
+        if self._rest is not None:
+            self._rest.cancel()
         self._loop.remove_reader(self._listener)
         self._listener.close()
         if self._front is not None:
@@ -64,10 +67,22 @@ class MailboxDoor:
         except RuntimeError:
             decrypted.close()  # The event loop has ended meanwhile.
 
+    def _watch(self) -> None:
+        assert self._loop is not None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _leave_alone(self) -> None:
+        """No file is left for who knocks, who waits in the backlog until another gives one back."""
+        assert self._loop is not None
+        self._loop.remove_reader(self._listener)
+        self._rest = self._loop.call_later(NO_FILE_NS * 1e-9, self._watch)
+
     def _accept(self) -> None:
-        for _ in range(ACCEPTS_A_TURN):
+        for taken_count in range(ACCEPTS_A_TURN):
             accepted = accept_next(self._listener)
             if accepted is None:
+                if taken_count == 0:
+                    self._leave_alone()
                 return
             taken = self._sources.take_in(*accepted, clock.now_ns())
             if isinstance(taken, Refusal):

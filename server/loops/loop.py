@@ -24,14 +24,12 @@ from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
-from server.listener import accept_next, count_backlog
+from server.listener import NO_FILE_NS, accept_next, count_backlog
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 from server.source import Refusal, Sources, turn_away
 
 ACCEPTS_A_STEP = 64
 """Sockets taken in before others are served again."""
-NO_FILE_NS = 20_000_000
-"""How long the listener is left alone when nothing can be accepted: it would call again at once, and for ever."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 """Smaller snapshots go as they are: compressing costs more than their bytes do."""
 SNAPSHOTS_HELD_MAX = 4
