@@ -5,11 +5,9 @@ It knows no command. Invariant: until the command line is loaded there is nothin
 
 import os
 import signal
-from types import FrameType
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Load the command line, which takes a moment, and leave all else to it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -21,7 +19,7 @@ def main() -> NoReturn:
     obey()
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
+def _leave(number: int, frame: object) -> None:
     """Without a word: an exception in the middle of an import would have some."""
     os._exit(0)
 

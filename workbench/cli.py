@@ -41,6 +41,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 scenarios_app = typer.Typer(rich_markup_mode=None)
 
 _Settings = TypeVar("_Settings", ServerConfig, FleetConfig, Scenario)
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C, before or after a session, which has its own way to end."""
 _OPTIONS = {
     "width": "size",
     "height": "size",
@@ -336,11 +338,11 @@ def run_main(arguments: Sequence[str]) -> int:
     except _ParserError as error:
         return _refuse(_parser_line(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        return 0  # Before or after a session, which has its own way to end.
+        return 0
     except Exception:
         traceback.print_exc()
         return EXIT_BUG
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) and code != _INTERRUPTED else 0
 
 
 def main() -> NoReturn:
@@ -352,6 +354,8 @@ def main() -> NoReturn:
             sys.stdout.flush()
     except BrokenPipeError:
         code = _leave_to_nobody()
+    for which in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(which, signal.SIG_IGN)  # All is done: the interpreter's own end is no time to be interrupted.
     sys.exit(code)
 
 
