@@ -133,9 +133,17 @@ def test_addresses_carry_it_and_do_not_show_it():
     assert TOKEN not in repr(address)
 
 
-def test_only_a_server_without_one_is_warned_of():
+def test_a_server_without_one_or_that_lets_others_read_it_is_warned_of():
     assert "OPEN TO THE NETWORK" in Address("0.0.0.0", 9).warning
-    assert not Address("0.0.0.0", 9, token=TOKEN).warning
+    assert Address("0.0.0.0", 9, token=TOKEN).warning.startswith("NOT ENCRYPTED: ")
+    assert TOKEN not in Address("0.0.0.0", 9, token=TOKEN).warning
+    assert not Address("0.0.0.0", 9, token=TOKEN, certificate="cert.pem").warning
+    assert "https://" in Address("0.0.0.0", 9, certificate="cert.pem").warning
+
+
+def test_the_scheme_tells_whether_it_is_encrypted():
+    address = Address("::1", 9, certificate="cert.pem")
+    assert (address.url, address.page_url) == ("wss://[::1]:9/canvas", "https://[::1]:9/")
 
 
 def test_a_scenario_that_is_kept_does_not_hold_it():
