@@ -352,10 +352,12 @@ def main() -> NoReturn:
         code = run_main(sys.argv[1:])
         if sys.stdout is not None:  # It is None where the caller closed it.
             sys.stdout.flush()
+        for which in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(which, signal.SIG_IGN)  # All is done: the interpreter's own end is no time to be interrupted.
     except BrokenPipeError:
         code = _leave_to_nobody()
-    for which in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(which, signal.SIG_IGN)  # All is done: the interpreter's own end is no time to be interrupted.
+    except KeyboardInterrupt:
+        code = 0
     sys.exit(code)
 
 
