@@ -17,7 +17,7 @@ from server import clock
 from server.config import Brake, ServerConfig
 from server.journal.condenser import Condenser
 from server.journal.fault import Trouble, trouble_of
-from server.journal.recovery import TICK_RESERVED, Recovered, open_recording, recover
+from server.journal.recovery import TICK_RESERVED, Recovered, cannot_open, open_recording, recover
 from server.journal.store import Store, TickEntry
 
 QUEUE_MAX = 64
@@ -251,4 +251,8 @@ def open_journal(config: ServerConfig, now_ns: int) -> Journal | None:
     if not config.journal_gates:
         return Journal(open_recording(config, now_ns), config, None, now_ns)
     recovered = recover(config, now_ns)
-    return Journal(recovered.store, config, recovered, now_ns)
+    try:
+        return Journal(recovered.store, config, recovered, now_ns)
+    except sqlite3.Error as error:
+        recovered.store.abandon()
+        raise cannot_open(recovered.store.path, error) from None

@@ -57,7 +57,7 @@ def recover(config: ServerConfig, now_ns: int) -> Recovered:
     loss = loss_in(path)  # What SQLite opens once, it may write over.
     with _opened(path, config) as store:
         store.claim()
-        if is_new:
+        if is_new or _is_unbegun(store):
             _create(store, config, now_ns)
         recovered = _read(store, config)
         if loss is not None:
@@ -87,12 +87,12 @@ def _opened(path: Path, config: ServerConfig) -> Iterator[Store]:
     try:
         store = Store(path, config.journal_sync)
     except sqlite3.Error as error:
-        raise _cannot_open(path, error) from None
+        raise cannot_open(path, error) from None
     try:
         yield store
     except sqlite3.Error as error:
         store.abandon()
-        raise _cannot_open(path, error) from None
+        raise cannot_open(path, error) from None
     except BaseException:
         store.abandon()
         raise
@@ -114,7 +114,8 @@ def _is_new(path: Path) -> bool:
     return not head
 
 
-def _cannot_open(path: Path, error: sqlite3.Error) -> JournalError:
+def cannot_open(path: Path, error: sqlite3.Error) -> JournalError:
+    """Why a file that may be whole cannot be used now."""
     words = words_of(trouble_of(error))
     return JournalError(f"journal {path} cannot be used: {words} (SQLite: {error}); mend that, or name another file")
 
@@ -135,6 +136,19 @@ def _create(store: Store, config: ServerConfig, now_ns: int) -> None:
     schema.create_tables(store.connection, schema.JOURNAL_TABLES)
     store.add([], _facts(config, schema.JOURNAL, now_ns))
     store.add_snapshot(0, now_ns, bytes(config.width * config.height))
+
+
+def _is_unbegun(store: Store) -> bool:
+    """Whether whoever made the file, as on a full disk, ended before the first snapshot: it holds nothing to lose."""
+    names = {name for (name,) in store.connection.execute("SELECT name FROM sqlite_master")}
+    application_id, _ = schema.marks_of(store.connection)
+    if application_id != schema.APPLICATION_ID:
+        return not names and application_id == 0
+    if not names >= {"meta", "ticks", "snapshots"}:
+        return False
+    kinds = store.connection.execute("SELECT value FROM meta WHERE key = 'kind'").fetchall()
+    began = store.connection.execute("SELECT tick FROM snapshots UNION ALL SELECT tick FROM ticks LIMIT 1").fetchone()
+    return kinds in ([], [(schema.JOURNAL,)]) and began is None
 
 
 def _read(store: Store, config: ServerConfig) -> Recovered:

@@ -28,7 +28,7 @@ def reading_of(row: Sequence[Any]) -> Reading:
     What it does not hold is as in a reading that knows nothing.
     """
     *figures, loops = row
-    known = {
+    known: dict[str, Any] = {
         name: int(value) if name.endswith(_WHOLE) else value
         for name, value in zip(READING_COLUMNS, figures, strict=True)
         if value is not None
