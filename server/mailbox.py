@@ -240,7 +240,7 @@ class Mailbox:
         if not self._clients:
             self._deserted.set()
         self._canvas.unsubscribe(client)
-        self._counts["deflated_count"] = sum(other.connection.is_deflated for other in self._clients)
+        self._counts["deflated_count"] -= client.connection.is_deflated
         if client.opened_ns:
             self._counts["connection_count"] -= 1
 
@@ -306,11 +306,10 @@ class Mailbox:
 
     def _answer_request(self, client: MailboxClient, request: Request) -> list[Event]:
         now_ns = clock.now_ns()
-        deflated_count = sum(other.connection.is_deflated for other in self._clients)
         client.route, is_viewer, behind = reception.receive(
-            client.connection, request, self.config, self._telemetry, now_ns, deflated_count
+            client.connection, request, self.config, self._telemetry, now_ns, self._counts["deflated_count"]
         )
-        self._counts["deflated_count"] = deflated_count + client.connection.is_deflated
+        self._counts["deflated_count"] += client.connection.is_deflated
         if client.route == http.CANVAS_PATH:
             self._numbers += 1
             client.number, client.opened_ns = self._numbers, now_ns
