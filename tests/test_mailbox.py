@@ -197,6 +197,18 @@ class TestServer:
         with pytest.raises(ValueError, match="loops is 2; mailbox is one loop: set loops to 1"):
             ServerConfig(loop="mailbox", loops=2)
 
+    def test_one_that_takes_nothing_is_reset(self):
+        """Closed in order, it would be sent the rest for as long as it likes."""
+        settings = {"width": 4000, "height": 4000, "stall_s": 0.2}
+        with Serving(loop="mailbox", **settings) as serving, serving.client() as witness:
+            serving.pixels[:] = np.random.default_rng(1).integers(0, 256, serving.pixels.shape, np.uint8)
+            with serving.client(receive_bytes=4096) as deaf:
+                deaf.send(Subscribe())
+                witness.serve_until(lambda: serving.counted("evicted_count") == 1)
+                with pytest.raises(ConnectionResetError):
+                    while deaf.socket.recv(1 << 16):
+                        pass
+
     def test_one_that_asks_without_reading_waits_for_itself_alone(self):
         """However many pictures it asks for, one is owed at a time; others go on, and in the end it is closed."""
         settings = {"width": 1000, "height": 1000, "stall_s": 0.5, "rate_per_s": 65_535, "burst": 65_535}
