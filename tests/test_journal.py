@@ -1,6 +1,5 @@
 """The journal's file and its thread: what is opened, what is refused and in which words, what is given up when."""
 
-import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -136,24 +135,6 @@ class TestDamage:
         recovered = opened(path)
         assert recovered.pixels[0, :7].tolist() == [0, 1, 2, 3, 0, 5, 0]
         assert "snapshot of tick 9 is damaged" in recovered.notes[0]
-
-    def test_commits_that_a_damaged_log_lost_are_told(self, path, tmp_path):
-        store = recover(config_of(path), NOW_NS).store
-        for tick in (11, 12, 13):
-            store.add([entry(tick, (tick, 0, tick))], {})
-        for name in (path.name, f"{path.name}-wal"):  # As a kill leaves them.
-            shutil.copy(path.with_name(name), tmp_path / name.replace("canvas", "killed"))
-        store.close()
-        killed = tmp_path / "killed.pxj"
-        log = killed.with_name(f"{killed.name}-wal")
-        data = bytearray(log.read_bytes())
-        data[-3 * 4096] ^= 1
-        log.write_bytes(data)
-        recovered = opened(killed)
-        (note,) = recovered.notes
-        assert "its log killed.pxj-wal was broken at frame" in note
-        assert recovered.pixels[0, 13] == 0
-        assert opened(killed).notes == []
 
     def test_without_any_snapshot_it_is_refused(self, path):
         change(path, "UPDATE snapshots SET pixels = x'00'")

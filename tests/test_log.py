@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_journal import NOW_NS, config_of, entry
 
 from server.journal.log import Loss, loss_in
+from server.journal.recovery import recover
 
 COMMITS = 12
 HEAD_BYTES, FRAME_BYTES = 32, 24 + 4096
@@ -119,3 +121,19 @@ def test_over_an_earlier_generation_the_last_frame_may_be_a_write_under_way(tmp_
 def test_a_loss_in_words() -> None:
     assert str(Loss(7, 9, 1)) == "broken at frame 7 of 9, and the last commit is lost"
     assert str(Loss(3, 9, 4)) == "broken at frame 3 of 9, and 4 commits from there on are lost"
+
+
+def test_commits_that_a_journal_lost_are_told_and_it_goes_on(tmp_path: Path) -> None:
+    path, killed = tmp_path / "canvas.pxj", tmp_path / "killed.pxj"
+    store = recover(config_of(path), NOW_NS).store
+    for tick in (11, 12, 13):
+        store.add([entry(tick, (tick, 0, tick))], {})
+    for end in ("", "-wal"):  # As a kill leaves them.
+        shutil.copy(f"{path}{end}", f"{killed}{end}")
+    store.close()
+    flip(killed, log_of(killed).stat().st_size - 100)
+    recovered = recover(config_of(killed), NOW_NS)
+    recovered.store.close()
+    (note,) = recovered.notes
+    assert "its log killed.pxj-wal was broken at frame" in note
+    assert recovered.pixels[0, 11:14].tolist() == [11, 12, 0]
