@@ -238,6 +238,15 @@ class TestPatrol:
         self.reports(tower, NOW_NS + 3 * SECOND + 1)
         assert self.handed_over(tower) == [(0, Reason.OVER_LIMIT)]
 
+    def test_one_that_stalls_above_its_limit_is_handed_over_once(self, tower):
+        """There is room for one end of each connection a patrol."""
+        stall_ns = tower.canvas.rules[0]["evict_ns"] = int(tower.canvas.rules[0]["stall_ns"])
+        row = tower.loop.connections[1]
+        self.reports(tower, NOW_NS)
+        row["blocked"], row["over_since_ns"], row["over_ns"] = 1, NOW_NS, NOW_NS + stall_ns
+        self.reports(tower, NOW_NS + stall_ns + 1)
+        assert self.handed_over(tower) == [(1, Reason.STALLED)]
+
     def test_a_pause_of_more_than_a_second_is_forgiven(self, tower):
         tower.canvas.rules[0]["evict_ns"] = 3 * SECOND
         row = tower.loop.connections[0]

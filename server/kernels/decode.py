@@ -37,7 +37,7 @@ def hand_over(loop, slot, start, end, reason):
     """Queue `loop.arena[start:end]` of a connection for Python. O(1).
 
     `handovers` has room for every segment and, twice, for every slot: each slot is handed over at most once a poll
-    for its bytes and once a patrol.
+    for its end and once a patrol.
     """
     queues = loop.queues[0]
     entry = loop.handovers[queues.handover_count]

@@ -165,6 +165,7 @@ def judge(loop, canvas, slot, now_ns):
         connection.progress_ns = now_ns
     elif now_ns - connection.progress_ns > rules.stall_ns:
         hand_over(loop, slot, 0, 0, Reason.STALLED)
+        return  # It is reset, whatever its limit says: `handovers` has room for one end a slot.
     if now_ns - connection.over_ns > _PAUSE_NS:
         connection.over_since_ns = 0
     elif rules.evict_ns > 0 and connection.over_since_ns > 0:
