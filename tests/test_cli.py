@@ -18,7 +18,7 @@ from server.config import ServerConfig
 from workbench import cli, file_limit, run_command, serve_command
 from workbench.address import parse_url, require_free
 from workbench.errors import RunError, UserError
-from workbench.output_file import require_writable, write_atomically
+from workbench.output_file import require_other, require_writable, write_atomically
 from workbench.scenario import builtin_names, builtin_text
 from workbench.stop_signal import StopSignal
 
@@ -92,6 +92,15 @@ class TestMistakes:
             ("fleet ws://h:1 --pattern stars", "--pattern: pattern is 'stars'; it must be sensor_field"),
             ("fleet ws://h:1 --viewers some", "--viewers: viewers is 'some'; it must be all, none or a whole number"),
             ("fleet ws://h:1 --viewers 2000", "0 to connections (1000)"),
+            ("fleet ws://h:1 --viewers=--5", "--viewers: viewers is '--5'; it must be all, none or a whole number"),
+            (f"run --set seed={'9' * 5000}", "it must be a whole number"),
+            (f"run {'a' * 300}", "no scenario 'aaa"),
+            (f"run {'a' * 300}.toml", "cannot be read: File name too long; give a TOML file you may read"),
+            (f"run --headless --summary {'a' * 300}", "cannot be looked at: File name too long; choose another place"),
+            (f"run --headless --record {'a' * 300}", "cannot be looked at: File name too long; choose another place"),
+            (f"report {'a' * 300}", "cannot be read: File name too long; give a recording you may read"),
+            (f"compare {'a' * 300} b", "cannot be read: File name too long"),
+            (f"export {'a' * 300} a.csv", "cannot be read: File name too long"),
             ("fleet ws://h:1 --seconds 0", "--seconds: seconds is 0"),
             ("fleet ws://h:1 --seed -1", "--seed: seed is -1"),
         ],
@@ -273,6 +282,17 @@ class TestOutputFile:
         for path in (tmp_path, tmp_path / "file" / "x", tmp_path / "none" / "x"):
             with pytest.raises(UserError, match="--summary"):
                 require_writable(path, "--summary")
+
+    def test_what_is_read_is_not_written_over(self, tmp_path: Path) -> None:
+        source, other, link = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+        source.touch()
+        other.touch()
+        link.symlink_to(source)
+        for path in (None, other, tmp_path / "none"):
+            require_other(path, "--out", [tmp_path / "none", Path("a" * 300), source])
+        for path in (source, link):
+            with pytest.raises(UserError, match="is one of the recordings; choose another name"):
+                require_other(path, "--out", [tmp_path / "none", Path("a" * 300), source])
 
 
 class TestFileLimit:

@@ -234,7 +234,7 @@ def fleet(
         "frames_per_write": frames_per_write,
     }
     values |= {"pattern": pattern, "arrivals": arrivals}
-    values |= {"viewers": int(viewers) if viewers.lstrip("-").isdecimal() else viewers}
+    values |= {"viewers": int(viewers) if viewers.removeprefix("-").isdecimal() else viewers}
     config = _typed(values, FleetConfig)
     run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
     scenario = _typed({**run_values, "fleet": msgspec.to_builtins(config)}, Scenario)

@@ -7,8 +7,8 @@ Invariant: a reader of a file never sees a half of it.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,24 @@ def require_writable(path: Path | None, option: str) -> None:
     """Raise UserError when `path`, given as `option`, could not be written later. None is fine."""
     if path is None:
         return
+    try:
+        _look_at(path, option)
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be looked at: {error.strerror}; choose another place") from None
+
+
+def require_other(path: Path | None, option: str, sources: Iterable[Path]) -> None:
+    """Raise UserError when `path`, given as `option` and writable, is one of the recordings that are read."""
+    if path is None or not path.exists():
+        return
+    for source in sources:
+        with suppress(OSError):  # What cannot be looked at is another file, and is refused when it is opened.
+            if path.samefile(source):
+                raise UserError(f"{option} {path} is one of the recordings; choose another name")
+
+
+def _look_at(path: Path, option: str) -> None:
+    """Raise UserError when what is at `path` and around it cannot be written; OSError when nobody may look there."""
     folder = _target_of(path).parent
     if path.is_dir():
         raise UserError(f"{option} {path} is a folder; give the name of a file")

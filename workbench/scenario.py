@@ -139,11 +139,17 @@ def _locate(name_or_path: str) -> tuple[Path, str]:
     if name_or_path in builtin_names():
         return FOLDER / f"{name_or_path}.toml", f"scenario {name_or_path}"
     path = Path(name_or_path)
-    if path.is_dir():
-        raise UserError(f"scenario {name_or_path!r} is a folder; give a TOML file or a name from 'workbench scenarios'")
-    if path.exists() or path.suffix == ".toml" or len(path.parts) > 1:
+    if path.suffix == ".toml" or len(path.parts) > 1 or _is_there(path):
         return path, name_or_path
     raise UserError(_unknown(name_or_path))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything of this name here; nothing is where nobody may look, or that no name could be of."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _unknown(name: str) -> str:
@@ -155,13 +161,17 @@ def _unknown(name: str) -> str:
 def _read(path: Path, label: str) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise UserError(
+            f"scenario {label!r} is a folder; give a TOML file or a name from 'workbench scenarios'"
+        ) from None
     except FileNotFoundError:
         raise UserError(f"no file {label!r}; 'workbench scenarios' lists the built-in ones") from None
     except OSError as error:
         raise UserError(f"{label}: cannot be read: {error.strerror}; give a TOML file you may read") from None
     except UnicodeDecodeError:
         raise UserError(f"{label}: is no TOML file (it is not UTF-8 text); give a scenario as TOML") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # Also a number of so many digits that Python reads none such.
         raise UserError(f"{label}: is no TOML: {error}; correct it there") from None
 
 
@@ -182,7 +192,7 @@ def _value_of(text: str) -> Any:
     """A TOML value where the text is one, else the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # Also a number of so many digits that Python reads none such.
         return text
     return table["value"] if list(table) == ["value"] else text
 

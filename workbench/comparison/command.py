@@ -15,7 +15,7 @@ from workbench.comparison.measured import Measured, load_seconds, measure
 from workbench.comparison.noise import CONFIDENCE, Interval
 from workbench.comparison.table import print_comparison
 from workbench.errors import RunError, UserError
-from workbench.output_file import require_writable, write_atomically, write_json
+from workbench.output_file import require_other, require_writable, write_atomically, write_json
 from workbench.recording.reader import Recording
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def _check_outputs(files: Sequence[Path], json_file: Path | None, plot: Path | N
     if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
         raise UserError(f"--plot {plot}: its suffix is {plot.suffix!r}; name a {' or '.join(PLOT_SUFFIXES)} file")
     for option, path in (("--json", json_file), ("--plot", plot)):
-        if path is not None and path.exists() and any(path.samefile(file) for file in files if file.exists()):
-            raise UserError(f"{option} {path} is one of the recordings; choose another name")
+        require_other(path, option, files)
 
 
 def _picture(comparison: Comparison, file_format: str) -> bytes:

@@ -17,7 +17,7 @@ from workbench.export.package import require_package
 from workbench.export.progress import ExportProgress
 from workbench.export.table import TABLE_NAMES, require_table, row_count, table_of
 from workbench.export.timelapse import Timelapse, palette_of, timelapse_of
-from workbench.output_file import require_writable
+from workbench.output_file import require_other, require_writable
 from workbench.recording.reader import Recording
 
 _VIDEO_SIDE, _ANIMATION_SIDE = 1024, 512
@@ -54,8 +54,7 @@ def export_recording(source: Path, target: Path, options: ExportOptions) -> int:
     chosen = _format_of(target)
     _require_options(target, chosen, options)
     require_writable(target, "OUT")
-    if target.resolve() == source.resolve():
-        raise UserError(f"OUT {target} is the recording itself; choose another name")
+    require_other(target, "OUT", [source])
     if chosen.package:
         require_package(chosen.package, target.suffix)
     try:

@@ -170,12 +170,12 @@ class Database:
 
 def _check_head(path: Path) -> None:
     """Refuse what can be told from the first bytes. A file cut short lacks pages that its head counts."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give a recording's file")
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         size = path.stat().st_size
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give a recording's file") from None
     except FileNotFoundError:
         raise UserError(f"no file {str(path)!r}; make one with 'workbench run --record {path}'") from None
     except OSError as error:

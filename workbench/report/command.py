@@ -6,16 +6,14 @@ Invariant: the file is written whole or not at all, and never over a recording.
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.errors import UserError
-from workbench.output_file import require_writable, write_atomically
+from workbench.output_file import require_other, require_writable, write_atomically
 from workbench.recording.reader import Recording
 
 
 def run_report(files: Sequence[Path], out: Path) -> int:
     """Write the report and say where it is. Returns the exit code."""
     require_writable(out, "--out")
-    if out.exists() and any(file.exists() and out.samefile(file) for file in files):
-        raise UserError(f"--out {out} is one of the recordings; choose another name")
+    require_other(out, "--out", files)
     if len(files) == 1:
         from workbench.report.single import single_report
 
