@@ -112,6 +112,20 @@ class TestStage:
         late = stages(accept={"utilisation_ratio": 0.4}, fan_out={"utilisation_ratio": 0.1})
         assert diagnose(late, reading(tick_ms_mean=200), 4).bottleneck == "accept"
 
+    def test_ticks_that_come_late_though_nothing_works_are_the_machine_s(self) -> None:
+        starved = reading(tick_ms_mean=200, utilisation_ratio=0.05)
+        found = diagnose(stages(apply={"utilisation_ratio": 0.06}), starved, 4)
+        assert found.bottleneck == "machine"
+        assert found.sentence == (
+            "ticks come every 200 ms instead of 100 ms; no stage is more than 6 % busy; the server gets no core in time"
+        )
+        assert "No stage is busy" in found.explanation[0]
+        held = dataclasses.replace(starved, tick_ms_mean=115)
+        assert diagnose(stages(), held, 4, held="machine").bottleneck == "machine", "it hovers about its threshold"
+        assert diagnose(stages(), held, 4).bottleneck == "none"
+        uncounted = reading(tick_ms_mean=200, server_cpu_cores=0.6)
+        assert diagnose(stages(), uncounted, 4).bottleneck != "machine", "the server does something, no stage counts it"
+
     def test_a_brake_comes_first(self) -> None:
         many = stages(read={"utilisation_ratio": 0.97}, apply={"utilisation_ratio": 0.93, "brake": "+ 20 us an item"})
         found = diagnose(many, reading(utilisation_ratio=1.0), 4)

@@ -4,7 +4,8 @@
    25 % further apart than configured. Which stage: that behind the full queue nearest to the end, because all before
    it is merely blocked by it; else a stage that its brake keeps busy; else, as stages of a loop share one thread, the
    one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer, unless
-   another takes more than twice as much.
+   another takes more than twice as much. But the MACHINE, when nothing is wrong but that ticks are late, and no stage
+   takes a fifth of a loop: then the loops get no core in time.
 2. The BROKER that devices publish through, when the server receives 10 % less than that takes from them, or when it
    takes 10 % less than they intend though the fleet has time to send more.
 3. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, though the fleet's
@@ -42,6 +43,7 @@ from workbench.phrase import duration, percent, plural, short, whole
 from workbench.view import Diagnosis, Reading, StageReading
 
 NONE, FLEET, WINDOW, RATE_LIMIT, VIEWERS = "none", "fleet", "window", "rate limit", "viewers"
+MACHINE = "machine"
 HOLD_NS = 600_000_000
 """Another name must be found for so long before it is shown."""
 REFRESH_NS = 400_000_000
@@ -133,13 +135,15 @@ def _stage(evidence: Evidence) -> Answer:
     stages = evidence.server_stages
     if evidence.loop_ratio is None or not stages:
         return Answer("No server of this session can be looked into.")
-    names = tuple(stage.name for stage in stages)
+    names = (*(stage.name for stage in stages), MACHINE)
     full = [stage for stage in stages if _is_full(stage, evidence)]
     is_busy = evidence.exceeds(evidence.loop_ratio, SATURATED_RATIO, *names)
     is_stretched = evidence.exceeds(evidence.tick_ratio, STRETCH_RATIO, *names) and evidence.tick_ratio > 1.05
     line = _stage_line(evidence, full)
     if not (is_busy or full or is_stretched):
         return Answer(f"{line} The server is not saturated.")
+    if not (is_busy or full) and evidence.is_server_idle:
+        return Answer(f"{line} No stage is busy: the loops get no core in time.", MACHINE, _machine_phrases(evidence))
     culprit = _culprit(evidence, full, only_tick=is_stretched and not is_busy)
     return Answer(f"{line} Saturated: {culprit.name}.", culprit.name, _stage_phrases(culprit, evidence))
 
@@ -313,9 +317,7 @@ def _stage_phrases(stage: StageReading, evidence: Evidence) -> tuple[str, ...]:
         phrases.append(f"the loop that it shares {percent(min(1.0, evidence.loop_ratio or 0))}")
     phrases += _queue_phrase(stage) or _other_queue_phrase(stage, evidence)
     if evidence.tick_ratio >= STRETCH_RATIO and stage.name in ("encode", "fan-out"):
-        reading = evidence.reading
-        interval = duration(evidence.tick_ratio * (reading.tick_ms_configured or 0))
-        phrases.append(f"ticks come every {interval} instead of {duration(reading.tick_ms_configured or 0)}")
+        phrases.append(_tick_phrase(evidence))
     latency = evidence.reading.latency_ms_p50
     if stage.waiting_ms is not None and latency and stage.waiting_ms >= 0.1 * latency:
         phrases.append(f"{percent(min(1.0, stage.waiting_ms / latency))} of view latency is waiting here")
@@ -323,6 +325,17 @@ def _stage_phrases(stage: StageReading, evidence: Evidence) -> tuple[str, ...]:
     if sent is not None and sent < 1 - SHORTFALL_RATIO:
         phrases.append(f"devices get rid of {percent(sent)} of what they intend")
     return tuple(phrases)
+
+
+def _tick_phrase(evidence: Evidence) -> str:
+    configured = evidence.reading.tick_ms_configured or 0
+    return f"ticks come every {duration(evidence.tick_ratio * configured)} instead of {duration(configured)}"
+
+
+def _machine_phrases(evidence: Evidence) -> tuple[str, ...]:
+    """The evidence against the machine: ticks are late, and not for want of speed."""
+    most = max(stage.utilisation_ratio or 0 for stage in evidence.server_stages)
+    return _tick_phrase(evidence), f"no stage is more than {percent(most)} busy", "the server gets no core in time"
 
 
 def _queue_phrase(stage: StageReading) -> list[str]:

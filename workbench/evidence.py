@@ -21,6 +21,8 @@ QUEUE_LEAST = 16
 STRETCH_RATIO = 1.25
 """Ticks that begin so much further apart than configured do not fit their interval; one late tick in ten does not
 count."""
+IDLE_RATIO = 0.2
+"""Whatever puts ticks off by a quarter takes a fifth of the time at least. A stage that takes less did not."""
 CORE_RATIO = 0.9
 """A single-threaded process that takes so much of a core cannot do more."""
 MACHINE_RATIO = 0.93
@@ -183,6 +185,12 @@ class Evidence:
         if busy is None or cores is None or any(stage.brake for stage in self.server_stages):
             return False
         return busy - cores / max(1, len(self.reading.loop_connection_counts)) >= STARVED_RATIO
+
+    @property
+    def is_server_idle(self) -> bool:
+        """Nothing that the server does takes long: a tick that comes late all the same came late to a core."""
+        busiest = max((stage.utilisation_ratio or 0.0 for stage in self.server_stages), default=0.0)
+        return busiest < IDLE_RATIO and (self.loop_ratio or 0.0) < STARVED_BUSY_RATIO
 
     @property
     def machine_phrase(self) -> tuple[str, ...]:

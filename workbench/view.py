@@ -105,7 +105,8 @@ class Diagnosis:
     """What limits the run, in words. Made by `workbench.diagnosis` from a documented rule."""
 
     bottleneck: str
-    """A stage's name, "fleet", "broker", "window", "rate limit", or "none"; "" before it can be told."""
+    """A stage's name, "machine", "broker", "viewers", "fleet", "window", "rate limit", or "none"; "" before it can be
+    told."""
     sentence: str = ""
     """With the evidence: "94 % busy; its queue holds 3.1 s of work and grows; 71 % of view latency is waiting here"."""
     runner_up: str = ""

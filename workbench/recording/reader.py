@@ -46,7 +46,7 @@ class Diagnosed:
     """Of the sample."""
     time_ns: int
     bottleneck: str
-    """A stage's name, "fleet", "window", "rate limit" or "none"."""
+    """A stage's name, "machine", "broker", "viewers", "fleet", "window", "rate limit" or "none"."""
     sentence: str
     whole: Diagnosis = _UNTOLD
     """With the evidence; without its steps where an earlier version recorded."""
@@ -97,11 +97,15 @@ class Recording:
     @property
     def scenario(self) -> Scenario:
         """What was run, as it was begun. Raises UserError for one that this version does not take."""
+        return scenario_of(self.scenario_tree, f"{self.path}: its scenario")
+
+    @property
+    def scenario_tree(self) -> dict[str, Any]:
+        """The same as its file would have it, the caller's own. Raises UserError for what is no TOML."""
         try:
-            tree = tomllib.loads(self.meta.get("scenario", ""))
+            return tomllib.loads(self.meta.get("scenario", ""))
         except tomllib.TOMLDecodeError as error:
             raise self._database.damaged(f"its scenario is no TOML ({error})") from None
-        return scenario_of(tree, f"{self.path}: its scenario")
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -123,6 +127,17 @@ class Recording:
         """256 colours as "#rrggbb"."""
         with self._database.told():
             return msgspec.json.decode(self.meta.get("palette", "[]"), type=list[str])
+
+    @property
+    def colors(self) -> NDArray[np.uint8]:
+        """The palette as red, green, blue: shape (256, 3). Raises UserError where some of it is missing."""
+        try:
+            colors = np.array([list(bytes.fromhex(name.removeprefix("#"))) for name in self.palette], np.uint8)
+        except ValueError:
+            colors = np.zeros((0, 3), np.uint8)
+        if colors.shape != (256, 3):
+            raise self._database.damaged("it lacks some of its 256 colours")
+        return colors
 
     @property
     def last_ns(self) -> int:
