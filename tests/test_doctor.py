@@ -28,7 +28,7 @@ GOOD = Facts(
     kernels_folder="/cache/kernels",
     kernels_fault="",
     compiled_count=19,
-    brokers=("/usr/bin/mosquitto",),
+    brokers=("mosquitto", "amqtt"),
 )
 DEMANDS = {"first_light": 1000, "small": 10, "crowd": 5000}
 
@@ -93,6 +93,13 @@ def test_what_only_later_use_needs_is_told_without_alarm() -> None:
     assert "none yet in /cache/kernels" in lines
     assert "apt install mosquitto nats-server" in lines
     assert "unlinked files" in lines
+
+
+def test_brokers_are_named_and_a_slow_one_alone_is_told() -> None:
+    (line,) = (finding.line() for finding in examine(GOOD, DEMANDS) if finding.subject == "brokers")
+    assert "mosquitto, amqtt" in line and "apt" not in line
+    (line,) = (f.line() for f in examine(replace(GOOD, brokers=("amqtt",)), DEMANDS) if f.subject == "brokers")
+    assert "amqtt" in line and "it is slow; apt install mosquitto nats-server" in line
 
 
 @pytest.mark.parametrize(

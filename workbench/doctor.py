@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from server.bridge.broker import KINDS, SLOW_KIND
 from workbench.file_limit import RESERVED_COUNT
-from workbench.machine_facts import BROKERS, Facts, read_facts
+from workbench.machine_facts import Facts, read_facts
 from workbench.scenario import DEFAULT_NAME, builtin_names, load_scenario
 
 PYTHON_LEAST = (3, 11, 0)
@@ -131,9 +132,13 @@ def check_pages(facts: Facts) -> Finding:
 
 def check_brokers(facts: Facts) -> Finding:
     """Brokers that are installed. Of the built-in scenarios only mqtt_sensors needs one."""
-    if facts.brokers:
-        return Finding(Mark.OK, "brokers", ", ".join(facts.brokers))
-    return Finding(Mark.OK, "brokers", "none, which only mqtt_sensors needs", f"apt install {' '.join(BROKERS)}")
+    found = ", ".join(facts.brokers)
+    if facts.brokers not in ((), (SLOW_KIND,)):
+        return Finding(Mark.OK, "brokers", found)
+    remedy = f"apt install {' '.join(kind for kind in KINDS if kind != SLOW_KIND)}"
+    if not found:
+        return Finding(Mark.OK, "brokers", "none, which only mqtt_sensors needs", remedy)
+    return Finding(Mark.OK, "brokers", found, f"it is slow; {remedy} for one that carries many times more")
 
 
 def examine(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:

@@ -6,16 +6,14 @@ Invariant: reading changes nothing but for making the folder of compiled kernels
 import os
 import platform
 import select
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from server import open_files
+from server.bridge.broker import kinds_installed
 from server.kernels.cache import cache_folder, compiled_count
 from workbench import cgroup
-
-BROKERS = ("mosquitto", "nats-server")
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _MEMORY = Path("/proc/meminfo")
@@ -52,7 +50,7 @@ class Facts:
     """Why `kernels_folder` is empty."""
     compiled_count: int
     brokers: tuple[str, ...]
-    """Paths of the brokers found."""
+    """Kinds of brokers found, the preferred one first."""
 
 
 def read_facts() -> Facts:
@@ -75,7 +73,7 @@ def read_facts() -> Facts:
         kernels_folder=folder,
         kernels_fault=fault,
         compiled_count=count,
-        brokers=tuple(path for name in BROKERS if (path := shutil.which(name))),
+        brokers=kinds_installed(),
     )
 
 

@@ -23,7 +23,9 @@ START_S = 20.0
 """How long a broker may take until it listens. amqtt loads for seconds on a busy machine."""
 END_S = 3.0
 LOOK_S = 0.01
-KINDS = ("mosquitto", "nats-server", "amqtt")
+SLOW_KIND = "amqtt"
+"""A package of Python, and no program."""
+KINDS = ("mosquitto", "nats-server", SLOW_KIND)
 
 _MOSQUITTO = """\
 listener {port} 127.0.0.1
@@ -45,12 +47,20 @@ mqtt {{ listen: "127.0.0.1:{port}" }}
 """
 
 
+def kinds_installed() -> tuple[str, ...]:
+    """Those of KINDS that this machine has, in their order."""
+    return tuple(kind for kind in KINDS if _is_installed(kind))
+
+
 def find_kind() -> str:
     """The first of KINDS that this machine has; "" when it has none."""
-    for kind in KINDS[:2]:
-        if shutil.which(kind, path=PATH):
-            return kind
-    return "amqtt" if importlib.util.find_spec("amqtt") else ""
+    return next((kind for kind in KINDS if _is_installed(kind)), "")
+
+
+def _is_installed(kind: str) -> bool:
+    if kind == SLOW_KIND:
+        return importlib.util.find_spec(SLOW_KIND) is not None
+    return shutil.which(kind, path=PATH) is not None
 
 
 class Broker:
@@ -107,7 +117,7 @@ class Broker:
             "nats-server": lambda: ["-c", _written(folder, _NATS.format(port=port, folder=folder / "store"))],
             "amqtt": lambda: ["-m", "server.bridge.embedded", str(port)],
         }
-        program = sys.executable if self.kind == "amqtt" else shutil.which(self.kind, path=PATH) or self.kind
+        program = sys.executable if self.kind == SLOW_KIND else shutil.which(self.kind, path=PATH) or self.kind
         return [program, *writers[self.kind]()]
 
     def _await_listening(self) -> None:
