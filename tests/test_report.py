@@ -18,6 +18,7 @@ from server.kernels import layout
 from server.palette import PALETTE
 from tests import recorded_run
 from workbench.cli import run_main
+from workbench.errors import UserError
 from workbench.recording.reader import Diagnosed, Recording
 from workbench.report.bottleneck import LINES_MAX, longest, shares_of, stretches_of
 from workbench.report.lapse import MOMENTS, STILLS, lapse_of
@@ -127,6 +128,7 @@ def test_a_report_tells_all_there_is(report: Path) -> None:
     assert "86,000" in page.text
     assert 'name = "first_light"' in page.text
     assert "apply, for 80.0 s" in page.text
+    assert "apply placements; journal commits; encode tiles; fan-out deltas; viewers deltas." in page.text
     assert "00:12" in page.text
     panels = [one for one in page.of("img") if str(one["src"]).startswith("data:image/svg+xml")]
     assert len(panels) == len(PANELS)
@@ -185,6 +187,14 @@ def test_pictures_show_the_canvas_of_their_time(files: list[Path]) -> None:
         assert animation.n_frames == MOMENTS
         animation.seek(MOMENTS - 1)
         assert np.array_equal(np.asarray(animation.convert("RGB")), PALETTE[recording.canvas_at(recording.last_ns)])
+
+
+def test_a_palette_that_lacks_colours_is_told(files: list[Path]) -> None:
+    for palette in ("[]", '["#12"]', '["red"]'):
+        with Recording.open(files[0]) as recording:
+            recording.meta = {**recording.meta, "palette": palette}
+            with pytest.raises(UserError, match="is damaged: it lacks some of its 256 colours; take a whole copy"):
+                lapse_of(recording, recording.first_ns, recording.last_ns)
 
 
 def test_percentiles_are_never_too_low() -> None:

@@ -193,6 +193,17 @@ class TestCommand:
         assert capsys.readouterr().out == told
         assert [scenario.server.port for scenario in FakeShow.played] == [4000] and compared == []
 
+    def test_a_token_makes_no_other_server_and_is_not_told(
+        self, source: Path, compared: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(FakeShow, "checksums", [checksum_in(source), checksum_in(source)], raising=False)
+        assert rerun(source, ['server.token="only-ours"'], Outputs(headless=True)) == 0
+        assert [scenario.server.token for scenario in FakeShow.played] == ["only-ours"] and compared == []
+        assert rerun(source, ['server.token="only-ours"', "loop=mailbox"], Outputs(headless=True)) == 0
+        assert [scenario.server.token for scenario in FakeShow.played] == ["only-ours", "only-ours"]
+        told = capsys.readouterr().out
+        assert "the server with --set loop=mailbox: " in told and "only-ours" not in told
+
     def test_another_server_is_compared_with_the_recorded_one(
         self, source: Path, compared: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

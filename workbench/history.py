@@ -40,12 +40,10 @@ class History:
     def mark(self, time_ns: int, kind: str, text: str) -> None:
         """Note what was done to the run. `kind`: knob, fault, brake or note; `text` is cut to the room of a row."""
         head = self._page["marker_head"]
-        row = self._page["markers"][int(head[0]) % layout.MARKER_ROWS]
-        row["time_ns"] = time_ns
-        row["kind"] = MarkerKind[kind.upper()]
-        row["text"] = text_bytes(text)
+        marker = Marker(time_ns, kind, text)
+        fill_marker(self._page["markers"][int(head[0]) % layout.MARKER_ROWS], marker)
         head[0] += 1
-        self._markers.append(Marker(time_ns, kind, text))
+        self._markers.append(marker)
         self.markers = tuple(self._markers)
 
 
@@ -58,6 +56,11 @@ def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
     return sample
 
 
-def text_bytes(text: str) -> bytes:
+def fill_marker(row: Any, marker: Marker) -> None:
+    """Write a marker into its row, dtype MARKER."""
+    row["time_ns"], row["kind"], row["text"] = marker.time_ns, MarkerKind[marker.kind.upper()], _bytes_of(marker.text)
+
+
+def _bytes_of(text: str) -> bytes:
     """A marker's text as its row holds it: UTF-8, cut before the first letter that does not fit whole."""
     return text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()

@@ -24,6 +24,9 @@ ITEM_NAMES = ("handshakes", "sockets", "bytes", "messages", "placements", "commi
 VIEWERS = "viewers"
 _PER_TICK = (Stage.ENCODE, Stage.FANOUT)
 
+ITEMS = dict(zip((*stage_names(), VIEWERS), (*ITEM_NAMES, ITEM_NAMES[-1]), strict=True))
+"""The same by the stages' names, the viewers last, who take deltas."""
+
 assert len(ITEM_NAMES) == STAGE_COUNT
 
 

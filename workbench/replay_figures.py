@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.pipeline import ITEM_NAMES, VIEWERS, brake_text
+from workbench.pipeline import ITEMS, VIEWERS, brake_text
 from workbench.recording.reader import Diagnosed, Recording
 from workbench.recording.sample_rows import STAGE_NAMES
 from workbench.scenario import Scenario
 from workbench.view import Diagnosis, Reading, StageReading
 
 SECOND_NS = 1_000_000_000
-_ITEMS = dict(zip((*STAGE_NAMES, VIEWERS), (*ITEM_NAMES, "deltas"), strict=True))
 _ADMIT, _JOURNAL = "admit", "journal"
 _SAME_NAMES = (
     "offered_per_s", "received_per_s", "admitted_per_s", "throttled_per_s", "shed_per_s", "out_of_bounds_per_s",
@@ -59,7 +58,7 @@ class ReplayFigures:
         brakes[VIEWERS] = f"+ {viewer_us:g} us a delta" if viewer_us else ""
         return tuple(
             _stage(found[name], brakes[name], _admit_drops(sample) if name == _ADMIT else None)
-            for name in _ITEMS
+            for name in ITEMS
             if name in found and (name != _JOURNAL or _known(found[name]["throughput_per_s"]) is not None)
         )
 
@@ -88,7 +87,7 @@ def _stage(row: NDArray[Any], brake: str, drops: tuple[tuple[str, float], ...] |
     dropped = _known(float(row["drops_per_s"])) or 0.0
     return StageReading(
         name=str(row["stage"]),
-        item_name=_ITEMS[str(row["stage"])],
+        item_name=ITEMS[str(row["stage"])],
         throughput_per_s=_known(float(row["throughput_per_s"])),
         utilisation_ratio=_known(float(row["utilisation_ratio"])),
         service_us=_known(float(row["service_us"])),

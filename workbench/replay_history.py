@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.kernels import layout
-from server.kernels.layout import MarkerKind
 from server.page import Page
-from workbench.history import text_bytes
+from workbench.history import fill_marker, sample_of
 from workbench.recording.reader import Recording
 from workbench.view import Marker
 
@@ -100,10 +99,7 @@ class ReplayHistory:
     def _rewrite(self, samples: Samples) -> None:
         """Fill the ring: before these samples come rows of unknown figures, each a little earlier."""
         kept = samples[-_ROWS:]
-        rows = np.zeros(_ROWS, layout.SAMPLE)
-        for name in layout.SAMPLE.names or ():
-            if layout.SAMPLE[name].base.kind == "f":
-                rows[name] = np.nan
+        rows = np.full(_ROWS, sample_of({}))
         first_ns = int(kept["time_ns"][0]) if len(kept) else self._recording.first_ns
         missing = _ROWS - len(kept)
         rows["time_ns"][:missing] = first_ns + np.arange(-missing, 0)
@@ -120,7 +116,5 @@ class ReplayHistory:
         self._marker_count = len(passed)
         rows, count = self._page["markers"], len(passed)
         for index in range(max(0, count - layout.MARKER_ROWS), count):
-            row, marker = rows[index % layout.MARKER_ROWS], passed[index]
-            row["time_ns"], row["kind"] = marker.time_ns, MarkerKind[marker.kind.upper()]
-            row["text"] = text_bytes(marker.text)
+            fill_marker(rows[index % layout.MARKER_ROWS], passed[index])
         self._page["marker_head"][0] = count

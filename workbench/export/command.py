@@ -16,7 +16,7 @@ from workbench.export.excerpt import Excerpt, excerpt_of
 from workbench.export.package import require_package
 from workbench.export.progress import ExportProgress
 from workbench.export.table import TABLE_NAMES, require_table, row_count, table_of
-from workbench.export.timelapse import Timelapse, palette_of, timelapse_of
+from workbench.export.timelapse import Timelapse, timelapse_of
 from workbench.output_file import require_other, require_writable
 from workbench.recording.reader import Recording
 
@@ -96,7 +96,7 @@ def _export_video(excerpt: Excerpt, target: Path, options: ExportOptions, progre
     from workbench.export.video import VideoWriter
 
     film = _film(excerpt, options, _VIDEO_FPS, _VIDEO_SIDE)
-    palette = palette_of(excerpt)
+    palette = excerpt.recording.colors
     with VideoWriter(target, film.size, film.fps) as video:
         for picture in progress.each(film.pictures(), "pictures", film.picture_count):
             video.write(palette[picture])
@@ -112,7 +112,7 @@ def _export_animation(kind: AnimationFormat) -> Callable[[Excerpt, Path, ExportO
             yield from progress.each(film.pictures(), "pictures", film.picture_count)
             progress.begin(f"writing {kind.name}")
 
-        write_animation(target, kind, film, pictures(), palette_of(excerpt))
+        write_animation(target, kind, film, pictures(), excerpt.recording.colors)
         return film.text()
 
     return export

@@ -28,7 +28,7 @@ from PIL import Image
 from server.journal.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
 from workbench.export.excerpt import Excerpt
 from workbench.export.foxglove_schema import FIGURES, IMAGE, LOG, LOG_INFO, LOG_WARNING, STAGES
-from workbench.export.timelapse import Timelapse, palette_of
+from workbench.export.timelapse import Timelapse
 from workbench.output_file import whole_file
 
 _NS_PER_S = 1_000_000_000
@@ -99,7 +99,7 @@ def _timestamp(excerpt: Excerpt, time_ns: int) -> dict[str, int]:
 
 
 def _canvas_messages(excerpt: Excerpt, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
-    palette = palette_of(excerpt).tobytes()
+    palette = excerpt.recording.colors.tobytes()
     shown: NDArray[np.uint8] | None = None
     for time_ns, canvas in canvases:
         if shown is not None and np.array_equal(shown, canvas):

@@ -105,15 +105,3 @@ def _round_up(speed: float) -> float:
     """The next speed that reads well: two figures at most."""
     step = 10.0 ** max(-1, math.floor(math.log10(speed)) - 1)
     return round(math.ceil(round(speed / step, 6)) * step, 1)
-
-
-def palette_of(excerpt: Excerpt) -> NDArray[np.uint8]:
-    """The recording's colours: red, green, blue, shape (256, 3). Raises UserError where they are damaged."""
-    names = excerpt.recording.palette
-    try:
-        colors = np.array([list(bytes.fromhex(name.removeprefix("#"))) for name in names], np.uint8)
-    except ValueError:
-        colors = np.zeros((0, 3), np.uint8)
-    if colors.shape != (256, 3):
-        raise UserError(f"{excerpt.recording.path} is damaged: it lacks some of its 256 colours; take a whole copy")
-    return colors

@@ -14,7 +14,7 @@ from plots.overlay import DEFAULT_NAMES, PLOTS, Run, draw_overlay
 from plots.series import PANELS
 from plots.style import DARK, LIGHT
 from server.kernels import layout
-from server.kernels.layout import MarkerKind
+from workbench.history import fill_marker
 from workbench.report.markup import Markup, data_uri, element, joined, picture
 from workbench.report.page import DARK_MEDIA
 from workbench.view import Marker
@@ -22,8 +22,6 @@ from workbench.view import Marker
 PANEL_SIZE = (640, 340)
 OVERLAY_SIZE = (1060, 980)
 _SVG = "image/svg+xml"
-_TEXT_BYTES = layout.MARKER["text"].itemsize
-_KINDS = {kind.name.lower(): kind for kind in MarkerKind}
 
 
 def panels(samples: NDArray[Any], markers: Sequence[Marker]) -> Markup:
@@ -44,8 +42,7 @@ def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
     """Markers as panels take them: shape (n,), dtype MARKER."""
     rows = np.zeros(len(markers), layout.MARKER)
     for row, marker in zip(rows, markers, strict=True):
-        cut = marker.text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()
-        row["time_ns"], row["kind"], row["text"] = marker.time_ns, _KINDS.get(marker.kind, MarkerKind.NOTE), cut
+        fill_marker(row, marker)
     return rows
 
 

@@ -43,7 +43,7 @@ class Lapse:
 
 def lapse_of(recording: Recording, from_ns: int, to_ns: int) -> Lapse:
     """The canvas at `MOMENTS` times, the last of which is `to_ns`. Raises UserError where the file is damaged."""
-    palette = _palette_bytes(recording.palette)
+    palette = recording.colors.tobytes()
     steps = [from_ns + (to_ns - from_ns) * index // MOMENTS for index in range(1, MOMENTS + 1)]
     images = [_image(recording.canvas_at(time_ns), palette) for time_ns in steps]
     every = MOMENTS // STILLS
@@ -54,7 +54,7 @@ def lapse_of(recording: Recording, from_ns: int, to_ns: int) -> Lapse:
 def last_still(recording: Recording) -> Moment:
     """The canvas at the end."""
     time_ns = recording.last_ns
-    return moment_of(time_ns, _image(recording.canvas_at(time_ns), _palette_bytes(recording.palette)))
+    return moment_of(time_ns, _image(recording.canvas_at(time_ns), recording.colors.tobytes()))
 
 
 def moment_of(time_ns: int, image: Image.Image) -> Moment:
@@ -80,7 +80,3 @@ def _animation(images: Sequence[Image.Image]) -> bytes:
     how = {"lossless": True, "quality": 0, "method": 0, "loop": 0}
     first.save(file, "WEBP", save_all=True, append_images=others, duration=durations, **how)
     return file.getvalue()
-
-
-def _palette_bytes(colors: Sequence[str]) -> bytes:
-    return b"".join(bytes.fromhex(color.removeprefix("#")) for color in colors)

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels import layout
 from workbench.comparison.figure import format_value
+from workbench.pipeline import ITEMS
 
 HEADS = ("stage", "busy", "throughput", "service", "waiting", "queue", "queue peak", "queue limit", "drops")
 CAPTION = (
-    "Medians over the steady state; the peak is the most that ever waited then. Items: accept handshakes; read "
-    "sockets; decode bytes; admit messages; apply placements; encode tiles; fan-out connections."
+    "Medians over the steady state; the peak is the most that ever waited then. Items: "
+    f"{'; '.join(f'{name} {items}' for name, items in ITEMS.items())}."
 )
 UNKNOWN = "-"
 
 
 def stage_table_rows(stages: NDArray[Any]) -> Iterator[tuple[str, ...]]:
     """A row a stage that did anything. `stages`: dtype STAGE_SAMPLE."""
-    for name in (*layout.stage_names(), "viewers"):
+    for name in ITEMS:
         own = stages[stages["stage"] == name]
         if len(own) and any(
             np.nansum(own[field]) > 0 for field in ("utilisation_ratio", "throughput_per_s", "depth_peak")

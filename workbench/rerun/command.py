@@ -4,7 +4,6 @@ It reads no command line. What is placed are the recorded changes of each tick, 
 the placements that were overwritten or refused before. Invariant: nothing of these is refused for rate.
 """
 
-import tomllib
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -29,8 +28,8 @@ COURIERS = 16
 """Connections: at 65,535 placements a second each, more than a million a second."""
 _UNLIMITED = 65_535
 _FREE_KEYS = ("loop", "loops")
-_ADDRESS_KEYS = ("server.host", "server.port")
-"""They make no other server of it."""
+_ADDRESS_KEYS = ("server.host", "server.port", "server.token")
+"""Where it is and who is let in: they make no other server of it, and a token is not to be told."""
 _FIXED_KEYS = ("server.width", "server.height", "server.rate_per_s", "server.burst", "server.counts_only")
 
 
@@ -96,7 +95,7 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
             or not (key in _FREE_KEYS or key.startswith("server."))
         ):
             raise UserError(f"--set {override}: a rerun takes all but the server's settings from the recording")
-    tree: dict[str, Any] = tomllib.loads(recording.meta.get("scenario", ""))
+    tree = recording.scenario_tree
     for key in ("link", "faults", "load_curve", "seconds", "fleet"):
         tree.pop(key, None)
     for key in ("cert", "key"):
