@@ -87,6 +87,25 @@ class TestTurning:
                 value = controls.value(knob.key)
                 assert value in knob.choices if knob.choices else knob.least <= value <= knob.most
 
+    @pytest.mark.parametrize(
+        ("name", "override"),
+        [
+            ("first_light", "seed=2"),
+            ("first_light", "server.journal=a.journal"),
+            ("first_light", "server.mqtt=embedded"),
+            ("mqtt_sensors", "seed=2"),
+            ("internet", "seed=2"),
+            ("seed", "loop=mailbox"),
+        ],
+    )
+    def test_every_end_and_choice_can_be_turned_to(self, name: str, override: str) -> None:
+        first = load_scenario(name, [override])
+        for knob in Desk(first).controls.knobs:
+            for value in knob.choices or (knob.least, knob.most):
+                desk = Desk(first)
+                desk.controls.set(knob.key, value, LONG_NS)
+                assert desk.controls.value(knob.key) == value
+
     def test_only_what_means_something_is_offered(self) -> None:
         linked = {knob.key for knob in Desk(load_scenario("internet")).controls.knobs}
         assert "fleet.rate_per_s" in linked and not linked & {"fleet.connections", "fleet.region", "server.loop"}
@@ -94,6 +113,10 @@ class TestTurning:
         assert mailbox == {
             f"server.brakes.{stage}.{kind}" for stage in ("admit", "apply") for kind in ("item_us", "batch_ms")
         } | {"fleet.viewer_brake_us"}
+        journal = {f"server.brakes.journal.{kind}" for kind in ("item_us", "batch_ms")}
+        plain = {knob.key for knob in Desk().controls.knobs}
+        kept = {knob.key for knob in Desk(load_scenario("first_light", ["server.journal=a.journal"])).controls.knobs}
+        assert kept - plain == journal and not plain & journal
         elsewhere = Desk(has_server=False).controls.knobs
         assert elsewhere and all(knob.key.startswith("fleet.") for knob in elsewhere)
 

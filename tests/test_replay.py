@@ -20,7 +20,7 @@ from workbench.knob import knobs_of
 from workbench.recorded_knobs import RecordedKnobs
 from workbench.recording.reader import Recording
 from workbench.replay import LOCKED, ReplaySession
-from workbench.scenario import load_scenario
+from workbench.scenario import Scenario, load_scenario
 from workbench.transport import SPEEDS, Transport
 from workbench.view import Marker
 
@@ -149,7 +149,7 @@ def test_every_turn_of_every_knob_can_be_read_back_from_its_marker() -> None:
 
 @pytest.mark.parametrize("text", ["", "reset", "rate limit 60", "rate limit high > low /s", "stall 5 % for 2 s > 1"])
 def test_other_words_are_no_turn(text: str) -> None:
-    assert all(knob.value_told(text) is None for knob in knobs_of(loop="native", is_linked=False, has_server=True))
+    assert all(knob.value_told(text) is None for knob in knobs_of(Scenario()))
 
 
 def test_knobs_stand_as_they_stood() -> None:

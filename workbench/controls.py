@@ -64,15 +64,8 @@ class Controls:
         self._now = scenario
         self._carry_out, self._mark, self._inflict, self._run_seconds = carry_out, mark, inflict, run_seconds
         is_linked = scenario.link == "memory"
-        is_mqtt, has_bridge = scenario.fleet.transport == "mqtt", scenario.server.has_bridge
-        knobs = knobs_of(
-            loop=scenario.server.loop,
-            is_linked=is_linked,
-            has_server=has_server,
-            is_mqtt=is_mqtt,
-            has_bridge=has_bridge,
-        )
-        self._knobs = {knob.key: self._widened(knob) for knob in knobs}
+        is_mqtt = scenario.fleet.transport == "mqtt"
+        self._knobs = {knob.key: self._widened(knob) for knob in knobs_of(scenario, has_server=has_server)}
         has_broker = scenario.server.mqtt == "embedded"
         self._faults = fault_buttons(is_linked=is_linked, is_mqtt=is_mqtt, has_server=has_server, has_broker=has_broker)
         self._past: list[tuple[str, Scenario]] = []

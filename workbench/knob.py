@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from devices.config import Arrivals, PatternName, RegionName
 from server.config import BRAKE_BATCH_MS_MAX, BRAKE_ITEM_US_MAX, Brakes
+from workbench.scenario import Scenario
 
 GROUPS = ("load", "devices", "limits", "server", "brakes")
 CONNECTIONS_MAX = 20_000
@@ -284,27 +285,24 @@ KNOBS: tuple[Knob, ...] = (*_LOAD, *_DEVICES, *_LIMITS, *_SERVER, *_BRAKES)
 _LINKED_FLEET = frozenset({"rate_per_s", "arrivals", "pattern", "frames_per_write"})
 _OF_OWN_LINKS = frozenset({"fleet.slow_ratio", "fleet.churn_ratio", "fleet.region", "fleet.viewer_brake_us"})
 """What devices behind a broker have not."""
-_BRIDGED_LOOPS = ("native", "portable")
-"""A server of mailboxes has no bridge."""
+_LOOPS_WITH_ALL = ("native", "portable")
+"""A server of mailboxes has no bridge, and keeps no journal."""
 _JOURNAL_BRAKE = f"{BRAKES_PREFIX}journal."
 _MAILBOX_BRAKES = (f"{BRAKES_PREFIX}admit.", f"{BRAKES_PREFIX}apply.")
 
 
-def knobs_of(
-    *, loop: str, is_linked: bool, has_server: bool, is_mqtt: bool = False, has_bridge: bool = False
-) -> tuple[Knob, ...]:
-    """The knobs that mean something in a run.
-
-    With this loop, linked in memory or through a broker, with a server of ours or not, and that with a bridge to MQTT.
-    """
+def knobs_of(scenario: Scenario, *, has_server: bool = True) -> tuple[Knob, ...]:
+    """The knobs that mean something in a run of this, with a server of ours or not."""
+    server = scenario.server
+    needs_engine = server.has_bridge or bool(server.journal)
     return tuple(
-        replace(knob, choices=_BRIDGED_LOOPS) if has_bridge and knob.key == "server.loop" else knob
+        replace(knob, choices=_LOOPS_WITH_ALL) if needs_engine and knob.key == "server.loop" else knob
         for knob in KNOBS
-        if not knob.key.startswith(_JOURNAL_BRAKE)  # No server keeps a journal yet.
-        and (has_server or not knob.key.startswith("server."))
-        and (not is_linked or _turns_when_linked(knob))
-        and (not is_mqtt or knob.key not in _OF_OWN_LINKS)
-        and (loop != "mailbox" or not knob.key.startswith(BRAKES_PREFIX) or knob.key.startswith(_MAILBOX_BRAKES))
+        if (has_server or not knob.key.startswith("server."))
+        and (server.journal or not knob.key.startswith(_JOURNAL_BRAKE))
+        and (scenario.link != "memory" or _turns_when_linked(knob))
+        and (scenario.fleet.transport != "mqtt" or knob.key not in _OF_OWN_LINKS)
+        and (server.loop != "mailbox" or not knob.key.startswith(BRAKES_PREFIX) or knob.key.startswith(_MAILBOX_BRAKES))
     )
 
 

@@ -17,13 +17,7 @@ class RecordedKnobs:
 
     def __init__(self, scenario: Scenario, markers: Iterable[Marker]) -> None:
         """`markers`: oldest first."""
-        knobs = knobs_of(
-            loop=scenario.server.loop,
-            is_linked=scenario.link == "memory",
-            has_server=True,
-            is_mqtt=scenario.fleet.transport == "mqtt",
-            has_bridge=scenario.server.has_bridge,
-        )
+        knobs = knobs_of(scenario)
         self._settings: list[tuple[int, Scenario]] = [(-(2**63), scenario)]
         for marker in markers:
             turned = scenario if _is_reset(marker) else _turned(self._settings[-1][1], marker, knobs)
