@@ -241,6 +241,10 @@ class TestViewersWithoutToken:
             page = browser.open(Address("127.0.0.1", open_to_viewers.port).page_url)
             page.wait_for("document.documentElement.dataset.state === 'open'")
             assert page.text("state") == "live, looking on"
+            page.evaluate("element('token').focus()")
+            for letter in "hmc":
+                page.key(letter)
+            assert page.evaluate("[element('help').open, hand.isMoving, element('all').hidden]") == [False, False, True]
             assert not page.complaints
             page.evaluate(f"element('token').value = '{WRONG.replace('!', 'x')}'")
             page.evaluate("element('entry').requestSubmit()")

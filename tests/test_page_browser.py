@@ -14,7 +14,12 @@ from serving import Serving
 from server.palette import PALETTE, hex_colors
 from server.protocol.messages import Place, PlaceMany
 
-IS_LIVE = "document.documentElement.dataset.state === 'open' && palette.length === 256"
+IS_LIVE = (
+    "document.documentElement.dataset.state === 'open' && palette.length === 256 && "
+    "(box => view.surface.width === Math.round(box.width * view.density) && "
+    "view.surface.height === Math.round(box.height * view.density))(view.surface.getBoundingClientRect())"
+)
+"""It shows the canvas, and has measured its room since the colours took theirs: pixels stay where they are."""
 COUNT_INFLATED = """
 globalThis.inflated = 0;
 const Inflater = DecompressionStream;
@@ -286,6 +291,17 @@ def test_it_comes_back_when_the_server_does(browser: Browser) -> None:
         page.drag(middle(page, 2, 2))
         page.wait_for(shows(2, 2, 3))
         assert serving.pixels[2, 2] == 3
+
+
+def test_only_a_question_without_an_answer_is_taken_for_the_end(browser: Browser, serving: Serving) -> None:
+    page = live(browser, serving)
+    state = "document.documentElement.dataset.state"
+    long_silent = "wire.heard = performance.now() - 60000, wire.asked = wire.heard - 20"
+    assert page.evaluate(f"({long_silent}, wire.probe(), {state})") == "open"
+    page.wait_for("wire.heard > wire.asked")
+    unanswered = "wire.asked = performance.now() - SILENCE_MS, wire.heard = wire.asked - 1"
+    assert page.evaluate(f"({unanswered}, wire.probe(), {state})") == "lost"
+    page.wait_for(IS_LIVE)
 
 
 def test_a_first_visit_loads_little_and_a_second_one_nothing_anew(browser: Browser, serving: Serving) -> None:

@@ -152,6 +152,7 @@ class View {
   }
 
   fit() {
+    if (!board) return;
     this.scale = this.fitScale;
     this.keepInside();
     this.isFitted = true;
@@ -167,6 +168,7 @@ class View {
   }
 
   zoom(factor, x = this.surface.width / 2, y = this.surface.height / 2) {
+    if (!board) return;
     const fit = this.fitScale, most = Math.max(fit, SCALE_MAX * this.density);
     const scale = clamp(this.scale * factor, Math.min(fit, 1), most);
     this.x = x - (x - this.x) * scale / this.scale;
@@ -232,7 +234,7 @@ class View {
 /* The connection: it comes back by itself. What is sent while there is none is lost. */
 class Wire {
   constructor() {
-    this.attempt = this.heard = 0;
+    this.attempt = this.heard = this.asked = 0;
     setInterval(() => this.probe(), SILENCE_MS / 2);
     addEventListener("online", () => this.hurry());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.hurry(); });
@@ -247,6 +249,7 @@ class Wire {
     const address = new URL(withToken("canvas"), location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     const socket = this.socket = new WebSocket(address, "pixelcanvas.v1");
+    this.asked = 0;
     socket.binaryType = "arraybuffer";
     // Inflating is asynchronous: a chain keeps the messages in their order.
     let chain = Promise.resolve();
@@ -270,15 +273,19 @@ class Wire {
 
   hurry() { if (this.timer) this.connect(); }
 
-  /* A network that went away says nothing: ask, and take silence for the end. */
+  /* A network that went away says nothing: ask, and take silence after a question for the end. Silence alone is none:
+     in a page out of sight the browser lets a minute pass between two questions. */
   probe() {
     if (!this.isOpen) return;
-    if (performance.now() - this.heard > SILENCE_MS) {
+    const now = performance.now();
+    if (this.asked > this.heard) {
+      if (now - this.asked < SILENCE_MS) return;
       const { socket } = this;
       this.lost("the server is silent");
       socket.close();
       return;
     }
+    this.asked = now;
     const ping = new Uint8Array(12);
     ping[0] = PING;
     this.send(ping);
@@ -419,6 +426,7 @@ class Hand {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || !board || element("help").open) return;
+    if (event.target === element("token")) return;  // Its letters are the token's, and no deeds.
     this.isSpaceDown ||= event.key === " ";
     const isOnCanvas = document.activeElement === view.surface || document.activeElement === document.body;
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
