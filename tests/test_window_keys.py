@@ -130,6 +130,18 @@ def test_a_screenshot_that_cannot_be_saved_says_why(
     assert f"no screenshot: No such file or directory: {path}" in words(written)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
+def test_a_full_disk_is_told_once(
+    written: list[Written], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("workbench.window.window.free_path", lambda folder, name: Path("/dev/full"))
+    window = headless(FakeSession(heat_map(64, 64)))
+    window.press(Action.SCREENSHOT, 0)
+    window.step(0)
+    assert "no screenshot: No space left on device: /dev/full" in words(written)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_screenshots_name_is_a_file_name(tmp_path: Path) -> None:
     assert screenshot.free_path(tmp_path, "../my scenario.toml").name == "my_scenario.toml-001.png"
     assert screenshot.free_path(tmp_path, "///").name == "canvas-001.png"

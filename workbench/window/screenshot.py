@@ -1,5 +1,6 @@
 """Screenshots: a picture of the window as a PNG file, or as an array for whoever makes a film of it."""
 
+import io
 import re
 from itertools import count
 from pathlib import Path
@@ -18,8 +19,9 @@ def free_path(folder: Path, scenario_name: str) -> Path:
 
 def save_png(surface: pygame.Surface, path: Path) -> None:
     """Write the picture, whatever the suffix of `path`. Raises OSError with the path and the reason."""
-    with path.open("wb") as file:
-        pygame.image.save(surface, file, "picture.png")
+    file = io.BytesIO()  # Handed a file, pygame would print every write that fails.
+    pygame.image.save(surface, file, "picture.png")
+    path.write_bytes(file.getvalue())
 
 
 def rgb_of(surface: pygame.Surface) -> NDArray[np.uint8]:
