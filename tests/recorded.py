@@ -73,6 +73,9 @@ def sample_of(number: int) -> NDArray[Any]:
     sample["time_ns"] = time_of(number)
     sample["latency_ms_p50"] = np.nan
     sample["waiting_ms"][3] = np.nan
+    sample["hostile"][:4] = 0  # Kinds of whom there is nobody, and one that comes later.
+    if number < 3:
+        sample["hostile"][7] = 0
     return sample
 
 
@@ -141,6 +144,7 @@ def make(
             sample = sample_of(number)
             file.execute(sample_rows.ADD_SAMPLE, sample_rows.sample_row(number, sample))
             file.executemany(sample_rows.ADD_STAGE_SAMPLE, sample_rows.stage_rows(number, sample, readings_of(number)))
+            file.executemany(sample_rows.ADD_HOSTILE_SAMPLE, sample_rows.hostile_rows(number, sample))
             file.executemany(sample_rows.ADD_TICK_LOG, sample_rows.tick_rows(tick_of(number)))
             file.execute(schema.READINGS.add, reading_row(number, reading_of(number)))
         file.execute(schema.MARKERS.add, marker_row(Marker(time_of(2), "knob", "rate limit 60 > 30")))

@@ -95,6 +95,7 @@ def write_run(
             file.execute(sample_rows.ADD_SAMPLE, sample_rows.sample_row(number, sample))
             readings = recorded.readings_of(number)
             file.executemany(sample_rows.ADD_STAGE_SAMPLE, sample_rows.stage_rows(number, sample, readings))
+            file.executemany(sample_rows.ADD_HOSTILE_SAMPLE, sample_rows.hostile_rows(number, sample))
             file.executemany(sample_rows.ADD_TICK_LOG, sample_rows.tick_rows(_tick(number)))
         for second, kind, text in markers:
             marker = Marker(recorded.STARTED_NS + round(second * 1e9), kind, text)

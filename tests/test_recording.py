@@ -234,6 +234,8 @@ def test_foreign_files_are_told(tmp_path: Path) -> None:
         ("DELETE FROM samples WHERE number = 9", "some are missing"),
         ("UPDATE stage_samples SET depth = depth + 1 WHERE number = 5 AND stage = 'admit'", "row 5 of stage_samples"),
         ("DELETE FROM stage_samples WHERE number = 5 AND stage = 'admit'", "of the stage admit some are missing"),
+        ("UPDATE hostile_samples SET sent_bytes = 1 WHERE number = 5 AND kind = 'churn'", "row 5 of hostile_samples"),
+        ("DELETE FROM hostile_samples WHERE number = 5 AND kind = 'churn'", "misbehave by churn some are missing"),
         ("UPDATE tick_log SET encode_ns = 3 WHERE tick = 4", "row 4 of tick_log"),
         ("UPDATE readings SET connection_count = 1 WHERE number = 35", "row 35 of readings"),
         ("UPDATE markers SET text = 'rate limit 60 > 31'", "of markers is not what was written"),

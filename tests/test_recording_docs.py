@@ -14,6 +14,7 @@ import pytest
 from conftest import give_up, is_ci
 
 from server.journal import schema
+from server.kernels import layout
 from workbench.recording.reader import Recording
 
 ROOT = Path(__file__).parents[1]
@@ -89,10 +90,21 @@ def test_a_recording_of_version_2_says_what_it_said() -> None:
     with Recording.open(SECOND) as recording:
         samples, summary = recording.samples(), recording.summary
         assert summary is not None
-        assert recording.checksum() == summary["canvas_checksum"] == 1539295868
+        assert recording.checksum() == summary["canvas_checksum"] == 3524161990
         assert (recording.scenario.name, recording.width, recording.height) == ("first_light", 64, 48)
-        assert len(samples) == 58
-        reading = recording.reading_at(int(samples["time_ns"][40]))
+        assert len(samples) == 99
+        # The samples count what the summary counts, also who is gone again.
+        kinds = dict(zip(layout.HOSTILE_KINDS, samples["hostile"][-1], strict=True))
+        for kind, told in summary["hostile"].items():
+            assert (kinds[kind]["opened_count"], kinds[kind]["sent_bytes"]) == (
+                told["opened_count"],
+                told["sent_bytes"],
+            )
+        assert (int(kinds["wrong_lengths"]["ended_count"]), kinds["wrong_lengths"]["codes"].tolist()) == (1, [1002, 0])
+        assert kinds["random_bytes"]["codes"].tolist() == [431, 0]
+        assert samples["hostile"]["connection_count"].sum(axis=1).max() == 12
+        busiest = int(np.argmax(samples["offered_per_s"]))
+        reading = recording.reading_at(int(samples["time_ns"][busiest]))
         assert reading is not None
         assert (reading.connection_count, reading.subscriber_count) == (20, 20)
         assert recording.diagnoses()[-1].whole.explanation

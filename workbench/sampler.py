@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.hostile.tally import hostile_sample
 from server.kernels import layout
 from workbench.brushed import Brushed
 from workbench.census import Census, CensusTaker
@@ -190,6 +191,7 @@ class Sampler:
             "depth_peak": self._recent_ticks.newest_depth_peak,
             "utilisation_ratio": span.stage_utilisation(),
             "fairness_index": census.fairness_index,
+            "hostile": hostile_sample(self._pages.hostile["hostile"]),
         }
         if figures is not None:
             fields |= {"service_us": figures.service_us, "waiting_ms": figures.waiting_ms}

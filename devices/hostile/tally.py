@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS
+from server.kernels.layout import HOSTILE_OTHER, HOSTILE_RESET, HOSTILE_SAMPLE
 from server.page import type_of_section
 
 CODES = (400, 408, 426, 431, 503, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013)
@@ -30,6 +31,8 @@ HOSTILE = np.dtype(
     ],
     align=True,
 )
+_ENDS = np.array([HOSTILE_RESET, *CODES, HOSTILE_OTHER], HOSTILE_SAMPLE["codes"].base)
+"""What `dropped_count` and then each of `code_count` is the count of, in a sample."""
 PROCESS = np.dtype([("state", "i8"), ("cpu_ns", "i8"), ("resident_bytes", "i8")], align=True)
 
 
@@ -44,6 +47,18 @@ def count_end(row: NDArray[Any] | np.void, code: int) -> None:
         row["code_count"][CODES.index(code) if code in CODES else len(CODES)] += 1
     else:
         row["dropped_count"] += 1
+
+
+def hostile_sample(rows: NDArray[Any]) -> NDArray[Any]:
+    """The counters as a sample has them. Shape (len(KINDS),), dtype HOSTILE_SAMPLE; `rows` likewise, dtype HOSTILE."""
+    sample = np.zeros(len(rows), HOSTILE_SAMPLE)
+    ends = np.column_stack([rows["dropped_count"], rows["code_count"]])
+    order = np.argsort(-ends, axis=1, kind="stable")[:, : sample["codes"].shape[1]]
+    sample["codes"] = np.where(np.take_along_axis(ends, order, 1) > 0, _ENDS[order], 0)
+    sample["ended_count"] = ends.sum(axis=1)
+    for name in ("connection_count", "opened_count", "sent_bytes"):
+        sample[name] = rows[name]
+    return sample
 
 
 def by_kind(rows: NDArray[Any]) -> dict[str, dict[str, Any]]:

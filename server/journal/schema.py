@@ -10,6 +10,7 @@ checksum over all else in it, so that a row which was cut or changed is known as
     tick_log       the figures of a tick: layout.TICK
     samples        the figures of a tenth of a second: layout.SAMPLE without its arrays
     stage_samples  of these, the figures of one stage
+    hostile_samples  of these, the figures of one kind of client that misbehaves
     readings       what else was to be seen at a sample
     markers        something that was done to the run
     diagnoses      from this sample on, the bottleneck
@@ -46,6 +47,7 @@ STAGE_SAMPLE_COLUMNS = (
     "throughput_per_s", "utilisation_ratio", "service_us", "waiting_ms", "depth", "depth_peak", "depth_max",
     "drops_per_s", "growth_per_s",
 )  # fmt: skip
+HOSTILE_SAMPLE_COLUMNS = ("connection_count", "opened_count", "ended_count", "code_most", "code_next", "sent_bytes")
 READING_COLUMNS = (
     "sent_per_s", "conflated_per_s", "broadcast_deltas_per_s", "broadcast_bytes_per_s", "lateness_ms_p99", "tick_ms",
     "connection_count", "subscriber_count", "watching_count", "lagging_count", "over_limit_count", "stalled_count",
@@ -67,6 +69,11 @@ STAGE_SAMPLES = SealedTable(
     "stage_samples",
     ("number", "stage"),
     (("number", "INTEGER"), ("stage", "TEXT"), *_typed(STAGE_SAMPLE_COLUMNS, "REAL")),
+)
+HOSTILE_SAMPLES = SealedTable(
+    "hostile_samples",
+    ("number", "kind"),
+    (("number", "INTEGER"), ("kind", "TEXT"), *_typed(HOSTILE_SAMPLE_COLUMNS, "INTEGER")),
 )
 READINGS = SealedTable(
     "readings",
@@ -97,7 +104,7 @@ _SNAPSHOTS = (
 JOURNAL_TABLES = (_META, _TICKS, _SNAPSHOTS)
 RECORDING_TABLES = (
     *JOURNAL_TABLES,
-    *(table.create for table in (TICK_LOG, SAMPLES, STAGE_SAMPLES, READINGS, MARKERS, DIAGNOSES)),
+    *(table.create for table in (TICK_LOG, SAMPLES, STAGE_SAMPLES, HOSTILE_SAMPLES, READINGS, MARKERS, DIAGNOSES)),
 )
 
 ADD_TICK = "INSERT INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)"

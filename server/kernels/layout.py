@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 TILE_SIDE = 32
 TILE_PIXELS = TILE_SIDE * TILE_SIDE
@@ -214,6 +214,24 @@ LATENCY_BANDS_AN_OCTAVE = 3
 """Bands of the latency heat map: band b holds 100 us * 2**(b / 3) up to the next; the first all below, the last all
 above (about 5 s). Bands are made of whole buckets of the histogram."""
 
+HOSTILE_KINDS = (
+    "stall", "read_nothing", "byte_at_a_time", "odd_fragments", "no_handshake", "reset_mid_frame", "churn",
+    "reconnect_together", "wrong_lengths", "random_bytes", "over_limit", "old_mask",
+)  # fmt: skip
+"""The ways of clients to misbehave, in the order of their counters."""
+HOSTILE_RESET, HOSTILE_OTHER = 1, 2
+"""In place of a status or close code: ended without a word, and with one that is not counted for itself."""
+HOSTILE_SAMPLE = np.dtype(
+    [
+        ("sent_bytes", "i8"),  # Since the start.
+        ("connection_count", "u4"),  # Open now.
+        ("opened_count", "u4"),
+        ("ended_count", "u4"),  # Connections that the server ended,
+        ("codes", "u2", (2,)),  # and the HTTP statuses or close codes of most of these; 0: none.
+    ],
+    align=True,
+)
+
 SAMPLE = np.dtype(
     [
         ("time_ns", "i8"),
@@ -247,6 +265,7 @@ SAMPLE = np.dtype(
         ("fleet_cpu_cores", "f4"),
         ("panels_cpu_cores", "f4"),
         ("window_cpu_cores", "f4"),
+        ("hostile", HOSTILE_SAMPLE, (len(HOSTILE_KINDS),)),
     ],
     align=True,
 )

@@ -16,7 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from server.journal.schema import READING_COLUMNS, SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS, TICK_LOG_COLUMNS
+from server.journal.schema import (
+    HOSTILE_SAMPLE_COLUMNS,
+    READING_COLUMNS,
+    SAMPLE_COLUMNS,
+    STAGE_SAMPLE_COLUMNS,
+    TICK_LOG_COLUMNS,
+)
 from server.kernels.layout import CANVAS_SIDE_MAX, MarkerKind
 from workbench.errors import UserError
 from workbench.recording.database import Database
@@ -64,7 +70,7 @@ class Recording:
         self.first_ns = self._whole_fact("started_ns", _LAST)
         """When the session began, on the clock of all times here."""
         self._film = Film(database, self.width, self.height)
-        tables = ("samples", "stage_samples", "tick_log", "readings", "markers", "diagnoses")
+        tables = ("samples", "stage_samples", "hostile_samples", "tick_log", "readings", "markers", "diagnoses")
         self._tables = {name: FigureTable(database, name) for name in tables}
 
     @classmethod
@@ -165,8 +171,10 @@ class Recording:
         """The samples of (from_ns, to_ns], or from the beginning, or to the end. Shape (n,), dtype layout.SAMPLE."""
         span = self._span("samples", "number", from_ns, to_ns)
         rows = self._numbered("samples", ("number", "time_ns", *SAMPLE_COLUMNS, "latency_counts"), span)
-        stages = self._stages((span[0], rows[-1][0] if rows else span[0]), dict(row[:2] for row in rows))
-        return self._made(samples_of, rows, stages)
+        span = (span[0], rows[-1][0] if rows else span[0])
+        stages = self._stages(span, dict(row[:2] for row in rows))
+        hostile = self._numbered("hostile_samples", ("number", "kind", *HOSTILE_SAMPLE_COLUMNS), span)
+        return self._made(samples_of, rows, stages, hostile)
 
     def stage_samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
         """The stages at the samples of (from_ns, to_ns]. Shape (n,), dtype STAGE_SAMPLE."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.journal.schema import (
+    HOSTILE_SAMPLES,
     SAMPLE_COLUMNS,
     SAMPLES,
     STAGE_SAMPLE_COLUMNS,
@@ -20,6 +21,7 @@ from server.journal.schema import (
     TICK_LOG_COLUMNS,
 )
 from server.kernels import layout
+from server.kernels.layout import HOSTILE_KINDS
 from workbench.view import StageReading
 
 STAGE_SAMPLE = np.dtype(
@@ -43,10 +45,12 @@ STAGE_SAMPLE = np.dtype(
 STAGE_NAMES = tuple(layout.stage_names())
 _STAGE_FIELDS = ("utilisation_ratio", "service_us", "waiting_ms", "depth_peak")
 """What a sample holds by stage, and is told in the stages' rows."""
+_COUNTS = ("connection_count", "opened_count", "ended_count")
 _DEPTH_FIRST = TICK_LOG_COLUMNS.index("in_flight_count") + 1
 
 ADD_SAMPLE = SAMPLES.add
 ADD_STAGE_SAMPLE = STAGE_SAMPLES.add
+ADD_HOSTILE_SAMPLE = HOSTILE_SAMPLES.add
 ADD_TICK_LOG = TICK_LOG.add.replace("INSERT", "INSERT OR IGNORE", 1)
 
 assert STAGE_SAMPLE.names is not None
@@ -90,16 +94,30 @@ def _stage_figures(told: Mapping[str, float], reading: StageReading | None) -> l
     return [_known(figures.get(name)) for name in STAGE_SAMPLE_COLUMNS]
 
 
+def hostile_rows(number: int, sample: NDArray[Any]) -> list[tuple[Any, ...]]:
+    """Rows of `hostile_samples`: of each kind of which there was anybody so far. `sample`: shape (), dtype SAMPLE."""
+    return [
+        HOSTILE_SAMPLES.row(
+            number, name, *(int(row[field]) for field in _COUNTS), *row["codes"].tolist(), int(row["sent_bytes"])
+        )
+        for name, row in zip(HOSTILE_KINDS, sample["hostile"], strict=True)
+        if row["opened_count"]
+    ]
+
+
 def tick_rows(ticks: NDArray[Any]) -> list[tuple[int, ...]]:
     """Rows of `tick_log`. `ticks`: shape (n,), dtype TICK."""
     scalars = zip(*(ticks[name].tolist() for name in TICK_LOG_COLUMNS[:_DEPTH_FIRST]), strict=True)
     return [TICK_LOG.row(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
 
 
-def samples_of(rows: Sequence[tuple[Any, ...]], stages: NDArray[Any]) -> NDArray[Any]:
-    """Samples from rows of `samples` and the stages' figures at these. Returns shape (len(rows),), dtype SAMPLE.
+def samples_of(
+    rows: Sequence[tuple[Any, ...]], stages: NDArray[Any], hostile: Sequence[tuple[Any, ...]]
+) -> NDArray[Any]:
+    """Samples from rows of `samples` and the figures of stages and hostile clients at these.
 
-    `stages`: dtype STAGE_SAMPLE. Raises ValueError or TypeError for rows that no writer wrote.
+    `stages`: dtype STAGE_SAMPLE; `hostile`: rows of `hostile_samples`, by number. Returns shape (len(rows),), dtype
+    SAMPLE. Raises ValueError, TypeError or OverflowError for rows that no writer wrote.
     """
     samples = np.zeros(len(rows), layout.SAMPLE)
     if not rows:
@@ -114,6 +132,7 @@ def samples_of(rows: Sequence[tuple[Any, ...]], stages: NDArray[Any]) -> NDArray
     if numbers[-1] - numbers[0] + 1 != len(rows):
         raise ValueError(f"between {numbers[0]} and {numbers[-1]} some are missing")
     _fill_stages(samples, np.array(numbers, np.int64), stages)
+    _fill_hostile(samples, numbers[0], hostile)
     return samples
 
 
@@ -129,6 +148,21 @@ def _fill_stages(samples: NDArray[Any], numbers: NDArray[np.int64], stages: NDAr
             raise ValueError(f"of the stage {name} some are missing")
         for field in _STAGE_FIELDS:
             samples[field][:, index] = found[field]
+
+
+def _fill_hostile(samples: NDArray[Any], first: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write each kind's figures into its place. Counts only grow: who was seen once has a row in every later sample."""
+    for kind, name in enumerate(HOSTILE_KINDS):
+        found = [row for row in rows if row[1] == name]
+        if not found:
+            continue
+        numbers, _, *counts, most, following, sent = (np.array(column) for column in zip(*found, strict=True))
+        if (np.diff(numbers) != 1).any() or numbers[-1] != first + len(samples) - 1:
+            raise ValueError(f"of the clients that misbehave by {name} some are missing")
+        places = samples["hostile"][-len(found) :, kind]
+        places["codes"], places["sent_bytes"] = np.stack([most, following], axis=1), sent
+        for field, column in zip(_COUNTS, counts, strict=True):
+            places[field] = column
 
 
 def stage_samples_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:

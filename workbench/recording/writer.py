@@ -22,9 +22,11 @@ from workbench.errors import UserError
 from workbench.output_file import require_writable
 from workbench.recording.fact_check import checked
 from workbench.recording.sample_rows import (
+    ADD_HOSTILE_SAMPLE,
     ADD_SAMPLE,
     ADD_STAGE_SAMPLE,
     ADD_TICK_LOG,
+    hostile_rows,
     sample_row,
     stage_rows,
     tick_rows,
@@ -173,6 +175,7 @@ class RecordingWriter:
         numbered = list(enumerate(taken, self._number + 1))
         samples = [sample_row(number, one.sample) for number, one in numbered]
         stages = [row for number, one in numbered for row in stage_rows(number, one.sample, one.stages)]
+        hostile = [row for number, one in numbered for row in hostile_rows(number, one.sample)]
         ticks = [row for one in taken for row in tick_rows(one.ticks)]
         readings = [reading_row(number, one.reading) for number, one in numbered]
         diagnoses, told, told_number = self._news(numbered)
@@ -181,6 +184,7 @@ class RecordingWriter:
         try:
             file.executemany(ADD_SAMPLE, samples)
             file.executemany(ADD_STAGE_SAMPLE, stages)
+            file.executemany(ADD_HOSTILE_SAMPLE, hostile)
             file.executemany(ADD_TICK_LOG, ticks)
             file.executemany(schema.READINGS.add, readings)
             file.executemany(schema.DIAGNOSES.add, diagnoses)
