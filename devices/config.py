@@ -173,3 +173,5 @@ class StartFleet(msgspec.Struct, frozen=True, tag=True):
     """URL of the broker, where devices speak MQTT; the login is in it."""
     mqtt_name: str = ""
     """The canvas's name in its topics."""
+    certificate: str = ""
+    """The file of what the server shows, where it speaks TLS: devices behind a broker ask it for its canvas."""

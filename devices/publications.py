@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.kernels.layout import PLACE_BYTES, PLACE_FRAME_BYTES
+from server.protocol.messages import PLACE_DTYPE
 
-PLACE_ROW = np.dtype([("op", "u1"), ("color", "u1"), ("x", "<u2"), ("y", "<u2")])
-"""PLACE as protocol.md writes it."""
 _WORDS = PLACE_FRAME_BYTES // 4
 
-assert PLACE_ROW.itemsize == PLACE_BYTES
+assert PLACE_DTYPE.itemsize == PLACE_BYTES
 
 
 class Batch(NamedTuple):
@@ -23,16 +22,15 @@ class Batch(NamedTuple):
 
     device: int
     payload: bytes
-    place_count: int
 
 
 def unmask(words: NDArray[np.uint32], size: int) -> NDArray[Any]:
-    """The placements in the first `size` bytes of `words`, shape (size / 12,), dtype PLACE_ROW. See `frames`."""
+    """The placements in the first `size` bytes of `words`, shape (size / 12,), dtype PLACE_DTYPE. See `frames`."""
     frames = words[: size // 4].reshape(-1, _WORDS)
     low, high = frames[:, 0] >> 16, frames[:, 1] & 0xFFFF
     op_and_color = (frames[:, 1] >> 16) ^ low
     place = frames[:, 2] ^ (high | low << 16)
-    rows = np.empty(len(frames), PLACE_ROW)
+    rows = np.empty(len(frames), PLACE_DTYPE)
     rows["op"], rows["color"] = op_and_color & 0xFF, op_and_color >> 8
     rows["x"], rows["y"] = place & 0xFFFF, place >> 16
     return rows
@@ -44,7 +42,7 @@ def batches(rows: NDArray[Any], segments: NDArray[Any]) -> list[Batch]:
     made = []
     for device, start, end, _ in segments.tolist():
         first, last = start // PLACE_FRAME_BYTES, end // PLACE_FRAME_BYTES
-        made.append(Batch(device, data[first * PLACE_BYTES : last * PLACE_BYTES], last - first))
+        made.append(Batch(device, data[first * PLACE_BYTES : last * PLACE_BYTES]))
     return made
 
 

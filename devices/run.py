@@ -15,7 +15,7 @@ from devices.config import AdjustFleet, Brush, Cut, FleetCommand, Stall, StartFl
 from devices.dialer import Dialer
 from devices.drain import Drain
 from devices.fleet import Fleet
-from devices.greeting import read_canvas, read_hello
+from devices.greeting import Server, read_canvas, read_hello
 from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.memory import MemoryLink
 from devices.transport import Transport
@@ -78,7 +78,7 @@ class Run:
         self._counters["state"] = State.COMPILING
         compile_all(warm_kernels(), self._tell_compiling)
         if not start.width:
-            hello = read_hello(start.host, start.port, start.path)
+            hello = read_hello(Server(start.host, start.port, start.path))
             start = msgspec.structs.replace(start, width=hello.width, height=hello.height)
         fleet = Fleet(start.config, start.width, start.height, start.seed, self._page)
         if start.link_fd >= 0:
@@ -208,5 +208,5 @@ def _behind_broker(fleet: Fleet, start: StartFleet) -> Transport:
     """The fleet joined through the broker of `start`. Raises FleetFailed."""
     from devices.mqtt import MqttLink  # Only where it is asked for: its library takes a while to import.
 
-    fetch = partial(read_canvas, start.host, start.port, start.path)
+    fetch = partial(read_canvas, Server(start.host, start.port, start.path, start.certificate))
     return MqttLink(fleet, parse_broker(start.broker), Topics(start.mqtt_name), fetch)

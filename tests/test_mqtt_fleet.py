@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from brokers import PASSWORD, USER, guarded_broker, require
+from brokers import PASSWORD, USER, guarded_broker, make_certificates, require
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import PATIENCE_S, Serving
@@ -15,15 +15,17 @@ from serving import PATIENCE_S, Serving
 from devices.config import FleetConfig
 from devices.drain import Drain
 from devices.fleet import Fleet
-from devices.greeting import read_canvas
+from devices.greeting import Server, read_canvas
 from devices.kernels.frames import put_place
 from devices.limits import FleetFailed
 from devices.mqtt import MqttLink
 from devices.publications import batches, publication_bytes, unmask
 from devices.sighting import Sightings
+from devices.warm import warm_kernels
 from server import clock
 from server.bridge.broker import KINDS, Broker
 from server.broker_address import BrokerAddress, parse_broker
+from server.kernels.kernel import compile_all
 from server.kernels.layout import SEGMENT
 from server.listener import CannotListen
 from server.page import Page, fleet_sections
@@ -44,10 +46,11 @@ class Joined:
     def __init__(self, serving, address, **told):
         usual = {"transport": "mqtt", "connections": 24, "rate_per_s": 50.0, "frames_per_write": 4}
         self.serving, config = serving, FleetConfig(**usual | told)
+        compile_all(warm_kernels(), lambda done, total, name: None)  # A broker drops who says nothing for so long.
         self.page = Page.create(fleet_sections())
         self.row = self.page["fleet"][0]
         self.fleet = Fleet(config, serving.config.width, serving.config.height, 1, self.page)
-        fetch = partial(read_canvas, "127.0.0.1", serving.port, "/canvas")
+        fetch = partial(read_canvas, Server("127.0.0.1", serving.port, "/canvas", serving.config.cert))
         self.link = MqttLink(self.fleet, address, Topics("main"), fetch)
 
     def __enter__(self):
@@ -127,7 +130,7 @@ class TestPublications:
         rows = unmask(np.zeros(9, np.uint32), 36)
         rows["x"] = [1, 2, 3]
         made = batches(rows, segments)
-        assert [(batch.device, batch.place_count) for batch in made] == [(7, 2), (3, 1)]
+        assert [(batch.device, len(batch.payload)) for batch in made] == [(7, 12), (3, 6)]
         assert b"".join(batch.payload for batch in made) == rows.tobytes()
 
     @pytest.mark.parametrize(("size", "head_bytes"), [(0, 2), (120, 2), (121, 3), (16_376, 3), (16_377, 4)])
@@ -193,8 +196,32 @@ def test_a_canvas_is_fetched_as_it_is():
     with Serving() as serving, serving.client() as client:
         client.send(Subscribe(), Place(3, 4, 9))
         client.until(Delta)
-        fetched = decode_server_message(read_canvas("127.0.0.1", serving.port, "/canvas"))
+        fetched = decode_server_message(read_canvas(Server("127.0.0.1", serving.port, "/canvas")))
         assert isinstance(fetched, Snapshot) and fetched.pixels[4 * 70 + 3] == 9
+
+
+def test_a_canvas_is_fetched_by_tls_from_the_server_of_this_certificate_alone(tmp_path):
+    folders = [tmp_path / "ours", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+        make_certificates(folder)
+    ours, other = (str(folder / "cert.pem") for folder in folders)
+    with Serving(cert=ours, key=str(folders[0] / "key.pem")) as serving:
+        fetched = decode_server_message(read_canvas(Server("127.0.0.1", serving.port, "/canvas", ours)))
+        assert isinstance(fetched, Snapshot) and len(fetched.pixels) == 70 * 45
+        with pytest.raises(FleetFailed, match=f"wss://127.0.0.1:{serving.port}/canvas is not the server of") as caught:
+            read_canvas(Server("127.0.0.1", serving.port, "/canvas?token=hidden", other))
+        assert "\n" not in str(caught.value) and "hidden" not in str(caught.value)
+
+
+def test_a_fleet_sees_the_canvas_of_a_server_that_speaks_tls(mosquitto, tmp_path):
+    make_certificates(tmp_path)
+    tls = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
+    with joined(mosquitto, tls) as (serving, fleet):
+        fleet.begin()
+        fleet.until(lambda: serving.counted("applied_count") >= 200)
+        fleet.finish()
+        fleet.until(fleet.is_right)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,6 +17,7 @@ from server.protocol.connection import Connection
 from server.protocol.events import Closed, Event, Message, Refused, Violated
 from server.protocol.messages import SUBPROTOCOL, Hello, Place, Throttled, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.tls.trust import trusting
 from workbench.address import Address
 
 WAITING_MAX = 20_000
@@ -29,18 +30,6 @@ _NOT_YET = (errno.EAGAIN, errno.ENOTCONN, errno.EINPROGRESS)
 """The socket has nothing for us, or is still connecting."""
 _SHARE = 0.9
 """Of the granted rate and burst that is used: the server's clock and ours do not tick together."""
-
-
-def _encrypted(stream: socket.socket, certificate: str) -> ssl.SSLSocket:
-    """The stream, to speak TLS with the server that shows this certificate and no other, whatever it is called.
-
-    Raises OSError.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(certificate)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context.wrap_socket(stream, do_handshake_on_connect=False)
 
 
 class Painter:
@@ -127,7 +116,8 @@ class Painter:
         authority = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
         if address.certificate:
             try:
-                self._stream = _encrypted(self._stream, address.certificate)
+                context = trusting(address.certificate)
+                self._stream = context.wrap_socket(self._stream, do_handshake_on_connect=False)
             except OSError as error:
                 self._lose(f"{address.certificate}: {(error.strerror or str(error)).lower()}", now_ns)
                 return

@@ -358,6 +358,7 @@ class Session(OnPages):
             link_fd=self._link_fd,
             broker=self._broker_url if self.scenario.fleet.transport == "mqtt" else "",
             mqtt_name=server.mqtt_name,
+            certificate=address.certificate,
         )
         self._parts.begin("fleet", start)
         self._steering.fleet_began(self.scenario.fleet)

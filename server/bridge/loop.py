@@ -23,6 +23,7 @@ from server.kernels.room import make_message_room
 from server.kernels.tiles import encode_region
 from server.loops.stages import Stages
 from server.loops.warm import stage_kernels
+from server.protocol.messages import PLACE_DTYPE
 from server.protocol.websocket import parse_head
 from server.topics import Topics
 
@@ -30,10 +31,6 @@ PLACES_A_STEP = 1 << 14
 """Placements taken up at once: a millisecond or two, short beside a tick."""
 LOOK_NS = 10_000_000
 """How long it waits for publications before it looks at the tick again."""
-PLACE_ROW = np.dtype([("op", "u1"), ("color", "u1"), ("x", "<u2"), ("y", "<u2")])
-"""PLACE as protocol.md writes it."""
-
-assert PLACE_ROW.itemsize == 6
 
 
 class BridgeLoop:
@@ -151,7 +148,9 @@ class BridgeLoop:
         count = self._queue(taken, now_ns)
         busy_ns = clock.now_ns() - begun_ns
         self._stages.note(Stage.READ, depth, len(taken), busy_ns // 2)
-        self._stages.note(Stage.DECODE, count * PLACE_ROW.itemsize, count * PLACE_ROW.itemsize, busy_ns - busy_ns // 2)
+        self._stages.note(
+            Stage.DECODE, count * PLACE_DTYPE.itemsize, count * PLACE_DTYPE.itemsize, busy_ns - busy_ns // 2
+        )
         rest(arrays, canvas, Stage.DECODE, count, len(self._inbox), clock.now_ns())
         return len(taken)
 
@@ -164,7 +163,7 @@ class BridgeLoop:
             return 0
         slots = np.array([slot for slot, _, _ in known], np.int32)
         counts = np.array([count for _, _, count in known], np.int64)
-        places = np.frombuffer(b"".join(payload for _, payload, _ in known), PLACE_ROW)
+        places = np.frombuffer(b"".join(payload for _, payload, _ in known), PLACE_DTYPE)
         queues, total = self.arrays.queues[0], len(places)
         end = int(queues["message_end"])
         messages = self.arrays.messages[end : end + total]
@@ -175,7 +174,7 @@ class BridgeLoop:
         queues["message_end"] += total
         connections, loop = self.arrays.connections, self._counts
         np.add.at(connections["received_count"], slots, counts)
-        np.add.at(connections["received_bytes"], slots, counts * PLACE_ROW.itemsize)
+        np.add.at(connections["received_bytes"], slots, counts * PLACE_DTYPE.itemsize)
         loop["received_count"] += total
         loop["received_bytes"] += places.nbytes
         loop["read_count"] += len(known)

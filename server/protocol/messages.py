@@ -56,6 +56,7 @@ MESSAGE_BYTES_MAX = 65_536
 CANCEL = 0x01
 
 PLACE = struct.Struct("<BBHH")
+PLACE_DTYPE = np.dtype([("op", "u1"), ("color", "u1"), ("x", "<u2"), ("y", "<u2")])
 PLACE_MANY = struct.Struct("<BBH")
 PLACE_ITEM = struct.Struct("<HHB")
 SUBSCRIBE = struct.Struct("<BBHHHHH")
@@ -69,7 +70,7 @@ NOTICE = struct.Struct("<BB")
 PLACE_ITEM_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("color", "u1")])
 """The items of a PLACE_MANY as an array, for whoever reads or writes many at once."""
 
-assert PLACE.size == 6
+assert PLACE.size == PLACE_DTYPE.itemsize == 6
 assert PLACE_MANY.size == 4
 assert PLACE_ITEM.size == PLACE_ITEM_DTYPE.itemsize == 5
 assert SUBSCRIBE.size == PING.size == 12
