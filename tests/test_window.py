@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ from window_stage import (
 
 from plots import style as plots_style
 from server import palette
-from server.control import Progress
+from server.control import BrokerState, Progress
+from workbench.picks import Pick, all_picks
 from workbench.view import Part, Reading
 from workbench.window import arrangement, pen, theme, toolkit
 from workbench.window.figure import UNKNOWN
@@ -255,6 +257,18 @@ def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -
         assert text in said
 
 
+@pytest.mark.parametrize("pick", all_picks(), ids=lambda pick: pick.name)
+def test_the_smallest_header_holds_every_sentence_and_a_million(pick: Pick, written: list[Written]) -> None:
+    large = replace(READING, connection_count=1_000_000, offered_per_s=88.8e6, delivered_per_s=888e6)
+    session = FakeSession(heat_map(64, 64), scenario_name=pick.name, scenario_title=pick.text, reading=large)
+    headless(session, arrangement.SIZE_MIN)
+    header = boxes(session, arrangement.SIZE_MIN).header
+    inside = [entry for entry in written if header.contains(entry.box)]
+    assert [entry.text for entry in inside if not entry.whole] == []
+    assert " ".join(pick.text.split()) in " ".join(words(inside).split())
+    assert "1,000,000" in words(inside)
+
+
 def test_what_is_not_known_is_a_dash(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), reading=Reading()))
     assert [entry.text for entry in written].count(UNKNOWN) == 12
@@ -268,6 +282,21 @@ def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None
     assert "connections\n1,000 of 1,000, 3 lost" in said
     assert "ledger\nadds up" in said and "merge\n3.4 : 1" in said
     assert "join at ws://127.0.0.1:43121/canvas" in said
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ({"is_connected": True}, "mosquitto"),
+        ({"is_connected": True, "is_held": True}, "mosquitto held still"),
+        ({"is_connected": False, "is_held": True, "attempt_count": 4}, "mosquitto held still"),
+        ({"is_connected": False, "attempt_count": 4}, "mosquitto gone for 3 s, 4 attempts"),
+    ],
+)
+def test_the_status_line_says_how_the_broker_does(written: list[Written], told: dict[str, Any], text: str) -> None:
+    state = BrokerState("mosquitto", since_ns=0, **told)
+    headless(FakeSession(heat_map(64, 64), broker=state, now_ns=3_000_000_000))
+    assert f"broker\n{text}\n" in words(written)
 
 
 def test_a_stretched_tick_says_why_and_loops_say_what_they_hold(written: list[Written]) -> None:
@@ -318,6 +347,10 @@ def test_loading_says_what_each_process_does(written: list[Written]) -> None:
     session.change(parts=(RUNNING[0], Part("fleet", "connecting"), STARTING[2]), reading=connecting)
     window.draw()
     assert "connecting 640 of 1,000" in words(written)
+    dialing = Part("fleet", "connecting", progress=Progress("connecting", 1640, 2000))
+    session.change(parts=(RUNNING[0], dialing, STARTING[2]))
+    window.draw()
+    assert "\nconnecting 1,640 of 2,000\n" in words(written)
     session.change(parts=RUNNING, run_seconds=0.1)
     assert _lit_columns(window.draw(), session, theme.SKY) == 0
 

@@ -11,6 +11,7 @@ from workbench.window import theme
 from workbench.window.figure import UNKNOWN, format_clock, format_count, format_ms, format_whole
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
+from workbench.window.theme import Lettering
 from workbench.window.toolkit import pygame
 
 
@@ -73,7 +74,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )
 
-_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 130, 93, 150, 20
+_NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 130, 87, 150, 20
 _NAME_GAP, _SWITCH_WIDTH = 18, 34
 _FIGURE_ROOM_MIN = 112
 """Narrower slots have smaller figures, so that the longest does not touch the next."""
@@ -209,15 +210,22 @@ class HeaderView:
     def _draw_name(self, target: pygame.Surface, name: str, title: str) -> pygame.Rect:
         inside = self._clear(target, self._name)
         pen, left, width = self._pen, self._name.left, self._name.width - self._pen.px(_NAME_GAP)
-        rows = pen.wrapped(title, width, theme.LABEL, rows_max=2)
+        lettering, rows = self._title_rows(title, width)
         row_height, first = pen.px(14), pen.px(20)
         top = self._name.centery - (first + len(rows) * row_height) // 2
         product = pen.write(target, "Pixel Canvas", pygame.Rect(left, top, width, first), theme.PRODUCT)
         self._draw_pick(target, name, pygame.Rect(product.right, top, left + width - product.right, first))
         for index, row in enumerate(rows):
             box = pygame.Rect(left, top + first + index * row_height, width, row_height)
-            pen.write(target, row, box, theme.LABEL)
+            pen.write(target, row, box, lettering)
         return inside
+
+    def _title_rows(self, title: str, width: int) -> tuple[Lettering, list[str]]:
+        """The sentence in two rows: in smaller letters where a narrow window would cut it."""
+        pen, rows = self._pen, self._pen.wrapped(title, width, theme.LABEL, rows_max=2)
+        if all(pen.width(row, theme.LABEL) <= width for row in rows):
+            return theme.LABEL, rows
+        return theme.SMALL, pen.wrapped(title, width, theme.SMALL, rows_max=2)
 
     def _draw_pick(self, target: pygame.Surface, name: str, room: pygame.Rect) -> None:
         """The scenario's name, framed, with a mark that says: there are others."""

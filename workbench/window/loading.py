@@ -15,10 +15,14 @@ def sentence(part: Part, reading: Reading) -> str:
     if part.failure:
         return "failed"
     if part.progress and part.progress.done < part.progress.total:
-        steps = f"{part.progress.done} of {part.progress.total}"
+        steps = f"{format_whole(part.progress.done)} of {format_whole(part.progress.total)}"
         if part.state == "compiling":
             return f"compiling kernels {steps}, once per machine"
-        return f"{part.state}: {part.progress.what}, {steps}"
+        return (
+            f"{part.state} {steps}"
+            if part.progress.what == part.state
+            else f"{part.state}: {part.progress.what}, {steps}"
+        )
     if part.state == "connecting" and reading.connection_target:
         done, target = format_whole(reading.connection_count or 0), format_whole(reading.connection_target)
         return f"connecting {done} of {target}"

@@ -157,7 +157,7 @@ _LETTERINGS: dict[str, tuple[int, str, bool]] = {
     "NOTE": (13, "DIM", False),
     "LABEL": (12, "DIM", False),
     "FIGURE": (20, "TEXT", True),
-    "FIGURE_SMALL": (17, "TEXT", True),
+    "FIGURE_SMALL": (15, "TEXT", True),
     "STATUS": (12, "TEXT", False),
     "STATUS_DIM": (12, "DIM", False),
     "KEY": (12, "TEXT", True),
