@@ -79,7 +79,7 @@ def test_who_took_the_press_has_the_mouse_until_its_release(scene: Scene) -> Non
     router.route(mouse(pygame.MOUSEBUTTONDOWN, (150, 5), 3), targets, scene, 0)
     router.route(mouse(pygame.MOUSEBUTTONUP, (150, 5), 3), targets, scene, 0)
     router.route(mouse(pygame.MOUSEBUTTONUP, (150, 5)), targets, scene, 0)
-    assert len(left.events) == 5 and right.events == []
+    assert left.types() == [pygame.MOUSEBUTTONDOWN, pygame.MOUSEMOTION, pygame.MOUSEBUTTONUP] and right.events == []
     router.route(move((151, 5)), targets, scene, 0)
     assert right.types() == [pygame.MOUSEMOTION]
 

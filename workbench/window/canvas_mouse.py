@@ -50,7 +50,7 @@ class CanvasMouse:
         return self.brushed, self.drawn
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int, pen: Pen) -> bool:
-        """Take what the mouse or the fingers did; see `Interactive`."""
+        """Take what the mouse or the fingers did; see `Handler`."""
         match event.type:
             case pygame.MOUSEWHEEL:
                 return self._canvas.viewport.zoom(1 if event.y > 0 else -1, event.pos) or True

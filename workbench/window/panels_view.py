@@ -90,7 +90,7 @@ class PanelsView:
     # --- What the person does ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Click on a title, drag, wheel and keys; see `Interactive`."""
+        """Click on a title, drag, wheel and keys; see `Handler`."""
         match event.type:
             case pygame.MOUSEBUTTONDOWN if event.button == 1:
                 self._pressed = (event.pos, self.choice.end_ns or scene.view.now_ns)

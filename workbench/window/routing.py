@@ -1,7 +1,7 @@
 """Who gets what the person does: the view under the mouse, the one that holds a button, the one with the focus.
 
 Not what is done with it: that is the view's. It draws nothing. Invariant: from a press that a view took until its
-release, all that the mouse does is that view's.
+release, all that the mouse does is that view's, and other buttons do nothing.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,7 @@ class Router:
     def _press(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
         self._position, self._rests_since_ns = event.pos, now_ns
         if self._captor is not None:
-            return self._captor.handle(event, scene, now_ns)
+            return event.button != self._captor_button or self._captor.handle(event, scene, now_ns)
         self.ring_shown = False
         for view, box in targets:
             if box.collidepoint(event.pos) and view.handle(event, scene, now_ns):
@@ -127,10 +127,9 @@ class Router:
     def _release(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
         self._rests_since_ns = now_ns
         captor = self._captor
-        if captor is None:
-            return False
-        if event.button == self._captor_button:
-            self._captor = None
+        if captor is None or event.button != self._captor_button:
+            return captor is not None
+        self._captor = None
         return captor.handle(event, scene, now_ns)
 
     def _wheel(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:

@@ -174,9 +174,10 @@ class Handler(Protocol):
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Take what the person did. True when it was meant for this view: then nobody else gets it.
 
-        While a button is held down, the view that took its press gets all that the mouse does, wherever it goes. A
-        wheel event has `pos`, as the others have. When the mouse goes elsewhere, the view is told by WINDOWLEAVE. A key
-        comes first to the view with the focus, then to the window, then to every view: take only those that are yours.
+        While a button is held down, the view that took its press gets all that the mouse does, wherever it goes, but
+        for other buttons, which nobody gets. A wheel event has `pos`, as the others have. When the mouse goes
+        elsewhere, the view is told by WINDOWLEAVE. A key comes first to the view with the focus, then to the window,
+        then to every view: take only those that are yours.
         """
         ...
 
@@ -186,15 +187,10 @@ class Handler(Protocol):
 
 
 @runtime_checkable
-class Interactive(Drawable, Handler, Protocol):
-    """A view that can be worked with by mouse and keys."""
-
-
-@runtime_checkable
 class Focusable(Handler, Protocol):
-    """An interactive view with items of its own for the keyboard's focus, which it marks itself.
+    """A view with items of its own for the keyboard's focus, which it marks itself.
 
-    One that is interactive only has the focus as a whole, and the window marks it.
+    One that is a handler only has the focus as a whole, and the window marks it.
     """
 
     def step_focus(self, step: int) -> bool:

@@ -160,7 +160,7 @@ class TransportView:
     # --- What the person does ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Take what the person did; see `Interactive`."""
+        """Take what the person did; see `Handler`."""
         replay = scene.session.replay
         if replay is None:
             return False
