@@ -22,6 +22,8 @@ from workbench.view import TileBox
 from workbench.window import ramp, theme
 from workbench.window.canvas_marks import map_box
 from workbench.window.canvas_mouse import DOUBLE_CLICK_NS, PINCH_STEP, line_between
+from workbench.window.layers import TileLayer
+from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
 
 
@@ -150,6 +152,16 @@ def test_a_drag_with_shift_brushes_whole_tiles(person: Person) -> None:
     assert tuple(picture[frame.centery, frame.left]) == theme.SKY
 
 
+def test_another_button_does_not_disturb_a_drag(person: Person) -> None:
+    first, last = person.place_of(40, 40), person.place_of(70, 40)
+    pygame.key.set_mods(pygame.KMOD_LSHIFT)
+    person.see(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=first, button=1))
+    person.drag(first, button=3)
+    person.point(last)
+    person.see(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=last, button=1))
+    assert person.easel.mouse.brushed == TileBox(1, 1, 3, 2) and person.easel.mouse.drawn is None
+
+
 def test_escape_and_the_cross_clear_the_brush(person: Person) -> None:
     clean = person.see()
     frame = person.easel.canvas.viewport.rect_of(32, 32, 64, 64)
@@ -169,6 +181,17 @@ def test_another_session_has_no_brush_and_no_card(person: Person) -> None:
     person.window._session = FakeSession(heat_map(128, 128))
     person.window.draw()
     assert person.easel.mouse.brushed is None and person.easel.opened == "none" and person.easel.followed is None
+
+
+def test_another_session_has_counters_of_its_own(person: Person) -> None:
+    person.press_button("drops")
+    person.session.canvas_page["tiles"]["throttled_count"] = 1_000
+    person.see(passed_ns=SECOND_NS)
+    person.session = person.window._session = FakeSession(heat_map(128, 128), now_ns=person.session.shown.now_ns)
+    for _ in range(2):
+        person.see(passed_ns=SECOND_NS)
+    layer = person.easel.canvas.layer
+    assert isinstance(layer, TileLayer) and layer.values.size and (layer.values == 0).all()
 
 
 # --- Overlays ---------------------------------------------------------------------------------------------------------
@@ -218,7 +241,13 @@ def test_the_mouse_tells_who_painted_a_pixel(person: Person, written: list[Writt
     assert "changed 12 ticks ago" in said and "by connection 107: J follows it" in said
     assert "received 50  admitted 40" in said
     assert f"throttled 10  bucket {limit.burst - limit.rate_per_s:.0f} of {limit.burst}" in said
+    hover, pen = person.window._frame.hover, Pen(1)
+    scene = person.window._scene(person.session.shown, person.now_ns)
+    assert hover.content(scene) is not None
     row["phase"] = Phase.FREE
+    written.clear()
+    hover.draw(person.picture, hover.box(scene, person.picture.get_rect(), pen), scene, pen)
+    assert "received 50  admitted 40" in words(written), "what was found is drawn, though it has changed since"
     person.point(person.place_of(4, 5))
     person.point(person.place_of(3, 5))
     assert "by connection 107, now gone" in words(written)

@@ -54,8 +54,9 @@ class CanvasView:
         self._drawn: tuple[object, ...] | None = None
         self._drawn_where: tuple[object, ...] | None = None
 
-    def offer(self, names: Collection[str] | None) -> None:
-        """Have only these layers to see from now on; None: all."""
+    def begin(self, names: Collection[str] | None) -> None:
+        """Another session, of which only these layers can be seen; None: all."""
+        self.readings = Readings()
         self.layers = tuple(layer for layer in self._all_layers if names is None or layer.name in names)
         if self.layer not in self.layers:
             self.choose(self.layers[0].name)

@@ -159,22 +159,20 @@ class Easel:
         return pressed
 
     def _begin(self, session: Session) -> None:
-        """Another session: what was brushed and followed was of the one before."""
+        """Another session: what was read, brushed and followed was of the one before."""
         self._session, self._in_replay = session, session.replay is not None
-        self.canvas.offer(RECORDED_LAYERS if self._in_replay else None)
+        self.canvas.begin(RECORDED_LAYERS if self._in_replay else None)
         self.mouse.is_looking_only = self._in_replay
         if self._in_replay:
             self.shows_connections = False
-        self._lay_out()
         self.mouse.brushed, self.followed, self.connections.chosen = None, None, None
-        if self.opened != "none":
-            self.opened = "none"
-            self._lay_out()
+        self.opened = "none"
+        self._lay_out()
 
     # --- What the person does ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Take what the person did; see `Interactive`."""
+        """Take what the person did; see `Handler`."""
         assert self._pen is not None
         if event.type == pygame.KEYDOWN:
             return self._press_key(event, scene)
@@ -239,7 +237,8 @@ class Easel:
         pixel = self.canvas.pixel_at(self._pointed) if self._pointed and not self.shows_connections else None
         if pixel is None:
             return None
-        return (int(scene.session.canvas_page["pixel_painter"][pixel[1], pixel[0]]) or 0) - 1
+        number = int(scene.session.canvas_page["pixel_painter"][pixel[1], pixel[0]]) - 1
+        return number if number >= 0 else None
 
     def _press(self, position: tuple[int, int], scene: Scene) -> bool:
         """A click on a button, a card, a cell or the map of a zoomed canvas. False: on the canvas, or on nothing."""
@@ -355,7 +354,7 @@ class Easel:
         return True
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """What there is to know about what is under the mouse; see `Interactive`."""
+        """What there is to know about what is under the mouse; see `Handler`."""
         button = self._bar.button_at(position, with_swatches=self._paints)
         if button is not None:
             return f"{button.name}\n{button.meaning}"

@@ -39,6 +39,7 @@ class Hover:
         self._easel = easel
         self._position: tuple[int, int] | None = None
         self._until_ns = 0
+        self._content: _Content | None = None
 
     def move(self, position: tuple[int, int] | None, now_ns: int) -> None:
         """The mouse is here now, or None: it left the window."""
@@ -50,21 +51,16 @@ class Hover:
             self._position = None
 
     def content(self, scene: Scene) -> _Content | None:
-        """What is said and where; None beside canvas and map. See `Overlay`."""
-        position = self._position
-        if position is None or scene.loading or not self._easel.room.collidepoint(position):
-            return None
-        if self._easel.shows_connections:
-            lines = self._easel.connections.describe(position)
-            return _Content(position, tuple(lines), None, None) if lines else None
-        pixel = self._easel.canvas.pixel_at(position)
-        if pixel is None or self._easel.mouse.drawn:
-            return None
-        return _of_pixel(position, *pixel, scene)
+        """What is said and where; None beside canvas and map. See `Overlay`.
+
+        The pages change as one looks, so box and drawing are of what this found, and do not look again.
+        """
+        self._content = self._look(scene)
+        return self._content
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """Right below the mouse, or on the other side where there is no room."""
-        content = self.content(scene)
+        content = self._content
         assert content is not None
         width = max(pen.width(line, theme.BODY) for line in content.lines)
         indent = pen.px(_SWATCH + 20) if content.color is not None else pen.px(10)
@@ -81,7 +77,7 @@ class Hover:
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
         """Draw all of it."""
-        content = self.content(scene)
+        content = self._content
         assert content is not None
         pen.card(target, box, theme.RAISED, theme.LINE)
         left = box.left + pen.px(10)
@@ -97,6 +93,18 @@ class Hover:
         if content.bucket_ratio is not None:
             bar = pygame.Rect(left, row.top + pen.px(1), box.right - left - pen.px(12), pen.px(6))
             pen.bar(target, bar, content.bucket_ratio, theme.SKY)
+
+    def _look(self, scene: Scene) -> _Content | None:
+        position = self._position
+        if position is None or scene.loading or not self._easel.room.collidepoint(position):
+            return None
+        if self._easel.shows_connections:
+            lines = self._easel.connections.describe(position)
+            return _Content(position, tuple(lines), None, None) if lines else None
+        pixel = self._easel.canvas.pixel_at(position)
+        if pixel is None or self._easel.mouse.drawn:
+            return None
+        return _of_pixel(position, *pixel, scene)
 
 
 def _of_pixel(position: tuple[int, int], x: int, y: int, scene: Scene) -> _Content:

@@ -10,44 +10,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import TILE
-
 READ_INTERVAL_NS = 250_000_000
 RATE_SPAN_NS = 1_000_000_000
 DELAY_SPAN_NS = 5_000_000_000
 """Probes are few: a tile's delay is that of the last five seconds."""
 
-type_of_counts = dict[str, NDArray[np.int64]]
+TILE_COUNTS = ("applied_count", "merged_count", "throttled_count")
+"""What is read of TILE."""
+
+Counts = dict[str, NDArray[np.int64]]
 
 
 class TileRates:
     """Keeps readings of a canvas's tiles, four a second. Arrays have the shape (tiles down, tiles across)."""
 
     def __init__(self) -> None:
-        self._readings: deque[tuple[int, type_of_counts]] = deque()
-
-    def forget(self) -> None:
-        """Begin anew: another canvas."""
-        self._readings.clear()
+        self._readings: deque[tuple[int, Counts]] = deque()
 
     def read(self, tiles: NDArray[Any], tile_latency: NDArray[Any], now_ns: int) -> bool:
-        """Take a reading if one is due. `tiles`: TILE by place; `tile_latency`: TILE_LATENCY, at least as many."""
+        """Take a reading if one is due. `tiles`: TILE by place; `tile_latency`: TILE_LATENCY, at least as many.
+
+        The same canvas each time: another one has readings of its own.
+        """
         if self._readings and now_ns - self._readings[-1][0] < READ_INTERVAL_NS:
             return False
-        shape = tiles.shape
-        if self._readings and self._readings[-1][1]["applied_count"].shape != shape:
-            self.forget()
-        counts = {name: tiles[name].copy() for name in TILE.names or ()}
+        counts = {name: tiles[name].copy() for name in TILE_COUNTS}
         latency = tile_latency[: tiles.size]
-        counts["sum_us"] = latency["sum_us"].reshape(shape).copy()
-        counts["count"] = latency["count"].reshape(shape).copy()
+        counts |= {name: latency[name].reshape(tiles.shape).copy() for name in ("sum_us", "count")}
         self._readings.append((now_ns, counts))
         while len(self._readings) > 2 and now_ns - self._readings[1][0] >= DELAY_SPAN_NS:
             self._readings.popleft()
         return True
 
     def per_second(self, name: str) -> NDArray[np.float64] | None:
-        """How fast a counter of TILE grows in each tile, a second, over the last second; None when not yet known."""
+        """How fast one of TILE_COUNTS grows in each tile, a second, over the last second; None when not yet known."""
         pair = self._pair(RATE_SPAN_NS)
         if pair is None:
             return None
@@ -70,7 +66,7 @@ class TileRates:
         sum_us = last["sum_us"] - first["sum_us"]
         return np.where(count > 0, sum_us / np.maximum(count, 1) / 1000, np.nan)
 
-    def _pair(self, span_ns: int) -> tuple[tuple[int, type_of_counts], tuple[int, type_of_counts]] | None:
+    def _pair(self, span_ns: int) -> tuple[tuple[int, Counts], tuple[int, Counts]] | None:
         """The newest reading and the newest of those at least `span_ns` older, or else the oldest."""
         if len(self._readings) < 2:
             return None
