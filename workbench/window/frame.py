@@ -194,9 +194,8 @@ class Frame:
 
     def mark_focus(self, focused: Handler | None) -> None:
         """Ring this view, which has the focus as a whole; None: no view."""
-        whole = None if isinstance(focused, Focusable) else focused
-        box = next((box for view, box in self.targets() if view is whole), None)
-        self._ring.mark(box)
+        is_whole = focused is not None and not isinstance(focused, Focusable)
+        self._ring.mark(next((box for view, box in self.targets() if view is focused), None) if is_whole else None)
 
     def draw(self, screen: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Bring the screen up to date. Returns what changed."""

@@ -94,8 +94,8 @@ class JourneyView:
         now_ns = scene.view.now_ns
         if self._drawn_ns is not None and (scene.paused or 0 <= now_ns - self._drawn_ns < RENEW_NS):
             return []
-        if not scene.paused or self._drawn_ns is None:
-            self._journeys = list(scene.session.journeys())[-SHOWN_MAX:] if not scene.paused else self._journeys
+        if not scene.paused:
+            self._journeys = list(scene.session.journeys())[-SHOWN_MAX:]
         self._drawn_ns = now_ns
         self.shown = self._kept or newest_complete(self._journeys)
         spans = spans_of(self.shown) if self.shown else []

@@ -50,5 +50,6 @@ class Stack:
 
     def _differences(self, shown: list[tuple[Overlay, object, pygame.Rect]]) -> list[pygame.Rect]:
         """Boxes of overlays that came, went, moved or say something else."""
-        gone = [box for entry in self._shown if entry not in shown for box in (entry[2],)]
-        return gone + [box for entry in shown if entry not in self._shown for box in (entry[2],)]
+        gone = [entry for entry in self._shown if entry not in shown]
+        come = [entry for entry in shown if entry not in self._shown]
+        return [box for _, _, box in (*gone, *come)]
