@@ -62,6 +62,8 @@ class BrokerState(msgspec.Struct, frozen=True, tag=True):
     """Since when it is connected, or gone."""
     attempt_count: int = 0
     """Attempts to reach it that failed since then."""
+    is_held: bool = False
+    """It was started here, and is held still at present, as a fault."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -160,9 +162,14 @@ _encoder = msgspec.json.Encoder()
 _output_lock = threading.Lock()
 
 
+def line_of(message: msgspec.Struct) -> bytes:
+    """A message as its line."""
+    return _encoder.encode(message) + b"\n"
+
+
 def write_line(stream: IO[bytes], message: msgspec.Struct) -> None:
     """Write one message and flush. Raises BrokenPipeError when the other side is gone."""
-    stream.write(_encoder.encode(message) + b"\n")
+    stream.write(line_of(message))
     stream.flush()
 
 

@@ -6,8 +6,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 import pytest
@@ -16,8 +18,9 @@ from serving import PATIENCE_S
 from devices.config import FleetConfig
 from server import clock
 from server.config import ServerConfig
+from server.control import News, Resize, Stop
 from workbench.address import Address
-from workbench.child import module_command
+from workbench.child import Child, Heard, module_command
 from workbench.fault import Fault
 from workbench.scenario import Scenario
 from workbench.session import Session
@@ -298,6 +301,45 @@ class TestControls:
         assert session.controls.fault("cut links", clock.now_ns()) == ""
         pump(session, lambda: int(session.fleet_page["fleet"]["cut_count"][0]) == 2)
         assert {marker.text for marker in session.view().markers} == {"cut 50 % of links", "cut 25 % of links"}
+
+
+LATE_READER = """
+import sys
+from server import control
+open(sys.argv[1]).close()
+orders = []
+for line in sys.stdin.buffer:
+    orders.append(line)
+    if b"Stop" in line:
+        break
+control.say(control.News(" ".join(str(b'"width":%d,' % number in line) for number, line in enumerate(orders[:-1]))))
+"""
+
+
+def test_a_part_that_stands_still_holds_nobody_up_and_hears_all_in_order(tmp_path: Path) -> None:
+    gate, heard, count = tmp_path / "gate", SimpleQueue[Heard](), 5000
+    os.mkfifo(gate)
+    child = Child("server", [sys.executable, "-c", LATE_READER, str(gate)], [], heard)
+
+    def order_all() -> None:
+        for number in range(count):
+            child.tell(Resize(number, 1, 1.0))
+        child.tell(Stop())
+
+    # More than a pipe holds; who was held up would be so for ever.
+    giver = threading.Thread(target=order_all, daemon=True)
+    giver.start()
+    giver.join(PATIENCE_S)
+    is_held_up = giver.is_alive()
+    gate.write_text("")  # Waits for the part to come to its gate, which opens it.
+    deadline_ns = clock.now_ns() + PATIENCE_S * 10**9
+    while heard.empty() and clock.now_ns() < deadline_ns:
+        child.hand_over()
+        child.wait(0.01)
+    assert not is_held_up
+    assert heard.get(timeout=PATIENCE_S).event == News(" ".join(["True"] * count))
+    child.stop(PATIENCE_S)
+    child.tell(Stop())  # To one that is gone, which is nobody's fault.
 
 
 def test_children_are_not_shadowed_by_the_folder_they_start_in(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Orders go down its standard input, events come up its standard output, and the last lines of its standard error are
 kept, so that its death can be told in one line. Two threads read; both end with the process.
-Invariant: a child never outlives this process: it ends by itself when its standard input does.
+Invariants: a child never outlives this process: it ends by itself when its standard input does; and one that stands
+still, and reads no orders, holds nobody up who gives some.
 """
 
 import os
@@ -15,12 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
 
 import msgspec
 
 from devices.config import FleetCommand
-from server.control import Command, Event, Failed, Stop, write_line
+from server.control import Command, Event, Failed, Stop, line_of
 
 _ROOT = Path(__file__).parents[1]
 _STDERR_LINES_MAX = 60
@@ -69,6 +69,10 @@ class Child:
             env=_environment(),
             process_group=0,  # A terminal's Ctrl-C is for the parent, which then ends the session in order.
         )
+        assert self.process.stdin is not None
+        self._orders_fd = self.process.stdin.fileno()
+        os.set_blocking(self._orders_fd, False)
+        self._unsent = bytearray()
         self._threads = [
             threading.Thread(target=self._read_errors, name=f"{name} errors", daemon=True),
             threading.Thread(target=self._read_events, name=f"{name} events", daemon=True),
@@ -89,6 +93,16 @@ class Child:
     def tell(self, order: Order) -> None:
         """Give an order. A child that is gone is not told; its `Ended` says so."""
         self._write(order)
+
+    def hand_over(self) -> None:
+        """Hand over the orders that its pipe had no room for, as far as it has now. To be called every now and then."""
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._orders_fd, self._unsent)]
+        except BlockingIOError:
+            return  # It reads nothing at the moment.
+        except BrokenPipeError:
+            self._unsent.clear()  # It is gone; its end is told by the reader of its events.
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end, at most so long. True when it has ended and all it said was heard."""
@@ -127,10 +141,9 @@ class Child:
 
     def _write(self, message: msgspec.Struct) -> None:
         assert self.process.stdin is not None
-        try:
-            write_line(self.process.stdin, message)
-        except (BrokenPipeError, ValueError):
-            return  # It is gone or was closed; its end is told by the reader of its events.
+        if not self.process.stdin.closed:
+            self._unsent += line_of(message)
+            self.hand_over()
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
@@ -147,8 +160,10 @@ class Child:
         self._heard.put(Heard(self.name, Ended(exit_code)))
 
     def _close(self) -> None:
+        self._unsent.clear()  # The number of its pipe may soon be that of another file.
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            _close_stream(stream)
+            assert stream is not None
+            stream.close()
 
 
 def module_command(module: str) -> list[str]:
@@ -177,11 +192,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _close_stream(stream: IO[bytes] | None) -> None:
-    assert stream is not None
-    try:
-        stream.close()
-    except BrokenPipeError:
-        return  # Orders that it no longer wanted were still in the pipe's buffer.

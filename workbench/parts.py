@@ -68,7 +68,12 @@ class Parts:
     # --- What is heard of them ---
 
     def poll(self, now_ns: int) -> list[Heard]:
-        """All that was said since the last time, in order. Progress, failures and ends are noted here."""
+        """All that was said since the last time, in order. Progress, failures and ends are noted here.
+
+        Orders that a part did not take at once are handed over as it goes on.
+        """
+        for child in self._children.values():
+            child.hand_over()
         with suppress(Empty):
             while True:
                 self._inbox.append(self._heard.get_nowait())
