@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from server import clock, open_files
 from server.bridge.broker import Broker
 from server.bridge.loop import BridgeLoop
@@ -95,6 +97,10 @@ class Server:
         self._broker_address: BrokerAddress | None = None
         self._broker_until_ns = 0
         """Until then the broker is held still; 0: it is not."""
+        self._broker_state: BrokerState | None = None
+        """What the carrier said last."""
+        self._broker_lock = threading.Lock()
+        """Held while that is told, so that what is told last is how it is."""
         self._own_loops: list[MemoryLoop | BridgeLoop] = [
             *self._memory_loops,
             *([] if self._bridge is None else [self._bridge]),
@@ -263,12 +269,14 @@ class Server:
         if self._broker is not None:
             self._broker.pause()
             self._broker_until_ns = max(self._broker_until_ns, now_ns + for_ns)
+            self._show_broker()
 
     def _let_broker_go(self, now_ns: int) -> None:
         """Let a broker that is held still go on when it is time."""
         if self._broker is not None and 0 < self._broker_until_ns <= now_ns:
             self._broker.resume()
             self._broker_until_ns = 0
+            self._show_broker()
 
     @property
     def own_broker_url(self) -> str:
@@ -290,9 +298,15 @@ class Server:
 
     def _tell_of_broker(self, state: BrokerState, text: str) -> None:
         """Called from the carrier's thread."""
-        self.on_broker(state)
+        self._broker_state = state
+        self._show_broker()
         if text:
             self.on_news(text)
+
+    def _show_broker(self) -> None:
+        with self._broker_lock:
+            if self._broker_state is not None:
+                self.on_broker(msgspec.structs.replace(self._broker_state, is_held=self._broker_until_ns > 0))
 
     def _live(self, loop: Loop | MemoryLoop | BridgeLoop) -> None:
         """One loop's thread."""

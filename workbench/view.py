@@ -216,8 +216,10 @@ class View:
 
     @property
     def broker_text(self) -> str:
-        """The broker in a few words: "mosquitto", "mosquitto gone for 3 s, 4 attempts"; "" without one."""
+        """The broker in a few words, with "held still" or "gone for 3 s, 4 attempts" where it is; "" without one."""
         state = self.broker
+        if state is not None and state.is_held:
+            return f"{state.name} held still"
         if state is None or state.is_connected:
             return "" if state is None else state.name
         away_s = max(0, self.now_ns - state.since_ns) / 1e9

@@ -24,7 +24,7 @@ _LOOPS_SHOWN = 4
 PROCESS_MEANING = "A process of its own: its state, or how many processor cores it uses."
 MEANINGS: dict[str, str] = {
     "window": "Processor cores that this window uses, and its redraws a second.",
-    "broker": "What stands between MQTT devices and server; if it is gone, since when, and the attempts to reach it.",
+    "broker": "What MQTT devices speak through. Held still: by a fault. Gone: since when, and how often dialled.",
     "tick": "Engine steps so far: each broadcasts what changed since the one before.",
     "broadcast": "Whether broadcasts fit into the tick interval; when one does not, the interval stretches.",
     "utilisation": TERMS["utilisation"],
@@ -94,10 +94,11 @@ def _ledger_item(reading: Reading) -> Item:
 
 
 def _broker_items(view: View) -> list[Item]:
-    """Which broker there is between MQTT devices and server, and since when it is gone, if it is."""
+    """Which broker there is between MQTT devices and server, whether it is held still, and since when it is gone."""
     if view.broker is None:
         return []
     color = theme.GREEN if view.broker.is_connected else theme.VERMILION
+    color = theme.ORANGE if view.broker.is_held else color
     return [Item("broker", view.broker_text, f"{view.broker.name} gone for 00 s, 00 attempts", color)]
 
 
@@ -155,6 +156,8 @@ class StatusLine:
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Draw what changed. Returns the rectangles that did."""
         items = items_of(scene)
+        if items == self._drawn:
+            return []
         slots = self._lay_out(items)
         if slots != self._slots:
             target.fill(theme.BACKGROUND, self._box)
