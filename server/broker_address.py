@@ -40,12 +40,23 @@ def parse_broker(url: str) -> BrokerAddress:
         raise ValueError(f"broker {without_login(url)!r} is no URL: {fault}; {example}") from None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise ValueError(f"broker {without_login(url)!r} is not the URL of an MQTT broker; {example}")
+    if not _is_name(parts.hostname):
+        raise ValueError(f"broker {without_login(url)!r} has a host that no name can be; {example}")
     if parts.path not in ("", "/") or parts.fragment:
         raise ValueError(f"broker {without_login(url)!r} has something behind its port; {example}")
     is_tls = parts.scheme == "mqtts"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     ca = _read_ca(url, parts.query, is_tls=is_tls)
     return BrokerAddress(parts.hostname, port or (PORT_TLS if is_tls else PORT), is_tls, user, password, ca)
+
+
+def _is_name(host: str) -> bool:
+    """Whether a host can be asked for at all: its labels are neither empty nor too long."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _read_ca(url: str, query: str, *, is_tls: bool) -> str:

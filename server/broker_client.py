@@ -3,12 +3,15 @@
 It dials once and keeps nothing up: `broker_link` does. Invariant: no line that is made here holds a password.
 """
 
+import asyncio
 import logging
 import random
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
 
 from server.broker_address import BrokerAddress
 
@@ -16,7 +19,7 @@ KEEP_ALIVE_S = 5
 """A broker that says nothing for one and a half times as long is gone, though its socket is open."""
 ANSWER_S = 5.0
 _REFUSALS = (4, 5, 134, 135)
-"""Codes of CONNACK for a login that is wrong or missing, in MQTT 3.1.1 and as paho names them in MQTT 5."""
+"""Codes of a CONNACK for a login that is wrong or missing, in MQTT 3.1.1 and as paho names them in MQTT 5."""
 _OTHER_NAME = (62, 64)
 """OpenSSL's codes for a certificate that is of another host, or of another address."""
 
@@ -48,6 +51,15 @@ def new_client(address: BrokerAddress, role: str, tls: ssl.SSLContext | None) ->
         timeout=ANSWER_S,
         logger=_log,
     )
+
+
+def hear_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What asyncio is to do with an exception that nobody awaits: of a connection that broke, nothing.
+
+    One that ends in several places at once leaves such behind, and that it has ended is told by whoever waits for it.
+    """
+    if not isinstance(context.get("exception"), aiomqtt.MqttError | OSError):
+        loop.default_exception_handler(context)
 
 
 def is_lasting(fault: BaseException) -> bool:
@@ -84,8 +96,9 @@ def _about_login(address: BrokerAddress) -> str:
 
 
 def _is_refusal(fault: BaseException) -> bool:
-    code = getattr(fault, "rc", None)
-    return isinstance(fault, aiomqtt.MqttError) and getattr(code, "value", code) in _REFUSALS
+    if not isinstance(fault, MqttConnectError):
+        return False  # Other errors have codes too, with other meanings.
+    return getattr(fault.rc, "value", fault.rc) in _REFUSALS
 
 
 def _chain(fault: BaseException) -> Iterator[BaseException]:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import aiomqtt
 
 from server.broker_address import BrokerAddress
-from server.broker_client import new_client
+from server.broker_client import hear_exception, new_client
 
 PAUSE_S_LEAST, PAUSE_S_MOST = 0.1, 5.0
 """Before the first new attempt, and at most."""
@@ -84,6 +84,7 @@ class BrokerLink:
 
     async def live(self) -> None:
         """Keep the connection up until `end`."""
+        asyncio.get_running_loop().set_exception_handler(hear_exception)
         failure_count = 0
         while not self._ended.is_set():
             try:

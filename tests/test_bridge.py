@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import aiomqtt
 import msgspec
 import pytest
+from aiomqtt.exceptions import MqttConnectError
 from brokers import require
 from conftest import give_up, is_ci
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from serving import PATIENCE_S, Serving
 from server.bridge.broker import KINDS, Broker, find_kind
 from server.bridge.inbox import Inbox
 from server.broker_address import BrokerAddress, parse_broker
+from server.broker_client import explain, hear_exception, is_lasting
 from server.broker_link import PAUSE_S_MOST, pause_s
 from server.config import ServerConfig
 from server.listener import CannotListen
@@ -132,7 +134,18 @@ class TestAddress:
         assert parse_broker(url) == address
 
     @pytest.mark.parametrize(
-        "url", ["", "a:1883", "http://a", "mqtt://", "mqtt://a:x", "mqtt://a:1/b", "mqtt://a:99999"]
+        "url",
+        [
+            "",
+            "a:1883",
+            "http://a",
+            "mqtt://",
+            "mqtt://a:x",
+            "mqtt://a:1/b",
+            "mqtt://a:99999",
+            "mqtt://a..b",
+            "mqtt://" + "a" * 64,
+        ],
     )
     def test_a_fault_is_told_with_its_remedy(self, url):
         with pytest.raises(ValueError, match=r"write it like mqtt://HOST:1883"):
@@ -159,6 +172,25 @@ class TestAddress:
     def test_a_server_refuses_what_it_cannot_do(self, settings_, fault):
         with pytest.raises((ValueError, msgspec.ValidationError), match=fault):
             ServerConfig(**settings_)
+
+
+class TestFaults:
+    def test_only_the_answer_to_a_connection_is_about_its_login(self):
+        address = BrokerAddress("a", 1)
+        for code in (4, 5):
+            refused, broken = MqttConnectError(code), aiomqtt.MqttCodeError(code, "Could not publish message")
+            assert is_lasting(refused) and "without a login" in explain(address, refused)
+            assert not is_lasting(broken) and "login" not in explain(address, broken)
+
+    def test_what_a_broken_connection_leaves_behind_is_not_told_twice_and_a_bug_is_told(self, caplog):
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(hear_exception)
+        for left in (aiomqtt.MqttError("disconnected"), OSError(9, "Bad file descriptor")):
+            loop.call_exception_handler({"message": "never retrieved", "exception": left})
+        assert not caplog.records
+        loop.call_exception_handler({"message": "a bug", "exception": KeyError("a")})
+        loop.close()
+        assert "a bug" in caplog.text
 
 
 class TestPayloads:
@@ -304,7 +336,10 @@ def test_what_is_kept_of_a_scenario_holds_no_login():
 
 def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost():
     require("mosquitto")
-    with Serving(mqtt="embedded") as serving:
+    told = queue.Queue()
+    serving = Serving(mqtt="embedded")
+    serving.server.on_broker = told.put
+    with serving:
         address = parse_broker(serving.server.broker_url)
         with Device(address) as device:
             device.hear(Hello)  # From here on the server hears what is published.
@@ -312,6 +347,10 @@ def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost():
             while device.hear(Delta) and serving.pixels[3, 3] != 3:
                 pass
             serving.server.pause_broker(0.3)
+            while not told.get(timeout=PATIENCE_S).is_held:
+                pass
+            while told.get(timeout=PATIENCE_S).is_held:
+                pass  # It goes on, and is connected, or gone for a moment where the machine is busy.
             device.publish(TOPICS.place("a"), places((4, 4, 4)))
             while device.hear(Delta) and serving.pixels[4, 4] != 4:
                 pass
