@@ -208,6 +208,24 @@ class LogAxis:
         return ticks
 
 
+class NoAxis:
+    """Of a panel in which nothing is held against a scale."""
+
+    high = 1.0
+
+    def follow(self, least: float, peak: float) -> bool:
+        """See `Axis`. It has no limits."""
+        return False
+
+    def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Axis`."""
+        return values
+
+    def ticks(self) -> list[Tick]:
+        """None."""
+        return []
+
+
 class ShareAxis:
     """From nothing to all of something, for layers that make up a whole."""
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from plots import style
 from plots.legend import column_count, row_count
-from plots.panel import Panel
-from plots.panels import NO_MARKERS
+from plots.panels import NO_MARKERS, new_panel
 from plots.place import panel_places, panel_widths
 from plots.series import PANELS, load_runs
 from plots.sheet import Sheet
@@ -56,7 +55,7 @@ def draw_svg(
         mpl.rcParams["svg.hashsalt"] = name  # Or its names of parts would be drawn by lot.
         columns = column_count(sheet, spec, panel_widths(width, scale, 1)[0])
         (place,) = panel_places(width, height, scale, [row_count(spec, columns)])
-        panel = Panel(sheet, spec, place, "", labelled=True)
+        panel = new_panel(sheet, spec, place, "", labelled=True)
         panel.show(samples, span, markers, running=load_runs(samples))
         panel.say(samples)
         renderer = _svg_renderer(sheet, file)

@@ -52,6 +52,11 @@ class Panel:
         box, rim = self.place.plot, round(style.PLOT_RIM * self._sheet.scale)
         return Box(box.left, box.top - rim, box.right, box.bottom + rim)
 
+    @property
+    def numbers_box(self) -> Box:
+        """All that `draw_numbers` touches."""
+        return self.place.legend
+
     def show(self, samples: Samples, span: Span, markers: NDArray[Any], *, running: bool) -> bool:
         """Take in the samples of the span; True when the background has to be drawn anew.
 

@@ -12,18 +12,26 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.bars import BarsPanel
 from plots.legend import column_count, row_count
 from plots.panel import Panel
-from plots.place import Box, panel_places, panel_widths
+from plots.place import Box, Place, panel_places, panel_widths
 from plots.series import DEFAULT_NAMES, PANELS, load_runs
 from plots.sheet import Sheet
 from plots.span import Span
-from plots.spec import Samples
+from plots.spec import PanelSpec, Samples
 from plots.style import DARK, Theme
 from server.kernels import layout
 
 NUMBERS_INTERVAL_NS = 500_000_000
 NO_MARKERS = np.zeros(0, layout.MARKER)
+
+
+def new_panel(sheet: Sheet, spec: PanelSpec, place: Place, note: str, *, labelled: bool) -> Panel | BarsPanel:
+    """The panel that draws what `spec` says. `labelled`: its marks have words."""
+    if spec.rows is not None:
+        return BarsPanel(sheet, spec, place, note)
+    return Panel(sheet, spec, place, note, labelled=labelled)
 
 
 class Panels:
@@ -52,7 +60,7 @@ class Panels:
             mpl.rcdefaults()
             # One set of words is enough: the lines tell where they stand in the other panels.
             self.panels = [
-                Panel(self._sheet, spec, place, note, labelled=index == 0)
+                new_panel(self._sheet, spec, place, note, labelled=index == 0)
                 for index, (spec, place) in enumerate(zip(specs, places, strict=True))
             ]
         self._background: NDArray[np.uint8] | None = None
@@ -93,7 +101,7 @@ class Panels:
 
     def _draw_numbers(self, background: NDArray[np.uint8], shown: Samples) -> None:
         for panel in self.panels:
-            self._restore(background, panel.place.legend)
+            self._restore(background, panel.numbers_box)
             panel.say(shown)
             panel.draw_numbers(self._sheet.renderer)
 

@@ -6,8 +6,8 @@ colour in every panel.
 
 import numpy as np
 
-from plots.axis import DepthAxis, LinearAxis, LogAxis, ShareAxis, index_digits, measure_digits, share_digits
-from plots.spec import PanelSpec, Read, Samples, Series, Shape, field, growth_per_s
+from plots.axis import DepthAxis, LinearAxis, LogAxis, NoAxis, ShareAxis, index_digits, measure_digits, share_digits
+from plots.spec import PanelSpec, Read, Row, Samples, Series, Shape, field, growth_per_s
 from plots.trace import Values
 from server.kernels import layout
 from server.kernels.layout import Stage
@@ -17,6 +17,8 @@ NOTHING_NOTICE = "nothing in memory of that time"
 
 DEFAULT_NAMES = ("throughput", "queues", "heat", "drops")
 """The panels that are shown until others are chosen, row by row."""
+HARASSED_NAMES = ("throughput", "hostile", "heat", "drops")
+"""The same where clients misbehave: how long queues are tells least then."""
 
 _STAGE_NAMES = layout.stage_names()
 _STAGE_COLORS = {
@@ -215,6 +217,47 @@ COST = PanelSpec(
     digits=measure_digits,
 )
 
+_ENDS = {layout.HOSTILE_RESET: "reset", layout.HOSTILE_OTHER: "other"}
+
+
+def _hostile_rows(samples: Samples) -> tuple[Row, ...]:
+    """A row for each kind of which there was anybody."""
+    return tuple(
+        Row(
+            name.replace("_", " "),
+            (float(kind["connection_count"]), float(kind["ended_count"]), float(kind["sent_bytes"])),
+            ("", " ".join(_ENDS.get(code, str(code)) for code in kind["codes"].tolist() if code), ""),
+        )
+        for name, kind in zip(layout.HOSTILE_KINDS, samples["hostile"][-1] if len(samples) else (), strict=False)
+        if kind["opened_count"]
+    )
+
+
+def _hostile_sum(name: str) -> Read:
+    """A figure of all kinds together; it is drawn as bars, and the legend says it."""
+
+    def read(samples: Samples) -> Values:
+        totals: Values = samples["hostile"][name].sum(axis=1, dtype=np.float64)
+        return totals
+
+    return read
+
+
+HOSTILE = PanelSpec(
+    title="Hostile clients",
+    unit="by kind, so far",
+    meaning="Who misbehaves, and how the server ends them",
+    series=(
+        Series("open", _hostile_sum("connection_count"), "sky", width=1.0, peak=True),
+        Series("ended", _hostile_sum("ended_count"), "orange", width=2.4, peak=True),
+        Series("bytes sent", _hostile_sum("sent_bytes"), "silver", width=1.2, peak=True),
+    ),
+    new_axis=NoAxis,
+    legend_columns=3,
+    rows=_hostile_rows,
+    empty_notice="no client misbehaves in this run",
+)
+
 PANELS = {
     "throughput": THROUGHPUT,
     "queues": QUEUES,
@@ -227,5 +270,6 @@ PANELS = {
     "fairness": FAIRNESS,
     "ledger": LEDGER,
     "cost": COST,
+    "hostile": HOSTILE,
 }
 """By the name that a session says."""

@@ -93,6 +93,17 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a panel of bars."""
+
+    name: str
+    values: tuple[float, ...]
+    """One for each series of the panel."""
+    notes: tuple[str, ...]
+    """What is said beside each."""
+
+
+@dataclass(frozen=True, slots=True)
 class PanelSpec:
     """One panel: what it is called, what it shows and on which kind of axis."""
 
@@ -108,6 +119,8 @@ class PanelSpec:
     """Where the title leaves no room for what stands beside it; "": it has no shorter form."""
     heat: bool = False
     """Beneath its lines lies the heat map of `latency_counts`, on the same axis."""
+    rows: Callable[[Samples], tuple[Row, ...]] | None = None
+    """It has a bar a row instead of a plot over time: the rows at the last of the samples. See `bars`."""
     brushed: bool = False
     """It counts only what was placed in the brushed tiles, when there are any."""
     digits: Digits = count_digits

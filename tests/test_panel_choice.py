@@ -10,7 +10,7 @@ from person import Person
 from window_stage import FakeSession, Written, headless, heat_map, noise, part_of, rgb, words
 
 from plots.panels import Panels
-from plots.series import DEFAULT_NAMES, PANELS
+from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
 from server.control import ShowPanels
 from workbench.view import TileBox
 from workbench.window import theme
@@ -44,6 +44,17 @@ def panels_of(person: Person) -> pygame.Rect:
 
 def test_at_first_it_is_what_the_panels_show_unasked() -> None:
     assert PanelChoice().order() == ShowPanels(DEFAULT_NAMES, theme.name)
+
+
+def test_where_clients_misbehave_one_sees_how_until_one_chooses() -> None:
+    choice = PanelChoice()
+    choice.begin(is_harassed=True)
+    assert choice.names == HARASSED_NAMES
+    choice.begin(is_harassed=False)
+    assert choice.names == DEFAULT_NAMES
+    choice.put(2, "ledger")
+    choice.begin(is_harassed=True)
+    assert choice.names == (*DEFAULT_NAMES[:2], "ledger", DEFAULT_NAMES[3])
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(sorted(PANELS)))))

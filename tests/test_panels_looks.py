@@ -43,7 +43,7 @@ def test_all_that_may_be_asked_for_has_a_panel():
     assert set(DEFAULT_NAMES) < set(PANELS)
     assert set(PANELS) == {
         *("throughput", "queues", "latency", "drops", "heat"),
-        *("stages", "waiting", "service", "fairness", "ledger", "cost"),
+        *("stages", "waiting", "service", "fairness", "ledger", "cost", "hostile"),
     }
 
 

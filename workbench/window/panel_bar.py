@@ -15,7 +15,7 @@ from workbench.window.toolkit import pygame
 
 _CHOOSE, _NOW, _GAP = "panels", "now", 10
 
-_TOOLS = (Button(_CHOOSE, "Choose which four of the ten panels are shown; so does a click on a panel's title. Key: V"),)
+_TOOLS = (Button(_CHOOSE, "Choose which four panels are shown; so does a click on a panel's title. Key: V"),)
 _CHOICES = (
     *(Button(text, f"Show {text}. Keys: X and Shift X, or the wheel over the panels") for text in SPANS_S),
     Button(_NOW, "Follow the present again. Key: N"),

@@ -4,7 +4,7 @@ It draws nothing and tells nobody; the window compares `order` with what the pan
 Invariant: as many different panels as there are places, and a time that is still in memory.
 """
 
-from plots.series import DEFAULT_NAMES, PANELS
+from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
 from server.control import ShowPanels
 from workbench.view import TileBox
 from workbench.window import theme
@@ -22,7 +22,8 @@ class PanelChoice:
     """What the panels are wanted to show."""
 
     def __init__(self) -> None:
-        self.names: tuple[str, ...] = DEFAULT_NAMES
+        self._usual: tuple[str, ...] = DEFAULT_NAMES
+        self.names: tuple[str, ...] = self._usual
         self.span_s = SPANS_S["1 min"]
         self.end_ns = 0
         """Time at the right edge; 0: the present."""
@@ -75,8 +76,14 @@ class PanelChoice:
         """Show the present."""
         self.end_ns = 0
 
-    def begin(self) -> None:
-        """Another session: its past is another."""
+    def begin(self, *, is_harassed: bool) -> None:
+        """Another session: its past is another, and so are its usual panels, which who chose none is shown.
+
+        `is_harassed`: clients misbehave in it.
+        """
+        chosen, before = self.names, self._usual
+        self._usual = HARASSED_NAMES if is_harassed else DEFAULT_NAMES
+        self.names = self._usual if chosen == before else chosen
         self.go_live()
         self.brushed = None
 

@@ -62,6 +62,7 @@ class Window:
         self._panels_asked: tuple[int, int] | None = None
         self._panels_wanted_ns = 0
         self._panels_order = self._frame.choice.order()
+        self._begin_choice()
         if self._display:
             self._display.set_icon(_icon())
         self.draw()
@@ -139,7 +140,7 @@ class Window:
         self._held_pixels, self._reading = None, None
         self._frame.panels.release()
         self._panels_asked = None
-        self._frame.choice.begin()
+        self._begin_choice()
         self._panels_order = self._frame.choice.order()
         session.show_panels(self._panels_order)
         self._frame.forget()
@@ -278,6 +279,9 @@ class Window:
         if order != self._panels_order:
             self._panels_order = order
             self._session.show_panels(order)
+
+    def _begin_choice(self) -> None:
+        self._frame.choice.begin(is_harassed=self._session.controls.scenario.fleet.hostile.connections > 0)
 
     def _scene(self, view: View, now_ns: int) -> Scene:
         if self._reading is None or now_ns - self._reading_ns >= FIGURES_INTERVAL_NS:
