@@ -1,5 +1,6 @@
 """What `replay` leaves behind without a display: a picture of a moment, or a film of the window. Real panels draw."""
 
+from contextlib import closing
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -7,8 +8,13 @@ import pytest
 from PIL import Image
 
 from tests import recorded
+from workbench import replay_command
 from workbench.errors import UserError
+from workbench.recording.reader import Recording
+from workbench.replay import ReplaySession
 from workbench.replay_command import FILM_FPS, replay_recording
+from workbench.stop_signal import StopSignal
+from workbench.window.window import Window
 
 TICKS = 20
 
@@ -33,6 +39,22 @@ def test_a_film_has_a_picture_of_the_window_for_every_tenth_of_a_second(path: Pa
     assert first != last  # Something moved: the canvas, the figures, the time.
 
 
+def test_a_film_begins_at_its_beginning_however_long_that_took(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_command, "_PANELS_PATIENCE_NS", 0)
+    with (
+        Recording.open(path) as recording,
+        closing(ReplaySession(recording, from_s=0.5, to_s=1.2, with_panels=False)) as session,
+        closing(Window(session, headless=True)) as window,
+    ):
+        session.start(0)  # A very long time before the film.
+        at_s = [
+            (session.transport.position_ns - recording.first_ns) / 1e9
+            for _ in replay_command._pictures(session, window, StopSignal())
+        ]
+        session.end()
+    assert at_s == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2])
+
+
 def test_a_picture_is_of_the_window(path: Path, tmp_path: Path) -> None:
     code, _ = replay_recording(path, to_s=1.0, screenshot=tmp_path / "end.png")
     assert code == 0
@@ -43,3 +65,8 @@ def test_one_way_of_looking_at_a_time(path: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give one of them"):
         replay_recording(path, screenshot=tmp_path / "a.png", video=tmp_path / "a.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_film_of_another_kind_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x\.foo: the window is filmed as \.mp4 only"):
+        replay_recording(tmp_path / "none.pxr", video=tmp_path / "x.foo")

@@ -56,6 +56,10 @@ def replay_recording(
     require_writable(video, "--video")
     if screenshot is not None and video is not None:
         raise UserError("--screenshot and --video are two ways to look at it; give one of them")
+    if video is not None and video.suffix.lower() != ".mp4":
+        raise UserError(
+            f"--video {video}: the window is filmed as .mp4 only; 'workbench export' writes .gif .webp .apng"
+        )
     with (
         StopSignal() as stop,
         Recording.open(path) as recording,
@@ -102,38 +106,39 @@ def _show(session: ReplaySession, stop: StopSignal) -> Scenario | None:
 
 def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
     """The last moment, with the panels of then and all small pictures."""
-    window = _open_headless(session, stop)
-    try:
-        window.save(path)
-    except OSError as error:
-        raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None
+    with _headless(session, stop) as window:
+        try:
+            window.save(path)
+        except OSError as error:
+            raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None
 
 
-def _open_headless(session: ReplaySession, stop: StopSignal) -> Window:
+@contextmanager
+def _headless(session: ReplaySession, stop: StopSignal) -> Iterator[Window]:
     """A window in memory, once its panels are drawn at its size. Raises RunError when they cannot be."""
-    window = Window(session, headless=True)
     page, deadline_ns = session.picture, clock.now_ns() + _PATIENCE_NS
-    session.filmstrip.wait(_STRIP_PATIENCE_S)
-    while not stop.asked and not session.failed and clock.now_ns() < deadline_ns:
-        window.draw()
-        width, height = page["size"][int(page["front"][0])].tolist()
-        if (width, height) == window.panels_size and int(page["serial"][0]):
-            break
-        session.wait(0.05)
-        session.poll(clock.now_ns())
-    if session.failed:
-        raise RunError("; ".join(session.failures))
-    return window
+    with closing(Window(session, headless=True)) as window:
+        session.filmstrip.wait(_STRIP_PATIENCE_S)
+        while not stop.asked and not session.failed and clock.now_ns() < deadline_ns:
+            window.draw()
+            width, height = page["size"][int(page["front"][0])].tolist()
+            if (width, height) == window.panels_size and int(page["serial"][0]):
+                break
+            session.wait(0.05)
+            session.poll(clock.now_ns())
+        if session.failed:
+            raise RunError("; ".join(session.failures))
+        yield window
 
 
 def _film(session: ReplaySession, stop: StopSignal, path: Path) -> None:
     """The whole of it as the window shows it, at its own speed. Nothing is kept of a film that was stopped."""
-    window = _open_headless(session, stop)
     count = session.transport.duration_ns * FILM_FPS // NANOSECONDS + 1
-    size = (window.picture().shape[1], window.picture().shape[0])
-    with suppress(_Stopped), ExportProgress() as progress, VideoWriter(path, size, FILM_FPS) as film:
-        for picture in progress.each(_pictures(session, window, stop), "pictures", count):
-            film.write(picture)
+    with suppress(_Stopped), _headless(session, stop) as window, ExportProgress() as progress:
+        height, width, _ = window.picture().shape
+        with VideoWriter(path, (width, height), FILM_FPS) as film:
+            for picture in progress.each(_pictures(session, window, stop), "pictures", count):
+                film.write(picture)
 
 
 def _pictures(session: ReplaySession, window: Window, stop: StopSignal) -> Iterator[NDArray[np.uint8]]:
@@ -142,6 +147,7 @@ def _pictures(session: ReplaySession, window: Window, stop: StopSignal) -> Itera
     Raises _Stopped, or RunError for panels that ended.
     """
     now_ns = clock.now_ns()
+    session.poll(now_ns)  # It is held as yet: the time that it took to come here is not to be played.
     session.transport.toggle()
     while True:
         serial = int(session.picture["serial"][0])
