@@ -76,8 +76,8 @@ class Dialer(Wire):
         """There is no connection of those that there should be, and none to come: nobody is let in any more."""
         if self.is_dialing or self.open_count or not self._dialled:
             return False
-        if self._dark_ns and now_ns - self._dark_ns >= DARK_NS:
-            return True
+        if self._dark_ns and (self._is_settled or now_ns - self._dark_ns >= DARK_NS):
+            return True  # Who is settled waits no longer for those who knock in vain.
         return not self._pending and not self._redials
 
     def dial(self, now_ns: int) -> None:

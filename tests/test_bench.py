@@ -1,5 +1,6 @@
 """Benchmarks: what is run in which order, what the tables say, and quick ones from their start to their file."""
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -221,8 +222,13 @@ class TestFile:
 class TestEngine:
     CONFIG = ServerConfig(width=32, height=8, rate_per_s=65535, burst=65535)
 
+    def run(self, seed: int) -> Outcome:
+        found = run_engine(self.CONFIG, 64, 12, 3, seed, lambda: False)
+        assert found is not None
+        return found
+
     def test_the_same_work_gives_the_same_canvas(self) -> None:
-        first, second, other = (run_engine(self.CONFIG, 64, 12, 3, seed) for seed in (1, 1, 2))
+        first, second, other = (self.run(seed) for seed in (1, 1, 2))
         assert first.work == second.work
         assert first.work.checksum != other.work.checksum
         assert first.work.admitted == 64 * 12 * 4 and not first.work.faults
@@ -230,7 +236,14 @@ class TestEngine:
 
     def test_what_was_not_admitted_is_a_fault(self) -> None:
         tight = msgspec.structs.replace(self.CONFIG, burst=12)
-        assert run_engine(tight, 64, 12, 3, 1).work.faults
+        found = run_engine(tight, 64, 12, 3, 1, lambda: False)
+        assert found is not None and found.work.faults
+
+    @pytest.mark.parametrize("questions", [0, 3, 10_000])
+    def test_who_asks_to_stop_need_not_wait_for_the_end(self, questions: int) -> None:
+        asked = itertools.count(1)
+        found = run_engine(self.CONFIG, 64, 12, 10**9, 1, lambda: next(asked) > questions)
+        assert found is None and next(asked) == questions + 2
 
 
 def small_scenario() -> Scenario:

@@ -212,16 +212,6 @@ class TestWords:
         assert cli.run_main(["scenarios", "show", "crowd"]) == 0
         assert capsys.readouterr().out == builtin_text("crowd")
 
-    def test_a_reader_that_leaves_is_told_nothing(self) -> None:
-        reader, writer = os.pipe()
-        os.close(reader)  # Before the first line is written, however slow this test is.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workbench", "scenarios"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True
-        )
-        os.close(writer)
-        _, errors = process.communicate(timeout=PATIENCE_S)
-        assert (process.returncode, errors) == (1, "")
-
     def test_help_imports_nothing_heavy(self) -> None:
         script = (
             "import sys, workbench.cli; print(sorted({'numba', 'pygame', 'matplotlib', 'rich'} & set(sys.modules)))"
@@ -315,33 +305,6 @@ def test_a_stop_signal_is_noted_and_handlers_come_back() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert stop.asked and rung == [1]
     assert signal.getsignal(signal.SIGTERM) is former
-
-
-def test_ctrl_c_before_or_after_a_session(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(cli, "builtin_names", lambda: signal.raise_signal(signal.SIGINT))
-    assert cli.run_main(["scenarios"]) == 0
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_comes_while_it_loads(number: signal.Signals) -> None:
-    """Whichever module is being loaded: the first that the command line asks for sends it."""
-    program = f"""
-import signal, sys
-from workbench.__main__ import main
-
-class Interrupter:
-    def find_spec(self, name, path, target=None):
-        if name == "workbench.cli":
-            signal.raise_signal({int(number)})
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.meta_path.insert(0, Interrupter())
-sys.argv = ["workbench", "fly"]
-main()
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # --- On real sockets ------------------------------------------------------------------------------------------------

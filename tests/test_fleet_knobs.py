@@ -263,3 +263,15 @@ def test_server_that_is_gone_ends_the_run(monkeypatch):
         assert driven.counters["refused_count"] > 0
         assert driven.counters["lost_count"] == CONFIG.connections
         assert not (driven.fleet.arrays.devices["phase"] == Phase.FAST).any()
+
+
+def test_who_stops_when_the_server_is_gone_does_not_wait_for_who_still_knocks(monkeypatch):
+    monkeypatch.setattr(dialers, "DARK_NS", 3_600_000 * MS)
+    with Serving() as serving, Driven(serving, msgspec.structs.replace(CONFIG, reconnect="at_once")) as driven:
+        stopping = threading.Thread(target=serving.stop)
+        stopping.start()
+        driven.until(lambda: driven.dialer._dark_ns and driven.dialer._pending)
+        stopping.join(PATIENCE_S)
+        assert not driven.dialer.is_empty(now_ns())
+        driven.dialer.settle()
+        assert driven.dialer.is_empty(now_ns())

@@ -14,9 +14,7 @@ def main() -> None:
             signal.signal(number, _leave)
     from workbench.cli import main as obey
 
-    if signal.getsignal(signal.SIGINT) is _leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    obey()
+    obey()  # From where it can tell what a signal means, it takes them over.
 
 
 def _leave(number: int, frame: object) -> None:

@@ -7,7 +7,6 @@ what was asked); only a bug shows a traceback, with 70.
 
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import typer
 from devices.config import FleetConfig
 from server.config import ServerConfig
 from workbench.errors import CommandError, UserError
+from workbench.exit import NO_ROOM, exit_after
 from workbench.option import (
     AddressConnections,
     AddressHandshakes,
@@ -339,7 +339,9 @@ def run_main(arguments: Sequence[str]) -> int:
         return _refuse(_parser_line(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise  # A full disk is no bug: what could not be written is told at the exit.
         traceback.print_exc()
         return EXIT_BUG
     return code if isinstance(code, int) and code != _INTERRUPTED else 0
@@ -347,24 +349,7 @@ def run_main(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The console script."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        code = run_main(sys.argv[1:])
-        if sys.stdout is not None:  # It is None where the caller closed it.
-            sys.stdout.flush()
-        for which in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(which, signal.SIG_IGN)  # All is done: the interpreter's own end is no time to be interrupted.
-    except BrokenPipeError:
-        code = _leave_to_nobody()
-    except KeyboardInterrupt:
-        code = 0
-    sys.exit(code)
-
-
-def _leave_to_nobody() -> int:
-    """Nobody reads our output any more: let the interpreter's last flush go nowhere instead of failing."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    exit_after(lambda: run_main(sys.argv[1:]))
 
 
 def _refuse(line: str, code: int) -> int:

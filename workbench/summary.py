@@ -150,7 +150,7 @@ def _totals(drained: Counters, canvas_checksum: int | None) -> dict[str, Any]:
     errors = [drained.loop_sum("protocol_error_count")] if drained.server_alive else []
     errors += [int(fleet["protocol_error_count"])] if drained.fleet_alive else []
     return {
-        "connections_lost": int(fleet["lost_count"] + fleet["refused_count"]) if drained.fleet_alive else None,
+        "connections_lost": int(fleet["lost_count"]) if drained.fleet_alive else None,
         "protocol_errors": sum(errors) if errors else None,
         "canvas_checksum": canvas_checksum,
     }
@@ -160,6 +160,7 @@ def _total_extras(drained: Counters) -> dict[str, Any]:
     fleet, server, alive = drained.fleet, drained.server, drained.server_alive
     checked = int(fleet["viewer_checked_count"])
     return {
+        "connections_refused": int(fleet["refused_count"]) if drained.fleet_alive else None,
         "viewers_checked": checked or None,
         "viewers_wrong": int(fleet["viewer_wrong_count"]) if checked else None,
         "conflated_count": drained.loop_sum("conflated_count") if alive else None,

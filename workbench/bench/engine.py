@@ -6,6 +6,7 @@ Invariant: every placement is admitted and applied, or the trial fails.
 """
 
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,19 +26,42 @@ from workbench.counters import NANOSECONDS
 _PLACE_FRAME_BYTES = 12
 
 
-def run_engine(config: ServerConfig, connections: int, frames: int, batches: int, seed: int) -> Outcome:
-    """Serve `batches` arenas of `connections` x `frames` placements. The caller's thread does all of it."""
+class _Stopped(Exception):
+    """Somebody asked for an end before there were figures."""
+
+
+def run_engine(
+    config: ServerConfig, connections: int, frames: int, batches: int, seed: int, is_stopped: Callable[[], bool]
+) -> Outcome | None:
+    """Serve `batches` arenas of `connections` x `frames` placements. The caller's thread does all of it.
+
+    None when stopped before its end: `is_stopped` is asked between two kernels that are compiled, and two batches.
+    """
+    try:
+        return _measure(config, connections, frames, batches, seed, is_stopped)
+    except _Stopped:
+        return None
+
+
+def _measure(
+    config: ServerConfig, connections: int, frames: int, batches: int, seed: int, is_stopped: Callable[[], bool]
+) -> Outcome:
+    def go_on(done: int = 0, total: int = 0, name: str = "") -> None:
+        if is_stopped():
+            raise _Stopped
+
     telemetry = Page.create(telemetry_sections(1))
     canvas_page = Page.create(canvas_sections(config.width, config.height))
     engine = Engine(config, telemetry, canvas_page)
     loop = engine.new_loop(connections, 1)
-    compile_all(native_kernels(loop, engine.canvas.arrays, engine.broadcast), lambda done, total, name: None)
+    compile_all(native_kernels(loop, engine.canvas.arrays, engine.broadcast), go_on)
     segments = _fill(loop, _frames(config, connections * frames, seed), connections)
     engine.start(clock.now_ns())
     _serve(engine, loop, segments)  # Touches all memory once, so that the system's part in that is not ours.
     before, begun_ns = loop.stages["busy_ns"].copy(), clock.thread_cpu_ns()
     tick_cpu_ns, tick_count = 0, 0
     for _ in range(batches):
+        go_on()
         _serve(engine, loop, segments)
         if clock.now_ns() >= engine.next_tick_ns:
             tick_cpu_ns += _tick(engine)

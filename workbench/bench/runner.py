@@ -102,7 +102,8 @@ def _outcome(case: Case, scenario: Scenario, name: str, terms: Terms, where: pro
 
         batches = _ENGINE_BATCHES_QUICK if terms.quick else _ENGINE_BATCHES
         fleet = scenario.fleet
-        return run_engine(scenario.server, fleet.connections, fleet.frames_per_write, batches, scenario.seed)
+        size = fleet.connections, fleet.frames_per_write, batches
+        return run_engine(scenario.server, *size, scenario.seed, terms.is_stopped)
     commands = program.commands(name, where)
     adapted = program.adapted(scenario, name)
     return run_trial(adapted, commands, _seconds(case, terms), terms.is_stopped, overloads=case.slows_server)

@@ -96,10 +96,15 @@ def run_trial(
                 if not session.load_started_ns and clock.now_ns() > until_ns:
                     raise RunError(f"the load did not begin within {START_SECONDS_MAX:g} s")
         finally:
-            session.end()
+            # Who asks to stop waits for nothing that is still being compiled, and for no figures.
+            session.end(
+                is_checked=not is_stopped(), attend=lambda step: session.load_started_ns > 0 or not is_stopped()
+            )
+        if is_stopped():
+            return None
         if session.failed:
             raise RunError("; ".join(session.failures))
-        return None if is_stopped() else _outcome(session, storm, overloads=overloads)
+        return _outcome(session, storm, overloads=overloads)
     finally:
         session.close()
 
@@ -143,6 +148,7 @@ def _work(session: Session, summary: dict[str, object], *, overloads: bool) -> W
     sent, received = int(last.fleet["sent_count"]), last.loop_sum("received_count")
     admitted = last.loop_sum("admitted_count")
     faults = [f"{summary['connections_lost']} connections lost"] if summary["connections_lost"] else []
+    faults += [f"{summary['connections_refused']} connections refused"] if summary["connections_refused"] else []
     faults += [f"{summary['protocol_errors']} protocol errors"] if summary["protocol_errors"] else []
     faults += [f"{summary['viewers_wrong']} viewers differ from the canvas"] if summary["viewers_wrong"] else []
     ledger = summary.get("ledger")
