@@ -11,6 +11,7 @@ import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from server.config import ServerConfig
@@ -18,6 +19,8 @@ from server.protocol.http import encode_response
 
 IDLE_SOURCES_MAX = 16_384
 """Addresses whose pace is remembered: some megabytes, and more than come within the second that it matters."""
+HOSTS_KEPT = 1024
+"""Addresses that need not be read again when they come back: whole fleets come from one."""
 BURST_S = 2
 """So many seconds' worth may be opened at once: a page brings half a dozen requests, each with a connection."""
 _SECOND_NS = 1_000_000_000
@@ -55,6 +58,15 @@ class CountedSocket(socket.socket):
             told()
 
 
+@lru_cache(HOSTS_KEPT)
+def source_of(host: str) -> tuple[bytes, bool]:
+    """What an address counts as, and whether it is of this machine."""
+    address = ipaddress.ip_address(host.partition("%")[0])  # A link's own addresses name the interface too.
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.packed if address.version == 4 else address.packed[:8], address.is_loopback
+
+
 class Sources:
     """The addresses of one server's connections. `take_in` is called by one thread; sockets may be closed by any."""
 
@@ -72,8 +84,8 @@ class Sources:
 
     def take_in(self, accepted: socket.socket, host: str, now_ns: int) -> socket.socket | Refusal:
         """The socket to go on with instead of `accepted`, or why it is turned away. `host`: its peer's address."""
-        source = self._source_of(host)
-        if source is None:
+        source, is_loopback = source_of(host)
+        if is_loopback and not self._limits_loopback:
             return accepted
         if not self._is_in_pace(source, now_ns):
             return HURRIED_OUT
@@ -102,15 +114,6 @@ class Sources:
             self._held[source] -= 1
             if not self._held[source]:
                 del self._held[source]
-
-    def _source_of(self, host: str) -> bytes | None:
-        """What an address counts as; None for one without limits."""
-        address = ipaddress.ip_address(host.partition("%")[0])  # A link's own addresses name the interface too.
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if address.is_loopback and not self._limits_loopback:
-            return None
-        return address.packed if address.version == 4 else address.packed[:8]
 
     def _is_in_pace(self, source: bytes, now_ns: int) -> bool:
         """Take one token of its bucket; False when there is none."""
