@@ -4,7 +4,6 @@ It knows no connection; `welcome` gets each as a pair of streams. Invariant: an 
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 
@@ -17,7 +16,8 @@ from server.tls.front import Front
 ACCEPTS_A_TURN = 64
 """Sockets taken in before others have their turn."""
 
-type_of_welcome = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+Welcome = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+"""What is done with a connection that has come in."""
 
 
 class MailboxDoor:
@@ -40,9 +40,9 @@ class MailboxDoor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[None]] = set()
-        self._welcome: type_of_welcome = lambda reader, writer: None
+        self._welcome: Welcome = lambda reader, writer: None
 
-    def open(self, welcome: type_of_welcome) -> None:
+    def open(self, welcome: Welcome) -> None:
         """Let connections in from now on."""
         self._loop, self._welcome = asyncio.get_running_loop(), welcome
         self._watch()
@@ -102,7 +102,9 @@ class MailboxDoor:
     async def _make_streams(self, plain: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=self._read_bytes, loop=loop)
-        with contextlib.suppress(OSError):  # It was gone before it was let in.
+        try:
             await loop.connect_accepted_socket(
                 lambda: asyncio.StreamReaderProtocol(reader, self._welcome, loop=loop), plain
             )
+        except OSError:
+            plain.close()  # It was gone before it was let in; whatever counts it is told.

@@ -56,7 +56,7 @@ class Front:
         self._of_descriptor: dict[int, Tunnel] = {}
         self._tunnels: set[Tunnel] = set()
         self._timed: set[Tunnel] = set()
-        self._over: list[Tunnel] = []
+        self._over: set[Tunnel] = set()
         """To be closed when all events of a step are seen: else one of them could be taken for a successor's."""
         self._is_shut = self._is_ending = False
         self._bug: BaseException | None = None
@@ -193,7 +193,7 @@ class Front:
         """Close it when this step is done."""
         if tunnel not in self._over:
             self._server["tls_failed_count"] += is_fault
-            self._over.append(tunnel)
+            self._over.add(tunnel)
 
     def _forget(self, tunnel: Tunnel) -> None:
         self._tunnels.discard(tunnel)
