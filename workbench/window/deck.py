@@ -1,4 +1,4 @@
-"""The cards of all that can be run: their pictures, which one the cursor is at, and what keys do to it.
+"""The cards of all that can be run: their pictures, which one the cursor is at, and what keys and mouse do to it.
 
 Not where a card is, nor how it looks: the full picker and the one at the start do that. Pictures are read when the deck
 is first opened. Invariant: what is picked can run on this machine; of what cannot, the reason is told.
@@ -61,6 +61,14 @@ class Deck:
         else:
             return False
         return True
+
+    def point(self, event: pygame.event.Event, card: Callable[[int], pygame.Rect], now_ns: int) -> None:
+        """The mouse is over a card, or a button went down there. `card` tells where each is."""
+        under = next((index for index in range(len(self.picks)) if card(index).collidepoint(event.pos)), None)
+        if under is not None:
+            self.cursor = under
+            if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+                self.pick(now_ns)
 
     def pick(self, now_ns: int) -> None:
         """Have the card of the cursor run, if it can."""

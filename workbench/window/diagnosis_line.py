@@ -9,6 +9,7 @@ from collections.abc import Callable
 from workbench.view import Diagnosis
 from workbench.window import theme
 from workbench.window.glossary import explain
+from workbench.window.keys import ENTER
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.theme import Lettering
@@ -64,7 +65,7 @@ class DiagnosisLine:
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """A click anywhere on the line, or enter, opens and closes the card."""
         pressed = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1
-        entered = event.type == pygame.KEYDOWN and self._focused and event.key in (pygame.K_RETURN, pygame.K_SPACE)
+        entered = event.type == pygame.KEYDOWN and self._focused and event.key in ENTER
         if pressed or entered:
             self._on_why()
         return pressed or entered
@@ -101,8 +102,7 @@ class DiagnosisLine:
         self._draw_sentence(target, diagnosis, rest)
         pen.write(target, WHY, self._why, theme.LINK, "center")
         if self._focused:
-            ring = self._why.inflate(-pen.px(8), -pen.px(8))
-            pygame.draw.rect(target, theme.SKY, ring, width=pen.px(2), border_radius=pen.px(4))
+            pen.ring(target, self._why.inflate(-pen.px(8), -pen.px(8)))
 
     def _draw_sentence(self, target: pygame.Surface, diagnosis: Diagnosis, room: pygame.Rect) -> None:
         """With what would be next where there is room for both, in smaller letters where the sentence needs it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from workbench.view import Reading, RecordingState
 from workbench.window import theme
 from workbench.window.figure import UNKNOWN, format_clock, format_count, format_ms, format_whole
+from workbench.window.keys import ENTER
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.theme import Lettering
@@ -130,7 +131,7 @@ class HeaderView:
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """The switch, by click or enter; the scenario's name, by click."""
         pressed = event.type == pygame.MOUSEBUTTONDOWN and event.button == 1 and self._switch.collidepoint(event.pos)
-        entered = event.type == pygame.KEYDOWN and self._focused and event.key in (pygame.K_RETURN, pygame.K_SPACE)
+        entered = event.type == pygame.KEYDOWN and self._focused and event.key in ENTER
         if pressed or entered:
             self._on_theme()
             return True
@@ -267,7 +268,7 @@ class HeaderView:
         if self._focused:
             ring = pygame.Rect(0, 0, self._pen.px(28), self._pen.px(28))
             ring.center = inside.center
-            pygame.draw.rect(target, theme.SKY, ring, width=self._pen.px(2), border_radius=self._pen.px(4))
+            self._pen.ring(target, ring)
         return inside
 
     def _draw_state(self, target: pygame.Surface, word: str, run_clock: str) -> pygame.Rect:

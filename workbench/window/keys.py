@@ -5,6 +5,9 @@ from enum import Enum, auto
 
 from workbench.window.toolkit import pygame
 
+ENTER = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
+"""What presses that which has the focus."""
+
 
 class Action(Enum):
     """What a key asks for."""

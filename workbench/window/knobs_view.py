@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from workbench.scenario import Scenario
 from workbench.window import theme
+from workbench.window.keys import ENTER
 from workbench.window.knobs_column import BRAKES_CAPTION, Deeds, KnobsColumn, Row
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
@@ -196,7 +197,7 @@ class KnobsView:
         self._touched = True
         if self.folded:
             opened = event.type == pygame.MOUSEBUTTONDOWN or (
-                event.type == pygame.KEYDOWN and bool(self._focus) and event.key in (pygame.K_RETURN, pygame.K_SPACE)
+                event.type == pygame.KEYDOWN and bool(self._focus) and event.key in ENTER
             )
             if opened:
                 self._deeds.fold(now_ns)

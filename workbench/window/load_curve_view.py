@@ -13,7 +13,7 @@ from workbench.window.glossary import explain
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-from workbench.window.widget import Look, draw_focus
+from workbench.window.widget import Look
 
 SPAN_S = 120.0
 FACTOR_TOP = 4.0
@@ -72,7 +72,7 @@ class LoadCurveView:
         if look.focused:
             x = plot.left + round(self._cursor_s / SPAN_S * (plot.width - 1))
             pygame.draw.line(target, theme.SKY, (x, plot.top), (x, plot.bottom - 1), width=pen.px(1))
-            draw_focus(target, plot, pen)
+            pen.ring(target, plot)
 
     def plot(self, box: pygame.Rect, pen: Pen) -> pygame.Rect:
         """Where the curve is drawn."""

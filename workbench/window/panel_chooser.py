@@ -5,11 +5,11 @@ Invariant: every panel there is has its row, and those that are shown say where.
 
 from plots.series import PANELS
 from workbench.window import theme
+from workbench.window.keys import ENTER
 from workbench.window.panel_choice import PanelChoice
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-from workbench.window.widget import ENTER
 
 PLACES = ("upper left", "upper right", "lower left", "lower right")
 NAMES = tuple(PANELS)
@@ -69,12 +69,12 @@ class PanelChooser:
         pen.write(target, _FOOT_TEXT, foot, theme.LABEL)
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Choose by mouse or keys. While it is open it takes every key it knows."""
+        """Choose by mouse or keys. It takes all that the mouse does over it, and every key it knows."""
         if event.type == pygame.KEYDOWN:
             return self._press_key(event.key)
         pen = self._pen
         if pen is None or event.type not in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
-            return False
+            return True
         index = next((i for i in range(len(NAMES)) if self._row(i, pen).collidepoint(event.pos)), None)
         if index is not None:
             self._cursor = index

@@ -11,12 +11,11 @@ from plots.place import panel_widths
 from plots.style import TICK_LABEL_WIDTH
 from workbench.view import Part
 from workbench.window import theme
-from workbench.window.keys import Action, action_of
+from workbench.window.keys import ENTER, Action, action_of
 from workbench.window.panel_choice import PanelChoice
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-from workbench.window.widget import ENTER, draw_focus
 
 _FRAME_GAP = 14
 _HEAD, _HEAD_RAISED = 46, 4
@@ -84,7 +83,7 @@ class PanelsView:
         if not self.choice.live:
             pygame.draw.rect(target, theme.ORANGE, self._box, width=self._pen.px(2), border_radius=self._pen.px(4))
         if self._ringed:
-            draw_focus(target, self._box, self._pen)
+            self._pen.ring(target, self._box)
         return [self._box]
 
     # --- What the person does ---

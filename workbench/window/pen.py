@@ -101,6 +101,10 @@ class Pen:
         pygame.draw.rect(target, fill, box, border_radius=self.px(radius))
         pygame.draw.rect(target, line, box, width=self.scale, border_radius=self.px(radius))
 
+    def ring(self, target: pygame.Surface, box: pygame.Rect) -> None:
+        """The line around what the keyboard works with."""
+        pygame.draw.rect(target, theme.SKY, box, width=self.px(2), border_radius=self.px(4))
+
     def bar(self, target: pygame.Surface, box: pygame.Rect, ratio: float, color: Color) -> None:
         """A bar filled from the left by `ratio`, 0..1."""
         radius = box.height // 2

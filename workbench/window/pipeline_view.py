@@ -12,6 +12,7 @@ from workbench.view import StageReading
 from workbench.window import theme
 from workbench.window.figure import format_count, format_ms, format_ratio, format_us
 from workbench.window.glossary import explain
+from workbench.window.keys import ENTER
 from workbench.window.pen import Pen
 from workbench.window.queue_bar import TICK_QUEUES, QueueBar, queue_tip
 from workbench.window.scene import Scene
@@ -83,7 +84,7 @@ class PipelineView:
                 self._select(index)
             return index is not None
         if event.type == pygame.KEYDOWN and self._focus is not None:
-            if event.key in (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE):
+            if event.key in ENTER:
                 self._select(self._focus)
             elif event.key in (pygame.K_LEFT, pygame.K_RIGHT):
                 step = 1 if event.key == pygame.K_RIGHT else -1

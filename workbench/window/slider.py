@@ -10,7 +10,7 @@ from workbench.window import theme
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-from workbench.window.widget import Look, draw_focus
+from workbench.window.widget import Look
 
 STEP, PAGE = 0.02, 0.1
 """Of a slider's way, by arrows and wheel, and by page keys."""
@@ -63,7 +63,7 @@ class Slider:
         pen.write(target, pen.first_that_fits(texts, room.width, lettering), room, lettering)
         self._draw_track(target, box, pen, look, value)
         if look.focused:
-            draw_focus(target, box.inflate(pen.px(8), 0), pen)
+            pen.ring(target, box.inflate(pen.px(8), 0))
 
     def _draw_track(self, target: pygame.Surface, box: pygame.Rect, pen: Pen, look: Look, value: float) -> None:
         track, knob = self.track(box, pen), self._knob

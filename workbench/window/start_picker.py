@@ -80,15 +80,10 @@ class StartPicker:
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         """Pick by mouse or keys. It takes all that the mouse does over it, and every key it knows."""
-        deck = self.deck
         if event.type == pygame.KEYDOWN:
-            return deck.press_key(event.key, self._columns, now_ns)
+            return self.deck.press_key(event.key, self._columns, now_ns)
         if event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
-            under = next((i for i in range(len(deck.picks)) if self.card(i).collidepoint(event.pos)), None)
-            if under is not None:
-                deck.cursor = under
-                if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
-                    deck.pick(now_ns)
+            self.deck.point(event, self.card, now_ns)
         return True
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.window import theme
+from workbench.window.keys import ENTER
 from workbench.window.pen import Pen
 from workbench.window.scene import Scene
 from workbench.window.toolkit import pygame
-
-ENTER = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class Button(_Still):
             large, small = (theme.STATUS_DIM, theme.SMALL) if is_off else (theme.WARNING_LINK, theme.WARNING)
         pen.write(target, text, room, pen.lettering_that_fits(text, room.width, (large, small)), "center")
         if look.focused:
-            draw_focus(target, inner, pen)
+            pen.ring(target, inner)
 
     def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
         """Do it."""
@@ -205,7 +204,7 @@ class Choice(_Still):
             points = ((x - way * size, y - size), (tip, y), (x - way * size, y + size))
             pygame.draw.polygon(target, theme.DIM, points)
         if look.focused:
-            draw_focus(target, field, pen)
+            pen.ring(target, field)
 
     def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
         """Back at the left end, on elsewhere."""
@@ -241,8 +240,3 @@ class Choice(_Still):
     def _field(box: pygame.Rect, pen: Pen) -> pygame.Rect:
         width = round(box.width * 0.56)
         return pygame.Rect(box.right - width, box.top + pen.px(2), width, box.height - pen.px(4))
-
-
-def draw_focus(target: pygame.Surface, box: pygame.Rect, pen: Pen) -> None:
-    """The ring around what the keyboard works with."""
-    pygame.draw.rect(target, theme.SKY, box, width=pen.px(2), border_radius=pen.px(4))
