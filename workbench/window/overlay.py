@@ -117,9 +117,9 @@ class Caption:
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """At the bottom, as wide as the window."""
-        rows = self._rows(screen, pen)
-        height = len(rows) * pen.line_height(theme.CAPTION) + pen.px(16) + self._note_height(pen)
-        box = pygame.Rect(0, 0, screen.width - pen.px(32), height)
+        width = screen.width - pen.px(32)
+        height = len(self._rows(width, pen)) * pen.line_height(theme.CAPTION) + pen.px(16) + self._note_height(pen)
+        box = pygame.Rect(0, 0, width, height)
         box.midbottom = (screen.centerx, screen.bottom - pen.px(4))
         return box
 
@@ -128,7 +128,7 @@ class Caption:
         pen.card(target, box, theme.RAISED, theme.SKY, radius=8)
         height = pen.line_height(theme.CAPTION)
         row = pygame.Rect(box.left, box.top + pen.px(8), box.width, height)
-        for index, text in enumerate(self._rows(target.get_rect(), pen)):
+        for index, text in enumerate(self._rows(box.width, pen)):
             pen.write(target, text, row.move(0, index * height), theme.CAPTION, "center")
         if self.guided:
             note = self._note_height(pen)
@@ -138,5 +138,6 @@ class Caption:
     def _note_height(self, pen: Pen) -> int:
         return pen.line_height(theme.LABEL) if self.guided else 0
 
-    def _rows(self, screen: pygame.Rect, pen: Pen) -> list[str]:
-        return pen.wrapped(self.text, screen.width - pen.px(72), theme.CAPTION, self.ROWS_MAX)
+    def _rows(self, width: int, pen: Pen) -> list[str]:
+        """The sentence in rows, in a card so wide."""
+        return pen.wrapped(self.text, width - pen.px(40), theme.CAPTION, self.ROWS_MAX)

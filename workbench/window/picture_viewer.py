@@ -50,7 +50,7 @@ class PictureViewer:
                 self.show()
         self._display.close()
 
-    def handle(self, event: "pygame.event.Event") -> bool:
+    def handle(self, event: pygame.event.Event) -> bool:
         """Do what an event asks for. True when the picture is to be drawn anew."""
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
             self.closed = True
@@ -67,9 +67,8 @@ class PictureViewer:
         pixels = self._draw(self.shown, (width, max(height - FOOT_PIXELS, 1)), theme.name)
         surface.fill(theme.BACKGROUND)
         surface.blit(pygame.surfarray.make_surface(pixels.swapaxes(0, 1)), (0, 0))
-        font = self._pen.font(theme.SMALL)
-        foot = self._pen.elided(self._foot, width - 2 * MARGIN_PIXELS, theme.SMALL)
-        surface.blit(font.render(foot, True, theme.DIM), (MARGIN_PIXELS, height - FOOT_PIXELS + 6))
+        foot = pygame.Rect(MARGIN_PIXELS, height - FOOT_PIXELS, width - 2 * MARGIN_PIXELS, FOOT_PIXELS)
+        self._pen.write(surface, self._foot, foot, theme.SMALL)
         self._display.show()
 
     def _press(self, key: int) -> bool:
