@@ -8,13 +8,14 @@ from test_session import SCENARIO, commands
 
 from workbench import run_command, show
 from workbench.controls import Controls
-from workbench.errors import UserError
+from workbench.errors import RunError, UserError
 from workbench.gallery import make_gallery
 from workbench.run_command import run_scenario, run_tour, scenario_of_leg
 from workbench.scenario import Scenario
 from workbench.show import Outputs, Show
 from workbench.stop_signal import StopSignal
 from workbench.tour import TOUR, Cue, Guide, Leg, tour_for
+from workbench.window.toolkit import NoDisplay
 
 HEADLESS = Outputs(headless=True)
 
@@ -166,6 +167,26 @@ class TestShow:
     def test_a_part_that_fails_ends_it_all(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_tour(HEADLESS, ["fleet.connections=5"], commands=commands(fleet="failed")) == 1
         assert capsys.readouterr().err == "fleet: no room on the shelf\n"
+
+    def test_what_failed_is_told_also_when_the_summary_cannot_be_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def refuse(path: Path, tree: Any) -> None:
+            raise RunError(f"{path} cannot be written")
+
+        monkeypatch.setattr(show, "write_json", refuse)
+        with pytest.raises(RunError, match="cannot be written"):
+            run_scenario(SCENARIO, Outputs(headless=True, summary=tmp_path / "a"), commands=commands(server="failed"))
+        assert "server: " in capsys.readouterr().err
+
+    def test_a_window_that_cannot_be_leaves_no_recording(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise NoDisplay("no display")
+
+        monkeypatch.setattr("workbench.window.window.Window", refuse)
+        with pytest.raises(UserError, match="no display"):
+            run_scenario(SCENARIO, Outputs(headless=False, record=tmp_path / "a.pxr"), commands=commands())
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_session_is_ended_whatever_happens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ended = []

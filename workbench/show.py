@@ -111,7 +111,13 @@ class Show:
         if self._controls is not None and self._controls.scenario is scenario:
             session.controls.resume(self._controls)  # The person had the last run started anew with these settings.
         self._controls = session.controls
-        window = self._open(session)
+        try:
+            window = self._open(session)
+        except UserError:
+            session.close()
+            if self._recording is not None:  # Nothing was run; asked for once more, its file is not to be in the way.
+                self._recording.discard()
+            raise
         if window is not None:
             window.guided = guide is not None
             if asks:
@@ -237,10 +243,10 @@ class Show:
             figures["recording"] = asdict(state)
             failures += [f"recording {state.path} stopped: {state.failure}"] if state.failure else []
             self._has_failed = self._has_failed or bool(state.failure)
-        write_json(self._outputs.summary, figures)
         for line in failures:
             print(line, file=sys.stderr)
         self._has_failed = self._has_failed or session.failed
+        write_json(self._outputs.summary, figures)
 
 
 def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]:

@@ -146,6 +146,11 @@ class RecordingWriter:
         self._file.close()
         self.state = replace(self.state, bytes=self._bytes())
 
+    def discard(self) -> None:
+        """Leave nothing behind, of a run that was not begun."""
+        self.close(None)
+        self._path.unlink(missing_ok=True)
+
     # --- Inside ---
 
     def _live(self) -> None:
