@@ -22,6 +22,7 @@ from workbench.view import TileBox
 from workbench.window import ramp, theme
 from workbench.window.canvas_marks import map_box
 from workbench.window.canvas_mouse import DOUBLE_CLICK_NS, PINCH_STEP, line_between
+from workbench.window.keys import ENTER
 from workbench.window.layers import TileLayer
 from workbench.window.pen import Pen
 from workbench.window.toolkit import pygame
@@ -192,6 +193,15 @@ def test_another_session_has_counters_of_its_own(person: Person) -> None:
         person.see(passed_ns=SECOND_NS)
     layer = person.easel.canvas.layer
     assert isinstance(layer, TileLayer) and layer.values.size and (layer.values == 0).all()
+
+
+@pytest.mark.parametrize("key", ENTER)
+def test_every_enter_presses_what_has_the_focus(person: Person, key: int) -> None:
+    line = person.window._frame.line
+    person.window._router.focus(line)
+    line.step_focus(1)
+    person.key(key)
+    assert person.window._frame.explanation.shown
 
 
 # --- Overlays ---------------------------------------------------------------------------------------------------------

@@ -208,6 +208,10 @@ def test_a_click_on_a_title_and_one_in_the_list(person: Person) -> None:
     person.drag((box.left + 60, box.centery + 14))
     chooser = person.window._frame.chooser
     assert chooser.shown and chooser._place == 2
+    span_s = person.window._frame.choice.span_s
+    person.point(chooser._box.center)
+    person.wheel(-1)
+    assert person.window._frame.choice.span_s == span_s, "the panels under it have no part in it"
     row = chooser._row(tuple(PANELS).index("ledger"), person.window._frame._pen)
     person.drag(row.center)
     assert not chooser.shown
