@@ -171,11 +171,11 @@ class TestShow:
     def test_what_failed_is_told_also_when_the_summary_cannot_be_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def refuse(path: Path, tree: Any) -> None:
-            raise RunError(f"{path} cannot be written")
+        def refuse(path: Path, tree: Any, remedy: str) -> None:
+            raise RunError(f"{path} cannot be written; {remedy}")
 
         monkeypatch.setattr(show, "write_json", refuse)
-        with pytest.raises(RunError, match="cannot be written"):
+        with pytest.raises(RunError, match="cannot be written; the run itself has ended"):
             run_scenario(SCENARIO, Outputs(headless=True, summary=tmp_path / "a"), commands=commands(server="failed"))
         assert "server: " in capsys.readouterr().err
 

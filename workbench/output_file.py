@@ -16,6 +16,9 @@ import msgspec
 
 from workbench.errors import RunError, UserError
 
+MAKE_ROOM = "make room, or choose another place"
+"""What a message about a full disk ends with, unless there is more to say."""
+
 
 def require_writable(path: Path | None, option: str) -> None:
     """Raise UserError when `path`, given as `option`, could not be written later. None is fine."""
@@ -52,7 +55,7 @@ def _look_at(path: Path, option: str) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, remedy: str = "make room, or choose another place") -> Iterator[Path]:
+def whole_file(path: Path, remedy: str = MAKE_ROOM) -> Iterator[Path]:
     """A file beside `path`, of the same suffix, to be written by name. When all went well it takes its place.
 
     Where `path` is a link, it takes the place of what that leads to. After an error, Ctrl-C included, it is gone and
@@ -78,16 +81,16 @@ def whole_file(path: Path, remedy: str = "make room, or choose another place") -
             temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` beside `path` and put it in its place. Raises RunError when the disk refuses."""
-    with whole_file(path, "the run itself has ended in order") as temporary:
+def write_atomically(path: Path, data: bytes, remedy: str = MAKE_ROOM) -> None:
+    """Write `data` beside `path` and put it in its place. Raises RunError, with `remedy` at its end."""
+    with whole_file(path, remedy) as temporary:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path | None, tree: dict[str, Any]) -> None:
-    """Write `tree`, indented for people, where a file was asked for. Raises RunError when the disk refuses."""
+def write_json(path: Path | None, tree: dict[str, Any], remedy: str = MAKE_ROOM) -> None:
+    """Write `tree`, indented for people, where a file was asked for. Raises as `write_atomically`."""
     if path is not None:
-        write_atomically(path, msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n")
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n", remedy)
 
 
 def _target_of(path: Path) -> Path:

@@ -72,7 +72,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         except JournalError as fault:
             raise RunError(str(fault)) from None
         finally:
-            write_json(summary, serving_summary(pages, first, *loaded[:1]))
+            write_json(summary, serving_summary(pages, first, *loaded[:1]), "the server itself has ended")
     return 0
 
 

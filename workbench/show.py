@@ -246,7 +246,7 @@ class Show:
         for line in failures:
             print(line, file=sys.stderr)
         self._has_failed = self._has_failed or session.failed
-        write_json(self._outputs.summary, figures)
+        write_json(self._outputs.summary, figures, "the run itself has ended in order")
 
 
 def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]:

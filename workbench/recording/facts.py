@@ -61,7 +61,6 @@ def _limits() -> dict[str, Any]:
         "core_quota": facts.core_count,
         "memory_bytes": facts.memory_bytes,
         "memory_limit_bytes": facts.memory_limit_bytes,
-        "open_files_soft": facts.open_files_soft,
         "open_files": facts.open_files_hard,
         "platform": facts.platform,
     }
