@@ -245,7 +245,7 @@ class TestOutputFile:
     def test_a_failure_leaves_the_old_one_and_nothing_else(self, tmp_path: Path) -> None:
         path = tmp_path / "out"
         path.mkdir()
-        with pytest.raises(RunError, match="cannot be written: .*; make room, or choose another place"):
+        with pytest.raises(RunError, match=r"cannot be written: .*; make room, or choose another place"):
             write_atomically(path, b"new")
         assert list(tmp_path.iterdir()) == [path]
 
