@@ -66,6 +66,7 @@ Token = Annotated[
         metavar="TOKEN", envvar=_TOKEN_VARIABLE, show_default=False, help="What a client brings to be let in."
     ),
 ]
+_SCENARIO_HELP = f"A name from 'workbench scenarios', or a TOML file. Without one: {DEFAULT_NAME}, and the choice."
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON.")]
 
 
@@ -79,13 +80,7 @@ def workbench(context: typer.Context) -> int:
 
 @app.command(epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json")
 def run(
-    scenario: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="SCENARIO",
-            help=f"A name from 'workbench scenarios', or a TOML file. Without one: {DEFAULT_NAME}, and the choice.",
-        ),
-    ] = None,
+    scenario: Annotated[str | None, typer.Argument(metavar="SCENARIO", help=_SCENARIO_HELP)] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Show a live table instead of the window.")] = False,
     seconds: Seconds = None,
     set_: Annotated[
@@ -123,11 +118,7 @@ def run(
     if (tour or gallery is not None) and scenario is not None:
         raise UserError(f"{'--tour' if tour else '--gallery'} has scenarios of its own; leave {scenario!r} out")
     if gallery is not None:
-        if record is not None:
-            raise UserError(f"--gallery runs nothing that could be recorded; leave --record {record} out")
-        from workbench.gallery import make_gallery
-
-        return make_gallery(gallery, [*secret, *overrides])
+        return _make_gallery(gallery, record, [*secret, *overrides])
     from workbench.run_command import run_scenario, run_tour
     from workbench.show import Outputs
 
@@ -135,7 +126,7 @@ def run(
     if from_recording is not None:
         from workbench.rerun.command import rerun
 
-        if tour or scenario is not None:
+        if scenario is not None or tour:
             raise UserError(f"--from-recording {from_recording} brings its scenario; leave the other one out")
         return rerun(from_recording, [*secret, *overrides], outputs)
     if tour:
@@ -143,6 +134,14 @@ def run(
     # Who chose nothing is asked, beside what runs meanwhile.
     asks = scenario is None and not overrides and outputs == Outputs(headless=False)
     return run_scenario(load_scenario(scenario or DEFAULT_NAME, [*secret, *overrides]), outputs, asks=asks)
+
+
+def _make_gallery(folder: Path, record: Path | None, overrides: list[str]) -> int:
+    from workbench.gallery import make_gallery
+
+    if record is not None:
+        raise UserError(f"--gallery runs nothing that could be recorded; leave --record {record} out")
+    return make_gallery(folder, overrides)
 
 
 @app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
@@ -332,7 +331,6 @@ def run_main(arguments: Sequence[str]) -> int:
     """Do what the words ask for. Returns the exit code; ends the program quietly when nobody reads its output."""
     try:
         code = app(list(arguments), prog_name="workbench", standalone_mode=False)
-
     except CommandError as error:
         return _refuse(str(error), error.exit_code)
     except _ParserError as error:
