@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import numpy as np
+
 from server import clock
 from server.canvas import Canvas
 from server.config import ServerConfig
@@ -19,7 +21,7 @@ from server.letter_brake import LetterBrake
 from server.mailbox_client import Letter, MailboxClient
 from server.mailbox_view import TileCounts
 from server.page import Page
-from server.plain_delta import encode_changes
+from server.plain_delta import encode_tiles
 from server.protocol.messages import DELTA, Ping, Pong, Subscribe
 from server.protocol.websocket import Opcode, encode_frame, parse_head
 from server.tally import Tally
@@ -195,7 +197,12 @@ class MailboxCanvas:
         """The delta of this tick for those who watch `tiles` and have all up to `since`; made once."""
         letter = frames.get((tiles, since))
         if letter is None:
-            payload, pixel_count = encode_changes(self._canvas.pixels, self._pixel_tick, tiles, since, self.tick)
+            x0, y0, x1, y1 = tiles
+            down, right = np.nonzero(self._tile_tick[y0:y1, x0:x1] > since)  # A large canvas has very many others.
+            changed = (down + y0) * self._tile_tick.shape[1] + right + x0
+            payload, pixel_count = encode_tiles(
+                self._canvas.pixels, self._pixel_tick, changed.tolist(), since, self.tick
+            )
             letter = Letter(encode_frame(Opcode.BINARY, payload), pixel_count, payload[1] if payload else 0)
             frames[tiles, since] = letter
         return letter

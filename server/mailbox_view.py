@@ -53,7 +53,7 @@ class TileCounts:
     """What became of the placements in each tile, on a page with `canvas_sections`."""
 
     def __init__(self, page: Page) -> None:
-        self._tiles, self._pixel_tick = page["tiles"], page["pixel_tick"]
+        self._tiles, self._pixel_tick, self._tile_tick = page["tiles"], page["pixel_tick"], page["tile_tick"]
         self.across: int = self._tiles.shape[1]
         self.applied = [0] * self._tiles.size
         """Placements written to each tile so far, by its number."""
@@ -65,10 +65,11 @@ class TileCounts:
         return (y >> 5) * self.across + (x >> 5)
 
     def write(self, tick: int) -> None:
-        """Write all counts, and what `tick` merged. To be called once a tick, at its end. Cost: O(pixels)."""
+        """Write all counts, and what `tick` merged. To be called once a tick, at its end. Cost: O(tiles)."""
         self._tiles["applied_count"] = np.reshape(self.applied, self._tiles.shape)
         self._tiles["throttled_count"] = np.reshape(self.throttled, self._tiles.shape)
-        y, x = np.nonzero(self._pixel_tick == tick)
-        place = y // TILE_SIDE, x // TILE_SIDE
-        np.add.at(self._tiles["merged_count"], place, 1)
-        self._tiles["merged_tick"][place] = tick
+        for tile_y, tile_x in np.argwhere(self._tile_tick == tick).tolist():
+            top, left = tile_y * TILE_SIDE, tile_x * TILE_SIDE
+            merged = self._pixel_tick[top : top + TILE_SIDE, left : left + TILE_SIDE] == tick
+            self._tiles["merged_count"][tile_y, tile_x] += np.count_nonzero(merged)
+            self._tiles["merged_tick"][tile_y, tile_x] = tick
