@@ -1,5 +1,6 @@
 """The painter: what a person paints is on the server's canvas, through a connection like any other."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_what_it_is_refused_is_counted(painter: Painter, serving: Any) -> None:
         painter.paint(1, 1, 2)
     paint_until(painter, lambda: painter.throttled_count > 0)
     assert painter.throttled_count <= serving.counted("throttled_count")
+
+
+def test_a_process_that_may_open_no_more_tells_so_and_tries_again(
+    painter: Painter, serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    now_ns = clock.now_ns()
+    painter.paint(3, 4, 200)
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.painter.socket.socket", refuse)
+        painter.poll(now_ns)
+    assert painter.reason == "too many open files" and painter.waiting_count == 1
+    paint_until(painter, lambda: serving.pixels[4, 3] == 200, skip_ns=RETRY_MAX_NS)
 
 
 def test_it_dials_anew_when_its_connection_is_lost(painter: Painter, serving: Any) -> None:

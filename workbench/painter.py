@@ -82,12 +82,11 @@ class Painter:
 
     def poll(self, now_ns: int) -> None:
         """Dial if there is something to paint, send what may be sent, take note of what came."""
-        if self._stream is None:
-            if self._waiting and self.address is not None and now_ns >= self._next_dial_ns:
-                self._dial(self.address, now_ns)
-            return
         try:
-            self._exchange(self._stream, now_ns)
+            if self._stream is not None:
+                self._exchange(self._stream, now_ns)
+            elif self._waiting and self.address is not None and now_ns >= self._next_dial_ns:
+                self._dial(self.address, now_ns)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass  # The rest of a record, or of the handshake, has yet to come.
         except OSError as error:
@@ -108,6 +107,7 @@ class Painter:
     # --- Inside ---
 
     def _dial(self, address: Address, now_ns: int) -> None:
+        """Begin a connection. Raises OSError where this process may have no socket, or the host has no address."""
         host = address.reachable_host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._stream = socket.socket(family, socket.SOCK_STREAM)
@@ -188,9 +188,10 @@ class Painter:
 
     def _lose(self, reason: str, now_ns: int) -> None:
         """The connection is over; the next is dialled after a pause that doubles with each that was not greeted."""
-        if self._stream is None:
-            return
-        self._stream.close()
+        if self._stream is None and now_ns < self._next_dial_ns:
+            return  # It is over already, and why is told.
+        if self._stream is not None:
+            self._stream.close()
         self._stream = self._connection = None
         self._unsent.clear()
         self._is_greeted, self._told_dropped = False, 0
