@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -329,7 +330,9 @@ class TestForReal:
     def test_serve_drains_at_a_signal(
         self, served: tuple[subprocess.Popen[str], str], tmp_path: Path, number: signal.Signals
     ) -> None:
-        process, _ = served
+        process, url = served
+        with urlopen(url.replace("ws://", "http://").replace("/canvas", "/palette.json"), timeout=PATIENCE_S) as answer:
+            answer.read()  # One that was ended before it served has nothing to tell of.
         process.send_signal(number)
         shown, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, shown, errors) == (0, "", "")

@@ -61,12 +61,12 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         except CannotListen as error:
             raise UserError(str(error)) from None
         address = Address(host, port, token=config.token, certificate=config.cert)
+        first = read_counters(pages, 0, clock.now_ns())  # Before anybody can know that it listens, and end it.
         print(f"listening on {address.url}", flush=True)
         if address.warning:
             print(address.warning, file=sys.stderr, flush=True)
         if isinstance(server, Server):
             _tell_broker(server)
-        first = read_counters(pages, 0, clock.now_ns())
         try:
             server.run()
         except JournalError as fault:
