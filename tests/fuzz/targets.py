@@ -13,7 +13,6 @@ from naive import Reader
 from stages import ALL, new_canvas, new_loop, take_messages
 
 from server.bridge.inbox import Inbox
-from server.bridge.loop import PLACE_ROW
 from server.kernels.decode import DONE, decode, decode_payload
 from server.kernels.layout import Phase, Reason
 from server.protocol.agreement import answer_offers, judge_answer
@@ -29,7 +28,7 @@ from server.protocol.http import (
     parse_response,
     take_head,
 )
-from server.protocol.messages import PLACE, Delta, Place, decode_client_message, decode_server_message
+from server.protocol.messages import PLACE, PLACE_DTYPE, Delta, Place, decode_client_message, decode_server_message
 from server.protocol.websocket import ProtocolViolation
 from server.topics import Topics
 
@@ -251,7 +250,7 @@ def publications(data):
     assert fault_count == 0
     assert sum(count for _, _, count in taken) + shed.get(device, 0) == 2 * len(places)
     for sender, brought, _ in taken:
-        rows = np.frombuffer(brought, PLACE_ROW)
+        rows = np.frombuffer(brought, PLACE_DTYPE)
         assert sender == device
         assert list(zip(*(rows[field].tolist() for field in ("x", "y", "color")), strict=True)) == places
 
