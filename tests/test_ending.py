@@ -4,6 +4,7 @@ import pytest
 from test_session import commands, make, pump, started
 from window_stage import FakeSession, heat_map, rgb
 
+from workbench.ending import UNASKED_PATIENCE
 from workbench.parts import Parts
 from workbench.session import Session
 from workbench.show import Outputs, Show
@@ -38,6 +39,12 @@ class TestSession:
         session.end(is_checked=False, attend=lambda step: bool(told.append(step)))
         assert len(told) == 1  # From then on, nobody is asked.
         assert [part.state for part in session.view().parts] == ["stopped"] * 2 and not session.failed
+        session.close()
+
+    def test_patience_may_run_out_while_it_is_waited_for(self) -> None:
+        session, told = running(fleet="unquiet"), []
+        session.end(attend=lambda step: told.append(step) is None, patience=lambda: 0.0 if len(told) > 2 else 1000.0)
+        assert told[:3] == ["waiting for the fleet to be quiet"] * 3 and len(told) == 3
         session.close()
 
     def test_a_part_that_has_not_begun_is_not_asked_to_end(self) -> None:
@@ -106,3 +113,11 @@ def test_a_show_lets_its_window_look_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_parts_that_were_never_started_have_not_begun() -> None:
     assert not Parts({}).has_begun("server")
+
+
+def test_an_end_that_nobody_has_asked_for_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StopSignal() as stop:
+        show = Show(Outputs(headless=True), stop)
+        assert show._patience() == UNASKED_PATIENCE > 1
+        monkeypatch.setattr(stop, "asked", True)
+        assert show._patience() == 1

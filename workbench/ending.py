@@ -17,6 +17,8 @@ CHECK_WAIT_S = 2.5
 STOP_WAIT_S = 3.5
 """For one process to close its connections in order, which they bound by 3 s. All bounds together stay under the 15 s
 that a person grants a Ctrl-C."""
+UNASKED_PATIENCE = 4.0
+"""By so much longer may each take where nobody has asked for the end: it came by itself, and its figures are wanted."""
 ATTEND_S = 1 / 30
 """Whoever looks on is asked at least so often."""
 
@@ -30,10 +32,19 @@ def with_patience(step: str) -> bool:
 
 
 class Ending:
-    """Ends `parts`. `turn(seconds)` waits so long at most for what they say, and takes note of it."""
+    """Ends `parts`. `turn(seconds)` waits so long at most for what they say, and takes note of it.
 
-    def __init__(self, parts: Parts, turn: Callable[[float], None], attend: Attend = with_patience) -> None:
-        self._parts, self._turn, self._attend = parts, turn, attend
+    `patience`: what all bounds are multiplied by, asked anew all the time.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        turn: Callable[[float], None],
+        attend: Attend = with_patience,
+        patience: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self._parts, self._turn, self._attend, self._patience = parts, turn, attend, patience
         self._is_hurried = False
 
     def quieten(self) -> None:
@@ -55,9 +66,9 @@ class Ending:
 
     def _until(self, condition: Callable[[], bool], name: str, seconds: float, step: str) -> bool:
         """Go on until the condition holds; False when the time is over, it is hurried or the part is gone."""
-        deadline_ns = clock.now_ns() + int(seconds * NANOSECONDS)
+        began_ns = clock.now_ns()
         while not condition() and self._parts.lives(name) and not self._is_hurried:
-            left_s = (deadline_ns - clock.now_ns()) / NANOSECONDS
+            left_s = seconds * self._patience() - (clock.now_ns() - began_ns) / NANOSECONDS
             if left_s <= 0:
                 return False
             self._turn(min(left_s, ATTEND_S))

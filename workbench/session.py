@@ -6,7 +6,7 @@ Invariant: `poll` never waits; only `wait` and `end` do, and never longer than t
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from devices.config import StartFleet
 from devices.hostile.orders import StartHostile
@@ -177,15 +177,17 @@ class Session(OnPages):
         """Called by the window for each picture it has shown."""
         self._sampler.redraw_count += 1
 
-    def end(self, *, is_checked: bool = True, attend: Attend = with_patience) -> None:
+    def end(
+        self, *, is_checked: bool = True, attend: Attend = with_patience, patience: Callable[[], float] = lambda: 1.0
+    ) -> None:
         """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels.
 
         Who does not ask for the check does not wait for what is under way either. `attend` is told many times a second
-        what is waited for; when it says False, nothing is waited for any more.
+        what is waited for; when it says False, nothing is waited for any more. `patience` multiplies the bounds.
         """
         if self._ending:
             return
-        ending = Ending(self._parts, self._turn, attend)
+        ending = Ending(self._parts, self._turn, attend, patience)
         self._painter.close(clock.now_ns())
         if self.load_started_ns:
             self.poll(clock.now_ns())

@@ -15,7 +15,7 @@ from workbench import file_limit
 from workbench.address import Address, require_certificate, require_free
 from workbench.controls import Controls
 from workbench.counters import NANOSECONDS
-from workbench.ending import Attend, with_patience
+from workbench.ending import UNASKED_PATIENCE, Attend, with_patience
 from workbench.errors import RunError, UserError
 from workbench.live_table import LiveTable
 from workbench.output_file import require_writable, write_json
@@ -134,7 +134,7 @@ class Show:
         finally:
             wanted = window.wanted if window is not None and not window.closed else None
             is_checked = wanted is None and not (window is not None and window.leg_step)
-            session.end(is_checked=is_checked, attend=self._attend(session))
+            session.end(is_checked=is_checked, attend=self._attend(session), patience=self._patience)
         self._tell_end(session)
         session.close()
         return None if self.is_over else wanted
@@ -204,6 +204,12 @@ class Show:
             return window.attend(f"Ending {session.scenario.name}: {step}. Esc: end at once")
 
         return attend
+
+    def _patience(self) -> float:
+        """How long what ends may take: less where a person waits for it."""
+        window = self._window
+        is_awaited = window is not None and (window.closed or window.wanted is not None or window.leg_step != 0)
+        return 1.0 if self._stop.asked or is_awaited else UNASKED_PATIENCE
 
     def _until(self, session: Session, guide: Guide | None) -> Callable[[], bool]:
         """When the run is over: asked to stop, or its time has passed since the load began or a part failed.
