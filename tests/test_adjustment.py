@@ -152,5 +152,5 @@ class TestMailbox:
                 assert serving.counted("received_count") < 30_000
                 release_brakes(serving)
                 client.ping()
-            assert stage_of(serving, Stage.ADMIT)["item_count"] == 30_000
+        assert stage_of(serving, Stage.ADMIT)["item_count"] == 30_000
         assert serving.counted("applied_count") == 30_000
