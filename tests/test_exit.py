@@ -42,6 +42,16 @@ def test_an_output_without_room_is_told_in_one_line(buffered: str) -> None:
     assert (done.returncode, done.stderr) == (1, line)
 
 
+@pytest.fixture
+def handlers():
+    """Signals are heard, though a shell may have tests in the background ignore them; and all is undone."""
+    former = [signal.signal(number, signal.default_int_handler) for number in exit.SIGNALS]
+    yield
+    for number, handler in zip(exit.SIGNALS, former, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 def test_ctrl_c_before_or_after_a_session(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(cli, "builtin_names", lambda: signal.raise_signal(signal.SIGINT))
     assert cli.run_main(["scenarios"]) == 0
@@ -67,15 +77,6 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-@pytest.fixture
-def handlers():
-    """Whatever is done to the handlers of signals is undone."""
-    former = [signal.getsignal(number) for number in exit.SIGNALS]
-    yield
-    for number, handler in zip(exit.SIGNALS, former, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", exit.SIGNALS)
