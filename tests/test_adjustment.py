@@ -145,12 +145,12 @@ class TestMailbox:
         assert serving.counted("received_count") == 80_000, told
 
     def test_admit(self):
-        with Serving(loop="mailbox", rate_per_s=65_535, burst=65_535, brakes=Brakes(admit=HARD)) as serving:
-            with serving.client() as client:
-                client.send_raw(single_frames(3, 30_000)[0])
-                wait_until(lambda: stage_of(serving, Stage.ADMIT)["busy_ns"] > 100 * MS)
-                assert serving.counted("received_count") < 30_000
-                release_brakes(serving)
-                client.ping()
+        settings = {"rate_per_s": 65_535, "burst": 65_535, "brakes": Brakes(admit=HARD)}
+        with Serving(loop="mailbox", **settings) as serving, serving.client() as client:
+            client.send_raw(single_frames(3, 30_000)[0])
+            wait_until(lambda: stage_of(serving, Stage.ADMIT)["busy_ns"] > 100 * MS)
+            assert serving.counted("received_count") < 30_000
+            release_brakes(serving)
+            client.ping()
         assert stage_of(serving, Stage.ADMIT)["item_count"] == 30_000
         assert serving.counted("applied_count") == 30_000
