@@ -83,7 +83,7 @@ _STAGE = (
     _Row("batch_count", "stage_batches_total", "Batches the stage served."),
     _Row("item_count", "stage_items_total", "Items the stage served."),
     _Row("depth", "stage_queue_depth", "Items waiting in front of the stage when it last began."),
-    _Row("depth_peak", "stage_queue_depth_peak", "The most items that ever waited in front of the stage."),
+    _Row("depth_peak", "stage_queue_depth_peak", "The most items waiting in front of the stage since the last tick."),
     _Row("depth_max", "stage_queue_depth_limit", "Items that may wait in front of the stage."),
     _Row("drop_count", "stage_drops_total", "Items given up in front of the stage."),
 )
