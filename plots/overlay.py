@@ -55,14 +55,18 @@ class Plot:
 
 def _longest(samples: Samples) -> NDArray[np.float64]:
     depths = samples["depth_peak"].astype(np.float64)
-    depths[:, Stage.DECODE] = 0.0  # Counted in bytes, which would hide every queue of items.
-    longest: NDArray[np.float64] = np.nan_to_num(depths).max(axis=1)
-    return longest
+    depths[:, Stage.DECODE] = np.nan  # Counted in bytes, which would hide every queue of items.
+    return _most(depths)
 
 
 def _busiest(samples: Samples) -> NDArray[np.float64]:
-    busiest: NDArray[np.float64] = 100 * np.nan_to_num(samples["utilisation_ratio"]).max(axis=1).astype(np.float64)
-    return busiest
+    return 100 * _most(samples["utilisation_ratio"].astype(np.float64))
+
+
+def _most(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The most that is known in each row of `rows`, shape (n, m); NaN where nothing is."""
+    most: NDArray[np.float64] = np.fmax.reduce(rows, axis=1)
+    return most
 
 
 PLOTS = {

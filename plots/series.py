@@ -40,8 +40,9 @@ def load_runs(samples: Samples) -> bool:
 
 
 def _idle_ratio(samples: Samples) -> Values:
-    busy = np.nan_to_num(samples["utilisation_ratio"]).sum(axis=1, dtype=np.float64)
-    idle: Values = np.maximum(1.0 - busy, 0.0)
+    ratios = samples["utilisation_ratio"]
+    busy = np.nan_to_num(ratios).sum(axis=1, dtype=np.float64)
+    idle: Values = np.where(np.isfinite(ratios).any(axis=1), np.maximum(1.0 - busy, 0.0), np.nan)
     return idle
 
 

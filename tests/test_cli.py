@@ -19,7 +19,6 @@ from server.config import ServerConfig
 from workbench import cli, file_limit, run_command, serve_command
 from workbench.address import parse_url, require_free
 from workbench.errors import RunError, UserError
-from workbench.output_file import require_other, require_writable, write_atomically
 from workbench.scenario import builtin_names, builtin_text
 from workbench.stop_signal import StopSignal
 
@@ -82,6 +81,9 @@ class TestMistakes:
             ("serve --mqtt oops", "broker 'oops' is not the URL of an MQTT broker; write it like mqtt://HOST"),
             ("serve --mqtt embedded --loop mailbox", "mqtt is set, but a mailbox server has no bridge"),
             ("serve --cert a.pem", "--cert: cert is 'a.pem', but key is not set; TLS needs both"),
+            ("serve --key a.pem", "--key: key is 'a.pem', but cert is not set; TLS needs both"),
+            ("serve --viewers-only-without-token", "viewers_only_without_token is true, but token is not set; give a"),
+            ("serve --journal-sync full", "--journal-sync full says nothing without --journal FILE; name one"),
             ("serve --cert /nowhere/a.pem --key b.pem", "cert /nowhere/a.pem cannot be read: no such file"),
             ("run --set server.cert=a --set server.key=b", "server.cert is set, and fleets speak no TLS: set link to"),
             ("serve --nats nats://a", "--nats nats://a is not available yet"),
@@ -102,6 +104,7 @@ class TestMistakes:
             (f"report {'a' * 300}", "cannot be read: File name too long; give a recording you may read"),
             (f"compare {'a' * 300} b", "cannot be read: File name too long"),
             (f"export {'a' * 300} a.csv", "cannot be read: File name too long"),
+            ("fleet ws://h:1/c?token=12345678 --token 87654321", "--token is one token and the URL has another; leave"),
             ("fleet ws://h:1 --seconds 0", "--seconds: seconds is 0"),
             ("fleet ws://h:1 --seed -1", "--seed: seed is -1"),
         ],
@@ -233,57 +236,6 @@ class TestAddress:
         require_free("127.0.0.1", 0)
         with pytest.raises(UserError, match=r"cannot listen on 192\.0\.2\.1:5"):
             require_free("192.0.2.1", 5)
-
-
-class TestOutputFile:
-    def test_is_written_whole_and_alone(self, tmp_path: Path) -> None:
-        path = tmp_path / "out.json"
-        require_writable(path, "--summary")
-        write_atomically(path, b"one")
-        write_atomically(path, b"two")
-        assert path.read_bytes() == b"two" and list(tmp_path.iterdir()) == [path]
-
-    def test_a_failure_leaves_the_old_one_and_nothing_else(self, tmp_path: Path) -> None:
-        path = tmp_path / "out"
-        path.mkdir()
-        with pytest.raises(RunError, match=r"cannot be written: .*; make room, or choose another place"):
-            write_atomically(path, b"new")
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_a_pipe_stays_one_and_is_written_into(self, tmp_path: Path) -> None:
-        """As a device does: a summary for /dev/null or /dev/stdout must not become a file of that name."""
-        path = tmp_path / "pipe"
-        os.mkfifo(path)
-        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        require_writable(path, "--summary")
-        write_atomically(path, b"whole")
-        assert os.read(reading, 100) == b"whole" and path.is_fifo()
-        os.close(reading)
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_a_link_stays_one_and_leads_to_what_is_written(self, tmp_path: Path) -> None:
-        target, link = tmp_path / "a.json", tmp_path / "newest.json"
-        link.symlink_to(target)
-        write_atomically(link, b"one")
-        write_atomically(link, b"two")
-        assert link.is_symlink() and target.read_bytes() == b"two"
-
-    def test_what_cannot_be_is_refused_before(self, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        for path in (tmp_path, tmp_path / "file" / "x", tmp_path / "none" / "x"):
-            with pytest.raises(UserError, match="--summary"):
-                require_writable(path, "--summary")
-
-    def test_what_is_read_is_not_written_over(self, tmp_path: Path) -> None:
-        source, other, link = tmp_path / "a", tmp_path / "b", tmp_path / "c"
-        source.touch()
-        other.touch()
-        link.symlink_to(source)
-        for path in (None, other, tmp_path / "none"):
-            require_other(path, "--out", [tmp_path / "none", Path("a" * 300), source])
-        for path in (source, link):
-            with pytest.raises(UserError, match="is one of the recordings; choose another name"):
-                require_other(path, "--out", [tmp_path / "none", Path("a" * 300), source])
 
 
 class TestFileLimit:

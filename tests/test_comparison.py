@@ -325,7 +325,7 @@ def test_outputs_that_cannot_be_are_refused_first(files: dict[str, Path], tmp_pa
     both = [files["a"], files["same"]]
     with pytest.raises(UserError, match=r"name a \.png or \.svg file"):
         run_compare(both, plot=tmp_path / "a.jpg")
-    with pytest.raises(UserError, match="is one of the recordings"):
+    with pytest.raises(UserError, match="holds a recording or a journal"):
         run_compare(both, json_file=files["a"])
     with pytest.raises(UserError, match="there is no folder"):
         run_compare(both, json_file=tmp_path / "none" / "a.json")

@@ -230,7 +230,7 @@ class TestCommand:
 
     def test_does_not_write_over_its_source(self, tmp_path: Path, canvases: Canvases) -> None:
         source = source_in(tmp_path).rename(tmp_path / "in" / "a.csv")
-        with pytest.raises(UserError, match="is one of the recordings"):
+        with pytest.raises(UserError, match="holds a recording or a journal"):
             export_recording(source, source, ExportOptions())
 
     @pytest.mark.parametrize("ending", ENDINGS)

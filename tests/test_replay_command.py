@@ -61,12 +61,6 @@ def test_a_picture_is_of_the_window(path: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "end.png").size == (1600, 900)
 
 
-def test_one_way_of_looking_at_a_time(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="give one of them"):
-        replay_recording(path, screenshot=tmp_path / "a.png", video=tmp_path / "a.mp4")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_film_of_another_kind_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.foo: the window is filmed as \.mp4 only"):
         replay_recording(tmp_path / "none.pxr", video=tmp_path / "x.foo")

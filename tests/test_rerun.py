@@ -173,7 +173,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     files: list[Any] = []
     monkeypatch.setattr(command, "Show", FakeShow)
     monkeypatch.setattr(command, "compare_files", files.append)
-    monkeypatch.setattr(command, "print_comparison", lambda comparison: None)
+    monkeypatch.setattr(command, "print_comparison", lambda comparison, file: None)
     monkeypatch.setattr(FakeShow, "finishes", True)
     return files
 
@@ -238,4 +238,4 @@ class TestCommand:
         assert cli.run_main(["run", "--from-recording", str(source), "--headless", "--set", "loop=mailbox"]) == 0
         assert asked == [(source, ["loop=mailbox"], Outputs(headless=True))]
         assert cli.run_main(["run", "crowd", "--from-recording", str(source)]) == 2
-        assert "brings its scenario; leave the other one out" in capsys.readouterr().err
+        assert "do not go together: the recording says what is run" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -23,7 +24,8 @@ from workbench.address import Address
 from workbench.child import Child, Heard, module_command
 from workbench.fault import Fault
 from workbench.scenario import Scenario
-from workbench.session import Session
+from workbench.session import MEASURED_NS_LEAST, Session
+from workbench.summary import summarise
 
 ROOT = Path(__file__).parents[1]
 FAKE = str(Path(__file__).parent / "fake_part.py")
@@ -142,10 +144,20 @@ class TestOrder:
 
     def test_steady_state_begins_a_second_after_the_load(self) -> None:
         session = started(make())
-        pump(session, lambda: session.view().run_seconds > 1.2)
+        pump(session, lambda: session.steady_ns >= MEASURED_NS_LEAST)
         session.end()
-        first = session.measured().first
+        first, last = session.measured().first, session.measured().last
         assert first is not None and first.time_ns >= session.load_started_ns + 10**9
+        assert last is not None and last.time_ns - first.time_ns >= MEASURED_NS_LEAST
+
+    def test_a_steady_state_too_short_to_tell_a_rate_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        session = started(make())
+        pump(session, lambda: session.steady_ns > 0)
+        session.end()
+        monkeypatch.setattr("workbench.session.MEASURED_NS_LEAST", session.steady_ns + 1)
+        measured = session.measured()
+        assert measured.first is measured.last is measured.tick_intervals_ns is None
+        assert all(summarise(measured)[key] is None for key in ("seconds", "offered_per_s", "server_cpu_cores"))
 
 
 class TestFailure:
@@ -259,7 +271,8 @@ class TestLeftovers:
     ) -> None:
         running.send_signal(number)
         _, errors = running.communicate(timeout=PATIENCE_S)
-        assert (running.returncode, errors) == (0, "")
+        assert running.returncode == 0
+        assert re.fullmatch(r"nothing is measured: the load ran \d\.\d s, and figures need 1\.5 s at least.*\n", errors)
         assert_nothing_left(tmp_path)
         summary = json.loads((tmp_path / "summary.json").read_text())
         assert summary["connections"] == summary["viewers_checked"] == 5

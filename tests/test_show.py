@@ -1,12 +1,16 @@
 """Tour and show: the table holds what it says, and sessions are run one after another in one window or none."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from test_session import SCENARIO, commands
 
 from workbench import run_command, show
+from workbench.address import address_of
 from workbench.controls import Controls
 from workbench.errors import RunError, UserError
 from workbench.gallery import make_gallery
@@ -178,6 +182,34 @@ class TestShow:
         with pytest.raises(RunError, match="cannot be written; the run itself has ended"):
             run_scenario(SCENARIO, Outputs(headless=True, summary=tmp_path / "a"), commands=commands(server="failed"))
         assert "server: " in capsys.readouterr().err
+
+    def test_seconds_are_those_that_are_measured(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path, scenario = tmp_path / "a.json", msgspec.structs.replace(SCENARIO, seconds=0.6)
+        assert run_scenario(scenario, Outputs(headless=True, summary=path), commands=commands()) == 0
+        assert json.loads(path.read_text())["seconds"] >= 0.6 and capsys.readouterr().err == ""
+
+    def test_too_few_are_told_and_null(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("workbench.session.MEASURED_NS_LEAST", 10**18)  # However long it really takes.
+        path, scenario = tmp_path / "a.json", msgspec.structs.replace(SCENARIO, seconds=0.01)
+        assert run_scenario(scenario, Outputs(headless=True, summary=path), commands=commands()) == 0
+        assert json.loads(path.read_text())["seconds"] is None
+        line = r"nothing is measured: the load ran [1-9]\.\d s, and figures need 1\.5 s at least, of which the first is .*\n"
+        assert re.fullmatch(line, capsys.readouterr().err)
+
+    @pytest.mark.parametrize(
+        ("token", "warning"), [("", "OPEN TO THE NETWORK: "), ("12345678", "NOT ENCRYPTED: "), (None, "")]
+    )
+    def test_it_warns_as_serve_does(self, token: str | None, warning: str, capsys: pytest.CaptureFixture[str]) -> None:
+        server = msgspec.structs.replace(
+            SCENARIO.server, host="127.0.0.1" if token is None else "0.0.0.0", token=token or ""
+        )
+        scenario = msgspec.structs.replace(SCENARIO, seconds=0.1, server=server)
+        assert run_scenario(scenario, HEADLESS, commands=commands()) == 0
+        assert capsys.readouterr().err.startswith(warning)
+        told = address_of(server).warning
+        assert told.startswith(warning) and ":0/" not in told and "12345678" not in told
 
     def test_a_window_that_cannot_be_leaves_no_recording(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -128,6 +127,11 @@ class TestSummary:
         fleet_side = ("offered_per_s", "delivered_per_s", "fleet_cpu_cores", "connections_lost")
         assert [summary[key] for key in fleet_side] == [None] * 4
         assert summary["received_per_s"] == 0
+
+    def test_nobody_alive_has_no_viewers(self, pages: SessionPages) -> None:
+        first, last = (read_counters(pages, 0, second * SECOND) for second in (1, 2))
+        summary = summarise(measured(first, last, last))
+        assert summary["viewers"] is summary["connections_per_loop"] is summary["tick_count"] is None
 
     def test_processor_time_is_over_the_writers_own_time(self, pages: SessionPages) -> None:
         server = pages.telemetry["server"][0]
@@ -269,6 +273,15 @@ class TestSampler:
         assert math.isnan(row["latency_ms_p50"])
         assert row["depth_peak"][layout.Stage.APPLY] == 9
 
+    def test_what_nobody_has_told_is_not_known(self, pages: SessionPages) -> None:
+        sampler = Sampler(pages, SCENARIO)
+        for second in (1, 2):
+            sampler.poll(second * SECOND)
+        row = pages.history["samples"][1]
+        for name in ("offered_per_s", "admitted_per_s", "utilisation_ratio", "depth_peak", "server_cpu_cores"):
+            assert np.isnan(row[name]).all(), name
+        assert sampler.reading.connection_count is sampler.reading.lost_count is None
+
     def test_the_ring_comes_round(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         pages.history["head"][0] = layout.SAMPLE_ROWS
@@ -281,10 +294,12 @@ class TestTable:
         pixels = np.zeros((2, 2), np.uint8)
         return View(0, "first [red]light", "T.", "ws://h:1/canvas", parts, reading, pixels, run_seconds)
 
-    def test_nobody_need_read_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "stdout", None)
-        with LiveTable() as table:
+    def test_nobody_need_read_it(self) -> None:
+        with LiveTable(None) as table:
             table.show(self.view(Reading(), 1))
+
+    def test_what_is_not_known_is_a_dash(self) -> None:
+        assert line_of(self.view(Reading(), 1)).count("- ") == 15
 
     def test_a_line_says_figures_with_units_and_dashes(self) -> None:
         reading = Reading(offered_per_s=300_000, admitted_per_s=812, tick_ms=180, connection_count=5000)

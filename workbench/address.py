@@ -5,6 +5,7 @@ Invariant: an `Address` is complete: whoever holds one can connect to it without
 
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from server.config import ServerConfig
@@ -39,8 +40,7 @@ class Address:
     @property
     def url(self) -> str:
         """As other clients write it, without the token: this is shown and kept."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'wss' if self.has_tls else 'ws'}://{host}:{self.port}{self.path}"
+        return f"{'wss' if self.has_tls else 'ws'}://{self._place(self.host)}{self.path}"
 
     @property
     def target(self) -> str:
@@ -51,9 +51,8 @@ class Address:
     def page_url(self) -> str:
         """What a browser opens, with the token; on all interfaces, at the address by which other machines reach it."""
         host = network_host() if self.host in _WILDCARDS else self.host
-        host = f"[{host}]" if ":" in host else host
         query = f"?token={self.token}" if self.token else ""
-        return f"{'https' if self.has_tls else 'http'}://{host}:{self.port}/{query}"
+        return f"{'https' if self.has_tls else 'http'}://{self._place(host)}/{query}"
 
     @property
     def is_open_to_network(self) -> bool:
@@ -79,6 +78,11 @@ class Address:
     def reachable_host(self) -> str:
         """The host to connect to: a server on all interfaces is met on loopback."""
         return _WILDCARDS.get(self.host, self.host)
+
+    def _place(self, host: str) -> str:
+        """Host and port as a URL has them; without a port as long as none is chosen."""
+        host = f"[{host}]" if ":" in host else host
+        return f"{host}:{self.port}" if self.port else host
 
 
 def network_host() -> str:
@@ -108,6 +112,16 @@ def parse_url(url: str) -> Address:
     query = "&".join(field for field in fields if not field.startswith(_TOKEN_FIELD))
     token = next((unquote(field[len(_TOKEN_FIELD) :]) for field in fields if field.startswith(_TOKEN_FIELD)), "")
     return Address(parts.hostname, port, (parts.path or DEFAULT_PATH) + (f"?{query}" if query else ""), token)
+
+
+def address_of(config: ServerConfig) -> Address:
+    """Where a server of `config` is to listen; its port is 0 while it may be any."""
+    return Address(config.host, config.port, token=config.token, certificate=config.cert)
+
+
+def files_of(config: ServerConfig) -> list[Path]:
+    """The files that a server of `config` reads, or goes on from."""
+    return [Path(name) for name in (config.cert, config.key, config.journal) if name]
 
 
 def require_certificate(config: ServerConfig) -> None:

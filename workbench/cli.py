@@ -25,6 +25,7 @@ from workbench.option import (
     AddressConnections,
     AddressHandshakes,
     CertFile,
+    Command,
     JournalSync,
     KeyFile,
     Origins,
@@ -57,7 +58,7 @@ _SERVER, _FLEET = ServerConfig(), FleetConfig()
 
 Seconds = Annotated[
     float | None,
-    number("S", "End so long after all are connected and the load runs. Default: until you end it."),
+    number("S", "Measure so long, from a second after all are connected. Default: until you end it."),
 ]
 _TOKEN_VARIABLE = "PIXELCANVAS_TOKEN"
 Token = Annotated[
@@ -67,7 +68,9 @@ Token = Annotated[
     ),
 ]
 _SCENARIO_HELP = f"A name from 'workbench scenarios', or a TOML file. Without one: {DEFAULT_NAME}, and the choice."
-SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON.")]
+SummaryFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON; - is standard output.")
+]
 
 
 @app.callback(invoke_without_command=True, epilog="Example: workbench run crowd --headless --seconds 30")
@@ -78,7 +81,9 @@ def workbench(context: typer.Context) -> int:
     return run(token=os.environ.get(_TOKEN_VARIABLE, ""))
 
 
-@app.command(epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json")
+@app.command(
+    cls=Command, epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json"
+)
 def run(
     scenario: Annotated[str | None, typer.Argument(metavar="SCENARIO", help=_SCENARIO_HELP)] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Show a live table instead of the window.")] = False,
@@ -115,19 +120,17 @@ def run(
     options = {"seconds": seconds, "seed": seed, "server.port": port}
     secret = [f"server.token={json.dumps(token)}"] if token else []
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
-    if (tour or gallery is not None) and scenario is not None:
-        raise UserError(f"{'--tour' if tour else '--gallery'} has scenarios of its own; leave {scenario!r} out")
     if gallery is not None:
-        return _make_gallery(gallery, record, [*secret, *overrides])
+        from workbench.gallery import make_gallery
+
+        return make_gallery(gallery, [*secret, *overrides])
     from workbench.run_command import run_scenario, run_tour
     from workbench.show import Outputs
 
-    outputs = Outputs(headless, screenshot, summary, record)
+    outputs = Outputs(headless, screenshot, summary, record, sources=(Path(scenario),) if scenario else ())
     if from_recording is not None:
         from workbench.rerun.command import rerun
 
-        if scenario is not None or tour:
-            raise UserError(f"--from-recording {from_recording} brings its scenario; leave the other one out")
         return rerun(from_recording, [*secret, *overrides], outputs)
     if tour:
         return run_tour(outputs, [*secret, *overrides])
@@ -136,15 +139,7 @@ def run(
     return run_scenario(load_scenario(scenario or DEFAULT_NAME, [*secret, *overrides]), outputs, asks=asks)
 
 
-def _make_gallery(folder: Path, record: Path | None, overrides: list[str]) -> int:
-    from workbench.gallery import make_gallery
-
-    if record is not None:
-        raise UserError(f"--gallery runs nothing that could be recorded; leave --record {record} out")
-    return make_gallery(folder, overrides)
-
-
-@app.command(epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
+@app.command(cls=Command, epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
 def serve(
     host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = _SERVER.host,
     port: Annotated[int, whole("PORT", "0 takes any free port.")] = _SERVER.port,
@@ -180,6 +175,8 @@ def serve(
     """Serve a canvas alone, until SIGINT or SIGTERM drains it."""
     if nats != "none":
         raise UserError(f"--nats {nats} is not available yet; leave it out, or give none")
+    if journal == "none" and journal_sync != _SERVER.journal_sync:
+        raise UserError(f"--journal-sync {journal_sync} says nothing without --journal FILE; name one, or leave it out")
     width, height = _parse_size(size)
     values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
     values |= {
@@ -202,7 +199,9 @@ def serve(
     return serve_canvas(config, summary)
 
 
-@app.command(epilog="Example: workbench fleet ws://127.0.0.1:8765/canvas --connections 500 --rate-per-s 20")
+@app.command(
+    cls=Command, epilog="Example: workbench fleet ws://127.0.0.1:8765/canvas --connections 500 --rate-per-s 20"
+)
 def fleet(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where the server is: ws://HOST:PORT/canvas.")],
     connections: Annotated[int, whole("N", "Devices, a connection each.")] = _FLEET.connections,
@@ -226,6 +225,8 @@ def fleet(
     from workbench.address import parse_url
 
     address = parse_url(url)
+    if address.token and token not in ("", address.token, os.environ.get(_TOKEN_VARIABLE)):
+        raise UserError("--token is one token and the URL has another; leave one of them out")
     address = replace(address, token=address.token or token)
     values: dict[str, Any] = {
         "connections": connections,
@@ -257,14 +258,14 @@ def scenarios(context: typer.Context) -> int:
     return 0
 
 
-@scenarios_app.command(epilog="Example: workbench scenarios show crowd > mine.toml")
+@scenarios_app.command(cls=Command, epilog="Example: workbench scenarios show crowd > mine.toml")
 def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from 'workbench scenarios'.")]) -> int:
     """Print the TOML of a built-in scenario."""
     print(builtin_text(name), end="")
     return 0
 
 
-@app.command(epilog="Example: workbench bench quiet --peers --trials 5 --out results")
+@app.command(cls=Command, epilog="Example: workbench bench quiet --peers --trials 5 --out results")
 def bench(
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="A name from --list; without one, all.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the cases, one line each.")] = False,
@@ -283,7 +284,9 @@ def bench(
     return list_cases() if list_ else run_bench(case, quick=quick, peers=peers, trials=trials, out=out)
 
 
-@app.command(epilog="Example: workbench compare yesterday.pxr today.pxr --fail-if 'admitted_per_s < 0.95x'")
+@app.command(
+    cls=Command, epilog="Example: workbench compare yesterday.pxr today.pxr --fail-if 'admitted_per_s < 0.95x'"
+)
 def compare(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Recordings; the first is what others are held against.")
@@ -308,7 +311,7 @@ def compare(
     return run_compare(files, fail_if or (), json, plot, window=window)
 
 
-@app.command(epilog="Example: workbench report crowd.pxr --out crowd.html")
+@app.command(cls=Command, epilog="Example: workbench report crowd.pxr --out crowd.html")
 def report(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A recording; several make a comparison.")],
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write it.")] = Path("report.html"),
@@ -319,7 +322,7 @@ def report(
     return run_report(files, out)
 
 
-@app.command(epilog="Example: workbench doctor")
+@app.command(cls=Command, epilog="Example: workbench doctor")
 def doctor() -> int:
     """Tell what this machine can do, and the remedy for what it cannot."""
     from workbench.doctor import run_doctor

@@ -150,9 +150,9 @@ class Span:
         return (self.last.redraw_count - self.first.redraw_count) / self.seconds
 
     def stage_utilisation(self) -> NDArray[np.float64]:
-        """Busy time over time, 0..1, of each stage, shape (STAGE_COUNT,); the mean over loops."""
-        if self.seconds <= 0:
-            return np.zeros(layout.STAGE_COUNT)
+        """Busy time over time, 0..1, of each stage, shape (STAGE_COUNT,), the mean over loops; NaN where not known."""
+        if not self.last.server_alive or self.seconds <= 0:
+            return np.full(layout.STAGE_COUNT, np.nan)
         busy = (self.last.stages["busy_ns"] - self.first.stages["busy_ns"]).sum(axis=0)
         ratio: NDArray[np.float64] = busy / (self.seconds * NANOSECONDS * len(self.last.loops))
         return ratio

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from server import clock, open_files
+from workbench.address import address_of
 from workbench.counters import NANOSECONDS
 from workbench.errors import RunError, UserError
 from workbench.scenario import load_scenario
@@ -45,7 +46,10 @@ def make_gallery(
     open_files.raise_to_hard()
     with StopSignal() as stop:
         for name, own in RUNS:
-            session = Session(load_scenario(name, [*own, *overrides]), with_panels=True, commands=commands)
+            scenario = load_scenario(name, [*own, *overrides])
+            if warning := address_of(scenario.server).warning:
+                print(warning, file=sys.stderr)
+            session = Session(scenario, with_panels=True, commands=commands)
             try:
                 session.start(clock.now_ns())
                 _Photographer(session, stop, folder, load_s).take_all(sizes)
@@ -87,10 +91,7 @@ class _Photographer:
 
         self._poll_until(is_drawn)
         path = self._folder / f"{self._session.scenario.name}-{view}-{size[0]}x{size[1]}.png"
-        try:
-            window.save(path)
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {error.strerror}") from None
+        window.save(path)
         print(path, flush=True)
 
     def _poll_until(self, condition: Callable[[], bool]) -> None:

@@ -4,9 +4,8 @@ It looks at frozen views, twice a second, and knows nothing of processes.
 Invariant: what is not known is a dash; a line of plain output is complete when it is written.
 """
 
-import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from workbench.view import Diagnosis, Part, Reading, RecordingState, View
 
@@ -19,13 +18,13 @@ _UNKNOWN = "-"
 
 
 class LiveTable:
-    """Shows views while it is entered."""
+    """Shows views in `file` while it is entered; None, as where the caller closed it: nobody reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: TextIO | None) -> None:
+        self._file = file
         self._next_ns = 0
         self._last_line = ""
-        # Standard output is None where the caller closed it: then nobody reads.
-        self._live = _new_live() if sys.stdout is not None and sys.stdout.isatty() else None
+        self._live = _new_live(file) if file is not None and file.isatty() else None
 
     def __enter__(self) -> "LiveTable":
         if self._live is not None:
@@ -52,13 +51,14 @@ class LiveTable:
         """Write a line, unless it says nothing new."""
         if line != self._last_line:
             self._last_line = line
-            print(line, flush=True)
+            print(line, file=self._file, flush=True)
 
 
-def _new_live() -> "Live":
-    from rich.live import Live  # Only where a terminal shows it: it takes a while to import.
+def _new_live(file: TextIO) -> "Live":
+    from rich.console import Console  # Only where a terminal shows it: it takes a while to import.
+    from rich.live import Live
 
-    return Live(auto_refresh=False)
+    return Live(console=Console(file=file), auto_refresh=False)
 
 
 def line_of(view: View) -> str:
@@ -104,7 +104,7 @@ def _part_state(part: Part) -> str:
 
 def _figures(reading: Reading) -> list[tuple[str, str]]:
     return [
-        ("connections", f"{reading.connection_count or 0:,}"),
+        ("connections", _count(reading.connection_count)),
         ("offered", _rate(reading.offered_per_s)),
         ("received", _rate(reading.received_per_s)),
         ("admitted", _rate(reading.admitted_per_s)),
@@ -117,7 +117,7 @@ def _figures(reading: Reading) -> list[tuple[str, str]]:
         ("view p99", _shown(reading.latency_ms_p99, ".0f", "ms")),
         ("server", _shown(reading.server_cpu_cores, ".2f", "core")),
         ("fleet", _shown(reading.fleet_cpu_cores, ".2f", "core")),
-        ("lost", f"{reading.lost_count:,}"),
+        ("lost", _count(reading.lost_count)),
         ("ledger", _ledger(reading.ledger_gap)),
     ]
 
@@ -140,6 +140,10 @@ def _ledger(gap: int | None) -> str:
     if gap is None:
         return _UNKNOWN
     return f"off by {gap:,}" if gap else "adds up"
+
+
+def _count(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}"
 
 
 def _rate(value: float | None, unit: str = "/s") -> str:

@@ -1,4 +1,5 @@
-"""Options of the command line: numbers, read here so that a wrong one is told with its value, and some of `serve`.
+"""Options of the command line: numbers, read here so that a wrong one is told with its value, and some of `serve`; and
+the kind of command that all of ours are, which refuses options that cannot go together.
 
 It knows no command. Invariant: what the parser itself would say of a value is never shown; its own words lack it.
 """
@@ -6,6 +7,23 @@ It knows no command. Invariant: what the parser itself would say of a value is n
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from workbench.conflict import require_compatible
+
+
+class Command(TyperCommand):
+    """A command that refuses options that cannot go together, before it does anything."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Do it. Raises UserError."""
+        given = {
+            param.opts[0] if param.param_type_name == "option" else str(param.metavar)
+            for param in self.params
+            if getattr(ctx.get_parameter_source(param.name), "name", "") == "COMMANDLINE"
+        }
+        require_compatible(str(self.name), given)
+        return super().invoke(ctx)
 
 
 def parse_number(value: str | float) -> float:

@@ -1,88 +1,148 @@
-"""Files that a run leaves behind: checked before it begins, written whole or not at all.
+"""Files that a command leaves behind: checked before it begins, written whole or not at all. One rule for all of them.
 
-What is there already and is no file, a device or a pipe, is written into: nothing ever takes its place.
+A recording or a journal is measured and cannot be made again, so nothing takes its place, and a recording takes the
+place of nothing. Every other file is replaced when the new one is complete; through a link, what that leads to. What is
+no regular file is written into: a device, a pipe, or what a process holds open already, such as /dev/stdout, wherever
+that leads. `-` is standard output.
 Invariant: a reader of a file never sees a half of it.
 """
 
+import errno
+import fcntl
 import os
+import re
 import shutil
+import stat
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
+from server import clock
 from workbench.errors import RunError, UserError
 
+STANDARD_OUTPUT = Path("-")
 MAKE_ROOM = "make room, or choose another place"
 """What a message about a full disk ends with, unless there is more to say."""
+READER_WAIT_NS = 10_000_000_000
+"""How long a named pipe may lack a reader when it is written into."""
+_MEASURED_HEADS = (b"SQLite format 3\x00", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+"""How recordings, journals and the logs beside them begin. No other output is a database."""
+_DESCRIPTORS = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd")
+_LINKS_MAX = 40
+
+_Stream = int | Path
+"""What is written into: a descriptor of this process, or a path that is opened for appending."""
 
 
-def require_writable(path: Path | None, option: str) -> None:
-    """Raise UserError when `path`, given as `option`, could not be written later. None is fine."""
+def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
+    """Raise UserError when one of `outputs`, by option, could not be written later, or holds what must stay.
+
+    That is a recording or a journal, one of the files that the command reads, `inputs`, or another of its outputs.
+    None is fine.
+    """
+    read = {_place_of(source) for source in inputs}
+    taken: dict[Hashable, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        try:
+            _look_at(path, option)
+        except OSError as error:
+            raise UserError(f"{option} {path} cannot be looked at: {error.strerror}; choose another place") from None
+        place = _place_of(path)
+        if place is None:
+            continue
+        if place in read:
+            raise UserError(f"{option} {path} is read by this command; choose another name")
+        if place in taken:
+            raise UserError(f"{taken[place]} and {option} both name {path}; choose two names")
+        taken[place] = option
+
+
+def require_database(path: Path | None, option: str) -> None:
+    """Raise UserError when `path`, given as `option`, can never be a recording or a journal. None is fine."""
     if path is None:
         return
     try:
-        _look_at(path, option)
-    except OSError as error:
-        raise UserError(f"{option} {path} cannot be looked at: {error.strerror}; choose another place") from None
+        is_stream = _stream_at(path) is not None
+    except OSError:
+        return  # What cannot be looked at is refused by whoever opens it.
+    if is_stream:
+        raise UserError(f"{option} {path} is no regular file, which it must be; give the name of a file")
 
 
-def require_other(path: Path | None, option: str, sources: Iterable[Path]) -> None:
-    """Raise UserError when `path`, given as `option` and writable, is one of the recordings that are read."""
-    if path is None or not path.exists():
+def require_new(path: Path | None, option: str) -> None:
+    """Raise UserError when a recording cannot begin at `path`: it is there, or cannot be written. None is fine."""
+    if path is None:
         return
-    for source in sources:
-        with suppress(OSError):  # What cannot be looked at is another file, and is refused when it is opened.
-            if path.samefile(source):
-                raise UserError(f"{option} {path} is one of the recordings; choose another name")
+    require_database(path, option)
+    for one in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):  # What cannot be looked at is refused below.
+            if one.is_file() and one.stat().st_size > 0:
+                raise UserError(f"{option} {one} is there already; name a new file, or move that one away")
+    require_outputs({option: path})
 
 
-def _look_at(path: Path, option: str) -> None:
-    """Raise UserError when what is at `path` and around it cannot be written; OSError when nobody may look there."""
-    folder = _target_of(path).parent
-    if path.is_dir():
-        raise UserError(f"{option} {path} is a folder; give the name of a file")
-    if not folder.exists():
-        raise UserError(f"{option} {path}: there is no folder {folder}; make it first")
-    if not folder.is_dir():
-        raise UserError(f"{option} {path}: {folder} is a file, not a folder; choose another place")
-    has_room = _is_stream(path) or os.access(folder, os.W_OK | os.X_OK)
-    if not has_room or (path.exists() and not os.access(path, os.W_OK)):
-        raise UserError(f"{option} {path} cannot be written; choose a place where you may write")
+def leads_to_stdout(path: Path | None) -> bool:
+    """Whether what is written to `path` goes where standard output goes."""
+    stream = _stream_at(path) if path is not None else None
+    return isinstance(stream, int) and (stream == 1 or _is_same(stream, 1))
+
+
+def talk_file(*outputs: Path | None) -> TextIO | None:
+    """Where a command that writes these outputs says all else: standard error when one takes standard output.
+
+    None where the caller of the program closed it: then nobody reads.
+    """
+    return sys.stderr if any(map(leads_to_stdout, outputs)) else sys.stdout
 
 
 @contextmanager
 def whole_file(path: Path, remedy: str = MAKE_ROOM) -> Iterator[Path]:
-    """A file beside `path`, of the same suffix, to be written by name. When all went well it takes its place.
+    """A file of the same suffix, to be written by name. When all went well it takes the place of `path`.
 
-    Where `path` is a link, it takes the place of what that leads to. After an error, Ctrl-C included, it is gone and
-    `path` is as it was. Raises RunError when the disk refuses.
+    Where that is no regular file, it is written into that. After an error, Ctrl-C included, it is gone and `path` is as
+    it was. Raises RunError when the disk refuses, or a recording is there.
     """
     temporary: Path | None = None
-    target = _target_of(path)
-    folder = None if _is_stream(path) else target.parent
     try:
+        stream = _stream_at(path)
+        target = _target_of(path)
+        folder = target.parent if stream is None else None
         with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.stem}.", suffix=path.suffix, delete=False) as file:
             temporary = Path(file.name)
         yield temporary
-        if folder is None:
-            _pour(temporary, path)
+        if stream is not None:
+            with temporary.open("rb") as written:
+                _pour(written, stream)
         else:
+            if fault := _measured_fault(target):
+                raise RunError(f"{path} {fault}")
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
             temporary = None
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}; {remedy}") from None
+        raise RunError(f"{_name_of(path)} cannot be written: {error.strerror or error}; {remedy}") from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes, remedy: str = MAKE_ROOM) -> None:
-    """Write `data` beside `path` and put it in its place. Raises RunError, with `remedy` at its end."""
+    """Write `data` in the place of `path`, or into it. Raises RunError, with `remedy` at its end."""
+    try:
+        stream = _stream_at(path)
+        if stream is not None:
+            _pour(BytesIO(data), stream)
+            return
+    except OSError as error:
+        raise RunError(f"{_name_of(path)} cannot be written: {error.strerror or error}; {remedy}") from None
     with whole_file(path, remedy) as temporary:
         temporary.write_bytes(data)
 
@@ -93,19 +153,150 @@ def write_json(path: Path | None, tree: dict[str, Any], remedy: str = MAKE_ROOM)
         write_atomically(path, msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n", remedy)
 
 
+# --- What is there --------------------------------------------------------------------------------------------------
+
+
+def _look_at(path: Path, option: str) -> None:
+    """Raise UserError when what is at `path` and around it cannot be written; OSError when nobody may look there."""
+    stream = _stream_at(path)
+    if isinstance(stream, int):
+        _look_at_descriptor(stream, path, option)
+        return
+    target = _target_of(path)
+    if path.is_dir():
+        raise UserError(f"{option} {path} is a folder; give the name of a file")
+    if not target.parent.exists():
+        raise UserError(f"{option} {path}: there is no folder {target.parent}; make it first")
+    if not target.parent.is_dir():
+        raise UserError(f"{option} {path}: {target.parent} is a file, not a folder; choose another place")
+    if stream is not None and not _takes_bytes(path.stat().st_mode):
+        raise UserError(f"{option} {path} is neither a file nor a pipe; choose another place")
+    has_room = stream is not None or os.access(target.parent, os.W_OK | os.X_OK)
+    if not has_room or (path.exists() and not os.access(path, os.W_OK)):
+        raise UserError(f"{option} {path} cannot be written; choose a place where you may write")
+    if stream is None and (fault := _measured_fault(target)):
+        raise UserError(f"{option} {path} {fault}")
+
+
+def _look_at_descriptor(descriptor: int, path: Path, option: str) -> None:
+    """Raise UserError when nothing is open there that takes bytes."""
+    try:
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        mode = os.O_RDONLY
+    is_closed = descriptor == 1 and sys.stdout is None  # What has this number now was opened by us.
+    if mode == os.O_RDONLY or is_closed:
+        raise UserError(f"{option} {path}: nothing is open there to be written to; redirect it, or name a file")
+
+
+def _takes_bytes(mode: int) -> bool:
+    """Whether it is a pipe or a device of characters: a disk is not to be written over, and a socket has a protocol."""
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISREG(mode)
+
+
+def _measured_fault(target: Path) -> str:
+    """What is wrong with replacing `target`, a regular file or none; "": nothing."""
+    if not target.is_file():
+        return ""
+    try:
+        with target.open("rb") as file:
+            head = file.read(len(_MEASURED_HEADS[0]))
+    except OSError:
+        return ""  # Who may write and not read it knows what it is.
+    is_measured = head.startswith(_MEASURED_HEADS)
+    return "holds a recording or a journal, which is never written over; choose another name" if is_measured else ""
+
+
 def _target_of(path: Path) -> Path:
     """What links lead to; where they lead in a circle, the path itself."""
     return Path(os.path.realpath(path))
 
 
-def _is_stream(path: Path) -> bool:
-    """Whether something is there that is neither file nor folder, like /dev/null or a pipe."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+def _place_of(path: Path) -> Hashable:
+    """The same for two paths that lead to one file; None for a device, into which anybody may write."""
+    try:
+        stream = _stream_at(path)
+        found = os.fstat(stream) if isinstance(stream, int) else path.stat()
+    except OSError:
+        return str(_target_of(path))
+    return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
 
 
-def _pour(source: Path, target: Path) -> None:
-    with source.open("rb") as written, target.open("wb") as stream:
-        shutil.copyfileobj(written, stream)
+def _stream_at(path: Path) -> _Stream | None:
+    """What is written into under this name; None for a regular file, a folder, or nothing. Raises OSError."""
+    descriptor = _descriptor_at(path)
+    if descriptor is not None:
+        return descriptor
+    if not path.exists() or path.is_dir():
+        return None
+    if path.is_file() or path.is_fifo():
+        # Where our own output goes, nothing may take that away.
+        own = next((number for number in (1, 2) if _is_same(number, path)), None)
+        return own if own is not None or path.is_file() else path
+    return path
+
+
+def _descriptor_at(path: Path) -> _Stream | None:
+    """The descriptor that `path` names, through links too: of this process by its number, of another by its path."""
+    if path == STANDARD_OUTPUT:
+        return 1
+    for _ in range(_LINKS_MAX):
+        folder = os.path.realpath(path.parent)
+        found = _DESCRIPTORS.fullmatch(folder)
+        if found and path.name.isdecimal():
+            return int(path.name) if int(found[1]) == os.getpid() else _of_another(path)
+        if not path.is_symlink():
+            return None
+        path = Path(folder) / path.readlink()
+    return None
+
+
+def _of_another(path: Path) -> _Stream:
+    """What another process holds open. Where we hold the same, ours knows how far it is written."""
+    return next((number for number in (1, 2) if _is_same(number, path)), path)
+
+
+def _is_same(descriptor: int, other: int | Path) -> bool:
+    """Whether both are one file or pipe."""
+    try:
+        found = other.stat() if isinstance(other, Path) else os.fstat(other)
+        return os.path.samestat(os.fstat(descriptor), found)
+    except OSError:
+        return False
+
+
+# --- Into a stream --------------------------------------------------------------------------------------------------
+
+
+def _pour(source: BinaryIO, stream: _Stream) -> None:
+    """Write all of `source` into it, behind what was printed before. Raises OSError."""
+    for own in (sys.stdout, sys.stderr):
+        if own is not None:
+            own.flush()
+    with os.fdopen(os.dup(stream) if isinstance(stream, int) else _opened(stream), "wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+def _opened(path: Path) -> int:
+    """A descriptor that adds to `path`. Raises OSError, also for a pipe that gets no reader in time."""
+    deadline_ns = clock.now_ns() + READER_WAIT_NS
+    while True:
+        try:
+            # To wait for a reader in here would be to wait without an end: signals are only noted while a run ends.
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if clock.now_ns() > deadline_ns:
+                raise OSError(errno.ENXIO, "nobody reads it") from None
+            clock.wait_s(0.05)
+        else:
+            os.set_blocking(descriptor, True)
+            return descriptor
+
+
+def _name_of(path: Path) -> str:
+    return "standard output" if path == STANDARD_OUTPUT else str(path)
 
 
 def _umask() -> int:

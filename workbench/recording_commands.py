@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from workbench.option import number, whole
+from workbench.option import Command, number, whole
 
 recording_app = typer.Typer(rich_markup_mode=None)
 
 
-@recording_app.command(epilog="Example: workbench replay night.pxr --from 60 --to 90")
+@recording_app.command(cls=Command, epilog="Example: workbench replay night.pxr --from 60 --to 90")
 def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, made with 'run --record FILE'.")],
     from_: Annotated[
@@ -43,7 +43,9 @@ def replay(
     return run_scenario(wanted, Outputs(headless=False))
 
 
-@recording_app.command(epilog="Example: workbench export monday.pxr monday.mp4 --from 10 --to 70 --speed 5")
+@recording_app.command(
+    cls=Command, epilog="Example: workbench export monday.pxr monday.mp4 --from 10 --to 70 --speed 5"
+)
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")],
     out: Annotated[

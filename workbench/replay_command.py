@@ -16,7 +16,7 @@ from workbench.counters import NANOSECONDS
 from workbench.errors import RunError, UserError
 from workbench.export.progress import ExportProgress
 from workbench.export.video import VideoWriter
-from workbench.output_file import require_writable
+from workbench.output_file import require_outputs
 from workbench.recording.reader import Recording
 from workbench.replay import ReplaySession
 from workbench.scenario import Scenario
@@ -52,10 +52,7 @@ def replay_recording(
     Returns the exit code, and what the person at the window wants to see next. Raises UserError before anything is
     started, RunError for a picture that cannot be made.
     """
-    require_writable(screenshot, "--screenshot")
-    require_writable(video, "--video")
-    if screenshot is not None and video is not None:
-        raise UserError("--screenshot and --video are two ways to look at it; give one of them")
+    require_outputs({"--screenshot": screenshot, "--video": video}, [path])
     if video is not None and video.suffix.lower() != ".mp4":
         raise UserError(
             f"--video {video}: the window is filmed as .mp4 only; 'workbench export' writes .gif .webp .apng"
@@ -107,10 +104,7 @@ def _show(session: ReplaySession, stop: StopSignal) -> Scenario | None:
 def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
     """The last moment, with the panels of then and all small pictures."""
     with _headless(session, stop) as window:
-        try:
-            window.save(path)
-        except OSError as error:
-            raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None
+        window.save(path)
 
 
 @contextmanager

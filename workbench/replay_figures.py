@@ -39,7 +39,7 @@ class ReplayFigures:
         """All figures. `sample`: the last one, shape (), dtype SAMPLE, or None; `scenario`: the settings then."""
         ticks = self._recording.tick_log(time_ns - SECOND_NS, time_ns)
         known = self._recording.reading_at(time_ns) if sample is not None else None
-        base = self._of_ticks(known or Reading(connection_count=None), ticks, scenario)
+        base = self._of_ticks(known or Reading(), ticks, scenario)
         base = replace(base, connection_target=scenario.fleet.connections)
         if sample is None:
             return base

@@ -38,7 +38,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     title: str = ""
     """One sentence on what it shows."""
     seconds: float | None = None
-    """How long the load runs, from the moment all devices are connected. Absent: until somebody ends it."""
+    """How long it is measured, from a second after all devices are connected. Absent: until somebody ends it."""
     seed: int = 1
     """All that is drawn by lot in the fleet comes from it."""
     link: Literal["socket", "memory"] = "socket"

@@ -6,16 +6,17 @@ It starts no other process and draws nothing. Invariant: the first line of stand
 
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from server import clock, open_files
 from server.config import ServerConfig
 from server.listener import CannotListen
-from workbench.address import Address, require_certificate, require_free
+from workbench.address import address_of, files_of, require_certificate, require_free
 from workbench.counters import Counters, Span, read_counters
 from workbench.errors import RunError, UserError
-from workbench.output_file import require_writable, write_json
+from workbench.output_file import require_database, require_outputs, write_json
 from workbench.pages import SessionPages
 from workbench.stop_signal import StopSignal
 from workbench.summary import Measured, summarise
@@ -30,7 +31,8 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
 
     Raises UserError when it cannot listen or go on from its journal, RunError when that lacks what was painted last.
     """
-    require_writable(summary, "--summary")
+    require_database(Path(config.journal) if config.journal else None, "--journal")
+    require_outputs({"--summary": summary}, files_of(config))
     require_free(config.host, config.port)
     require_certificate(config)
     open_files.raise_to_hard()
@@ -60,7 +62,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
             host, port = server.listen()
         except CannotListen as error:
             raise UserError(str(error)) from None
-        address = Address(host, port, token=config.token, certificate=config.cert)
+        address = replace(address_of(config), host=host, port=port)
         first = read_counters(pages, 0, clock.now_ns())  # Before anybody can know that it listens, and end it.
         print(f"listening on {address.url}", flush=True)
         if address.warning:

@@ -7,6 +7,7 @@ Invariant: `poll` never waits; only `wait` and `end` do, and never longer than t
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from devices.config import StartFleet
 from devices.hostile.orders import StartHostile
@@ -22,7 +23,7 @@ from server.control import (
     StartServer,
 )
 from server.kernels.layout import State
-from workbench.address import Address
+from workbench.address import Address, address_of
 from workbench.child import Ended, module_command
 from workbench.controls import Controls
 from workbench.counters import NANOSECONDS, Counters, read_counters
@@ -49,6 +50,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 WARM_UP_NS = NANOSECONDS
 """What a run reports begins so long after all devices send."""
+MEASURED_NS_LEAST = NANOSECONDS // 2
+"""A steady state that is shorter has seen too few ticks to tell a rate."""
 
 
 class Session(OnPages):
@@ -222,6 +225,12 @@ class Session(OnPages):
         return journeys_of(self.pages.connections, self.pages.fleet, self._followed, self.scenario.server.width)
 
     @property
+    def steady_ns(self) -> int:
+        """How long the steady state has lasted, until the load ended; 0: it has not begun."""
+        first = self._steady_first
+        return (self.load_ended_ns or self._now_ns) - first.time_ns if first is not None else 0
+
+    @property
     def failed(self) -> bool:
         """A part ended when it should not have."""
         return self._parts.failed_ns > 0
@@ -269,14 +278,14 @@ class Session(OnPages):
     def measured(self) -> Measured:
         """What the run has to tell, once it has ended."""
         assert self._drained is not None, "a run is summed up after its end"
-        steady = self._steady_first
+        steady = self._steady_first if self.steady_ns >= MEASURED_NS_LEAST else None
         return Measured(
             connections=self.scenario.fleet.connections,
             first=steady,
             last=self._load_last if steady else None,
             drained=self._drained,
             tick_intervals_ns=self._sampler.ticks.intervals_ns(steady.time_ns, self.load_ended_ns) if steady else None,
-            canvas_checksum=zlib.crc32(self._pixels.tobytes()) if self._parts.exists("server") else None,
+            canvas_checksum=zlib.crc32(self._pixels.tobytes()) if self._drained.server_alive else None,
             setup_seconds=(self.load_started_ns - self._started_ns) / NANOSECONDS if self.load_started_ns else None,
             failures=self.failures,
             diagnosis=self._diagnostician.longest,
@@ -333,8 +342,7 @@ class Session(OnPages):
                 if not self._ending:
                     self._broker_url = own_broker or self.scenario.server.mqtt
                     self._steering.server_began(self._server_config)
-                    server = self.scenario.server
-                    self._begin_fleet(Address(host, port, token=server.token, certificate=server.cert))
+                    self._begin_fleet(replace(address_of(self.scenario.server), host=host, port=port))
             case BrokerState() as state:
                 self._broker = state
             case News(text):

@@ -8,21 +8,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from server import clock, open_files
+from server.config import ServerConfig
 from workbench import file_limit
-from workbench.address import Address, require_certificate, require_free
+from workbench.address import Address, address_of, files_of, require_certificate, require_free
 from workbench.controls import Controls
 from workbench.counters import NANOSECONDS
 from workbench.ending import UNASKED_PATIENCE, Attend, with_patience
-from workbench.errors import RunError, UserError
+from workbench.errors import UserError
 from workbench.live_table import LiveTable
-from workbench.output_file import require_writable, write_json
+from workbench.output_file import require_database, require_new, require_outputs, talk_file, write_json
 from workbench.recording.facts import facts_of
-from workbench.recording.writer import RecordingWriter, require_new
+from workbench.recording.writer import RecordingWriter
 from workbench.scenario import Scenario
-from workbench.session import COMMANDS, Session
+from workbench.session import COMMANDS, MEASURED_NS_LEAST, WARM_UP_NS, Session
 from workbench.stop_signal import StopSignal
 from workbench.summary import machine, summarise
 from workbench.tour import Guide
@@ -42,6 +43,28 @@ class Outputs:
     screenshot: Path | None = None
     summary: Path | None = None
     record: Path | None = None
+    sources: tuple[Path, ...] = ()
+    """Files that are read for it, which none of these may be."""
+
+    @property
+    def talk(self) -> TextIO | None:
+        """Where all else is said, with nothing of it in a summary or picture that goes to standard output."""
+        return talk_file(self.summary, self.screenshot)
+
+    def require(self) -> None:
+        """Raise UserError when they cannot be left."""
+        require_new(self.record, "--record")
+        require_outputs({"--record": self.record} | self._made, self.sources)
+
+    def require_apart(self, config: ServerConfig) -> None:
+        """Raise UserError when one of them would take the place of a file of the server."""
+        require_database(Path(config.journal) if config.journal else None, "server.journal")
+        require_outputs(self._made, files_of(config))
+
+    @property
+    def _made(self) -> dict[str, Path | None]:
+        """What is made when a session ends, by its option."""
+        return {"--summary": self.summary, "--screenshot": self.screenshot}
 
     @property
     def draws(self) -> bool:
@@ -62,9 +85,7 @@ class Show:
         address: Address | None = None,
         commands: Mapping[str, Sequence[str]] = COMMANDS,
     ) -> None:
-        require_writable(outputs.summary, "--summary")
-        require_writable(outputs.screenshot, "--screenshot")
-        require_new(outputs.record)
+        outputs.require()
         self._outputs, self._stop, self._address, self._commands = outputs, stop, address, commands
         self._window: Window | None = None
         self._controls: Controls | None = None
@@ -128,9 +149,9 @@ class Show:
             if window is not None and not self._outputs.headless:
                 window.run(_counting(until, session))
             else:
-                _run_headless(session, until)
+                _run_headless(session, until, self._outputs.talk)
             if window is not None and self._outputs.screenshot is not None:
-                _save_picture(window, self._outputs.screenshot)
+                window.save(self._outputs.screenshot)
         finally:
             wanted = window.wanted if window is not None and not window.closed else None
             is_checked = wanted is None and not (window is not None and window.leg_step)
@@ -153,12 +174,11 @@ class Show:
             file_limit.require(scenario.fleet.connections, "fleet.connections")
         open_files.raise_to_hard()
         if self._address is None:
+            self._outputs.require_apart(scenario.server)
             require_free(scenario.server.host, scenario.server.port)
             require_certificate(scenario.server)
-            host = scenario.server.host
-            if Address(host, scenario.server.port).is_open_to_network and not scenario.server.token:
-                remedy = "a server.token keeps others out, 127.0.0.1 keeps it to itself"
-                print(f"OPEN TO THE NETWORK: server.host is {host}; {remedy}", file=sys.stderr)
+            if warning := address_of(scenario.server).warning:
+                print(warning, file=sys.stderr)
 
     def _record(self, scenario: Scenario) -> RecordingWriter | None:
         """The recording of the next session, where one is wanted: FILE, then FILE-2 and so on. Raises UserError."""
@@ -212,19 +232,22 @@ class Show:
         return 1.0 if self._stop.asked or is_awaited else UNASKED_PATIENCE
 
     def _until(self, session: Session, guide: Guide | None) -> Callable[[], bool]:
-        """When the run is over: asked to stop, or its time has passed since the load began or a part failed.
+        """When the run is over: asked to stop, or its time has been measured, or has passed since a part failed.
 
         Somebody at a window has the time to read what failed; without one, a failure ends the run at once.
         """
         seconds = session.scenario.seconds
+        wanted_ns = None if seconds is None else seconds * NANOSECONDS
 
         def is_over() -> bool:
             if guide is not None and session.load_started_ns:
                 self._follow(guide, session)
             if self._stop.asked or session.is_finished or (session.failed and self._outputs.headless):
                 return True
-            began_ns = session.load_started_ns or session.failed_ns
-            return seconds is not None and began_ns > 0 and clock.now_ns() - began_ns >= seconds * NANOSECONDS
+            if wanted_ns is None:
+                return False
+            failed_ns = 0 if session.load_started_ns else session.failed_ns
+            return session.steady_ns >= wanted_ns or 0 < failed_ns <= clock.now_ns() - wanted_ns
 
         return is_over
 
@@ -236,7 +259,7 @@ class Show:
             if self._window is not None:
                 self._window.caption = cue.caption
             if self._outputs.headless:
-                print(cue.caption, flush=True)
+                print(cue.caption, file=self._outputs.talk, flush=True)
 
     def _tell_end(self, session: Session) -> None:
         """Write the summary, also into the recording, and name what failed on standard error."""
@@ -249,10 +272,21 @@ class Show:
             figures["recording"] = asdict(state)
             failures += [f"recording {state.path} stopped: {state.failure}"] if state.failure else []
             self._has_failed = self._has_failed or bool(state.failure)
+        if figures["seconds"] is None and not failures and (self._outputs.summary or self._outputs.record):
+            failures = [_too_short(session)]
         for line in failures:
             print(line, file=sys.stderr)
         self._has_failed = self._has_failed or session.failed
         write_json(self._outputs.summary, figures, "the run itself has ended in order")
+
+
+def _too_short(session: Session) -> str:
+    """Why there are no figures."""
+    least_s = (WARM_UP_NS + MEASURED_NS_LEAST) / NANOSECONDS
+    return (
+        f"nothing is measured: the load ran {session.view().run_seconds:.1f} s, and figures need {least_s:g} s at "
+        "least, of which the first is warm-up"
+    )
 
 
 def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]:
@@ -265,16 +299,15 @@ def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]
     return count_and_ask
 
 
-def _run_headless(session: Session, until: Callable[[], bool]) -> None:
-    with LiveTable() as table:
+def _rest_s(session: Session) -> float:
+    """How long nobody need look: until its time is measured, or `_PACE_S`."""
+    seconds, measured_s = session.scenario.seconds, session.steady_ns / NANOSECONDS
+    return min(_PACE_S, max(0.0, seconds - measured_s)) if seconds is not None and measured_s else _PACE_S
+
+
+def _run_headless(session: Session, until: Callable[[], bool], talk: TextIO | None) -> None:
+    with LiveTable(talk) as table:
         while not until():
-            session.wait(_PACE_S)
+            session.wait(_rest_s(session))
             session.poll(clock.now_ns())
             table.show(session.view())
-
-
-def _save_picture(window: "Window", path: Path) -> None:
-    try:
-        window.save(path)
-    except OSError as error:
-        raise RunError(f"--screenshot {path} cannot be written: {error.strerror}") from None

@@ -123,7 +123,7 @@ def _steady(load: Span, seen: Span, tick_intervals_ns: NDArray[np.int64] | None)
 
 def _steady_extras(load: Span, figures: dict[str, Any]) -> dict[str, Any]:
     last = load.last
-    viewers = int(last.fleet["subscriber_count"]) if last.fleet_alive else last.loop_sum("subscriber_count")
+    viewers = _viewers(last)
     sent = load.fleet_per_s("sent_count")
     return {
         "sent_per_s": sent,
@@ -142,6 +142,13 @@ def _steady_extras(load: Span, figures: dict[str, Any]) -> dict[str, Any]:
         "utilisation_ratio": load.busiest_loop_ratio(),
         "tick_count": int(last.server["tick"] - load.first.server["tick"]) if last.server_alive else None,
     }
+
+
+def _viewers(last: Counters) -> int | None:
+    """Who watches, by the fleet's books, or by the server's where there is none."""
+    if last.fleet_alive:
+        return int(last.fleet["subscriber_count"])
+    return last.loop_sum("subscriber_count") if last.server_alive else None
 
 
 def _totals(drained: Counters, canvas_checksum: int | None) -> dict[str, Any]:

@@ -41,8 +41,7 @@ class Reading:
     """How far apart the last second's ticks really began, or how long none has; None before the first."""
     rate_limit_per_s: int | None = None
     """Placements a second that the server lets in from each connection."""
-    connection_count: int | None = 0
-    """None in a replay of what an earlier version recorded."""
+    connection_count: int | None = None
     connection_target: int = 0
     loop_connection_counts: tuple[int, ...] = ()
     """Connections that each of the server's loops holds."""
@@ -57,7 +56,7 @@ class Reading:
     """Devices reach the server through an MQTT broker."""
     stalled_count: int = 0
     """Devices that a fault holds still now."""
-    lost_count: int = 0
+    lost_count: int | None = None
     protocol_error_count: int = 0
     ledger_gap: int | None = None
     """Placements that the server's ledger of the last tick cannot account for: 0, or there is a bug."""

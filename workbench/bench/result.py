@@ -15,7 +15,7 @@ import msgspec
 
 from workbench.bench.trial import Outcome
 from workbench.errors import UserError
-from workbench.output_file import require_writable, write_atomically
+from workbench.output_file import require_outputs, write_atomically
 from workbench.summary import machine
 
 PACKAGES = ("pixel-canvas-workbench", "numpy", "numba", "websockets", "picows", "aiohttp")
@@ -89,7 +89,7 @@ def require_folder(folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {folder} cannot be a folder: {error.strerror}; choose another place") from None
-    require_writable(folder / "bench.json", "--out")
+    require_outputs({"--out": folder / "bench.json"})
 
 
 def keep(folder: Path, result: BenchResult) -> Path:

@@ -14,7 +14,7 @@ from server import clock
 from workbench.counters import NANOSECONDS, Counters, Span, read_counters
 from workbench.errors import RunError
 from workbench.scenario import Scenario
-from workbench.session import WARM_UP_NS, Session
+from workbench.session import Session
 from workbench.summary import summarise
 
 START_SECONDS_MAX = 180.0
@@ -116,8 +116,7 @@ def _is_connecting(session: Session) -> bool:
 def _is_over(session: Session, seconds: float) -> bool:
     if session.failed:
         return True
-    steady_ns = WARM_UP_NS + int(seconds * NANOSECONDS) if seconds else 0
-    return session.load_started_ns > 0 and clock.now_ns() - session.load_started_ns >= steady_ns
+    return session.load_started_ns > 0 and session.steady_ns >= seconds * NANOSECONDS
 
 
 def _outcome(session: Session, storm: _Storm, *, overloads: bool) -> Outcome:

@@ -15,7 +15,7 @@ from workbench.comparison.measured import Measured, load_seconds, measure
 from workbench.comparison.noise import CONFIDENCE, Interval
 from workbench.comparison.table import print_comparison
 from workbench.errors import RunError, UserError
-from workbench.output_file import require_other, require_writable, write_atomically, write_json
+from workbench.output_file import require_outputs, talk_file, write_atomically, write_json
 from workbench.recording.reader import Recording
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run_compare(
     conditions = [parse_condition(text) for text in fail_if]
     _check_outputs(files, json_file, plot)
     comparison = compare_files(files)
-    print_comparison(comparison)
+    print_comparison(comparison, talk_file(json_file, plot))
     write_json(json_file, tree_of(comparison))
     if plot is not None:
         write_atomically(plot, _picture(comparison, plot.suffix.lower().removeprefix(".")))
@@ -78,8 +78,8 @@ def tree_of(comparison: Comparison) -> dict[str, Any]:
             {
                 "label": run.label,
                 "file": str(run.path),
-                "steady_seconds": round(run.steady_s, 1),
-                "warm_up_seconds": round(run.cut_s, 1),
+                "steady_seconds": round(run.steady_s, 1) or None,
+                "warm_up_seconds": round(run.cut_s, 1) if run.steady_s else None,
                 "settled": run.steady.settled,
                 "figures": {
                     figure.key: _outcome_tree(comparison.outcome(figure, run), first=run is comparison.runs[0])
@@ -115,12 +115,9 @@ def _ends(interval: Interval | None) -> list[float] | None:
 
 
 def _check_outputs(files: Sequence[Path], json_file: Path | None, plot: Path | None) -> None:
-    require_writable(json_file, "--json")
-    require_writable(plot, "--plot")
+    require_outputs({"--json": json_file, "--plot": plot}, files)
     if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
         raise UserError(f"--plot {plot}: its suffix is {plot.suffix!r}; name a {' or '.join(PLOT_SUFFIXES)} file")
-    for option, path in (("--json", json_file), ("--plot", plot)):
-        require_other(path, option, files)
 
 
 def _picture(comparison: Comparison, file_format: str) -> bytes:

@@ -4,6 +4,7 @@ It computes nothing. Invariant: whoever reads a ratio sees whether it is more th
 """
 
 from collections.abc import Iterator
+from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,9 +19,9 @@ from workbench.comparison.noise import CONFIDENCE
 UNKNOWN = "-"
 
 
-def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Print all of it."""
-    console = console or Console()
+def print_comparison(comparison: Comparison, file: TextIO | None = None) -> None:
+    """Print all of it, to standard output where no other file is named."""
+    console = Console(file=file)
     if not console.is_terminal:  # A pipe has no width of its own, and a build's log wraps where it likes.
         console = Console(file=console.file, width=max(console.width, 110), no_color=True)
     for line in head_lines(comparison):

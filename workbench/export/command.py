@@ -17,7 +17,7 @@ from workbench.export.package import require_package
 from workbench.export.progress import ExportProgress
 from workbench.export.table import TABLE_NAMES, require_table, row_count, table_of
 from workbench.export.timelapse import Timelapse, timelapse_of
-from workbench.output_file import require_other, require_writable
+from workbench.output_file import require_outputs, talk_file
 from workbench.recording.reader import Recording
 
 _VIDEO_SIDE, _ANIMATION_SIDE = 1024, 512
@@ -53,8 +53,7 @@ def export_recording(source: Path, target: Path, options: ExportOptions) -> int:
     """
     chosen = _format_of(target)
     _require_options(target, chosen, options)
-    require_writable(target, "OUT")
-    require_other(target, "OUT", [source])
+    require_outputs({"OUT": target}, [source])
     if chosen.package:
         require_package(chosen.package, target.suffix)
     try:
@@ -63,7 +62,7 @@ def export_recording(source: Path, target: Path, options: ExportOptions) -> int:
             text = chosen.write(excerpt, target, options, progress)
     except KeyboardInterrupt:  # Only here: libraries that write in one go ask no question of ours meanwhile.
         text = "ended before it was written; nothing is changed"
-    print(f"{target}: {text}")
+    print(f"{target}: {text}", file=talk_file(target))
     return 0
 
 

@@ -19,7 +19,7 @@ from server.config import ServerConfig
 from server.journal import schema
 from server.journal.fault import Trouble, trouble_of, words_of
 from workbench.errors import UserError
-from workbench.output_file import require_writable
+from workbench.output_file import require_new
 from workbench.recording.fact_check import checked
 from workbench.recording.sample_rows import (
     ADD_HOSTILE_SAMPLE,
@@ -56,19 +56,12 @@ class _Taken:
     reading: Reading
 
 
-def require_new(path: Path | None) -> None:
-    """Raise UserError when a recording cannot begin at `path`: it is there, or cannot be written. None is fine."""
-    require_writable(path, "--record")
-    if path is not None and path.exists() and path.stat().st_size > 0:
-        raise UserError(f"--record {path} is there already; name a new file, or move that one away")
-
-
 class RecordingWriter:
     """One recording. In this order: `start`, `take` and `mark` at will, `close`."""
 
     def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
         """Make the file. Raises UserError for one that is there or cannot be made."""
-        require_new(path)
+        require_new(path, "--record")
         self._path = path
         self._facts = dict(facts)
         self._started_ns = int(facts["started_ns"])

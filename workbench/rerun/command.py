@@ -74,14 +74,14 @@ def rerun(file: Path, overrides: Sequence[str], outputs: Outputs) -> int:
         for plan in plans:
             show.play(plan.scenario)
             if show.exit_code or not show.is_finished:
-                print("ended before all was placed, so the canvas is not compared")
+                print("ended before all was placed, so the canvas is not compared", file=outputs.talk)
                 return show.exit_code
             verdicts.append(_verdict(plan.name, checksum, show.figures))
             made.append(show.recorded)
         show.close()
         if changes:
-            print_comparison(compare_files([path for path in made if path is not None]))
-    print("\n".join(verdict.text for verdict in verdicts))
+            print_comparison(compare_files([path for path in made if path is not None]), outputs.talk)
+    print("\n".join(verdict.text for verdict in verdicts), file=outputs.talk)
     return 0 if all(verdict.is_same for verdict in verdicts) else 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.output_file import write_atomically
 from workbench.window.toolkit import pygame
 
 
@@ -18,10 +19,10 @@ def free_path(folder: Path, scenario_name: str) -> Path:
 
 
 def save_png(surface: pygame.Surface, path: Path) -> None:
-    """Write the picture, whatever the suffix of `path`. Raises OSError with the path and the reason."""
+    """Write the picture, whatever the suffix of `path`. Raises RunError with the path and the reason."""
     file = io.BytesIO()  # Handed a file, pygame would print every write that fails.
     pygame.image.save(surface, file, "picture.png")
-    path.write_bytes(file.getvalue())
+    write_atomically(path, file.getvalue())
 
 
 def rgb_of(surface: pygame.Surface) -> NDArray[np.uint8]:

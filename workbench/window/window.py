@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from server import clock, palette
 from server.control import ShowPanels
+from workbench.errors import RunError
+from workbench.output_file import write_atomically
 from workbench.scenario import Scenario
 from workbench.view import Reading, View
 from workbench.window import theme, toolkit
@@ -170,7 +172,7 @@ class Window:
         self._frame.show_view(name, scene)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture of now as PNG, whatever the suffix. Raises OSError."""
+        """Write the picture of now as PNG, whatever the suffix. Raises RunError."""
         save_png(self.draw(), Path(path))
 
     def picture(self) -> NDArray[np.uint8]:
@@ -306,8 +308,8 @@ class Window:
         path = free_path(Path.cwd(), self._session.view().scenario_name)
         try:
             save_png(self._screen, path)
-        except OSError as error:
-            self._frame.toast.show(f"no screenshot: {error.strerror}: {path}", now_ns, "VERMILION")
+        except RunError as error:
+            self._complain(f"no screenshot: {error}", now_ns)
         else:
             self._frame.toast.show(f"saved {path}", now_ns)
 
@@ -337,9 +339,9 @@ class Window:
         text = self._session.controls.as_toml()
         path = free_toml_path(Path.cwd(), self._session.view().scenario_name)
         try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            self._complain(f"no scenario file: {error.strerror}: {path}", now_ns)
+            write_atomically(path, text.encode())
+        except RunError as error:
+            self._complain(f"no scenario file: {error}", now_ns)
             return
         copied = " and on the clipboard" if self._display and put_on_clipboard(text) else ""
         self._frame.toast.show(f"saved {path}{copied}", now_ns)
