@@ -66,6 +66,11 @@ _LOOP = (
     _Row("conflated_count", "deltas_conflated_total", "DELTA messages made for one connection that lagged."),
     _Row("snapshot_count", "snapshots_sent_total", "SNAPSHOT messages sent."),
     _Row("handover_count", "handovers_total", "Times that bytes took the slow path."),
+    _Row(
+        "ignored_count",
+        "publications_ignored_total",
+        "MQTT messages ignored: retained, or of another topic.",
+    ),
     _Row("outbox_bytes", "outbox_bytes", "Bytes held for sockets that did not take them."),
     _Row("cpu_ns", "loop_cpu_seconds_total", "Processor time of the loop's thread.", _S_PER_NS),
 )

@@ -34,13 +34,12 @@ class Topics:
         """Where a device is told what was dropped."""
         return f"{self._devices}{device}/throttled"
 
-    def device_of(self, topic: str) -> str:
-        """The device that a `place` topic names; "" where that is not one that is let in."""
-        if not (topic.startswith(self._devices) and topic.endswith("/place")):
-            return ""
-        device = topic[len(self._devices) : -len("/place")]
-        is_short = len(device.encode("utf-8", "surrogatepass")) <= ID_BYTES_MAX
-        return device if is_short and "/" not in device else ""
+    def device_of(self, topic: str) -> str | None:
+        """The device that a `place` topic names; "" for an ID that is not allowed, None for any other topic."""
+        device = topic.removeprefix(self._devices).removesuffix("/place")
+        if "/" in device or topic != self.place(device):
+            return None
+        return device if len(device.encode("utf-8", "surrogatepass")) <= ID_BYTES_MAX else ""
 
 
 def count_places(payload: bytes) -> int:

@@ -10,7 +10,7 @@ from conftest import give_up, is_ci
 from serving import PATIENCE_S
 
 from server import clock
-from server.bridge.broker import PATH
+from server.bridge.broker import find_program
 from server.broker_address import BrokerAddress
 
 USER, PASSWORD = "sensor", "s3cret pass"
@@ -29,7 +29,7 @@ def require(kind):
     """Skip, or fail where everything is to be there, without this kind of broker."""
     if kind == "amqtt" and not importlib.util.find_spec("amqtt"):
         give_up("package amqtt", "pip install -e '.[dev]'", in_ci=is_ci())
-    if kind != "amqtt" and not shutil.which(kind, path=PATH):
+    if kind != "amqtt" and not find_program(kind):
         give_up(kind, f"apt-get install {kind}", in_ci=is_ci())
 
 
@@ -60,7 +60,7 @@ def guarded_broker(folder):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (folder / "broker.conf").write_text(_CONFIG.format(port=port, folder=folder))
-    program = shutil.which("mosquitto", path=PATH)
+    program = find_program("mosquitto")
     with subprocess.Popen([program, "-c", str(folder / "broker.conf")], stderr=subprocess.DEVNULL) as process:
         try:
             await_listening(BrokerAddress("127.0.0.1", port))

@@ -37,8 +37,6 @@ log_type error
 user root
 """
 # The last line matters to who is root, and to nobody else: a process that changes its user is tied to us no longer.
-PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-"""Where a broker is looked for: Debian's package puts mosquitto where only root looks."""
 _NATS = """\
 server_name: canvas
 listen: "127.0.0.1:-1"
@@ -60,7 +58,14 @@ def find_kind() -> str:
 def _is_installed(kind: str) -> bool:
     if kind == SLOW_KIND:
         return importlib.util.find_spec(SLOW_KIND) is not None
-    return shutil.which(kind, path=PATH) is not None
+    return find_program(kind) is not None
+
+
+def find_program(name: str) -> str | None:
+    """The path of a program, or None. Debian puts brokers into the `sbin` beside a `bin`, where only root looks."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    beside = [f"{folder.removesuffix('bin')}sbin" for folder in folders if folder.endswith("/bin")]
+    return shutil.which(name, path=os.pathsep.join(folders + beside))
 
 
 class Broker:
@@ -117,7 +122,7 @@ class Broker:
             "nats-server": lambda: ["-c", _written(folder, _NATS.format(port=port, folder=folder / "store"))],
             "amqtt": lambda: ["-m", "server.bridge.embedded", str(port)],
         }
-        program = sys.executable if self.kind == SLOW_KIND else shutil.which(self.kind, path=PATH) or self.kind
+        program = sys.executable if self.kind == SLOW_KIND else find_program(self.kind) or self.kind
         return [program, *writers[self.kind]()]
 
     def _await_listening(self) -> None:

@@ -101,8 +101,15 @@ class Carrier:
         self._tell(state, f"broker {self._address.shown} is {how}: {reason}" if is_news else "")
 
     def on_message(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
-        """A device placed. What is retained was there before us, and must not count with each connection."""
-        self._inbox.put("" if is_retained else self._topics.device_of(topic), payload)
+        """A device placed. What is retained was there before us and must not count with each connection.
+
+        amqtt sends to a new client also what is retained where others have subscribed: our own info, for one.
+        """
+        device = self._topics.device_of(topic)
+        if is_retained or device is None:
+            self._inbox.ignore()
+        else:
+            self._inbox.put(device, payload)
 
     def on_published(self, publication: Publication) -> None:
         """The loop may hand over the next delta."""

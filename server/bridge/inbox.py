@@ -25,7 +25,7 @@ class Inbox:
         self._waiting: deque[tuple[str, bytes, int]] = deque()
         self._places = 0
         self._shed: dict[str, int] = {}
-        self._fault_count = 0
+        self._fault_count = self._ignored_count = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -44,6 +44,11 @@ class Inbox:
             else:
                 self._fault_count += 1
         self.arrived.set()
+
+    def ignore(self) -> None:
+        """Count a publication that no device made now: it is nobody's fault and has no effect."""
+        with self._lock:
+            self._ignored_count += 1
 
     def take(self, payloads_max: int, places_max: int) -> list[tuple[str, bytes, int]]:
         """The oldest (device, payload, placements): so many payloads, and placements in all, at most."""
@@ -66,4 +71,10 @@ class Inbox:
         """Publications since the last call that were not what protocol.md says, or of devices beyond all bounds."""
         with self._lock:
             count, self._fault_count = self._fault_count, 0
+        return count
+
+    def take_ignored_count(self) -> int:
+        """Publications since the last call that were ignored."""
+        with self._lock:
+            count, self._ignored_count = self._ignored_count, 0
         return count

@@ -181,8 +181,9 @@ class BridgeLoop:
         return total
 
     def _note_refused(self, now_ns: int) -> None:
-        """Count what the inbox did not take: faults, and what was shed, which the device is told of."""
+        """Count what the inbox did not take: faults, what is ignored, and what was shed, of which the device hears."""
         self._counts["protocol_error_count"] += self._inbox.take_fault_count()
+        self._counts["ignored_count"] += self._inbox.take_ignored_count()
         for device, count in self._inbox.take_shed().items():
             slot = self._roster.slot(device, now_ns)
             if slot < 0:

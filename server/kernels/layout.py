@@ -63,8 +63,7 @@ STAGE = np.dtype(
     ],
     align=True,
 )
-"""Items: accept handshakes; read ready sockets; decode bytes; admit messages; apply placements; journal ticks; encode
-tiles; fan-out connections that are owed a delta."""
+"""Items, by stage: handshakes, ready sockets, bytes, messages, placements, ticks, tiles, connections owed a delta."""
 
 LOOP = np.dtype(
     [
@@ -95,6 +94,7 @@ LOOP = np.dtype(
         ("crowded_out_count", "i8"),  # Sockets closed at once: their address had too many connections already.
         ("hurried_out_count", "i8"),  # Likewise: their address opened too many a second.
         ("deflated_count", "i8"),  # Open connections that may compress now.
+        ("ignored_count", "i8"),  # Publications that were retained before the bridge came, or of topics it has not.
     ],
     align=True,
 )
