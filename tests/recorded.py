@@ -17,10 +17,10 @@ from server.plain_delta import encode_changes
 from server.protocol.messages import DELTA
 from workbench.recording import sample_rows
 from workbench.recording.fact_check import checked
-from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row
+from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.scenario import load_scenario
 from workbench.scenario_text import scenario_text
-from workbench.view import Diagnosis, Marker, Reading, StageReading
+from workbench.view import Diagnosis, Marker, Reading, StageReading, Turn
 
 STARTED_NS = 5_000_000_000_000
 TICK_NS = 100_000_000
@@ -148,6 +148,7 @@ def make(
             file.executemany(sample_rows.ADD_TICK_LOG, sample_rows.tick_rows(tick_of(number)))
             file.execute(schema.READINGS.add, reading_row(number, reading_of(number)))
         file.execute(schema.MARKERS.add, marker_row(Marker(time_of(2), "knob", "rate limit 60 > 30")))
+        file.execute(schema.TURNS.add, turn_row(Turn(time_of(2), {"server.rate_per_s": 30})))
         file.execute(schema.DIAGNOSES.add, diagnosis_row(1, Diagnosis("none", "idle")))
         file.execute(schema.DIAGNOSES.add, diagnosis_row(3, BUSY))
         file.execute("COMMIT")

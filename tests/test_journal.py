@@ -101,8 +101,12 @@ class TestOpening:
         assert "asked for is 64x45" in refusal(path, width=64)
         change(path, "UPDATE meta SET value = 'recording' WHERE key = 'kind'")
         assert "is a recording" in refusal(path)
-        change(path, "PRAGMA user_version = 3")
-        assert "of version 3" in refusal(path)
+        change(path, "PRAGMA user_version = 4")
+        assert "of version 4" in refusal(path)
+
+    def test_a_schema_that_is_no_text(self, path):
+        path.write_bytes(path.read_bytes().replace(b"CREATE TABLE ticks", b"CREATE TAB\xccE ticks"))
+        assert "is damaged: a text in it is no text" in refusal(path)
 
     def test_a_truncated_file(self, path):
         whole = path.read_bytes()

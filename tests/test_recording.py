@@ -1,9 +1,6 @@
 """A recording's reader: figures and canvases come back as they were written, and a file that is not whole is told."""
 
-import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -22,8 +19,7 @@ from server.protocol.websocket import ProtocolViolation
 from tests import recorded
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
-from workbench.recording.writer import RecordingWriter
-from workbench.view import Diagnosis, Marker
+from workbench.view import Marker
 
 TICKS = 35
 ROOT = Path(__file__).parents[1]
@@ -191,7 +187,8 @@ def refusal(path: Path) -> str:
 def read_all(path: Path) -> tuple[int, int]:
     """Read whatever there is. Returns the canvas's checksum and the number of samples."""
     with Recording.open(path) as recording:
-        recording.tick_log(), recording.markers(), recording.diagnoses(), recording.scenario, recording.machine
+        recording.tick_log(), recording.markers(), recording.turns()
+        recording.diagnoses(), recording.scenario, recording.machine
         recording.reading_at(recording.last_ns)
         for _ in recording.frames():
             pass
@@ -213,10 +210,17 @@ def test_foreign_files_are_told(tmp_path: Path) -> None:
     assert "no recording" in refusal(path)
 
 
+def test_a_schema_that_is_no_text_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.pxr"
+    recorded.make(path, 1)
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE ticks", b"CREATE TAB\xccE ticks"))
+    assert "is damaged: a text in it is no text" in refusal(path)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("PRAGMA user_version = 3", "newer version"),
+        ("PRAGMA user_version = 4", "newer version"),
         ("UPDATE meta SET value = 'journal' WHERE key = 'kind'", "server's journal"),
         ("DELETE FROM meta WHERE key = 'width'", "does not tell its width"),
         ("UPDATE meta SET value = '0' WHERE key = 'height'", "its height is not what was written"),
@@ -279,104 +283,3 @@ def test_flipped_bits_are_told_or_leave_the_canvas_right(tmp_path: Path, file: P
         with Recording.open(path) as recording:
             rows = len(list(recording.frames()))
         assert found == expected or rows < TICKS
-
-
-# --- The writer ---
-
-
-def test_a_writer_leaves_one_file_that_says_what_it_was_told(tmp_path: Path) -> None:
-    path = tmp_path / "a.pxr"
-    writer = RecordingWriter(path, recorded.facts_of(70, 50))
-    writer.start()
-    for number in range(1, 31):
-        diagnosis = Diagnosis("apply" if number > 20 else "none", f"sample {number}")
-        stages, reading = recorded.readings_of(number), recorded.reading_of(number)
-        writer.take(recorded.sample_of(number), recorded.tick_of(number), stages, diagnosis, reading)
-    writer.mark(Marker(recorded.time_of(2), "fault", "all cut"))
-    with Recording.open(path) as recording:
-        assert recording.summary is None  # It can be read while it is written.
-    writer.close({"seconds": 3.0})
-    assert [found.name for found in tmp_path.iterdir()] == ["a.pxr"]
-    with Recording.open(path) as recording:
-        assert recording.summary == {"seconds": 3.0}
-        assert recording.samples()["time_ns"].tolist() == [recorded.time_of(number) for number in range(1, 31)]
-        assert recording.markers() == (Marker(recorded.time_of(2), "fault", "all cut"),)
-        assert [row.number for row in recording.diagnoses()] == [1, 11, 21]
-        assert len(recording.tick_log()) == 30
-        assert recording.reading_at(recording.last_ns) == recorded.reading_of(30)
-    assert writer.state.failure == "" and writer.state.bytes == path.stat().st_size
-
-
-def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
-    path = tmp_path / "a.pxr"
-    path.write_bytes(b"kept")
-    with pytest.raises(UserError, match="is there already"):
-        RecordingWriter(path, recorded.facts_of(8, 8))
-    assert path.read_bytes() == b"kept"
-
-
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tests import recorded
-from workbench.recording.writer import RecordingWriter
-from workbench.view import Diagnosis, Reading
-writer = RecordingWriter(Path(sys.argv[1]), recorded.facts_of(70, 50))
-for number in range(1, 11):
-    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"), Reading())
-writer._commit()
-writer.take(recorded.sample_of(11), recorded.tick_of(11), (), Diagnosis("none"), Reading())
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / "a.pxr"
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
-    with Recording.open(path) as recording:
-        assert len(recording.samples()) == 10
-        assert recording.summary is None
-
-
-def test_a_log_that_lost_commits_is_told_and_can_be_given_up(tmp_path: Path) -> None:
-    path = tmp_path / "a.pxr"
-    subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
-    log = path.with_name("a.pxr-wal")
-    data = bytearray(log.read_bytes())
-    data[-100] ^= 4
-    log.write_bytes(data)
-    line = refusal(path)
-    assert "its log a.pxr-wal is broken at frame" in line and "and the last commit is lost" in line
-    with closing(sqlite3.connect(path)) as file:
-        file.execute(line.split("'")[1])
-    with Recording.open(path) as recording:
-        assert len(recording.samples()) == 0
-
-
-_FULL = """
-import resource, signal, sys
-from pathlib import Path
-from tests import recorded
-from workbench.recording.writer import RecordingWriter
-from workbench.view import Diagnosis, Reading
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-writer = RecordingWriter(Path(sys.argv[1]), recorded.facts_of(70, 50))
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-number = 0
-while not writer.state.failure:
-    number += 1
-    writer.take(recorded.sample_of(number), recorded.tick_of(number), (), Diagnosis("none"), Reading())
-    writer._commit()
-writer.close({})
-print(writer.state.failure)
-"""
-
-
-def test_a_full_disk_stops_the_recording_with_its_reason(tmp_path: Path) -> None:
-    path = tmp_path / "a.pxr"
-    command = [sys.executable, "-c", _FULL, str(path)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert "disk" in done.stdout
-    with Recording.open(path) as recording:
-        assert len(recording.samples()) > 10

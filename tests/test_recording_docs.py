@@ -16,11 +16,12 @@ from conftest import give_up, is_ci
 from server.journal import schema
 from server.kernels import layout
 from workbench.recording.reader import Recording
+from workbench.replay import ReplaySession
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "recording.md").read_text(encoding="utf-8")
 KEPT = Path(__file__).parent / "recordings"
-FIRST, SECOND = (KEPT / f"first_light_{version}.pxr" for version in (1, 2))
+FIRST, SECOND, THIRD = (KEPT / f"first_light_{version}.pxr" for version in (1, 2, 3))
 EXAMPLES = re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
@@ -66,7 +67,7 @@ def test_examples_of_other_packages_run_as_printed(folder: Path, package: str) -
 
 
 def test_the_tables_are_those_of_a_recording() -> None:
-    with closing(sqlite3.connect(f"{SECOND.as_uri()}?mode=ro", uri=True)) as file:
+    with closing(sqlite3.connect(f"{THIRD.as_uri()}?mode=ro", uri=True)) as file:
         names = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert names == set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
     assert len(names) == len(schema.RECORDING_TABLES)
@@ -109,7 +110,45 @@ def test_a_recording_of_version_2_says_what_it_said() -> None:
         assert recording.diagnoses()[-1].whole.explanation
 
 
+def test_a_recording_of_version_3_says_how_its_knobs_stood() -> None:
+    with Recording.open(THIRD) as recording, closing(ReplaySession(recording, with_panels=False)) as replay:
+        assert recording.summary is not None
+        assert recording.checksum() == recording.summary["canvas_checksum"] == 381676176
+        stood = []
+        curve = ((0.0, 1.0), (5.0, 2.5))
+        for seconds in (7.4, 7.7, 8.2, 8.7, 9.2, 9.8, 10.3, 10.8, 11.3, 11.8):
+            replay.transport.hold_at(recording.first_ns + round(seconds * 1e9))
+            replay.poll(0)
+            controls = replay.controls
+            brake = controls.value("server.brakes.apply.item_us")
+            stood.append((brake, controls.value("fleet.greedy_ratio"), controls.load_curve))
+            cards = {stage.name: stage.brake for stage in replay.view().stages}
+            assert cards["apply"] == ("+ 40 us an item" if brake else "")
+        assert stood == [
+            (0, 0.04, ()),
+            (40, 0.04, ()),
+            (40, 0.0456789, ()),
+            (40, 0.0456789, curve),
+            (0, 0.0456789, curve),
+            (40, 0.0456789, curve),
+            (0, 0.04, ()),
+            (40, 0.0456789, curve),
+            (40, 0.0456789, ()),
+            (40, 0.0456789, curve),
+        ]
+
+
+@pytest.mark.parametrize("path", [FIRST, SECOND], ids=lambda path: path.stem)
+def test_an_earlier_recording_is_replayed_with_what_it_has(path: Path) -> None:
+    with Recording.open(path) as recording, closing(ReplaySession(recording, with_panels=False)) as replay:
+        assert recording.turns() is None
+        for share in (0, 0.3, 1, 0.6):
+            replay.transport.seek_ratio(share)
+            replay.poll(0)
+            assert replay.view().failures == [] and replay.controls.scenario == replay.scenario
+
+
 def test_what_was_read_is_left_as_it_was() -> None:
-    for path in (FIRST, SECOND):
+    for path in (FIRST, SECOND, THIRD):
         Recording.open(path).close()
-    assert sorted(path.name for path in KEPT.iterdir()) == [FIRST.name, SECOND.name]
+    assert sorted(path.name for path in KEPT.iterdir()) == [FIRST.name, SECOND.name, THIRD.name]

@@ -14,15 +14,10 @@ from plots.history import History
 from server.control import ShowPanels
 from tests import recorded
 from tests.recorded import STARTED_NS, TICK_NS, time_of
-from workbench.controls import Controls
 from workbench.errors import UserError
-from workbench.knob import knobs_of
-from workbench.recorded_knobs import RecordedKnobs
 from workbench.recording.reader import Recording
 from workbench.replay import LOCKED, ReplaySession
-from workbench.scenario import Scenario, load_scenario
 from workbench.transport import SPEEDS, Transport
-from workbench.view import Marker
 
 TICKS = 80
 SECOND_NS = 1_000_000_000
@@ -133,44 +128,6 @@ def test_whatever_is_done_the_position_lies_between_the_ends(deeds: list[tuple[s
 
 
 # --- Knobs ---
-
-
-def test_every_turn_of_every_knob_can_be_read_back_from_its_marker() -> None:
-    scenario = load_scenario("first_light")
-    controls = Controls(scenario, lambda _: None, lambda _kind, _text: None)
-    for knob in controls.knobs:
-        before = controls.value(knob.key)
-        after = next(c for c in knob.choices if c != before) if knob.choices else knob.value_at(0.37)
-        text = knob.change_text(before, after)
-        told = {other.key: value for other in controls.knobs if (value := other.value_told(text)) is not None}
-        assert list(told) == [knob.key], text
-        assert told[knob.key] == (pytest.approx(after, rel=0.01) if not knob.choices else after)
-
-
-@pytest.mark.parametrize("text", ["", "reset", "rate limit 60", "rate limit high > low /s", "stall 5 % for 2 s > 1"])
-def test_other_words_are_no_turn(text: str) -> None:
-    assert all(knob.value_told(text) is None for knob in knobs_of(Scenario()))
-
-
-def test_knobs_stand_as_they_stood() -> None:
-    scenario = load_scenario("first_light")
-    controls = Controls(scenario, lambda _: None, lambda _kind, _text: None)
-    rate, brake = controls.knob("server.rate_per_s"), controls.knob("server.brakes.apply.item_us")
-    knobs = RecordedKnobs(
-        scenario,
-        [
-            Marker(10, "knob", rate.change_text(60, 30)),
-            Marker(20, "brake", brake.change_text(0, 12)),
-            Marker(25, "fault", "stall 5 % for 2 s"),
-            Marker(30, "brake", "all brakes released"),
-            Marker(40, "knob", "reset"),
-        ],
-    )
-    assert knobs.at(9) is scenario
-    assert knobs.at(10).server.rate_per_s == 30
-    assert knobs.at(27).server.brakes.apply.item_us == 12
-    assert (knobs.at(30).server.rate_per_s, knobs.at(30).server.brakes.apply.item_us) == (30, 0)
-    assert knobs.at(99) == scenario
 
 
 def test_nothing_can_be_turned(session: ReplaySession) -> None:

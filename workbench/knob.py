@@ -80,26 +80,6 @@ class Knob:
         first = self.text(before).removesuffix(f" {self.unit}") if self.unit != "%" else self.text(before)
         return f"{name} {first} > {self.text(after)}"
 
-    def value_told(self, change: str) -> Any:
-        """What a turn came to, from the words of `change_text`; None when they are of another knob, or of no turn."""
-        name, arrow, after = change.partition(" > ")
-        label = f"{self.label} brake" if self.is_brake else self.label
-        words = name.removeprefix(f"{label} ")
-        if not arrow or words == name:
-            return None
-        if self.choices:
-            return after if after in self.choices and words in self.choices else None
-        digits = after.removesuffix(f" {self.unit}") if self.unit else after
-        if digits == after and self.unit:
-            return None
-        try:
-            float(words.removesuffix(" %").replace(",", ""))
-            value = float(digits.replace(",", ""))
-        except ValueError:
-            return None
-        value = value / 100 if self.unit == "%" else value
-        return round(value) if self.is_whole else value
-
 
 _LOAD = (
     Knob(

@@ -1,48 +1,34 @@
-"""What the knobs stood at at any moment of a recording: the scenario it began with, and the turns its markers tell.
+"""What the knobs stood at at any moment of a recording: the scenario it began with, and its turns up to then.
 
-It turns nothing. Invariant: what is told is a whole scenario; a marker that says something else than a turn is passed
-over.
+It turns nothing. Invariant: what is told is a whole, valid scenario.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
 
-from workbench.controls import BRAKES_RELEASED, RESET, replaced
-from workbench.knob import Knob, knobs_of
 from workbench.scenario import Scenario
-from workbench.view import Marker
+from workbench.scenario_change import with_changes
+from workbench.view import Turn
 
 
 class RecordedKnobs:
-    """Follows the turns of one recording."""
+    """Follows the turns of one recording. `label` begins what is said of a turn that cannot be."""
 
-    def __init__(self, scenario: Scenario, markers: Iterable[Marker]) -> None:
-        """`markers`: oldest first."""
-        knobs = knobs_of(scenario)
-        self._settings: list[tuple[int, Scenario]] = [(-(2**63), scenario)]
-        for marker in markers:
-            turned = scenario if _is_reset(marker) else _turned(self._settings[-1][1], marker, knobs)
-            if turned is not None:
-                self._settings.append((marker.time_ns, turned))
+    def __init__(self, scenario: Scenario, turns: Sequence[Turn], label: str = "turns") -> None:
+        """`turns`: oldest first."""
+        self._first = self._scenario = scenario
+        self._turns, self._label = list(turns), label
+        self._times_ns = [turn.time_ns for turn in turns]
+        self._count = 0
 
     def at(self, time_ns: int) -> Scenario:
-        """The settings at this time. The same object while nothing is turned."""
-        return next(scenario for since_ns, scenario in reversed(self._settings) if since_ns <= time_ns)
-
-
-def _is_reset(marker: Marker) -> bool:
-    return marker.kind == "knob" and marker.text == RESET
-
-
-def _turned(scenario: Scenario, marker: Marker, knobs: Iterable[Knob]) -> Scenario | None:
-    """The settings after a marker; None when it tells of no turn."""
-    if marker.kind not in ("knob", "brake"):
-        return None
-    if marker.text == BRAKES_RELEASED:
-        for knob in knobs:
-            scenario = replaced(scenario, knob.key, 0.0) if knob.is_brake else scenario
-        return scenario
-    for knob in knobs:
-        value = knob.value_told(marker.text)
-        if value is not None:
-            return replaced(scenario, knob.key, value)
-    return None
+        """The settings at this time. Raises UserError where they are none."""
+        count = bisect_right(self._times_ns, time_ns)
+        if count != self._count:
+            changes: dict[str, Any] = {}
+            for turn in self._turns[:count]:
+                changes |= turn.changes
+            self._scenario = with_changes(self._first, changes, self._label)
+            self._count = count
+        return self._scenario

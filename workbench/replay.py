@@ -12,6 +12,7 @@ import msgspec
 
 from server.control import ShowPanels
 from workbench.controls import Controls
+from workbench.early_turns import early_turns
 from workbench.ending import STOP_WAIT_S
 from workbench.errors import UserError
 from workbench.filmstrip import Filmstrip
@@ -25,7 +26,7 @@ from workbench.replay_figures import ReplayFigures
 from workbench.replay_history import ReplayHistory
 from workbench.session import COMMANDS
 from workbench.transport import Transport
-from workbench.view import Journey, Marker, Part, Reading, StageReading, TileBox, View
+from workbench.view import Journey, Marker, Part, Reading, StageReading, TileBox, Turn, View
 
 LOCKED = "recorded, not to be turned"
 GROWTH_LOOK_NS = 1_000_000_000
@@ -60,8 +61,8 @@ class ReplaySession(OnPages):
         scenario = recording.scenario
         server = msgspec.structs.replace(scenario.server, width=recording.width, height=recording.height)
         self.scenario = msgspec.structs.replace(scenario, server=server)
-        self.markers: tuple[Marker, ...] = recording.markers()
-        self.transport = Transport(first_ns, last_ns, [marker.time_ns for marker in self.markers], recording.first_ns)
+        self.markers: tuple[Marker, ...] = ()
+        self.transport = Transport(first_ns, last_ns, (), recording.first_ns)
         self.filmstrip = Filmstrip(recording.path, first_ns, last_ns)
         self._is_open_ended = to_s is None and recording.summary is None
         self._newest_ns, self._looked_ns = recording.last_ns, 0
@@ -70,9 +71,11 @@ class ReplaySession(OnPages):
         self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._with_panels = with_panels
         self._canvas = ReplayCanvas(self.pages.canvas, recording)
-        self._history = ReplayHistory(self.pages.history, recording, self.markers)
+        self._history = ReplayHistory(self.pages.history, recording)
         self._figures = ReplayFigures(recording)
-        self._knobs = RecordedKnobs(self.scenario, self.markers)
+        self._turns: tuple[Turn, ...] = ()
+        self._knobs = RecordedKnobs(self.scenario, ())
+        self._read_turns()
         self.controls = Controls(self.scenario, lambda _: None, lambda _kind, _text: None, locked=LOCKED)
         """As they stood at the moment; see `LOCKED`."""
         self._shown: tuple[int, int] | None = None
@@ -209,19 +212,33 @@ class ReplaySession(OnPages):
     def _look_for_more(self) -> None:
         try:
             self._newest_ns = self._recording.last_ns
+            if self._figures.look_for_more() | self._read_turns():
+                self._shown, self._sampled_ns = None, -1  # What is new may be of a moment that is shown already.
         except UserError as error:
             self._fault = str(error)
         self.transport.extend(self._newest_ns)
+
+    def _read_turns(self) -> bool:
+        """Read markers and turns that are new in the file; True when there are any. Raises UserError."""
+        markers, turns = self._recording.markers(), self._recording.turns(len(self._turns))
+        if markers == self.markers and not turns:
+            return False
+        self.markers = self._history.markers = markers
+        self.transport.marks_ns = [marker.time_ns for marker in markers]
+        self._turns = early_turns(self.scenario, markers) if turns is None else (*self._turns, *turns)
+        self._knobs = RecordedKnobs(self.scenario, self._turns, f"{self._recording.path} is damaged: its turns")
+        return True
 
     def _show(self, position_ns: int) -> None:
         """Bring pages and figures to this moment. Raises UserError."""
         self._canvas.show(position_ns)
         self._history.show(position_ns, ended_ns=self._ended_ns)
+        self.controls.show(self._knobs.at(position_ns))
         sample = self._history.newest(position_ns, ended_ns=self._ended_ns)
         sampled_ns = -1 if sample is None else int(sample["time_ns"])
         if sampled_ns != self._sampled_ns or sample is None:
-            scenario = self._knobs.at(position_ns)
-            self.controls.show(scenario)
+            # A turn at a sample's own time came after it, and is seen in the next.
+            scenario = self._knobs.at(position_ns if sample is None else sampled_ns - 1)
             self._reading = self._figures.reading(sample, scenario, position_ns)
             self._stages = self._figures.stages(sample, scenario)
             self._sampled_ns = sampled_ns

@@ -35,6 +35,12 @@ class ReplayFigures:
         self._recording = recording
         self._diagnoses: tuple[Diagnosed, ...] = recording.diagnoses()
 
+    def look_for_more(self) -> bool:
+        """Take in what a recording that is still written has got since; True when there is any. Raises UserError."""
+        news = self._recording.diagnoses(self._diagnoses[-1].number if self._diagnoses else 0)
+        self._diagnoses += news
+        return bool(news)
+
     def reading(self, sample: NDArray[Any] | None, scenario: Scenario, time_ns: int) -> Reading:
         """All figures. `sample`: the last one, shape (), dtype SAMPLE, or None; `scenario`: the settings then."""
         ticks = self._recording.tick_log(time_ns - SECOND_NS, time_ns)

@@ -30,9 +30,10 @@ Samples = NDArray[np.void]
 class ReplayHistory:
     """The one writer of the page: `page.history_sections()`."""
 
-    def __init__(self, page: Page, recording: Recording, markers: Sequence[Marker]) -> None:
-        """`markers`: oldest first."""
-        self._page, self._recording, self._markers = page, recording, markers
+    def __init__(self, page: Page, recording: Recording) -> None:
+        self._page, self._recording = page, recording
+        self.markers: Sequence[Marker] = ()
+        """All of them, oldest first; those up to the moment are shown."""
         self._blocks: dict[int, Samples] = {}
         self._shown_ns: int | None = None
         self._marker_count = -1
@@ -110,7 +111,7 @@ class ReplayHistory:
 
     def _show_markers(self, time_ns: int) -> None:
         """The page's markers are those up to the moment."""
-        passed = [marker for marker in self._markers if marker.time_ns <= time_ns]
+        passed = [marker for marker in self.markers if marker.time_ns <= time_ns]
         if len(passed) == self._marker_count:
             return
         self._marker_count = len(passed)

@@ -38,9 +38,10 @@ from workbench.parts import Parts
 from workbench.recording.writer import RecordingWriter
 from workbench.sampler import Sampler
 from workbench.scenario import Scenario
+from workbench.scenario_change import changes_between
 from workbench.steering import Steering
 from workbench.summary import Measured
-from workbench.view import Journey, Marker, TileBox, View
+from workbench.view import Journey, Marker, TileBox, Turn, View
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "server": module_command("server"),
@@ -302,6 +303,9 @@ class Session(OnPages):
 
     def _carry_out(self, scenario: Scenario) -> None:
         """Something was turned: these are the settings now."""
+        changes = changes_between(self._steering.scenario, scenario)
+        if self._recording is not None and changes:
+            self._recording.turn(Turn(self._now_ns, changes))
         self._steering.want(scenario)
         self._sampler.scenario = scenario
         self._painter.allow(scenario.server.rate_per_s, scenario.server.burst)

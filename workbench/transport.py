@@ -15,7 +15,7 @@ BACK_NS = 700_000_000
 class Transport:
     """Plays through the time from `first_ns` to `last_ns` of a recording's clock. It begins held, at the first.
 
-    marks_ns: ascending times to jump to; those beyond the ends are left out. Times are told to a person as how long
+    `marks_ns`: ascending times to jump to; those beyond the ends are left out. Times are told to a person as how long
     after `origin_ns` they are, the beginning of the recording; None: after `first_ns`.
     """
 
@@ -23,7 +23,7 @@ class Transport:
         assert first_ns <= last_ns, "a replay ends after it begins"
         self.first_ns, self.last_ns = first_ns, last_ns
         self.origin_ns = first_ns if origin_ns is None else origin_ns
-        self._marks_ns = tuple(marks_ns)
+        self.marks_ns = marks_ns
         self._position_ns = float(first_ns)
         self._stepped_ns: int | None = None
         self.playing = False
@@ -98,7 +98,7 @@ class Transport:
         self.last_ns = max(self.last_ns, last_ns)
 
     def _marks_within(self) -> list[int]:
-        return [mark for mark in self._marks_ns if self.first_ns <= mark <= self.last_ns]
+        return [mark for mark in self.marks_ns if self.first_ns <= mark <= self.last_ns]
 
     def _go_to(self, time_ns: float) -> None:
         self._position_ns = min(max(float(time_ns), float(self.first_ns)), float(self.last_ns))

@@ -3,6 +3,7 @@
 A `Reading` holds rates over the last second; None where nothing is known yet, never 0 in its place.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,15 @@ class Marker:
     kind: str
     """knob, fault, brake or note (words of `layout.MarkerKind`)."""
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A change of the settings while a run goes on."""
+
+    time_ns: int
+    changes: Mapping[str, Any]
+    """Dotted keys of a scenario and what each is set to from then on."""
 
 
 @dataclass(frozen=True, slots=True)

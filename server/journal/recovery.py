@@ -84,17 +84,19 @@ def open_recording(config: ServerConfig, now_ns: int) -> Store:
 @contextmanager
 def _opened(path: Path, config: ServerConfig) -> Iterator[Store]:
     """A store that is given back when what is done with it fails. Raises JournalError where SQLite fails."""
+    store: Store | None = None
     try:
         store = Store(path, config.journal_sync)
-    except sqlite3.Error as error:
-        raise cannot_open(path, error) from None
-    try:
         yield store
-    except sqlite3.Error as error:
-        store.abandon()
-        raise cannot_open(path, error) from None
-    except BaseException:
-        store.abandon()
+    except BaseException as error:
+        if store is not None:
+            store.abandon()
+        if isinstance(error, sqlite3.Error):
+            raise cannot_open(path, error) from None
+        if isinstance(error, UnicodeDecodeError):  # Of a damaged schema, SQLite quotes what it cannot read.
+            raise JournalError(
+                f"journal {path} is damaged: a text in it is no text; restore a copy, or name another file"
+            ) from None
         raise
 
 

@@ -13,6 +13,7 @@ checksum over all else in it, so that a row which was cut or changed is known as
     hostile_samples  of these, the figures of one kind of client that misbehaves
     readings       what else was to be seen at a sample
     markers        something that was done to the run
+    turns          a change of the settings
     diagnoses      from this sample on, the bottleneck
 """
 
@@ -25,8 +26,9 @@ from server.kernels.layout import SAMPLE, Stage
 
 APPLICATION_ID = 0x50585243
 """The bytes "PXRC", at offset 68 of the file: what tells it from other SQLite files."""
-USER_VERSION = 2
-"""Of the tables below. A program opens no file of a newer one. Before 2, figures had no checksums and no `readings`."""
+USER_VERSION = 3
+"""Of the tables below. A program opens no file of a newer one. Before 2, figures had no checksums and no `readings`;
+before 3, there were no `turns`."""
 
 JOURNAL, RECORDING = "journal", "recording"
 """What `meta` has under "kind"."""
@@ -81,6 +83,7 @@ READINGS = SealedTable(
     (("number", "INTEGER"), *_typed(READING_COLUMNS, "REAL"), ("loop_connection_counts", "TEXT")),
 )
 MARKERS = SealedTable("markers", (), (("time_ns", "INTEGER"), *_typed(("kind", "text"), "TEXT")))
+TURNS = SealedTable("turns", (), (("time_ns", "INTEGER"), ("changes", "TEXT")))
 DIAGNOSES = SealedTable(
     "diagnoses",
     ("number",),
@@ -104,7 +107,10 @@ _SNAPSHOTS = (
 JOURNAL_TABLES = (_META, _TICKS, _SNAPSHOTS)
 RECORDING_TABLES = (
     *JOURNAL_TABLES,
-    *(table.create for table in (TICK_LOG, SAMPLES, STAGE_SAMPLES, HOSTILE_SAMPLES, READINGS, MARKERS, DIAGNOSES)),
+    *(
+        table.create
+        for table in (TICK_LOG, SAMPLES, STAGE_SAMPLES, HOSTILE_SAMPLES, READINGS, MARKERS, TURNS, DIAGNOSES)
+    ),
 )
 
 ADD_TICK = "INSERT INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)"

@@ -24,6 +24,7 @@ _HEAD_BYTES = 100
 _BUSY_S = 5.0
 _UNCHECKED = 1
 """The last version of a file whose facts have no checksums."""
+_NO_TEXT = "a text in it is no text"
 _FACTS_NEEDED = ("kind", "width", "height", "started_ns")
 
 
@@ -39,6 +40,8 @@ class Database:
         _check_log(path)
         try:
             self._connection = _connect(path)
+        except UnicodeDecodeError:
+            raise self.damaged(_NO_TEXT) from None
         except sqlite3.Error as error:
             raise UserError(f"{path} cannot be opened: {error}; {_whole_copy(path)}") from None
         try:
@@ -59,7 +62,7 @@ class Database:
         try:
             yield
         except UnicodeDecodeError:
-            raise self.damaged("a text in it is no text") from None
+            raise self.damaged(_NO_TEXT) from None
         except (sqlite3.DatabaseError, ProtocolViolation, msgspec.MsgspecError) as error:
             raise self.damaged(str(error)) from None
 
@@ -224,7 +227,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         if _has_log(path):
             raise
         return _read_only(f"{uri}?mode=ro&immutable=1")
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # Of a damaged schema, SQLite quotes what it cannot read.
         with closing(connection):
             raise
     return connection

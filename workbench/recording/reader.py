@@ -29,12 +29,13 @@ from workbench.recording.database import Database
 from workbench.recording.figure_table import FigureTable
 from workbench.recording.film import Film, Frame, checksum_of
 from workbench.recording.sample_rows import samples_of, stage_samples_of, ticks_of
-from workbench.recording.view_rows import DIAGNOSIS_COLUMNS, diagnosis_of, reading_of
+from workbench.recording.view_rows import DIAGNOSIS_COLUMNS, diagnosis_of, reading_of, turn_of
 from workbench.scenario import Scenario, scenario_of
-from workbench.view import Diagnosis, Marker, Reading
+from workbench.view import Diagnosis, Marker, Reading, Turn
 
 _LAST = 2**63 - 1
-
+_WITHOUT_TURNS = 2
+"""The last version of a file that holds no changes of settings but their markers."""
 
 _UNTOLD = Diagnosis("")
 
@@ -72,6 +73,7 @@ class Recording:
         self._film = Film(database, self.width, self.height)
         tables = ("samples", "stage_samples", "hostile_samples", "tick_log", "readings", "markers", "diagnoses")
         self._tables = {name: FigureTable(database, name) for name in tables}
+        self._turns = FigureTable(database, "turns") if database.version > _WITHOUT_TURNS else None
 
     @classmethod
     def open(cls, path: Path | str) -> "Recording":
@@ -204,10 +206,21 @@ class Recording:
         rows = self._tables["markers"].rows(("time_ns", "kind", "text"), "ORDER BY time_ns, id")
         return tuple(Marker(time_ns, _kind_of(kind), text) for time_ns, kind, text in rows)
 
-    def diagnoses(self) -> tuple[Diagnosed, ...]:
-        """What limited the run, oldest first: a row where it changes."""
+    def turns(self, after: int = 0) -> tuple[Turn, ...] | None:
+        """The changes of the settings, oldest first; None where an earlier version recorded.
+
+        `after`: so many of them are left out, from the first on.
+        """
+        if self._turns is None:
+            return None
+        rows = self._turns.rows(("time_ns", "changes"), "ORDER BY id LIMIT -1 OFFSET ?", (after,))
+        return tuple(self._from_row(turn_of, row) for row in rows)
+
+    def diagnoses(self, after: int = 0) -> tuple[Diagnosed, ...]:
+        """What limited the run, oldest first: a row where it changes. `after`: only those of later samples."""
         found = []
-        for number, *row in self._tables["diagnoses"].rows(DIAGNOSIS_COLUMNS, "ORDER BY number"):
+        tail = "WHERE number > ? ORDER BY number"
+        for number, *row in self._tables["diagnoses"].rows(DIAGNOSIS_COLUMNS, tail, (after,)):
             whole: Diagnosis = self._from_row(diagnosis_of, row)
             for _, time_ns in self._numbered("samples", ("number", "time_ns"), (number - 1, number)):
                 found.append(Diagnosed(number, time_ns, whole.bottleneck, whole.sentence, whole))

@@ -1,4 +1,4 @@
-"""What a view shows beside samples as rows of a recording's tables, and back: readings, markers, diagnoses.
+"""What a view shows beside samples as rows of a recording's tables, and back: readings, markers, turns, diagnoses.
 
 It opens no file. Invariant: what is read back is what was written; what is not known is NULL there and None here, and
 what an earlier version did not write is None or empty.
@@ -8,8 +8,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from server.journal.schema import DIAGNOSES, MARKERS, READING_COLUMNS, READINGS
-from workbench.view import Diagnosis, Marker, Reading
+import msgspec
+
+from server.journal.schema import DIAGNOSES, MARKERS, READING_COLUMNS, READINGS, TURNS
+from workbench.view import Diagnosis, Marker, Reading, Turn
 
 DIAGNOSIS_COLUMNS = ("number", "bottleneck", "sentence", "runner_up", "headroom_ratio", "explanation")
 _WHOLE = ("_count", "_gap", "_bytes")
@@ -39,6 +41,17 @@ def reading_of(row: Sequence[Any]) -> Reading:
 def marker_row(marker: Marker) -> tuple[Any, ...]:
     """A row of `markers`."""
     return MARKERS.row(marker.time_ns, marker.kind, marker.text)
+
+
+def turn_row(turn: Turn) -> tuple[Any, ...]:
+    """A row of `turns`."""
+    return TURNS.row(turn.time_ns, msgspec.json.encode(turn.changes).decode())
+
+
+def turn_of(row: Sequence[Any]) -> Turn:
+    """From a row of `turns`. Raises ValueError or TypeError for others."""
+    time_ns, changes = row
+    return Turn(time_ns, msgspec.json.decode(changes, type=dict[str, Any]))
 
 
 def diagnosis_row(number: int, diagnosis: Diagnosis) -> tuple[Any, ...]:

@@ -31,8 +31,8 @@ from workbench.recording.sample_rows import (
     stage_rows,
     tick_rows,
 )
-from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row
-from workbench.view import Diagnosis, Marker, Reading, RecordingState, StageReading
+from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
+from workbench.view import Diagnosis, Marker, Reading, RecordingState, StageReading, Turn
 
 COMMIT_S = 1.0
 """So much of the samples may be lost when this process is killed."""
@@ -57,7 +57,7 @@ class _Taken:
 
 
 class RecordingWriter:
-    """One recording. In this order: `start`, `take` and `mark` at will, `close`."""
+    """One recording. In this order: `start`, `take`, `mark` and `turn` at will, `close`."""
 
     def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
         """Make the file. Raises UserError for one that is there or cannot be made."""
@@ -69,13 +69,13 @@ class RecordingWriter:
         self._bell = threading.Event()
         self._taken: list[_Taken] = []
         self._marks: list[Marker] = []
+        self._turns: list[Turn] = []
         self._number = 0
         self._told = Diagnosis("")
         self._told_number = 0
         self._is_closing = False
         self._thread = threading.Thread(target=self._live, name="recording", daemon=True)
-        self.state = RecordingState(path=str(path))
-        """How it goes, as of the last commit."""
+        self._state = RecordingState(path=str(path))
         try:
             self._file = sqlite3.connect(path, _BUSY_S, isolation_level=None, check_same_thread=False)
             self._file.execute("PRAGMA synchronous = NORMAL")
@@ -89,6 +89,11 @@ class RecordingWriter:
         return msgspec.structs.replace(
             config, journal=str(self._path.absolute()), journal_gates=False, journal_snapshot_ticks=SNAPSHOT_TICKS
         )
+
+    @property
+    def state(self) -> RecordingState:
+        """How it goes, as of the last commit. Any thread may ask."""
+        return self._state
 
     def start(self) -> None:
         """Begin to write."""
@@ -106,16 +111,23 @@ class RecordingWriter:
         if self.state.failure:
             return
         with self._lock:
-            if len(self._taken) >= WAITING_MAX:
-                self._fail("the disk is too slow; record to another one")
-                return
-            self._taken.append(_Taken(sample, ticks, stages, diagnosis, reading))
+            has_room = len(self._taken) < WAITING_MAX
+            if has_room:
+                self._taken.append(_Taken(sample, ticks, stages, diagnosis, reading))
+        if not has_room:
+            self._note_state("the disk is too slow; record to another one")
 
     def mark(self, marker: Marker) -> None:
         """Keep what was done to the run."""
         if not self.state.failure:
             with self._lock:
                 self._marks.append(marker)
+
+    def turn(self, turn: Turn) -> None:
+        """Keep a change of the settings."""
+        if not self.state.failure:
+            with self._lock:
+                self._turns.append(turn)
 
     def state_at(self, now_ns: int) -> RecordingState:
         """How it goes, for whoever looks."""
@@ -137,7 +149,7 @@ class RecordingWriter:
         if not self.state.failure:
             self._end(summary)
         self._file.close()
-        self.state = replace(self.state, bytes=self._bytes())
+        self._note_state()
 
     def discard(self) -> None:
         """Leave nothing behind, of a run that was not begun."""
@@ -157,18 +169,18 @@ class RecordingWriter:
     def _commit(self) -> None:
         """Write what was handed over. Where another writer holds the file, it waits for the next time."""
         with self._lock:
-            taken, marks = self._taken[:], self._marks[:]
+            taken, marks, turns = self._taken[:], self._marks[:], self._turns[:]
         try:
-            self._write(taken, marks)
+            self._write(taken, marks, turns)
         except sqlite3.Error as error:
             if trouble_of(error) != Trouble.LOCKED:
-                self._fail(words_of(trouble_of(error)))
+                self._note_state(words_of(trouble_of(error)))
             return
         with self._lock:
-            del self._taken[: len(taken)], self._marks[: len(marks)]
-        self.state = replace(self.state, bytes=self._bytes())
+            del self._taken[: len(taken)], self._marks[: len(marks)], self._turns[: len(turns)]
+        self._note_state()
 
-    def _write(self, taken: Sequence[_Taken], marks: Sequence[Marker]) -> None:
+    def _write(self, taken: Sequence[_Taken], marks: Sequence[Marker], turns: Sequence[Turn]) -> None:
         """One transaction: all of it or nothing. The rows are made first, so that it is short."""
         numbered = list(enumerate(taken, self._number + 1))
         samples = [sample_row(number, one.sample) for number, one in numbered]
@@ -187,6 +199,7 @@ class RecordingWriter:
             file.executemany(schema.READINGS.add, readings)
             file.executemany(schema.DIAGNOSES.add, diagnoses)
             file.executemany(schema.MARKERS.add, [marker_row(mark) for mark in marks])
+            file.executemany(schema.TURNS.add, [turn_row(turn) for turn in turns])
             file.execute("COMMIT")
         except sqlite3.Error:
             if file.in_transaction:
@@ -220,8 +233,8 @@ class RecordingWriter:
     def _end(self, summary: Mapping[str, Any] | None) -> None:
         """The last commit; then the log is moved into the file, and the file is one that a read-only place can hold."""
         self._commit()
-        if self._taken and not self.state.failure:
-            self._fail(words_of(Trouble.LOCKED))
+        if (self._taken or self._marks or self._turns) and not self.state.failure:
+            self._note_state(words_of(Trouble.LOCKED))
         if self.state.failure:
             return
         try:
@@ -232,10 +245,13 @@ class RecordingWriter:
         except sqlite3.Error as error:
             # Somebody who reads it right now keeps its log open, which is then left beside it; nothing is lost.
             if trouble_of(error) != Trouble.LOCKED:
-                self._fail(words_of(trouble_of(error)))
+                self._note_state(words_of(trouble_of(error)))
 
-    def _fail(self, why: str) -> None:
-        self.state = replace(self.state, failure=why, bytes=self._bytes())
+    def _note_state(self, failure: str = "") -> None:
+        """Renew the state. Both threads do, each from what the other left; the first failure is kept."""
+        size = self._bytes()
+        with self._lock:
+            self._state = replace(self._state, failure=self._state.failure or failure, bytes=size)
 
     def _bytes(self) -> int:
         """Of the file and of its log."""
