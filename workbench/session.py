@@ -13,15 +13,7 @@ from devices.config import StartFleet
 from devices.hostile.orders import StartHostile
 from devices.hostile.tally import by_kind
 from server import clock
-from server.control import (
-    BrokerState,
-    Event,
-    Listening,
-    News,
-    Phase,
-    ShowPanels,
-    StartServer,
-)
+from server.control import BrokerState, Event, Listening, News, Phase, ShowPanels, StartServer
 from server.kernels.layout import State
 from workbench.address import Address, address_of
 from workbench.child import Ended, module_command
