@@ -271,7 +271,7 @@ def test_the_smallest_header_holds_every_sentence_and_a_million(pick: Pick, writ
 
 def test_what_is_not_known_is_a_dash(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), reading=Reading()))
-    assert [entry.text for entry in written].count(UNKNOWN) == 12
+    assert [entry.text for entry in written].count(UNKNOWN) == 14
 
 
 def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None:

@@ -285,7 +285,7 @@ def _opened(path: Path) -> int:
             # To wait for a reader in here would be to wait without an end: signals are only noted while a run ends.
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
-            if error.errno != errno.ENXIO:
+            if error.errno != errno.ENXIO or not path.is_fifo():
                 raise
             if clock.now_ns() > deadline_ns:
                 raise OSError(errno.ENXIO, "nobody reads it") from None
