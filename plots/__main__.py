@@ -84,19 +84,24 @@ class Artist:
         self._drawn: object = None
 
     def look(self, look: Look) -> bool:
-        """Draw if there is anything that the last picture does not show; True when there was."""
+        """Draw if there is anything that the last picture does not show; True when there was.
+
+        What was written over while it was read is not drawn, but what is there at the next look.
+        """
         head, marker_head = self._history.head, self._history.marker_head
         span = self._span(look.show, head)
         # A span that stands still shows no new samples; only what its axis says grows older.
         drawn = (look, span.end_ns, marker_head, head if span.live else span.tick_labels())
         if drawn == self._drawn:
             return False
+        samples, markers = self._history.between(head, span.first_ns, span.end_ns), self._history.markers(marker_head)
+        if not self._history.holds(head, marker_head):
+            return False
         self._drawn = drawn
         if self._panels is None or self._look is None or not look.same_panels(self._look):
             self._panels = look.new_panels()
         self._look = look
-        samples = self._history.between(head, span.first_ns, span.end_ns)
-        self._picture.show(self._panels.draw(samples, span, self._history.markers(marker_head)))
+        self._picture.show(self._panels.draw(samples, span, markers))
         return True
 
     def _span(self, show: control.ShowPanels, head: int) -> Span:

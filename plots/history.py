@@ -1,7 +1,8 @@
 """The history page as the panels read it: the samples of a span of time and the markers, in order.
 
-The session writes a row before the head that counts it, and the oldest rows of the ring are left alone: no row that is
-read is being written.
+The session counts the rows that it begins, writes them, and then counts them in the head. The oldest rows of the ring
+are left alone here, so that little of what is read is written meanwhile. Invariant: after `holds`, what was read before
+it under the same heads is whole.
 """
 
 from typing import Any
@@ -21,6 +22,7 @@ class History:
     """A reader's view of the page of `page.history_sections`."""
 
     def __init__(self, page: Page) -> None:
+        self._begun, self._marker_begun = page["begun"], page["marker_begun"]
         self._head = page["head"]
         self._samples = page["samples"]
         self._marker_head = page["marker_head"]
@@ -61,12 +63,28 @@ class History:
         return _ordered(self._samples, first, last)
 
     def markers(self, head: int) -> NDArray[Any]:
-        """Of the first `head` markers the newest MARKERS_READ, oldest first; shape (n,), dtype MARKER, a copy."""
-        return _ordered(self._markers, max(head - MARKERS_READ, 0), head)
+        """Of the first `head` markers the newest MARKERS_READ, oldest first; shape (n,), dtype MARKER, a copy.
+
+        A replay that went back leaves rows of time 0, which are none.
+        """
+        found = _ordered(self._markers, _oldest_marker(head), head)
+        return found[found["time_ns"] > 0]
+
+    def holds(self, head: int, marker_head: int) -> bool:
+        """Whether what was read of the first `head` samples and `marker_head` markers is whole.
+
+        False where the writer has begun to write over some of it, as a replay does that goes back: look again.
+        """
+        samples_end, markers_end = _oldest(head) + layout.SAMPLE_ROWS, _oldest_marker(marker_head) + layout.MARKER_ROWS
+        return int(self._begun[0]) <= samples_end and int(self._marker_begun[0]) <= markers_end
 
 
 def _oldest(head: int) -> int:
     return max(head - (layout.SAMPLE_ROWS - SPARE_ROWS), 0)
+
+
+def _oldest_marker(head: int) -> int:
+    return max(head - MARKERS_READ, 0)
 
 
 def _ordered(ring: NDArray[Any], first: int, last: int) -> NDArray[Any]:

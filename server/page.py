@@ -193,10 +193,16 @@ def link_sections(width: int, height: int) -> dict[str, type_of_section]:
 
 
 def history_sections() -> dict[str, type_of_section]:
-    """Sections of the history page: `head` and `marker_head` are the numbers of samples and markers written so far."""
+    """Sections of the history page: two rings, of samples and of markers.
+
+    `head` and `marker_head` are the numbers of rows written so far, `begun` and `marker_begun` those of rows that the
+    writer has begun to write. A reader's copy of rows is whole if afterwards none of them is begun again.
+    """
     return {
+        "begun": (np.dtype("i8"), (1,)),
         "head": (np.dtype("i8"), (1,)),
         "samples": (layout.SAMPLE, (layout.SAMPLE_ROWS,)),
+        "marker_begun": (np.dtype("i8"), (1,)),
         "marker_head": (np.dtype("i8"), (1,)),
         "markers": (layout.MARKER, (layout.MARKER_ROWS,)),
     }

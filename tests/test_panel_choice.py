@@ -10,6 +10,7 @@ from person import Person
 from window_stage import FakeSession, Written, headless, heat_map, noise, part_of, rgb, words
 
 from plots.panels import Panels
+from plots.picture import Picture
 from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
 from server.control import ShowPanels
 from workbench.view import TileBox
@@ -151,6 +152,29 @@ def test_arrows_are_the_panels_once_they_have_the_focus(person: Person) -> None:
     assert told(person).end_ns and told(person).span_s == 180
     person.key(pygame.K_END)
     assert told(person).end_ns == 0
+
+
+def test_a_picture_that_is_drawn_over_while_it_is_looked_at_is_not_shown(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The panels' process finishes two pictures between the window's looks at the size and at the pixels."""
+    box, shapes = panels_of(person), []
+    first, second, third = noise(box.size), noise((200, 100)), np.zeros((box.height, box.width, 3), np.uint8)
+    person.session.finish_picture(first)
+    person.see()
+    person.session.finish_picture(third)
+    buffer_of = Picture._buffer
+
+    def overtaken(self: Picture, index: int, width: int, height: int) -> np.ndarray:
+        monkeypatch.undo()
+        person.session.finish_picture(second)
+        person.session.finish_picture(third)
+        shapes.append((width, height))
+        return buffer_of(self, index, width, height)
+
+    monkeypatch.setattr(Picture, "_buffer", overtaken)
+    assert (part_of(person.see(), box) == first).all() and shapes == [box.size]
+    assert not part_of(person.see(), box).any()
 
 
 def test_what_is_not_live_is_framed_and_says_so(person: Person, written: list[Written]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from plots.__main__ import Artist, Look, Orders
-from plots.history import SPARE_ROWS, History
+from plots.history import MARKERS_READ, SPARE_ROWS, History
 from plots.panels import Panels
 from plots.picture import SIDE_MIN, Picture, fitting_size
 from plots.span import Span
@@ -18,6 +18,7 @@ from plots.style import LIGHT
 from server import control
 from server.kernels import layout
 from server.page import PICTURE_SIDE_MAX, Page, history_sections, picture_sections
+from workbench.history import history_rings
 
 ROOT = Path(__file__).parent.parent
 
@@ -111,10 +112,29 @@ def test_history_is_read_in_order_across_the_end_of_the_ring():
     page.close()
 
 
+def test_what_is_written_over_while_it_is_read_is_known():
+    page = Page.create(history_sections())
+    history, (ring, marked) = History(page), history_rings(page)
+    ring.append(samples(layout.SAMPLE_ROWS))
+    head = history.head
+    assert history.holds(head, 0)
+    ring.append(samples(SPARE_ROWS))
+    assert history.holds(head, 0), "only rows that are left alone were written"
+    page["begun"][0] += 1
+    assert not history.holds(head, 0), "one more is being written"
+    page["begun"][0] -= 1
+    marked.append(np.zeros(layout.MARKER_ROWS, layout.MARKER))
+    marker_head = history.marker_head
+    assert history.holds(head, marker_head)
+    marked.append(np.zeros(layout.MARKER_ROWS - MARKERS_READ + 1, layout.MARKER))
+    assert not history.holds(head, marker_head)
+    page.close()
+
+
 def test_markers_are_read_in_order_across_the_end_of_the_ring():
     page = Page.create(history_sections())
     head = layout.MARKER_ROWS + 7
-    for number in range(head):
+    for number in range(1, head):
         page["markers"]["time_ns"][number % layout.MARKER_ROWS] = number
     found = History(page).markers(head)["time_ns"].tolist()
     assert found == list(range(found[0], head))

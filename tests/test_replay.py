@@ -1,7 +1,9 @@
 """Replay: at every moment, pages and figures are what was recorded, however one came there."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,14 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plots.history import History
+from plots.__main__ import Artist, Look
+from plots.history import MARKERS_READ, History
+from plots.panels import Panels
+from plots.picture import Picture
+from plots.series import DEFAULT_NAMES
+from plots.span import Span
 from server.control import ShowPanels
+from server.kernels import layout
+from server.page import Page, history_sections
 from tests import recorded
 from tests.recorded import STARTED_NS, TICK_NS, time_of
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
 from workbench.replay import LOCKED, ReplaySession
+from workbench.replay_history import ReplayHistory
 from workbench.transport import SPEEDS, Transport
+from workbench.view import Marker
 
 TICKS = 80
 SECOND_NS = 1_000_000_000
@@ -228,6 +239,66 @@ def test_the_panels_see_the_past_of_the_moment(made: tuple[Path, dict[int, np.nd
         session.close()
 
 
+class Halfway:
+    """The rows of a ring, between whose halves something else happens while they are written."""
+
+    def __init__(self, rows: np.ndarray, between: Callable[[], object]) -> None:
+        self._rows, self._between = rows, between
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __setitem__(self, where: np.ndarray, rows: np.ndarray) -> None:
+        half = len(where) // 2
+        self._rows[where[:half]] = rows[:half]
+        self._between()
+        self._rows[where[half:]] = rows[half:]
+
+
+@pytest.mark.parametrize("ring", ["_samples", "_marked"])
+def test_panels_do_not_show_what_is_half_written(session: ReplaySession, ring: str) -> None:
+    """A picture that is begun before the replay goes back, or while it does, is not drawn from rows of two moments."""
+    at(session, 60)
+    page, picture = History(session.pages.history), Picture(session.pages.picture)
+    artist, looks = Artist(page, picture), list[bool]()
+    look = Look(320, 240, 1.0, ShowPanels(DEFAULT_NAMES))
+    assert artist.look(look)
+    writer = getattr(session._history, ring)
+    writer._rows = Halfway(writer._rows, lambda: looks.append(artist.look(replace(look, width=400))))
+    heads = page.head, page.marker_head
+    assert page.holds(*heads) and len(known(page, heads[0])) == 60
+    at(session, 1)
+    assert looks == [False] and picture.serial == 1
+    assert not page.holds(*heads)
+    assert artist.look(look) and picture.serial == 2
+    expected = Panels(320, 240).draw(np.array([recorded.sample_of(1)]), Span.live_at(time_of(1)))
+    np.testing.assert_array_equal(Picture(session.pages.picture).read(0)[1], expected)
+
+
+class Empty:
+    """A recording without a sample."""
+
+    first_ns = STARTED_NS
+
+    def samples(self, from_ns: int, to_ns: int) -> np.ndarray:
+        return np.zeros(0, layout.SAMPLE)
+
+
+@given(st.lists(st.integers(-10, 2 * layout.MARKER_ROWS + 30), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=40)
+def test_markers_of_any_moment_are_shown_however_many_there_are(moments: list[int]) -> None:
+    page = Page.create(history_sections())
+    history, writer = History(page), ReplayHistory(page, Empty())
+    writer.markers = [Marker(STARTED_NS + n, "note", str(n)) for n in range(2 * layout.MARKER_ROWS)]
+    for moment in moments:
+        writer.show(STARTED_NS + moment, ended_ns=0)
+        found = [row["text"].decode() for row in history.markers(history.marker_head)]
+        passed = [marker.text for marker in writer.markers if marker.time_ns <= STARTED_NS + moment]
+        assert found == passed[-MARKERS_READ:]
+        assert history.holds(history.head, history.marker_head)
+    page.close()
+
+
 def test_markers_come_when_they_came(session: ReplaySession) -> None:
     history = History(session.pages.history)
     at(session, 1)
@@ -236,7 +307,7 @@ def test_markers_come_when_they_came(session: ReplaySession) -> None:
     assert [row["text"].decode() for row in history.markers(history.marker_head)] == ["rate limit 60 > 30"]
     assert [marker.time_ns for marker in session.view().markers] == [time_of(2)]
     at(session, 1)
-    assert history.marker_head == 0
+    assert len(history.markers(history.marker_head)) == 0
 
 
 def test_a_longer_look_back_is_filled(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from plots.picture import Picture
 from server import clock, open_files
 from workbench.address import address_of
 from workbench.counters import NANOSECONDS
@@ -79,14 +80,14 @@ class _Photographer:
 
     def _take(self, window: Window, view: str, size: tuple[int, int]) -> None:
         window.show_view(view)
-        page = self._session.picture
-        first, deadline_ns = int(page["serial"][0]), clock.now_ns() + int(_PATIENCE_S * NANOSECONDS)
+        picture = Picture(self._session.picture)
+        first, deadline_ns = picture.serial, clock.now_ns() + int(_PATIENCE_S * NANOSECONDS)
 
         def is_drawn() -> bool:
             window.draw()  # It asks for panels that fit, once its own arrangement stands still.
-            width, height = page["size"][int(page["front"][0])].tolist()
             # The drawing under way may be in the colours before; the one after it is not.
-            is_new = (width, height) == window.panels_size and int(page["serial"][0]) >= first + 2
+            found = picture.read(first + 1)
+            is_new = found is not None and found[0] > first and found[1].shape[1::-1] == window.panels_size
             return is_new or clock.now_ns() > deadline_ns
 
         self._poll_until(is_drawn)

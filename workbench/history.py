@@ -1,10 +1,11 @@
 """Writes the history that the panels draw: ten minutes of samples, and the markers on their time axis.
 
-It measures nothing. Invariant: a row is written before the head that makes it visible; what is not known is NaN.
+It measures nothing. Invariants: a row is begun in the count before it is written, and written before the head that
+makes it visible; what is not known is NaN.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,29 +23,45 @@ _ABSENT = {name: float("nan") if layout.SAMPLE[name].base.kind == "f" else 0 for
 """What a field holds that is not known."""
 
 
+class Ring:
+    """The one writer of a ring of a history page, whose counts are sections that begin with `prefix`."""
+
+    def __init__(self, page: Page, rows: str, prefix: str = "") -> None:
+        self._rows = page[rows]
+        self._begun, self._head = page[f"{prefix}begun"], page[f"{prefix}head"]
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write rows behind those that are there; of more than the ring holds, the last."""
+        kept, head = rows[-len(self._rows) :], int(self._head[0])
+        self._begun[0] = head + len(kept)  # First, so that a reader knows which of the oldest rows may change.
+        self._rows[(head + np.arange(len(kept))) % len(self._rows)] = kept
+        self._head[0] = head + len(kept)
+
+
 class History:
     """The one writer of a history page."""
 
     def __init__(self, page: Page) -> None:
-        self._page = page
+        self._samples, self._marked = history_rings(page)
         self._markers: deque[Marker] = deque(maxlen=MARKERS_SHOWN)
         self.markers: tuple[Marker, ...] = ()
         """The newest, oldest first."""
 
     def write(self, sample: NDArray[Any]) -> None:
         """Write one sample, shape (), dtype SAMPLE."""
-        head = self._page["head"]
-        self._page["samples"][int(head[0]) % layout.SAMPLE_ROWS] = sample
-        head[0] += 1
+        self._samples.append(sample.reshape(1))
 
     def mark(self, time_ns: int, kind: str, text: str) -> None:
         """Note what was done to the run. `kind`: knob, fault, brake or note; `text` is cut to the room of a row."""
-        head = self._page["marker_head"]
         marker = Marker(time_ns, kind, text)
-        fill_marker(self._page["markers"][int(head[0]) % layout.MARKER_ROWS], marker)
-        head[0] += 1
+        self._marked.append(marker_rows([marker]))
         self._markers.append(marker)
         self.markers = tuple(self._markers)
+
+
+def history_rings(page: Page) -> tuple[Ring, Ring]:
+    """The rings of samples and of markers of a page of `page.history_sections()`."""
+    return Ring(page, "samples"), Ring(page, "markers", "marker_")
 
 
 def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
@@ -56,9 +73,10 @@ def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
     return sample
 
 
-def fill_marker(row: Any, marker: Marker) -> None:
-    """Write a marker into its row, dtype MARKER."""
-    row["time_ns"], row["kind"], row["text"] = marker.time_ns, MarkerKind[marker.kind.upper()], _bytes_of(marker.text)
+def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
+    """Markers as rows, shape (n,), dtype MARKER."""
+    rows = [(marker.time_ns, MarkerKind[marker.kind.upper()], _bytes_of(marker.text)) for marker in markers]
+    return np.array(rows, layout.MARKER)
 
 
 def _bytes_of(text: str) -> bytes:

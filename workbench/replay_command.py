@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.picture import Picture
 from server import clock
 from workbench.counters import NANOSECONDS
 from workbench.errors import RunError, UserError
@@ -110,13 +111,13 @@ def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
 @contextmanager
 def _headless(session: ReplaySession, stop: StopSignal) -> Iterator[Window]:
     """A window in memory, once its panels are drawn at its size. Raises RunError when they cannot be."""
-    page, deadline_ns = session.picture, clock.now_ns() + _PATIENCE_NS
+    picture, deadline_ns = Picture(session.picture), clock.now_ns() + _PATIENCE_NS
     with closing(Window(session, headless=True)) as window:
         session.filmstrip.wait(_STRIP_PATIENCE_S)
         while not stop.asked and not session.failed and clock.now_ns() < deadline_ns:
             window.draw()
-            width, height = page["size"][int(page["front"][0])].tolist()
-            if (width, height) == window.panels_size and int(page["serial"][0]):
+            drawn = picture.read(0)
+            if drawn is not None and drawn[1].shape[1::-1] == window.panels_size:
                 break
             session.wait(0.05)
             session.poll(clock.now_ns())
@@ -140,14 +141,14 @@ def _pictures(session: ReplaySession, window: Window, stop: StopSignal) -> Itera
 
     Raises _Stopped, or RunError for panels that ended.
     """
-    now_ns = clock.now_ns()
+    now_ns, panels = clock.now_ns(), Picture(session.picture)
     session.poll(now_ns)  # It is held as yet: the time that it took to come here is not to be played.
     session.transport.toggle()
     while True:
-        serial = int(session.picture["serial"][0])
+        serial = panels.serial
         session.poll(now_ns)
         deadline_ns = clock.now_ns() + _PANELS_PATIENCE_NS
-        while int(session.picture["serial"][0]) == serial and clock.now_ns() < deadline_ns and not session.failed:
+        while panels.serial == serial and clock.now_ns() < deadline_ns and not session.failed:
             session.wait(0.005)
         if session.failed:
             raise RunError("; ".join(session.failures))

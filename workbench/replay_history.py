@@ -1,8 +1,8 @@
 """The history page of a replay: the samples up to a moment of the recording, as the panels would have seen them then.
 
-The panels read the newest rows before the head. Going on appends rows; going back writes the whole ring anew under
-heads that were never used, so that the panels see that there is something else to draw. Invariant: when the head is
-written, the rows before it, but for the oldest that readers leave alone, are of ascending times and end at the moment.
+The panels read the newest rows before the head. Going on appends rows; going back appends as many as the ring holds, so
+that the panels see that there is something else to draw, and nothing of what was there. Invariant: the rows before the
+head, but for the oldest that readers leave alone, are of ascending times and end at the moment.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from server.kernels import layout
 from server.page import Page
-from workbench.history import fill_marker, sample_of
+from workbench.history import history_rings, marker_rows, sample_of
 from workbench.recording.reader import Recording
 from workbench.view import Marker
 
@@ -31,12 +31,14 @@ class ReplayHistory:
     """The one writer of the page: `page.history_sections()`."""
 
     def __init__(self, page: Page, recording: Recording) -> None:
-        self._page, self._recording = page, recording
+        self._samples, self._marked = history_rings(page)
+        self._recording = recording
         self.markers: Sequence[Marker] = ()
         """All of them, oldest first; those up to the moment are shown."""
         self._blocks: dict[int, Samples] = {}
         self._shown_ns: int | None = None
-        self._marker_count = -1
+        self._passed: tuple[Marker, ...] = ()
+        """The markers that the page has."""
         self._held_from_ns = 0
         """The ring holds all samples from here to the moment."""
         self.span_ns = 0
@@ -48,7 +50,7 @@ class ReplayHistory:
         wanted_ns = max(time_ns - self.span_ns - LEAD_NS, self._recording.first_ns - 1)
         is_further = shown_ns is not None and shown_ns <= time_ns < shown_ns + REACH_NS // 2
         if shown_ns is not None and is_further and wanted_ns >= self._held_from_ns:
-            self._append(self._between(shown_ns, time_ns, ended_ns))
+            self._samples.append(self._between(shown_ns, time_ns, ended_ns))
         else:
             self._rewrite(self._between(wanted_ns, time_ns, ended_ns))
             self._held_from_ns = wanted_ns
@@ -92,11 +94,6 @@ class ReplayHistory:
                 self._blocks[number] = found
         return found
 
-    def _append(self, samples: Samples) -> None:
-        head = self._page["head"]
-        self._page["samples"][(int(head[0]) + np.arange(len(samples))) % _ROWS] = samples
-        head[0] += len(samples)
-
     def _rewrite(self, samples: Samples) -> None:
         """Fill the ring: before these samples come rows of unknown figures, each a little earlier."""
         kept = samples[-_ROWS:]
@@ -105,17 +102,15 @@ class ReplayHistory:
         missing = _ROWS - len(kept)
         rows["time_ns"][:missing] = first_ns + np.arange(-missing, 0)
         rows[missing:] = kept
-        head = self._page["head"]
-        self._page["samples"][(int(head[0]) + np.arange(_ROWS)) % _ROWS] = rows
-        head[0] += _ROWS
+        self._samples.append(rows)
 
     def _show_markers(self, time_ns: int) -> None:
-        """The page's markers are those up to the moment."""
-        passed = [marker for marker in self.markers if marker.time_ns <= time_ns]
-        if len(passed) == self._marker_count:
-            return
-        self._marker_count = len(passed)
-        rows, count = self._page["markers"], len(passed)
-        for index in range(max(0, count - layout.MARKER_ROWS), count):
-            fill_marker(rows[index % layout.MARKER_ROWS], passed[index])
-        self._page["marker_head"][0] = count
+        """The page's markers are those up to the moment, behind rows of time 0 where there were others."""
+        passed = tuple(marker for marker in self.markers if marker.time_ns <= time_ns)
+        known = self._passed
+        if passed[: len(known)] == known:
+            self._marked.append(marker_rows(passed[len(known) :]))
+        else:
+            kept = marker_rows(passed[-layout.MARKER_ROWS :])
+            self._marked.append(np.concatenate([np.zeros(layout.MARKER_ROWS - len(kept), layout.MARKER), kept]))
+        self._passed = passed

@@ -6,15 +6,13 @@ It draws nothing itself: see `plots`. Invariant: a picture says in words what it
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from plots.figure import draw_svg
 from plots.overlay import DEFAULT_NAMES, PLOTS, Run, draw_overlay
 from plots.series import PANELS
 from plots.style import DARK, LIGHT
-from server.kernels import layout
-from workbench.history import fill_marker
+from workbench.history import marker_rows
 from workbench.report.markup import Markup, data_uri, element, joined, picture
 from workbench.report.page import DARK_MEDIA
 from workbench.view import Marker
@@ -36,14 +34,6 @@ def overlay(runs: Sequence[Run]) -> Markup:
     what = "; ".join(PLOTS[name].title for name in DEFAULT_NAMES)
     names = ", ".join(run.title for run in runs)
     return picture(light, f"Over time, of {names}: {what}.", OVERLAY_SIZE, sources=[(DARK_MEDIA, dark)])
-
-
-def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
-    """Markers as panels take them: shape (n,), dtype MARKER."""
-    rows = np.zeros(len(markers), layout.MARKER)
-    for row, marker in zip(rows, markers, strict=True):
-        fill_marker(row, marker)
-    return rows
 
 
 def _panel(name: str, samples: NDArray[Any], markers: NDArray[Any]) -> Markup:

@@ -7,8 +7,10 @@ Invariant: a picture that does not show the present has a frame of its own colou
 
 from collections.abc import Callable
 
+from plots.picture import Picture
 from plots.place import panel_widths
 from plots.style import TICK_LABEL_WIDTH
+from server.page import Page
 from workbench.view import Part
 from workbench.window import theme
 from workbench.window.keys import ENTER, Action, action_of
@@ -40,6 +42,10 @@ class PanelsView:
 
     def __init__(self, choice: PanelChoice, on_choose: Callable[[int], None]) -> None:
         self.choice, self._on_choose = choice, on_choose
+        self._page: Page | None = None
+        self._newest: pygame.Surface | None = None
+        """The newest picture of that page that was read whole; None before the first."""
+        self._serial = 0
         self._held: pygame.Surface | None = None
         self._focused = self._ringed = False
         self._pressed: tuple[tuple[int, int], int] | None = None
@@ -57,8 +63,8 @@ class PanelsView:
 
     def hold(self, scene: Scene) -> None:
         """Keep showing the picture of now. Nothing to hold before the first."""
-        picture = self._newest(scene)
-        self._held = picture.copy() if picture else None
+        self._look(scene)
+        self._held = self._newest
 
     def release(self) -> None:
         """Follow the newest picture again."""
@@ -67,13 +73,13 @@ class PanelsView:
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Draw what changed. Returns the rectangles that did."""
-        serial = int(scene.picture["serial"][0])
-        shown = ("held",) if self._held else (serial, () if serial else self._notice(scene))
+        self._look(scene)
+        picture = self._held or self._newest
+        shown = ("held",) if self._held else (self._serial, () if picture else self._notice(scene))
         state: tuple[object, ...] = (*shown, self.choice.live, self._ringed)
         if state == self._drawn:
             return []
         self._drawn = state
-        picture = self._held or self._newest(scene)
         if picture is None:
             self._draw_frames(target, self._notice(scene))
         elif picture.size == self._box.size:
@@ -184,15 +190,15 @@ class PanelsView:
 
     # --- Inside ---
 
-    @staticmethod
-    def _newest(scene: Scene) -> pygame.Surface | None:
-        """A view of the finished buffer, without a copy; None before the first."""
-        page = scene.picture
-        if not page["serial"][0]:
-            return None
-        front = int(page["front"][0])
-        width, height = (int(side) for side in page["size"][front])
-        return pygame.image.frombuffer(page["pixels"][front, : width * height * 4].data, (width, height), "RGBX")
+    def _look(self, scene: Scene) -> None:
+        """Read the newest picture. One that is drawn over meanwhile is left to the next look."""
+        if self._page is not scene.picture:
+            self._page, self._newest, self._serial = scene.picture, None, 0
+        found = Picture(scene.picture).read(self._serial)
+        if found is not None:
+            self._serial, pixels = found
+            height, width, _ = pixels.shape
+            self._newest = pygame.image.frombuffer(pixels.reshape(-1).data, (width, height), "RGBX")
 
     def _draw_fitted(self, target: pygame.Surface, picture: pygame.Surface) -> None:
         target.fill(theme.BACKGROUND, self._box)
