@@ -16,7 +16,7 @@ from workbench.scenario import Scenario
 from workbench.view import Diagnosis, Reading, StageReading
 
 SECOND_NS = 1_000_000_000
-_ADMIT, _JOURNAL = "admit", "journal"
+_ADMIT = "admit"
 _SAME_NAMES = (
     "offered_per_s", "received_per_s", "admitted_per_s", "throttled_per_s", "shed_per_s", "out_of_bounds_per_s",
     "delivered_per_s", "latency_ms_p50", "latency_ms_p99", "latency_ms_max", "server_cpu_cores", "fleet_cpu_cores",
@@ -53,7 +53,7 @@ class ReplayFigures:
         return replace(base, **same, merged_per_s=_known(float(sample["broadcast_per_s"])))
 
     def stages(self, sample: NDArray[Any] | None, scenario: Scenario) -> tuple[StageReading, ...]:
-        """The stages in their real order; the journal only when there was one. Empty where none were recorded."""
+        """The stages in their real order, of which something is known: the journal only when there was one."""
         if sample is None:
             return ()
         sampled_ns = int(sample["time_ns"])
@@ -65,7 +65,7 @@ class ReplayFigures:
         return tuple(
             _stage(found[name], brakes[name], _admit_drops(sample) if name == _ADMIT else None)
             for name in ITEMS
-            if name in found and (name != _JOURNAL or _known(found[name]["throughput_per_s"]) is not None)
+            if name in found and (name == VIEWERS or _known(found[name]["throughput_per_s"]) is not None)
         )
 
     def diagnosis(self, time_ns: int) -> Diagnosis:
