@@ -91,7 +91,7 @@ class Engine:
         self._encode_brake = EncodeBrake()
         self._braked_ns = 0
         """Service time that the brake has added to the last tick."""
-        self._last_tick_ns = 0
+        self._last_tick_ns = self._spacing_ns = 0  # The last one's start, and how far apart they are at present.
         self._due_ns = 0
         """When the tick was due that waits for the journal; 0: none does."""
         self._compress_after = 0
@@ -183,6 +183,7 @@ class Engine:
         tick = self.tick_number + 1
         if not is_last and self._is_encoding(tick, now_ns):
             return False
+        self._spacing_ns = max(self.interval_ns, now_ns - self._last_tick_ns)
         self.next_tick_ns, self._braked_ns = self._encode_brake.finish(self.next_tick_ns)
         merged = encode_tick(self.canvas.arrays, self.shown.encoded, tick)
         if merged:
@@ -227,7 +228,7 @@ class Engine:
         """Let every loop begin to send the broadcast of `tick`."""
         self.shown.show(tick)
         for loop in self.loops:
-            begin_sweep(loop)
+            begin_sweep(loop, self._spacing_ns)
         if self.is_following and self.gate.journal is not None and self.gate.is_gating:
             for loop in self.loops:
                 note_journaled(loop, tick, self.gate.journal.committed_ns)

@@ -173,16 +173,17 @@ class MailboxCanvas:
         frames: dict[Watched, Letter] = {}
         whole = self._canvas.tiles_of(self._canvas.clip(0, 0, 0, 0))
         merged = self._encode(frames, whole, self.tick - 1)
-        encoded_ns = clock.now_ns()
+        encoded_ns, spacing_ns = clock.now_ns(), max(self._interval_ns, now_ns - self._tick_ns)
         if self._journal is not None and merged.pixel_count:
             self._record(self._journal, merged, now_ns)
         for client in self._clients:
-            if client.is_owed_delta(self.tick, now_ns) and client.tiles is not None:
+            if client.is_owed_delta(self.tick, now_ns, spacing_ns) and client.tiles is not None:
                 letter = self._encode(frames, client.tiles, client.cursor)
-                self._counts["conflated_count"] += client.cursor < self.tick - 1 and letter.pixel_count > 0
+                lags = client.cursor < self.tick - 1 and client.interval_ns <= spacing_ns
+                self._counts["conflated_count"] += lags and letter.pixel_count > 0
                 client.cursor = self.tick
                 if letter.pixel_count:
-                    client.due_ns = now_ns + client.interval_ns
+                    client.wait_interval(now_ns, spacing_ns)
                     client.outbox.put_nowait(letter)
         self._tally.queued(Stage.FANOUT, sum(client.outbox.qsize() for client in self._clients))
         self._tally.served(Stage.FANOUT, 0, clock.now_ns() - encoded_ns)

@@ -117,11 +117,15 @@ class MailboxClient:
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.writer.transport.abort()
 
-    def is_owed_delta(self, tick: int, now_ns: int) -> bool:
-        """Whether it watches, lacks something of `tick`, has waited its interval, and has room."""
-        if self.tiles is None or self.cursor >= tick or self.due_ns > now_ns:
+    def is_owed_delta(self, tick: int, now_ns: int, tick_ns: int) -> bool:
+        """Whether it watches, lacks something of `tick`, has waited its interval up to half a tick, and has room."""
+        if self.tiles is None or self.cursor >= tick or self.due_ns > now_ns + tick_ns // 2:
             return False
         return self.connection.can_send and self.outbox.qsize() < OUTBOX_MAX
+
+    def wait_interval(self, now_ns: int, tick_ns: int) -> None:
+        """Set when the next delta is due, after one: as `note_delta` of kernels/dues."""
+        self.due_ns = max(self.due_ns, now_ns - tick_ns // 2) + self.interval_ns
 
     def report(self, now_ns: int) -> Throttled | None:
         """How many of its placements were dropped and why lately; None when there is nothing new or it is too early."""

@@ -113,3 +113,19 @@ class BrakedStage:
         self.left = waiting - done
         self.busy_ns += self.cost_ns
         return done
+
+
+@dataclass
+class Timetable:
+    """A viewer's departures, one an interval. It takes what leaves within half a tick; who is later shifts the rest."""
+
+    interval_ns: int
+    next_ns: int = 0
+
+    def may_leave(self, now_ns, tick_ns):
+        return 2 * (self.next_ns - now_ns) <= tick_ns
+
+    def leave(self, now_ns, tick_ns):
+        if 2 * (now_ns - self.next_ns) > tick_ns:
+            self.next_ns = now_ns - tick_ns // 2
+        self.next_ns += self.interval_ns

@@ -24,12 +24,12 @@ START_NS = 3_000_000_000
 class Bench:
     """An engine with one loop, and a hand that paints as apply does."""
 
-    def __init__(self, **settings):
+    def __init__(self, slots=4, **settings):
         self.config = ServerConfig(**{"width": 70, "height": 45, "tick_ms": 100, "tick_ms_max": 400} | settings)
         self.telemetry = Page.create(telemetry_sections(1))
         self.canvas_page = Page.create(canvas_sections(self.config.width, self.config.height))
         self.engine = Engine(self.config, self.telemetry, self.canvas_page)
-        self.loop = self.engine.new_loop(4, 64)
+        self.loop = self.engine.new_loop(slots, 64)
         self.engine.start(START_NS)
         self.now_ns = START_NS
 

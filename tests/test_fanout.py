@@ -8,6 +8,7 @@ import pytest
 from deltas import check_frame, read_delta, touched_since
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive import Timetable
 from stages import new_broadcast, new_canvas, new_loop, new_records, paint, picture
 
 from server.kernels.dues import begin_sweep, sweep_rest
@@ -43,15 +44,17 @@ class Tower:
         self.now_ns = NOW_NS
         self.watchers = [(watch(self.loop, slot, *some), some[0]) for slot, some in enumerate(watchers)]
         self.seen = [np.zeros((HEIGHT, WIDTH), np.uint8) for _ in watchers]
-        self.last_ns = [-(10**15)] * len(watchers)
+        self.timetables = [Timetable(int(row["interval_ns"])) for row, _ in self.watchers]
+        self.last = [(-(10**15), 0)] * len(watchers)
 
     def tick(self, gap_ns):
-        """Finish a tick, and begin its sweep."""
+        """Finish a tick, as far after the one before as the next will be, and begin its sweep."""
         rules = self.canvas.rules[0]
         self.now_ns += gap_ns
         encode_tick(self.canvas, self.broadcast, int(rules["tick_next"]))
         rules["tick_next"] += 1
-        begin_sweep(self.loop)
+        self.gap_ns = gap_ns
+        begin_sweep(self.loop, gap_ns)
 
     def sweep(self, appetites):
         """One whole sweep; `appetites[slot]` is what that socket takes: all (1), nothing (0) or a part."""
@@ -72,7 +75,7 @@ class Tower:
             slot
             for slot, (row, tiles) in enumerate(self.watchers)
             if row["cursor"] < newest
-            and row["due_ns"] <= self.now_ns
+            and self.timetables[slot].may_leave(self.now_ns, self.gap_ns)
             and row["outbox_end"] == 0
             and touched_since(self.canvas, tiles, int(row["cursor"]))
         ]
@@ -90,8 +93,10 @@ class Tower:
         check_frame(self.canvas, tiles, cursor, newest, source, (start, end, int(offer["pixel_count"])))
         taken = int((end - start) * appetite)
         if taken > 0:
-            assert self.now_ns - self.last_ns[slot] >= row["interval_ns"]
-            self.last_ns[slot] = self.now_ns
+            last_ns, last_gap_ns = self.last[slot]
+            assert self.now_ns - last_ns >= row["interval_ns"] - max(self.gap_ns, last_gap_ns)
+            self.last[slot] = self.now_ns, self.gap_ns
+            self.timetables[slot].leave(self.now_ns, self.gap_ns)
             apply_blocks(self.seen[slot], read_delta(source[start:end].tobytes()).blocks)
             row["outbox_end"] = end - start - taken
         return taken
@@ -136,6 +141,16 @@ def test_those_who_keep_up_share_the_bytes():
     assert tower.loop.counts[0]["conflated_count"] == 0
 
 
+@pytest.mark.parametrize(("interval_ms", "appetite", "count"), [(300, 1, 0), (0, 1, 0), (0, 0, 3), (100, 0, 3)])
+def test_what_an_interval_holds_back_does_not_count_as_lag(interval_ms, appetite, count):
+    tower = Tower([((0, 0, 3, 2), interval_ms * 1_000_000)])
+    for color in range(1, 5):
+        paint(tower.canvas, 1, 1, color)
+        tower.tick(SECOND // 10)
+        tower.sweep([appetite])
+    assert tower.loop.counts[0]["conflated_count"] == count
+
+
 def test_no_slot_is_always_first():
     tower = Tower([((0, 0, 3, 2), 0)] * 5)
     firsts = set()
@@ -145,6 +160,17 @@ def test_no_slot_is_always_first():
         choose_offers(tower.loop, tower.canvas, tower.broadcast, tower.now_ns, tower.offers)
         firsts.add(int(tower.offers[0]["slot"]))
     assert firsts == set(range(5))
+
+
+@pytest.mark.parametrize("slot_count", [1, 2, 3, 5, 1000, 4096, 7919, 2 * 7919, 17_000, 65_536])
+def test_each_slot_of_any_number_is_first_once_in_a_round(slot_count):
+    loop = new_loop(new_canvas(WIDTH, HEIGHT), slots=1)
+    loop.queues[0]["slot_end"] = slot_count
+    firsts = np.zeros(slot_count, np.int64)
+    for _ in range(slot_count):
+        begin_sweep(loop, 0)
+        firsts[int(loop.queues[0]["fanout_first"])] += 1
+    assert (firsts == 1).all()
 
 
 class TestPatrol:

@@ -92,7 +92,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 """Each outside package, and standard modules that touch the world, to the modules that may import it."""
 
 RATCHET: dict[str, int] = {
-    "server/kernels/layout.py": 579,  # Every dtype in one file: what kernels and processes share is read in one place.
+    "server/kernels/layout.py": 576,  # Every dtype in one file: what kernels and processes share is read in one place.
 }
 """Files and functions (`file::function`) above the limit, with their lines. They may only shrink."""
 

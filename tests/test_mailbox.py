@@ -49,8 +49,8 @@ def limits_of(config):
 class Room:
     """A mailbox canvas without sockets."""
 
-    def __init__(self):
-        self.config = ServerConfig(width=WIDTH, height=HEIGHT, rate_per_s=1000, burst=1000)
+    def __init__(self, **settings):
+        self.config = ServerConfig(width=WIDTH, height=HEIGHT, rate_per_s=1000, burst=1000, **settings)
         self.telemetry = Page.create(telemetry_sections(1))
         self.page = Page.create(canvas_sections(WIDTH, HEIGHT))
         self.tally = Tally(self.telemetry, {Stage.APPLY: mailbox_canvas.MAILBOX_MAX})
@@ -141,11 +141,11 @@ class TestViewers:
     def test_an_interval_holds_deltas_back(self):
         room = Room()
         client = room.client()
-        client.tiles, client.interval_ns = WHOLE, 1000
+        client.tiles, client.interval_ns, client.due_ns = WHOLE, 200_000_000, 300_000_000
 
         async def live():
-            for now_ns in (2000, 2500, 3000):
-                room.canvas.admit(client, 1, 1, now_ns & 0xFF, now_ns=0)
+            for now_ns in (300_000_000, 400_000_000, 500_000_000):
+                room.canvas.admit(client, 1, 1, now_ns // 100_000_000, now_ns=0)
                 await room.open_all()
                 room.canvas.finish_tick(now_ns)
             return [delta.tick for delta in room.deltas(client)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stages import new_broadcast, new_canvas, new_loop, new_records, paint
 
 from server.config import ServerConfig
+from server.kernels.conflation import CONFLATIONS
 from server.kernels.dues import begin_sweep, sweep_rest
 from server.kernels.layout import ARRIVAL, CARRY_BYTES, OFFER, Phase, Source
 from server.kernels.offers import choose_offers, settle_offers, take_arrivals
@@ -21,6 +22,7 @@ from server.protocol.blocks import apply_blocks
 from server.server import kind_of_loop
 
 WIDTH, HEIGHT = 70, 45
+TICKS = CONFLATIONS + 4
 REGIONS = [(0, 0, 3, 2), (0, 0, 1, 1), (1, 0, 3, 2), (2, 1, 3, 2)]
 
 
@@ -63,9 +65,9 @@ class Sweep:
         self.broadcast = new_broadcast(self.canvas)
         self.loop = new_loop(self.canvas, slots=len(viewers))
         self.loop.queues[0]["slot_end"] = len(viewers)
-        self.pictures = np.zeros((6, HEIGHT, WIDTH), np.uint8)
+        self.pictures = np.zeros((TICKS + 1, HEIGHT, WIDTH), np.uint8)
         chance = np.random.default_rng(seed)
-        for tick in range(1, 6):
+        for tick in range(1, TICKS + 1):
             for x, y, color in chance.integers(0, [WIDTH, HEIGHT, 256], (60, 3)).tolist():
                 paint(self.canvas, x, y, color, tick)
             encode_tick(self.canvas, self.broadcast, tick)
@@ -76,7 +78,7 @@ class Sweep:
             row["phase"], row["subscribed"], row["cursor"] = Phase.FAST, 1, cursor
             for name, value in zip(("tile_x0", "tile_y0", "tile_x1", "tile_y1"), tiles, strict=True):
                 row[name] = value
-        begin_sweep(self.loop)
+        begin_sweep(self.loop, 0)
 
     def frame(self, offer):
         places = {
@@ -89,8 +91,8 @@ class Sweep:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.lists(st.tuples(st.sampled_from(REGIONS), st.integers(1, 5)), min_size=1, max_size=12),
-    st.integers(1, 8),
+    st.lists(st.tuples(st.sampled_from(REGIONS), st.integers(1, TICKS)), min_size=1, max_size=24),
+    st.integers(1, 24),
     st.integers(0, 99),
 )
 def test_every_viewer_is_brought_up_to_date_once(viewers, batch, seed):
@@ -107,8 +109,17 @@ def test_every_viewer_is_brought_up_to_date_once(viewers, batch, seed):
         settle_offers(sweep.loop, sweep.broadcast, offers, count, 1)
     assert sweep_rest(sweep.loop) == 0
     assert len(set(seen)) == len(seen)
-    assert (sweep.loop.connections["cursor"] == 5).all()
+    assert (sweep.loop.connections["cursor"] == TICKS).all()
     for (x0, y0, x1, y1), held in zip([tiles for tiles, _ in viewers], sweep.held, strict=True):
         area = np.s_[y0 * 32 : y1 * 32, x0 * 32 : x1 * 32]
-        assert (held[area] == sweep.pictures[5][area]).all()
+        assert (held[area] == sweep.pictures[TICKS][area]).all()
     assert sweep.loop.counts[0]["delta_count"] == len(seen)
+
+
+def test_viewers_of_unlike_cursors_share_a_batch():
+    """However they are mixed: a frame is made once for each cursor, and kept for all that are at it."""
+    sweep = Sweep([(REGIONS[0], TICKS - 1 - slot % CONFLATIONS) for slot in range(5 * CONFLATIONS)], 1)
+    offers = new_records(5 * CONFLATIONS, OFFER)
+    assert choose_offers(sweep.loop, sweep.canvas, sweep.broadcast, 1, offers) == len(offers)
+    frames = {(int(offer["source"]), int(offer["start"])) for offer in offers}
+    assert len(frames) == CONFLATIONS

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from server.kernels.conflation import CONFLATION, CONFLATIONS
 from server.kernels.following import FOLLOWING, MARK
 from server.kernels.hold import HOLD
 from server.kernels.layout import (
@@ -86,7 +87,9 @@ class LoopArrays(NamedTuple):
     scratch: NDArray[np.uint8]
     """Room for one DELTA frame made for one connection."""
     conflated: NDArray[np.uint8]
-    """Room for one whole-canvas DELTA frame made for laggards."""
+    """Room for CONFLATIONS DELTA frames of the whole canvas."""
+    conflations: NDArray[np.void]
+    """Shape (CONFLATIONS,), CONFLATION: what `conflated` holds, an equal part of it each."""
     queues: NDArray[np.void]
     """Shape (1,), QUEUES."""
     counts: NDArray[np.void]
@@ -132,7 +135,8 @@ def new_loop_arrays(
         placements=np.zeros(MESSAGES_MAX, PLACEMENT),
         requests=np.zeros(REQUESTS_MAX, REQUEST),
         scratch=np.zeros(frame_bytes, np.uint8),
-        conflated=np.zeros(frame_bytes, np.uint8),
+        conflated=np.zeros(CONFLATIONS * frame_bytes, np.uint8),  # Memory that is never written costs nothing.
+        conflations=np.zeros(CONFLATIONS, CONFLATION),
         queues=np.zeros(1, QUEUES),
         counts=counts,
         stages=stages,

@@ -3,9 +3,13 @@
 A connection is a cursor: the tick up to which it has everything. One that is at the last broadcast gets the shared
 bytes as they are; one that lags, for whatever reason, gets a frame of its own with the newest colours (conflation).
 This decides and writes frames; how they are sent is the loops' affair, so nothing here needs a system call.
-Invariant: a sweep asks each slot once, and a cursor moves only when its socket took the frame or a part of it.
+A connection that asked for an interval has a due time, which moves on by that interval with each delta, so that the
+rate over time is the one asked for. A delta goes with the sweep that is nearest to its due time: half a tick early at
+most. Invariants: a sweep asks each slot once, and a cursor moves only when its socket took the frame or a part of it;
+no two deltas of a connection are closer than its interval less one tick.
 """
 
+from server.kernels.conflation import CONFLATIONS
 from server.kernels.decode import hand_over
 from server.kernels.kernel import kernel
 from server.kernels.layout import Phase, Reason, Source
@@ -15,6 +19,9 @@ _THROTTLED = 0x83
 _BY_RATE, _BY_OVERLOAD, _BY_BOUNDS = 1, 2, 3
 _REPORT_NS = 1_000_000_000
 _PAUSE_NS = 1_000_000_000
+_STRIDE = 2_654_435_761
+"""Slots between the first of a sweep and of the next. A prime above every slot count: whatever that is, each slot is
+the first in turn. Near the golden ratio of 2**32, so that the first ones of a few sweeps are far apart."""
 REPORT_BYTES = 10
 """A THROTTLED with its WebSocket header."""
 
@@ -26,12 +33,16 @@ def waiting(connection):
 
 
 @kernel
-def begin_sweep(loop):
-    """Begin a new tick's sweep over all slots, at another slot than the last time, so that none is always first."""
+def begin_sweep(loop, tick_ns):
+    """Begin a new tick's sweep over all slots, at another slot than the last time, so that none is always first.
+
+    tick_ns: how far apart ticks are at present.
+    """
     queues = loop.queues[0]
+    queues.tick_ns = tick_ns
     queues.fanout_position = 0
     if queues.slot_end > 0:
-        queues.fanout_first = (int(queues.fanout_first) + 7919) % int(queues.slot_end)
+        queues.fanout_first = (int(queues.fanout_first) + _STRIDE) % int(queues.slot_end)
 
 
 @kernel
@@ -46,11 +57,12 @@ def next_due(loop, broadcast, now_ns):
     """Go on with the sweep to the next slot that is owed a delta and can take one; -1 when the sweep is done."""
     queues = loop.queues[0]
     newest = broadcast.head[0].tick
+    until_ns = now_ns + int(queues.tick_ns) // 2
     while queues.fanout_position < queues.slot_end:
         slot = (int(queues.fanout_first) + int(queues.fanout_position)) % int(queues.slot_end)
         queues.fanout_position += 1
         connection = loop.connections[slot]
-        if connection.subscribed and connection.cursor < newest and connection.due_ns <= now_ns:
+        if connection.subscribed and connection.cursor < newest and connection.due_ns <= until_ns:
             # A socket that still owes the rest of a frame is full: it is conflated when it has room again.
             if waiting(connection) == 0:
                 return slot
@@ -58,19 +70,32 @@ def next_due(loop, broadcast, now_ns):
 
 
 @kernel
+def conflation_of(loop, since, until):
+    """(index, is_made) of the frame with the changes after `since` up to `until`: where it is, or is to be made."""
+    for index in range(CONFLATIONS):
+        if loop.conflations[index].since == since and loop.conflations[index].until == until:
+            return index, True
+    return int(loop.queues[0].conflation_next), False
+
+
+@kernel
 def _conflated(loop, shown, since, until):
-    """The whole canvas's changes after `since` in `loop.conflated`, made once for all laggards at the same cursor."""
-    queues = loop.queues[0]
-    if queues.conflated_since != since or queues.conflated_until != until:
+    """The whole canvas's changes after `since` in `loop.conflated`, made once for all at the same cursor."""
+    index, is_made = conflation_of(loop, since, until)
+    conflation = loop.conflations[index]
+    if not is_made:
         rules = shown.rules[0]
         tiles = (0, 0, int(rules.tiles_across), int(rules.tiles_down))
-        start, end, pixels = encode_region(shown, tiles, since, until, loop.conflated)
-        queues.conflated_since = since
-        queues.conflated_until = until
-        queues.conflated_start = start
-        queues.conflated_end = end
-        queues.conflated_pixels = pixels
-    return int(queues.conflated_start), int(queues.conflated_end), int(queues.conflated_pixels)
+        room = len(loop.conflated) // CONFLATIONS
+        base = index * room
+        start, end, pixels = encode_region(shown, tiles, since, until, loop.conflated[base : base + room])
+        conflation.since = since
+        conflation.until = until
+        conflation.start = base + start
+        conflation.end = base + end
+        conflation.pixel_count = pixels
+        loop.queues[0].conflation_next = (index + 1) % CONFLATIONS
+    return int(conflation.start), int(conflation.end), int(conflation.pixel_count)
 
 
 @kernel
@@ -97,7 +122,8 @@ def choose_frame(loop, canvas, broadcast, connection, out):
             return Source.SHARED, int(head.frame_start), int(head.frame_end), int(head.pixel_count)
         start, end, pixels = gather_region(canvas, broadcast, tiles, out)
         return Source.OWN, start, end, pixels
-    loop.counts[0].conflated_count += 1
+    if connection.interval_ns <= loop.queues[0].tick_ns:  # Else the interval is why: it need not lag.
+        loop.counts[0].conflated_count += 1
     if whole:
         start, end, pixels = _conflated(loop, broadcast.shown, int(connection.cursor), int(head.tick))
         return Source.CONFLATED, start, end, pixels
@@ -113,7 +139,9 @@ def note_delta(loop, connection, count, pixels, now_ns):
     counts.delta_bytes += count
     counts.delta_pixel_count += pixels
     connection.delta_count += 1
-    connection.due_ns = now_ns + connection.interval_ns
+    # One that is late by more than half a tick, because it had nothing to get or no room, is owed no more for that.
+    due_ns = max(int(connection.due_ns), now_ns - int(loop.queues[0].tick_ns) // 2)
+    connection.due_ns = due_ns + connection.interval_ns
 
 
 @kernel

@@ -320,7 +320,7 @@ CONNECTION = np.dtype(
         ("closing", "u1"),  # Close it as soon as the outbox is empty.
         ("in_arena", "u1"),  # Its last read is not decoded yet: no more is read until then, for its rest comes first.
         ("interval_ns", "i8"),
-        ("due_ns", "i8"),  # No delta before this.
+        ("due_ns", "i8"),  # When the next delta is due; it goes with the tick that is nearest to this.
         ("full_ns", "i8"),  # Token bucket: when it will be full again (see kernels/buckets).
         ("over_ns", "i8"),  # When it was last over the limit.
         ("over_since_ns", "i8"),  # Over the limit without a second's pause since; 0: not.
@@ -444,11 +444,8 @@ QUEUES = np.dtype(
         ("slot_end", "i8"),  # One past the highest slot in use.
         ("fanout_position", "i8"),  # Slots of this sweep that have had their turn.
         ("fanout_first", "i8"),  # Slot at which this sweep began; another one each tick, to be fair.
-        ("conflated_since", "i8"),  # What `conflated` holds: changes of the whole canvas after this tick,
-        ("conflated_until", "i8"),  # up to this one,
-        ("conflated_start", "i8"),  # as a frame from here
-        ("conflated_end", "i8"),  # to here,
-        ("conflated_pixels", "i8"),  # with so many pixels.
+        ("tick_ns", "i8"),  # How far apart sweeps begin at present.
+        ("conflation_next", "i8"),  # The conflation that is overwritten by the next.
         ("patrol_ns", "i8"),  # When the next patrol is due.
         ("poll_ns", "i8"),  # When the sockets were last looked at.
         ("read_first", "i8"),  # Sockets ever found ready: the first of them is another one each time, to be fair.

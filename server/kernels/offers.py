@@ -4,9 +4,11 @@ The loop itself is Python and calls `recv` and `send`; one call of a kernel here
 call is made. Invariant: the frames of one batch of offers stay as they are until the next batch is chosen.
 """
 
+from server.kernels.conflation import CONFLATIONS
 from server.kernels.dues import (
     REPORT_BYTES,
     choose_frame,
+    conflation_of,
     is_patrolled,
     is_reported_to,
     judge,
@@ -48,10 +50,11 @@ def take_arrivals(loop, arrivals, count):
 
 
 @kernel
-def _fits(loop, canvas, connection, scratch_end, conflated_used):
+def _fits(loop, canvas, broadcast, connection, scratch_end, conflations_used):
     """True when this connection's frame can be made without overwriting one that waits to be sent."""
     if watches_whole(canvas, connection):
-        return not conflated_used or loop.queues[0].conflated_since == connection.cursor
+        index, is_made = conflation_of(loop, int(connection.cursor), int(broadcast.head[0].tick))
+        return is_made or not (conflations_used >> index) & 1
     across = int(connection.tile_x1) - int(connection.tile_x0)
     down = int(connection.tile_y1) - int(connection.tile_y0)
     return scratch_end + HEAD_ROOM + across * down * BLOCK_BYTES_MAX <= len(loop.scratch)
@@ -67,13 +70,13 @@ def choose_offers(loop, canvas, broadcast, now_ns, offers):
     queues = loop.queues[0]
     chosen = 0
     scratch_end = 0
-    conflated_used = False
+    conflations_used = 0
     while chosen < len(offers):
         slot = next_due(loop, broadcast, now_ns)
         if slot < 0:
             break
         connection = loop.connections[slot]
-        if not _fits(loop, canvas, connection, scratch_end, conflated_used):
+        if not _fits(loop, canvas, broadcast, connection, scratch_end, conflations_used):
             queues.fanout_position -= 1  # Its turn comes with the next batch.
             break
         source, start, end, pixels = choose_frame(loop, canvas, broadcast, connection, loop.scratch[scratch_end:])
@@ -81,7 +84,8 @@ def choose_offers(loop, canvas, broadcast, now_ns, offers):
             start += scratch_end
             end += scratch_end
             scratch_end = end
-        conflated_used = conflated_used or source == Source.CONFLATED
+        elif source == Source.CONFLATED:
+            conflations_used |= 1 << (start // (len(loop.conflated) // CONFLATIONS))
         if end == start:
             connection.blocked = 0
             connection.cursor = broadcast.head[0].tick

@@ -25,7 +25,7 @@ def stage_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastAr
         Warm("encode tick", tiles.encode_tick, lambda: (canvas, broadcast, 0)),
         Warm("frame head", tiles.write_frame_head, lambda: (broadcast.bytes, 0, 0, 0, 0, 0)),
         Warm("ledger", ledger.waiting_placements, lambda: (loop,)),
-        Warm("begin sweep", dues.begin_sweep, lambda: (loop,)),
+        Warm("begin sweep", dues.begin_sweep, lambda: (loop, 0)),
         Warm("sweep rest", dues.sweep_rest, lambda: (loop,)),
         Warm("step items", brake.step_items, lambda: (canvas, Stage.ACCEPT, 0)),
         Warm("take up", brake.take_up, lambda: (loop, canvas, Stage.READ, 0, 0)),
