@@ -15,7 +15,7 @@ Transport = Literal["websocket", "mqtt"]
 
 MQTT_DEVICES_MAX = 20_000
 """The bridge of a server knows no more at once."""
-_ABOUT_LINKS = ("region", "slow_ratio", "churn_ratio", "reconnect", "viewer_brake_us")
+_ABOUT_LINKS = ("region", "interval_ms", "slow_ratio", "churn_ratio", "reconnect", "viewer_brake_us")
 """Settings of a device's own connection, which it has none of behind a broker."""
 
 
@@ -40,6 +40,8 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """How many of the devices watch."""
     region: RegionName = "whole"
     """What they watch: the whole canvas, or the four tiles around the device's pixel, near which it then paints."""
+    interval_ms: int = 0
+    """How often they ask to be sent deltas: no more often than this. 0: each tick."""
     slow_ratio: float = 0.0
     """Share of the viewers, 0 to 1, that never read from their connection. They paint as others do."""
     greedy_ratio: float = 0.0
@@ -67,6 +69,7 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             ("connections", 0, 1_000_000),
             ("rate_per_s", 0, 1_000_000),
             ("frames_per_write", 1, 64),
+            ("interval_ms", 0, 1000),
             ("slow_ratio", 0, 1),
             ("greedy_ratio", 0, 1),
             ("greedy_factor", 1, 1000),

@@ -99,7 +99,7 @@ class Dialer(Wire):
             self._dialled += 1
             self._dial_one(self._dialled - 1, now_ns)
             if self._counters["refused_count"] >= REFUSALS_MAX and not self._is_proven:
-                raise FleetFailed(f"ws://{self._host}{self._path.partition('?')[0]} lets nobody in: {self.reason}")
+                raise FleetFailed(f"ws://{self._authority}{self._path.partition('?')[0]} lets nobody in: {self.reason}")
         while self._dialled > config.connections and self._budget >= 1:
             self._budget -= 1
             self._dialled -= 1
@@ -129,7 +129,7 @@ class Dialer(Wire):
         before = self.fleet.config
         self.fleet.adjust(config, rate_factor, now_ns)
         self.make_room()
-        self._change_views(is_anew=config.region != before.region)
+        self._change_views(is_anew=(config.region, config.interval_ms) != (before.region, before.interval_ms))
         if self._is_settled:
             return note
         if self.fleet.is_started and (config.churn_ratio, config.churn_s, config.connections) != (

@@ -42,4 +42,5 @@ class Drain:
 
     def _patience_ns(self) -> int:
         """Longer than any viewer waits for the next delta while there are changes."""
-        return max(_QUIET_NS_LEAST, _TICKS * self._dialer.tick_ms * 1_000_000, 2 * max(self._gaps_ns))
+        asked_ns = (_TICKS * self._dialer.tick_ms + self._dialer.fleet.config.interval_ms) * 1_000_000
+        return max(_QUIET_NS_LEAST, asked_ns, 2 * max(self._gaps_ns))

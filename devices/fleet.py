@@ -148,9 +148,9 @@ class Fleet:
     def subscribe(self, d: int) -> Subscribe:
         """What device `d` asks for when it begins to watch."""
         if self.config.region == "whole":
-            return Subscribe()
+            return Subscribe(interval_ms=self.config.interval_ms)
         x, y, width, height = self.arrays.groups[self.arrays.devices["group"][d]].tolist()
-        return Subscribe(x=x, y=y, width=width, height=height)
+        return Subscribe(x=x, y=y, width=width, height=height, interval_ms=self.config.interval_ms)
 
     def receive(self, d: int, payload: bytes, now_ns: int) -> None:
         """Take one whole canvas message for device `d`. Raises ProtocolViolation."""

@@ -37,6 +37,7 @@ _FIXED = (
     "connections",
     "viewers",
     "region",
+    "interval_ms",
     "slow_ratio",
     "connect_per_s",
     "churn_ratio",

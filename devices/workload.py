@@ -108,6 +108,7 @@ def write_settings(settings: NDArray[np.void], config: FleetConfig) -> None:
     settings["frames_per_write"] = config.frames_per_write
     settings["arrivals"] = layout.Arrivals[config.arrivals.upper()]
     settings["pattern"] = layout.Pattern[config.pattern.upper()]
+    settings["interval_ms"] = config.interval_ms
     settings["brake_ns"] = round(config.viewer_brake_us * 1000)
 
 

@@ -30,6 +30,7 @@ KNOBS = {
     "pattern": ["sensor_field", "image", "life", "hotspot", "noise"],
     "viewers": ["all", "none", 3],
     "region": ["whole", "around"],
+    "interval_ms": [0, 35, 200],
     "slow_ratio": [0.0, 0.4],
     "greedy_ratio": [0.0, 0.5],
     "greedy_factor": [2.0, 8.0],
@@ -217,6 +218,7 @@ def test_views_are_turned_while_deltas_flow(serving):
     with Driven(serving) as driven:
         for changes in (
             {"region": "around"},
+            {"interval_ms": 15},
             {"viewers": "none"},
             {"viewers": 9},
             {"region": "whole"},
@@ -228,6 +230,21 @@ def test_views_are_turned_while_deltas_flow(serving):
         driven.turn(slow_ratio=0.0)
         driven.until(lambda: driven.counters["subscriber_count"] == 9)
         assert driven.end() == (9, 0)
+
+
+def test_viewers_ask_for_their_interval(serving):
+    """At once, and again when it is turned."""
+    rows = serving.connections["connections"].reshape(-1)
+
+    def asked_ns():
+        return set(rows["interval_ns"][rows["subscribed"] == 1].tolist())
+
+    with Driven(serving, msgspec.structs.replace(CONFIG, interval_ms=20)) as driven:
+        driven.until(lambda: driven.counters["subscriber_count"] == CONFIG.connections)
+        assert asked_ns() == {20 * MS}
+        driven.turn(interval_ms=65)
+        driven.until(lambda: asked_ns() == {65 * MS})
+        assert driven.end() == (CONFIG.connections, 0)
 
 
 def test_braked_viewers_still_send_and_see(serving):

@@ -166,6 +166,7 @@ class TestSettings:
             ("fleet.slow_ratio=0.5", "slow_ratio is 0.5 and transport is mqtt"),
             ("fleet.churn_ratio=0.5", "leave churn_ratio out, or set transport to websocket"),
             ("fleet.region=around", "region is around"),
+            ("fleet.interval_ms=50", "interval_ms is 50"),
             ("fleet.reconnect=never", "reconnect is never"),
             ("fleet.viewer_brake_us=5", "viewer_brake_us is 5"),
             ("fleet.connections=20001", "must be 0 to 20000 then"),

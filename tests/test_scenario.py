@@ -105,6 +105,7 @@ class TestFaults:
             ("loop=mail", "$.server.loop is 'mail'; it must be native, portable or mailbox"),
             ("link=wire", "$.link is 'wire'; it must be socket or memory"),
             ("fleet.region=near", "$.fleet.region is 'near'; it must be whole or around"),
+            ("fleet.interval_ms=1001", "$.fleet.interval_ms is 1001; it must be 0 to 1000"),
             ("fleet.slow_ratio=2", "$.fleet.slow_ratio is 2.0; it must be 0 to 1"),
             ("seconds=0", "$.seconds is 0; it must be above 0"),
             ("seed=-1", "$.seed is -1; it must be 0 to"),
@@ -116,7 +117,7 @@ class TestFaults:
     def test_of_a_key_or_value_names_its_path(self, override: str, line: str) -> None:
         assert line in refusal("crowd", override)
 
-    @pytest.mark.parametrize("override", ["loop=mailbox", "fleet.region=around"])
+    @pytest.mark.parametrize("override", ["loop=mailbox", "fleet.region=around", "fleet.interval_ms=50"])
     def test_of_what_no_memory_link_can_do(self, override: str) -> None:
         with pytest.raises(UserError, match="link is memory and"):
             load_scenario("crowd", ["link=memory", override])

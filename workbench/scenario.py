@@ -60,6 +60,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"link is memory and server.loop is {self.server.loop}; it must be native then")
         if self.link == "memory" and self.fleet.region != "whole":
             raise ValueError(f"link is memory and fleet.region is {self.fleet.region}; it must be whole then")
+        if self.link == "memory" and self.fleet.interval_ms:
+            raise ValueError(f"link is memory and fleet.interval_ms is {self.fleet.interval_ms}; it must be 0 then")
         if self.link == "memory" and self.faults:
             raise ValueError(f"link is memory and there are {len(self.faults)} faults; they need link to be socket")
         speaks_sockets = self.link == "socket" and self.fleet.transport == "websocket"

@@ -160,6 +160,7 @@ SETTINGS = np.dtype(
         ("scatter_bits", "u4"),  # See `patterns.scatter_bits`.
         ("frames_per_write", "u4"),
         ("epoch", "u4"),  # The present one.
+        ("interval_ms", "u4"),  # Of a SUBSCRIBE.
         ("brake_ns", "u4"),  # What each DELTA costs a viewer in addition.
         ("arrivals", "u1"),
         ("pattern", "u1"),

@@ -26,8 +26,11 @@ assert SUBSCRIBE_FRAME_BYTES == PING_FRAME_BYTES  # Both have 12 bytes after the
 
 
 @kernel
-def put_subscribe(buffer, offset, flags, region, mask):
-    """Write a masked SUBSCRIBE frame at `offset`. region: (x, y, width, height). buffer: (>= offset + 18,) u1."""
+def put_subscribe(buffer, offset, flags, words, mask):
+    """Write a masked SUBSCRIBE frame at `offset`, 18 bytes of the u1 `buffer`.
+
+    words: (x, y, width, height, interval_ms).
+    """
     buffer[offset] = 0x82
     buffer[offset + 1] = 0x8C
     for i in range(4):
@@ -38,8 +41,8 @@ def put_subscribe(buffer, offset, flags, region, mask):
             plain = np.int64(_OP_SUBSCRIBE)
         elif i == 1:
             plain = np.int64(flags)
-        elif i < 10:
-            plain = np.int64(region[(i - 2) // 2]) >> (8 * (i & 1)) & 0xFF
+        else:
+            plain = np.int64(words[(i - 2) // 2]) >> (8 * (i & 1)) & 0xFF
         buffer[offset + 6 + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
 
 
@@ -64,12 +67,12 @@ def subscribe(arrays, links, d, flags, is_fenced):
         device.probe_count = 0
         device.probe = _FENCED
         at = PING_FRAME_BYTES
-    zero = np.int64(0)
-    region = (zero, zero, zero, zero)
+    zero, interval_ms = np.int64(0), np.int64(arrays.settings[0].interval_ms)
+    words = (zero, zero, zero, zero, interval_ms)
     if arrays.settings[0].region != _WHOLE:
         group = arrays.groups[device.group]
-        region = (np.int64(group.x), np.int64(group.y), np.int64(group.width), np.int64(group.height))
-    put_subscribe(links.outgoing, at, flags, region, mask_word(arrays.settings[0]))
+        words = (np.int64(group.x), np.int64(group.y), np.int64(group.width), np.int64(group.height), interval_ms)
+    put_subscribe(links.outgoing, at, flags, words, mask_word(arrays.settings[0]))
     send_bytes(arrays, links, d, links.outgoing[: at + SUBSCRIBE_FRAME_BYTES])
 
 
