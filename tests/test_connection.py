@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Request, Violated
+from server.protocol.frames import FrameReader
 from server.protocol.websocket import Opcode, encode_frame, parse_head
 
 
@@ -186,6 +187,16 @@ class TestAnyBytes:
                 elif isinstance(event, Request):
                     connection.respond(404)
         return events + connection.receive_eof(NOW), connection.data_to_send()
+
+
+def test_a_reader_that_is_left_early_gives_the_rest_to_the_next() -> None:
+    """Also while the iterator that was left is still held: what it gave is not given again."""
+    reader = FrameReader(is_masked=True, message_bytes_max=100)
+    reader.feed(b"".join(to_server(Opcode.BINARY, bytes([number])) for number in range(4)) + b"\x82")
+    left = [next(reader.read()) for _ in range(2)]
+    held = reader.read()
+    assert [unit.payload for unit in [*left, next(held), *reader.read()]] == [b"\0", b"\1", b"\2", b"\3"]
+    assert reader.buffered_bytes == 1 and next(held, None) is None
 
 
 class TestFrameBoundary:

@@ -79,6 +79,8 @@ class FrameReader:
                     return
                 unit = self._finish_frame()
                 if unit is not None:
+                    del self._buffer[:position]  # Now: the caller may not come back to this iterator.
+                    position = 0
                     yield unit
         finally:
             del self._buffer[:position]
