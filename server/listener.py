@@ -20,13 +20,17 @@ BACKLOG = 4096
 """Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
 
 NO_FILE_NS = 20_000_000
-"""How long the listener is left alone when nothing can be accepted: it would call again at once, and for ever."""
+"""How long the listener is left alone when no file is left: it would call again at once, and for ever."""
 _NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PEER_GONE = (
     errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT,
 )  # fmt: skip
 """What befell the network of the connection that was to be accepted: Linux gives that as the error of `accept`."""
+
+
+class NoFileLeft(Exception):
+    """Nothing can be accepted until a file is given back. Who knocks waits in the backlog."""
 
 
 class CannotListen(Exception):
@@ -51,7 +55,7 @@ def open_listener(config: ServerConfig) -> socket.socket:
 
 
 def accept_next(listener: socket.socket) -> tuple[socket.socket, str] | None:
-    """The next socket that waits, without blocking, and its peer's address; None when there is none to be had."""
+    """The next socket that waits, without blocking, and its peer's address; None when none waits. Raises NoFileLeft."""
     while True:
         try:
             accepted, address = listener.accept()
@@ -59,7 +63,7 @@ def accept_next(listener: socket.socket) -> tuple[socket.socket, str] | None:
             return None
         except OSError as error:
             if error.errno in _NOTHING_LEFT:
-                return None  # The backlog keeps them until a connection ends and gives its file back.
+                raise NoFileLeft from None
             if error.errno in _PEER_GONE:
                 continue  # The next may not be.
             raise

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from server import clock
 from server.config import ServerConfig
-from server.listener import NO_FILE_NS, accept_next
+from server.listener import NO_FILE_NS, NoFileLeft, accept_next
 from server.source import Refusal, Sources, turn_away
 from server.tls.front import Front
 
@@ -72,17 +72,19 @@ class MailboxDoor:
         self._loop.add_reader(self._listener, self._accept)
 
     def _leave_alone(self) -> None:
-        """No file is left for who knocks, who waits in the backlog until another gives one back."""
+        """No file is left: accept again after a pause."""
         assert self._loop is not None
         self._loop.remove_reader(self._listener)
         self._rest = self._loop.call_later(NO_FILE_NS * 1e-9, self._watch)
 
     def _accept(self) -> None:
-        for taken_count in range(ACCEPTS_A_TURN):
-            accepted = accept_next(self._listener)
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                accepted = accept_next(self._listener)
+            except NoFileLeft:
+                self._leave_alone()
+                return
             if accepted is None:
-                if taken_count == 0:
-                    self._leave_alone()
                 return
             taken = self._sources.take_in(*accepted, clock.now_ns())
             if isinstance(taken, Refusal):

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import resource
 import socket
 
@@ -12,7 +13,7 @@ from server import open_files
 from server.clock import now_ns
 from server.config import ServerConfig
 from server.engine import Engine
-from server.listener import NO_FILE_NS, accept_next, connections_allowed
+from server.listener import NO_FILE_NS, NoFileLeft, accept_next, connections_allowed
 from server.mailbox_door import MailboxDoor
 from server.page import Page, canvas_sections, telemetry_sections
 from server.server import kind_of_loop
@@ -63,6 +64,7 @@ def test_some_are_kept_for_other_files(limits: list[int], hard: int, fit: int, s
 class PoorListener(socket.socket):
     """A listener of a process that may open no more files, the first `POOR_COUNT` times that it is asked."""
 
+    fault = errno.EMFILE
     asked_count = 0
 
     @classmethod
@@ -78,45 +80,80 @@ class PoorListener(socket.socket):
     def accept(self):
         self.asked_count += 1
         if self.asked_count <= POOR_COUNT:
-            raise OSError(errno.EMFILE, "too many open files")
+            raise OSError(self.fault, os.strerror(self.fault))
         return super().accept()
+
+
+class HastyListener(PoorListener):
+    """One at which nobody waits yet, the first `POOR_COUNT` times."""
+
+    fault = errno.EAGAIN
+
+
+def accept_by_loop(kind: str, listener: socket.socket) -> None:
+    """Serve until the peer at `listener` is accepted."""
+    config = ServerConfig(width=32, height=32, loop=kind)
+    engine = Engine(config, Page.create(telemetry_sections(1)), Page.create(canvas_sections(32, 32)))
+    loop = kind_of_loop(config)(engine, 4, open_files.raise_to_hard())
+    begun_ns = now_ns()
+    loop.listen(listener, loop.inbox.append)
+    while loop.client_count == 0:
+        assert now_ns() - begun_ns < PATIENCE_S * 1_000_000_000, "nobody is let in although there are files again"
+        engine.next_tick_ns = now_ns() + NO_FILE_NS
+        loop.serve()
+    loop.stop_listening()
+    loop.release()
+
+
+async def accept_by_mailbox(listener: socket.socket) -> None:
+    """The same of a mailbox server."""
+    came = asyncio.Event()
+
+    def welcome(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        came.set()
+
+    door = MailboxDoor(listener, ServerConfig(loop="mailbox"), {}, None, 4096)
+    door.open(welcome)
+    async with asyncio.timeout(PATIENCE_S):
+        await came.wait()
+    door.close()
 
 
 @pytest.mark.parametrize("kind", ["native", "portable"])
 def test_without_a_file_left_who_knocks_waits_and_costs_nothing(kind: str) -> None:
-    config = ServerConfig(width=32, height=32, loop=kind)
-    engine = Engine(config, Page.create(telemetry_sections(1)), Page.create(canvas_sections(32, 32)))
-    loop = kind_of_loop(config)(engine, 4, open_files.raise_to_hard())
     with socket.socket() as peer, PoorListener.known_to(peer) as listener:
         begun_ns = now_ns()
-        loop.listen(listener, loop.inbox.append)
-        while loop.client_count == 0:
-            assert now_ns() - begun_ns < PATIENCE_S * 1_000_000_000, "nobody is let in although there are files again"
-            engine.next_tick_ns = now_ns() + NO_FILE_NS
-            loop.serve()
+        accept_by_loop(kind, listener)
         assert now_ns() - begun_ns >= POOR_COUNT * NO_FILE_NS
-        loop.stop_listening()
-        loop.release()
 
 
 def test_nor_at_a_mailbox_server() -> None:
-    async def let_in(listener: socket.socket) -> None:
-        came = asyncio.Event()
-
-        def welcome(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.close()
-            came.set()
-
-        door = MailboxDoor(listener, ServerConfig(loop="mailbox"), {}, None, 4096)
-        door.open(welcome)
-        async with asyncio.timeout(PATIENCE_S):
-            await came.wait()
-        door.close()
-
     with socket.socket() as peer, PoorListener.known_to(peer) as listener:
         begun_ns = now_ns()
-        asyncio.run(let_in(listener))
+        asyncio.run(accept_by_mailbox(listener))
         assert now_ns() - begun_ns >= POOR_COUNT * NO_FILE_NS - 1_000_000  # Its clock has a grain.
+
+
+@pytest.mark.parametrize("kind", ["native", "portable"])
+def test_a_listener_at_which_nobody_waits_is_not_left_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next may come at once. If it were left alone, it would be for longer than this test has patience."""
+    monkeypatch.setattr("server.loops.loop.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
+    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
+        accept_by_loop(kind, listener)
+
+
+def test_nor_by_a_mailbox_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.mailbox_door.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
+    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
+        asyncio.run(accept_by_mailbox(listener))
+
+
+def test_no_file_left_is_not_nobody_there() -> None:
+    with socket.socket() as peer, PoorListener.known_to(peer) as listener, pytest.raises(NoFileLeft):
+        accept_next(listener)
+    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
+        assert accept_next(listener) is None
 
 
 def test_what_befell_one_peer_keeps_nobody_else_out() -> None:

@@ -24,7 +24,7 @@ from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
-from server.listener import NO_FILE_NS, accept_next, count_backlog
+from server.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 from server.source import Refusal, Sources, turn_away
 
@@ -277,10 +277,14 @@ class Loop(ABC):
 
     def _accept(self, listener: socket.socket, now_ns: int) -> None:
         canvas = self.engine.canvas.arrays
-        accepted_count = 0
+        accepted_count, has_files = 0, True
         accepts_max = step_items(canvas, Stage.ACCEPT, ACCEPTS_A_STEP)
         for _ in range(accepts_max):
-            accepted = accept_next(listener)
+            try:
+                accepted = accept_next(listener)
+            except NoFileLeft:
+                has_files = False
+                break
             if accepted is None:
                 break
             accepted_count += 1
@@ -295,9 +299,9 @@ class Loop(ABC):
         if accepted_count:
             left = int(accepted_count == accepts_max)  # It does not say how many more there are.
             rest(self.arrays, canvas, Stage.ACCEPT, accepted_count, left, now_ns)
-        else:
-            # No file is left for who knocks, who waits in the backlog until another gives one back.
-            self.arrays.holds[Stage.ACCEPT]["until_ns"] = now_ns + NO_FILE_NS
+        if not has_files:
+            hold = self.arrays.holds[Stage.ACCEPT]
+            hold["until_ns"] = max(int(hold["until_ns"]), now_ns + NO_FILE_NS)
         if is_resting(self.arrays, Stage.ACCEPT, now_ns):
             self._accept_rests = True
             self._unwatch(listener)
