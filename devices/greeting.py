@@ -13,6 +13,7 @@ from devices.limits import FleetFailed
 from server import clock
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Message, Opened, Refused
+from server.protocol.http import authority_of
 from server.protocol.messages import SUBPROTOCOL, Hello, ServerOp, Subscribe, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.tls.trust import trusting
@@ -33,7 +34,7 @@ class Server(NamedTuple):
     @property
     def authority(self) -> str:
         """Host and port as a URL has them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return authority_of(self.host, self.port)
 
     @property
     def shown(self) -> str:

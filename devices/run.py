@@ -26,6 +26,7 @@ from server.control import CheckViewers, Event, Follow, Phase, Progress, Stop, S
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
 from server.page import Page, canvas_sections, link_sections
+from server.protocol.http import authority_of
 from server.topics import Topics
 
 TURN_NS = 20_000_000
@@ -148,9 +149,8 @@ class Run:
         self._follow_commands(dialer, now_ns)
         if dialer.is_empty(now_ns) and dialer.fleet.config.connections and not self._is_stopped:
             count = dialer.fleet.config.connections
-            raise FleetFailed(
-                f"all {count} connections to {self._start.host}:{self._start.port} ended: {dialer.reason}"
-            )
+            where = authority_of(self._start.host, self._start.port)
+            raise FleetFailed(f"all {count} connections to {where} ended: {dialer.reason}")
 
     def _beat(self, fleet: Fleet, now_ns: int) -> None:
         fleet.advance(now_ns)

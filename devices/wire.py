@@ -21,6 +21,7 @@ from devices.links import explain, new_links, widened
 from server import clock
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Event, Message, Refused, Violated
+from server.protocol.http import authority_of
 from server.protocol.messages import SUBPROTOCOL, Hello, ServerOp, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 
@@ -37,7 +38,7 @@ class Wire(ABC):
         """Why the last connection ended that nobody asked to."""
         self.tick_ms = 0
         """Tick interval of the server, as its last HELLO told; 0 before."""
-        self._host, self._path = f"{host}:{port}", path
+        self._authority, self._path = authority_of(host, port), path
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         self._family, self._address = found[0][0], found[0][4]
         count = len(fleet.arrays.devices)
@@ -81,7 +82,7 @@ class Wire(ABC):
         opened = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._sockets[d] = opened
         self._connections[d] = Connection.client(
-            self._host,
+            self._authority,
             self._path,
             now_ns,
             subprotocols=(SUBPROTOCOL,),

@@ -7,6 +7,8 @@ nothing. Invariant: `shown` never holds the password.
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from server.protocol.http import authority_of
+
 PORT, PORT_TLS = 1883, 8883
 """What MQTT is spoken on where a URL does not say."""
 
@@ -26,8 +28,7 @@ class BrokerAddress:
     @property
     def shown(self) -> str:
         """The address for people."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.is_tls else 'mqtt'}://{host}:{self.port}"
+        return f"{'mqtts' if self.is_tls else 'mqtt'}://{authority_of(self.host, self.port)}"
 
 
 def parse_broker(url: str) -> BrokerAddress:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from server.config import ServerConfig
 from server.listener import CannotListen
+from server.protocol.http import authority_of
 from server.tls.certificate import context_of
 from workbench.errors import UserError
 
@@ -40,7 +41,7 @@ class Address:
     @property
     def url(self) -> str:
         """As other clients write it, without the token: this is shown and kept."""
-        return f"{'wss' if self.has_tls else 'ws'}://{self._place(self.host)}{self.path}"
+        return f"{'wss' if self.has_tls else 'ws'}://{authority_of(self.host, self.port)}{self.path}"
 
     @property
     def target(self) -> str:
@@ -52,7 +53,7 @@ class Address:
         """What a browser opens, with the token; on all interfaces, at the address by which other machines reach it."""
         host = network_host() if self.host in _WILDCARDS else self.host
         query = f"?token={self.token}" if self.token else ""
-        return f"{'https' if self.has_tls else 'http'}://{self._place(host)}/{query}"
+        return f"{'https' if self.has_tls else 'http'}://{authority_of(host, self.port)}/{query}"
 
     @property
     def is_open_to_network(self) -> bool:
@@ -78,11 +79,6 @@ class Address:
     def reachable_host(self) -> str:
         """The host to connect to: a server on all interfaces is met on loopback."""
         return _WILDCARDS.get(self.host, self.host)
-
-    def _place(self, host: str) -> str:
-        """Host and port as a URL has them; without a port as long as none is chosen."""
-        host = f"[{host}]" if ":" in host else host
-        return f"{host}:{self.port}" if self.port else host
 
 
 def network_host() -> str:
@@ -144,6 +140,6 @@ def require_free(host: str, port: int) -> None:
             probe.listen(1)
     except OSError as error:
         raise UserError(
-            f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; "
+            f"cannot listen on {authority_of(host, port)}: {(error.strerror or str(error)).lower()}; "
             "choose another port, or 0 for any that is free"
         ) from None

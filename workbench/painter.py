@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Event, Message, Refused, Violated
+from server.protocol.http import authority_of
 from server.protocol.messages import SUBPROTOCOL, Hello, Place, Throttled, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.tls.trust import trusting
@@ -113,7 +114,6 @@ class Painter:
         self._stream = socket.socket(family, socket.SOCK_STREAM)
         self._stream.setblocking(False)
         self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        authority = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
         if address.certificate:
             try:
                 context = trusting(address.certificate)
@@ -121,7 +121,8 @@ class Painter:
             except OSError as error:
                 self._lose(f"{address.certificate}: {(error.strerror or str(error)).lower()}", now_ns)
                 return
-        self._connection = Connection.client(authority, address.target, now_ns, subprotocols=(SUBPROTOCOL,))
+        where = authority_of(host, address.port)
+        self._connection = Connection.client(where, address.target, now_ns, subprotocols=(SUBPROTOCOL,))
         failure = self._stream.connect_ex((host, address.port))
         if failure not in (0, *_NOT_YET):
             self._lose(os.strerror(failure).lower(), now_ns)

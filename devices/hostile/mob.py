@@ -18,6 +18,7 @@ from devices.hostile.config import HostileConfig, kinds_of_members
 from devices.hostile.kinds import CLASSES
 from devices.hostile.misfit import Leave, Misfit
 from devices.hostile.tally import count_end
+from server.protocol.http import authority_of
 
 START_NS = 2_000_000_000
 """They come one after another over this time, not all at once."""
@@ -100,14 +101,13 @@ class Mob:
     def _dial(self, member: _Member, now_ns: int) -> None:
         host, port = self._address
         kind = CLASSES[member.kind]
-        where = f"[{host}]:{port}" if self._family == socket.AF_INET6 else f"{host}:{port}"
         stream = socket.socket(self._family)
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if kind.receive_bytes:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kind.receive_bytes)
         stream.connect_ex((host, port))  # What comes of it, the poll tells.
-        misfit = kind(where, self._path, member.random, member.turn)
+        misfit = kind(authority_of(host, port), self._path, member.random, member.turn)
         member.stream, member.misfit, member.conduct = stream, misfit, misfit.conduct()
         member.is_connected, member.throttled_count = False, 0
         member.turn += 1

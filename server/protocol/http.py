@@ -25,6 +25,15 @@ _HEAD_END = b"\r\n\r\n"
 _METHODS = ("GET", "HEAD")
 
 
+def authority_of(host: str, port: int) -> str:
+    """Host and port as a URL and the Host header have them: an IPv6 address stands in brackets (RFC 3986, 3.2.2).
+
+    Port 0 is one that is not chosen yet, and left out.
+    """
+    host = f"[{host}]" if ":" in host else host
+    return f"{host}:{port}" if port else host
+
+
 class HttpFault(Exception):
     """A head that is refused: `status` is the answer, `reason` names the fault, `headers` go into the answer."""
 

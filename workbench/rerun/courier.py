@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Message, Refused, Violated
+from server.protocol.http import authority_of
 from server.protocol.messages import (
     PLACE_ITEM_DTYPE,
     PLACE_MANY,
@@ -45,8 +46,7 @@ class Courier:
         self._stream = socket.socket(family, socket.SOCK_STREAM)
         self._stream.setblocking(False)
         self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._connection = Connection.client(authority, path, now_ns, subprotocols=(SUBPROTOCOL,))
+        self._connection = Connection.client(authority_of(host, port), path, now_ns, subprotocols=(SUBPROTOCOL,))
         self._unsent = bytearray(self._connection.data_to_send())
         self._ends: deque[tuple[int, int]] = deque()
         self.sent_bytes = 0

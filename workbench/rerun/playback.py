@@ -16,6 +16,7 @@ from server import clock
 from server.control import CheckViewers, Event, Phase, Progress, Stop, StopSending
 from server.kernels.layout import State
 from server.page import Page
+from server.protocol.http import authority_of
 from workbench.errors import RunError
 from workbench.recording.film import Frame
 from workbench.recording.reader import Recording
@@ -61,7 +62,8 @@ class Playback:
             self._place_all()
             self._counters["state"] = State.DRAINING
         except CourierLost as lost:
-            raise RunError(f"a connection to {self._start.host}:{self._start.port} ended: {lost}") from None
+            where = authority_of(self._start.host, self._start.port)
+            raise RunError(f"a connection to {where} ended: {lost}") from None
         finally:
             for courier in self._couriers:
                 courier.close()
