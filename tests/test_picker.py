@@ -36,7 +36,7 @@ def wanted(person: Person) -> tuple[str, str]:
 def test_each_pick_has_a_small_picture(pick: Pick) -> None:
     assert pygame.image.load(pick.picture).size == PORTRAIT_SIZE
     assert pick.picture.stat().st_size < PICTURE_BYTES_MAX
-    assert pick.text and pick.scenario().name == pick.name
+    assert pick.text and pick.scenario.name == pick.name
 
 
 def test_every_scenario_can_be_picked_and_no_picture_is_left_over() -> None:
@@ -47,7 +47,7 @@ def test_every_scenario_can_be_picked_and_no_picture_is_left_over() -> None:
 
 
 def test_the_seed_is_offered_on_both_servers() -> None:
-    loops = [pick.scenario().server.loop for pick in PICKS if pick.name == "seed"]
+    loops = [pick.scenario.server.loop for pick in PICKS if pick.name == "seed"]
     assert loops == ["native", "mailbox"]
     mailbox = load_scenario("seed", ["server.loop=mailbox"])
     assert [pick.variant for pick in PICKS if pick.is_of(mailbox)] == ["mailbox"]

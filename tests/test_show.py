@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,39 @@ class TestShow:
         wishes += [named("second"), named("third"), None]
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
         assert FakeWindow.last.shown == ["first", "second", "third"] and not FakeWindow.last.is_open
+
+    def test_what_could_not_be_run_next_is_refused_while_this_one_runs(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        from workbench.window import window
+
+        refusals = []
+
+        class Asking(FakeWindow):
+            require: Any
+
+            def run(self, until: Any) -> None:
+                (tmp_path / "a-2.pxr").write_text("another's")
+                with pytest.raises(UserError) as refusal:
+                    self.require(named("next"))
+                refusals.append(str(refusal.value))
+                (tmp_path / "a-2.pxr").unlink()
+                self.require(named("next"))
+                self.closed = True
+
+        monkeypatch.setattr(window, "Window", Asking)
+        outputs = Outputs(headless=False, record=tmp_path / "a.pxr")
+        assert run_scenario(named("first"), outputs, commands=commands()) == 0
+        assert [line.partition(";")[0] for line in refusals] == [f"--record {tmp_path}/a-2.pxr is there already"]
+
+    def test_the_port_of_what_runs_is_free_for_what_is_run_next(self) -> None:
+        with StopSignal() as stop, socket.create_server(("127.0.0.1", 0)) as taken:
+            server = msgspec.structs.replace(SCENARIO.server, port=taken.getsockname()[1])
+            scenario = msgspec.structs.replace(SCENARIO, server=server)
+            asked = Show(HEADLESS, stop)
+            with pytest.raises(UserError, match="cannot listen"):
+                asked._require(scenario)
+            asked._require(scenario, running=scenario)
 
     def test_one_is_asked_once(self, wishes: list[Scenario | int | None]) -> None:
         wishes += [named("second"), None]

@@ -120,29 +120,6 @@ def test_a_screenshot_is_saved_and_its_path_is_shown(
     assert np.array_equal(rgb(window.step(Toast.SHOWN_NS + 1)), shown)
 
 
-def test_a_screenshot_that_cannot_be_saved_says_why(
-    written: list[Written], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "gone" / "first_light-001.png"
-    monkeypatch.setattr("workbench.window.window.free_path", lambda folder, name: path)
-    window = headless(FakeSession(heat_map(64, 64)))
-    window.press(Action.SCREENSHOT, 0)
-    window.step(0)
-    assert f"no screenshot: {path} cannot be written: No such file or directory; make room" in words(written)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-def test_a_full_disk_is_told_once(
-    written: list[Written], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("workbench.window.window.free_path", lambda folder, name: Path("/dev/full"))
-    window = headless(FakeSession(heat_map(64, 64)))
-    window.press(Action.SCREENSHOT, 0)
-    window.step(0)
-    assert "no screenshot: /dev/full cannot be written: No space left on device; make room" in words(written)
-    assert capfd.readouterr().err == ""
-
-
 def test_a_screenshots_name_is_a_file_name(tmp_path: Path) -> None:
     assert screenshot.free_path(tmp_path, "../my scenario.toml").name == "my_scenario.toml-001.png"
     assert screenshot.free_path(tmp_path, "///").name == "canvas-001.png"

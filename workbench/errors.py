@@ -24,3 +24,10 @@ class RunError(CommandError):
     """What was asked for was begun, or could have been, and did not come to its end."""
 
     exit_code = 1
+
+
+def line_of(error: Exception) -> str:
+    """An error as one line; one of the system begins with its file, where it names one."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

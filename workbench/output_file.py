@@ -29,6 +29,7 @@ from workbench.errors import RunError, UserError
 STANDARD_OUTPUT = Path("-")
 MAKE_ROOM = "make room, or choose another place"
 """What a message about a full disk ends with, unless there is more to say."""
+_START_ELSEWHERE = "start the program in another one"
 READER_WAIT_NS = 10_000_000_000
 """How long a named pipe may lack a reader when it is written into."""
 _MEASURED_HEADS = (b"SQLite format 3\x00", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
@@ -53,6 +54,8 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] =
             continue
         try:
             _look_at(path, option)
+        except FileNotFoundError:  # Only a path that is not absolute needs to know where it begins.
+            raise UserError(f"{option} {path}: the current folder is gone; {_START_ELSEWHERE}") from None
         except OSError as error:
             raise UserError(f"{option} {path} cannot be looked at: {error.strerror}; choose another place") from None
         place = _place_of(path)
@@ -63,6 +66,14 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] =
         if place in taken:
             raise UserError(f"{taken[place]} and {option} both name {path}; choose two names")
         taken[place] = option
+
+
+def current_folder() -> Path:
+    """The folder that this runs in. Raises RunError when it is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise RunError(f"the current folder is gone; {_START_ELSEWHERE}") from None
 
 
 def require_database(path: Path | None, option: str) -> None:

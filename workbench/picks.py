@@ -14,6 +14,8 @@ _SEED_ENGINE = "Five hundred connections offer 70,000 a second: a tenth of a cor
 _SEED_MAILBOX = (
     "The same load, a mailbox a connection: that takes a core, and a little more jams it. Knob 'loop' changes over."
 )
+_TWICE = "seed"
+"""The scenario with a pick for either of the servers."""
 _ENGINE, _MAILBOX = "server.loop=native", "server.loop=mailbox"
 
 
@@ -26,8 +28,8 @@ class Pick:
     label: str
     text: str
     """What it teaches, in a sentence."""
-    overrides: tuple[str, ...] = ()
-    """KEY=VALUE, as --set takes them."""
+    scenario: Scenario
+    """What is run when it is picked."""
     variant: str = ""
     """Told apart by this from other picks of the same scenario."""
 
@@ -36,13 +38,9 @@ class Pick:
         """Where its picture is kept."""
         return portrait_path(f"{self.name}_{self.variant}" if self.variant else self.name)
 
-    def scenario(self) -> Scenario:
-        """What is run when it is picked."""
-        return load_scenario(self.name, self.overrides)
-
     def refusal(self) -> str:
         """Why it cannot run on this machine, in a few words; "" when it can."""
-        scenario, fit = self.scenario(), file_limit.connections_that_fit()
+        scenario, fit = self.scenario, file_limit.connections_that_fit()
         if scenario.server.mqtt == "embedded" and not find_kind():
             return "needs an MQTT broker; install mosquitto"
         if scenario.link == "memory" or scenario.fleet.transport == "mqtt" or scenario.fleet.connections <= fit:
@@ -53,7 +51,7 @@ class Pick:
         """Whether this is what such a run was picked by, whatever was turned since but for the server's kind."""
         if scenario.name != self.name:
             return False
-        return not self.overrides or scenario.server.loop == self.scenario().server.loop
+        return self.name != _TWICE or scenario.server.loop == self.scenario.server.loop
 
 
 def all_picks() -> tuple[Pick, ...]:
@@ -62,9 +60,10 @@ def all_picks() -> tuple[Pick, ...]:
 
 
 def _picks_of(name: str) -> tuple[Pick, ...]:
-    if name != "seed":
-        return (Pick(name, name, load_scenario(name).title),)
+    if name != _TWICE:
+        scenario = load_scenario(name)
+        return (Pick(name, name, scenario.title, scenario),)
     return (
-        Pick(name, "seed, on the engine", _SEED_ENGINE, (_ENGINE,)),
-        Pick(name, "seed, on mailboxes", _SEED_MAILBOX, (_MAILBOX,), "mailbox"),
+        Pick(name, "seed, on the engine", _SEED_ENGINE, load_scenario(name, [_ENGINE])),
+        Pick(name, "seed, on mailboxes", _SEED_MAILBOX, load_scenario(name, [_MAILBOX]), "mailbox"),
     )

@@ -100,7 +100,7 @@ def _plot_box(panels: Panels) -> Box:
 def make_portrait(pick: Pick, stop: StopSignal) -> None:
     """Run a scenario until its sitting and leave its portrait where it is kept. Raises RunError when a part fails."""
     sitting = SITTINGS[pick.name]
-    session = Session(pick.scenario(), with_panels=False)
+    session = Session(pick.scenario, with_panels=False)
     try:
         session.start(clock.now_ns())
         _poll_until(session, lambda: stop.asked or session.view().run_seconds >= sitting.at_s)

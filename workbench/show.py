@@ -7,6 +7,7 @@ returns or raises, whatever happens in between.
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -121,12 +122,16 @@ class Show:
         Returns what the person at the window wants to see next. Raises UserError before anything is started, RunError
         for what could not be left behind.
         """
-        self._refuse_early(scenario)
+        self._require(scenario)
+        open_files.raise_to_hard()
+        if self._address is None and (warning := address_of(scenario.server).warning):
+            print(warning, file=sys.stderr)
+        recording = self._record(scenario)
         session = Session(
             scenario,
             with_panels=self._outputs.draws,
             address=self._address,
-            recording=self._record(scenario),
+            recording=recording,
             commands=self._commands,
         )
         if self._controls is not None and self._controls.scenario is scenario:
@@ -140,6 +145,7 @@ class Show:
                 self._recording.discard()
             raise
         if window is not None:
+            window.require = partial(self._require, running=scenario)
             window.guided = guide is not None
             if asks:
                 window.ask()
@@ -169,29 +175,35 @@ class Show:
 
     # --- Inside ---
 
-    def _refuse_early(self, scenario: Scenario) -> None:
+    def _require(self, scenario: Scenario, running: Scenario | None = None) -> None:
+        """Raise UserError when it cannot be run, next to nothing or once what is `running` has ended."""
         if scenario.link == "socket" or self._address is not None:
             file_limit.require(scenario.fleet.connections, "fleet.connections")
-        open_files.raise_to_hard()
         if self._address is None:
-            self._outputs.require_apart(scenario.server)
-            require_free(scenario.server.host, scenario.server.port)
-            require_certificate(scenario.server)
-            if warning := address_of(scenario.server).warning:
-                print(warning, file=sys.stderr)
+            server = scenario.server
+            self._outputs.require_apart(server)
+            if running is None or (server.host, server.port) != (running.server.host, running.server.port):
+                require_free(server.host, server.port)
+            require_certificate(server)
+        require_new(self._next_recording(scenario), "--record")
 
-    def _record(self, scenario: Scenario) -> RecordingWriter | None:
-        """The recording of the next session, where one is wanted: FILE, then FILE-2 and so on. Raises UserError."""
+    def _next_recording(self, scenario: Scenario) -> Path | None:
+        """Where the next session is recorded, if it is to be: FILE, then FILE-2 and so on. Raises UserError."""
         path = self._outputs.record
         if path is not None and scenario.server.journal:
             raise UserError(
                 f"--record {path} and server.journal {scenario.server.journal}: a server writes one file; leave one out"
             )
+        if path is None or self._recording_count == 0:
+            return path
+        return path.with_stem(f"{path.stem}-{self._recording_count + 1}")
+
+    def _record(self, scenario: Scenario) -> RecordingWriter | None:
+        """Begin the recording of the next session, if there is to be one. Raises UserError."""
+        path = self._next_recording(scenario)
         if path is None:
             return None
         self._recording_count += 1
-        if self._recording_count > 1:
-            path = path.with_stem(f"{path.stem}-{self._recording_count}")
         self.recorded = path
         self._recording = RecordingWriter(path, facts_of(scenario, machine(), clock.now_ns()))
         self._recording.start()

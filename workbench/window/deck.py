@@ -36,11 +36,12 @@ class Deck:
         self._scaled: dict[tuple[int, int, int], pygame.Surface] = {}
 
     def open(self, scene: Scene) -> None:
-        """Show the cards, with the cursor on what runs now."""
-        self.shown = True
+        """Show the cards, with the cursor on what runs now. Raises UserError or OSError for a card without its file."""
         if not self.picks:
-            self.picks = all_picks()
-            self._pictures = [pygame.image.load(pick.picture) for pick in self.picks]
+            picks = all_picks()
+            self._pictures = [pygame.image.load(pick.picture) for pick in picks]
+            self.picks = picks
+        self.shown = True
         scenario = scene.session.controls.scenario
         self.running = next((i for i, pick in enumerate(self.picks) if pick.is_of(scenario)), None)
         self.cursor = self.running or 0
@@ -81,7 +82,7 @@ class Deck:
             self._on_refuse(f"{pick.label} {reason}", now_ns)
             return
         self.shown = False
-        self._on_pick(pick.scenario())
+        self._on_pick(pick.scenario)
 
     def picture(self, index: int, size: tuple[int, int]) -> pygame.Surface:
         """A card's picture at this size in pixels."""

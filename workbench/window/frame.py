@@ -79,8 +79,8 @@ class Frame:
                 self.picker,
                 self.address,
                 self.help,
-                self.toast,
                 self.tooltip,
+                self.toast,
             )
         )
         self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()

@@ -28,16 +28,22 @@ class Overlay(Protocol):
 
 
 class Toast:
-    """A line for a few seconds, such as where a screenshot went."""
+    """A message for a few seconds, such as where a screenshot went, or why there is none."""
 
     SHOWN_NS = 4_000_000_000
+    LETTER_NS = 40_000_000
+    """A long one is shown for as long as it takes to read."""
+    ROWS_MAX = 3
+    _BESIDE = 52
+    """Units of the card's width that are not its letters'."""
 
     def __init__(self) -> None:
         self._text, self._color, self._until_ns = "", "GREEN", 0
 
     def show(self, text: str, now_ns: int, color: str = "GREEN") -> None:
         """Show this from now on, in place of what was shown. `color` is a name of the theme."""
-        self._text, self._color, self._until_ns = text, color, now_ns + self.SHOWN_NS
+        shown_ns = max(self.SHOWN_NS, len(text) * self.LETTER_NS)
+        self._text, self._color, self._until_ns = text, color, now_ns + shown_ns
 
     def advance(self, now_ns: int) -> None:
         """Go away when the time has come."""
@@ -45,13 +51,14 @@ class Toast:
             self._text = ""
 
     def content(self, scene: Scene) -> object:
-        """The line, or None; see `Overlay`."""
+        """The message, or None; see `Overlay`."""
         return self._text or None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
         """At the bottom, centred, above the status line."""
-        width = min(pen.width(self._text, theme.BODY) + pen.px(52), screen.width - pen.px(80))
-        box = pygame.Rect(0, 0, width, pen.px(38))
+        rows = self._rows(screen.width - pen.px(80 + self._BESIDE), pen)
+        width = min(max(pen.width(row, theme.BODY) for row in rows) + pen.px(self._BESIDE), screen.width - pen.px(80))
+        box = pygame.Rect(0, 0, width, pen.px(38) + (len(rows) - 1) * pen.line_height(theme.BODY))
         box.midbottom = (screen.centerx, screen.bottom - pen.px(84))
         return box
 
@@ -60,12 +67,15 @@ class Toast:
         color = theme.color(self._color)
         pen.card(target, box, theme.RAISED, color)
         pen.dot(target, (box.left + pen.px(18), box.centery), color)
-        pen.write(
-            target,
-            self._text,
-            pygame.Rect(box.left + pen.px(32), box.top, box.width - pen.px(46), box.height),
-            theme.BODY,
-        )
+        height = pen.line_height(theme.BODY)
+        width = box.width - pen.px(self._BESIDE)
+        rows = self._rows(width, pen)
+        row = pygame.Rect(box.left + pen.px(32), box.centery - len(rows) * height // 2, width, height)
+        for index, text in enumerate(rows):
+            pen.write(target, text, row.move(0, index * height), theme.BODY)
+
+    def _rows(self, width: int, pen: Pen) -> list[str]:
+        return pen.wrapped(self._text, width, theme.BODY, self.ROWS_MAX)
 
 
 class PauseMark:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from server import clock, palette
 from server.control import ShowPanels
-from workbench.errors import RunError
-from workbench.output_file import write_atomically
+from workbench.errors import CommandError, line_of
+from workbench.output_file import current_folder, write_atomically
 from workbench.scenario import Scenario
 from workbench.view import Reading, View
 from workbench.window import theme, toolkit
@@ -50,6 +50,8 @@ class Window:
         self._pace = Pace()
         self._deeds = Deeds(self._copy_scenario, self._want_restart, self._fold, self._complain)
         self._frame, self._router = Frame(self._deeds, self._switch_theme, self._want), Router()
+        self.require: Callable[[Scenario], None] = lambda scenario: None
+        """Raises UserError for what could not be run after this session; set by what would run it."""
         self.wanted: Scenario | None = None
         """What the person wants to see next; whoever runs the window ends this session and shows one of it."""
         self.caption = ""
@@ -237,10 +239,17 @@ class Window:
             elif event.type == pygame.WINDOWEXPOSED:
                 display.show()  # What the desktop covered is lost; what we drew is still in our surface.
             elif not self._ending:
-                self._take(event, now_ns)
+                self._attempt(event, now_ns)
             elif event.type == pygame.KEYDOWN and action_of(event.key) is Action.QUIT:
                 self._hurried = True  # Nothing else can be wanted of a session that ends.
         return display.surface
+
+    def _attempt(self, event: pygame.event.Event, now_ns: int) -> None:
+        """Do what an event asks for. If that fails, a message in the window says why, and the run goes on."""
+        try:
+            self._take(event, now_ns)
+        except (CommandError, OSError, pygame.error) as error:
+            self._complain(line_of(error), now_ns)
 
     def _take(self, event: pygame.event.Event, now_ns: int) -> None:
         """An event of mouse or keyboard: to the view it is meant for, or done here."""
@@ -305,13 +314,9 @@ class Window:
         self._held_pixels = view.pixels.copy()
 
     def _take_screenshot(self, now_ns: int) -> None:
-        path = free_path(Path.cwd(), self._session.view().scenario_name)
-        try:
-            save_png(self._screen, path)
-        except RunError as error:
-            self._complain(f"no screenshot: {error}", now_ns)
-        else:
-            self._frame.toast.show(f"saved {path}", now_ns)
+        path = free_path(current_folder(), self._session.view().scenario_name)
+        save_png(self._screen, path)
+        self._frame.toast.show(f"saved {path}", now_ns)
 
     def use_theme(self, name: theme.Name) -> None:
         """Draw window and panels in this set of colours from now on."""
@@ -326,10 +331,11 @@ class Window:
         self._frame.knobs.folded = not self._frame.knobs.folded
 
     def _want(self, scenario: Scenario) -> None:
+        self.require(scenario)
         self.wanted = scenario
 
     def _want_restart(self, now_ns: int) -> None:
-        self.wanted = self._session.controls.scenario
+        self._want(self._session.controls.scenario)
 
     def _complain(self, text: str, now_ns: int) -> None:
         self._frame.toast.show(text, now_ns, "VERMILION")
@@ -337,12 +343,8 @@ class Window:
     def _copy_scenario(self, now_ns: int) -> None:
         """The settings as a file, and on the clipboard; a toast says where."""
         text = self._session.controls.as_toml()
-        path = free_toml_path(Path.cwd(), self._session.view().scenario_name)
-        try:
-            write_atomically(path, text.encode())
-        except RunError as error:
-            self._complain(f"no scenario file: {error}", now_ns)
-            return
+        path = free_toml_path(current_folder(), self._session.view().scenario_name)
+        write_atomically(path, text.encode())
         copied = " and on the clipboard" if self._display and put_on_clipboard(text) else ""
         self._frame.toast.show(f"saved {path}{copied}", now_ns)
 
