@@ -66,11 +66,11 @@ class BrokerLink:
 
     @property
     def owed_count(self) -> int:
-        """What was handed over and is not with the broker yet."""
+        """What was handed over and is not with the broker yet. Any thread may ask."""
         return len(self._owed) + (self._under_way is not None)
 
     def publish(self, publication: Publication) -> None:
-        """Hand something over. From another thread, call `wake` in the loop behind it."""
+        """Hand something over; `wake` has it go out. Called in the link's loop alone, as all but `owed_count` is."""
         self._owed.append(publication)
 
     def wake(self) -> None:
@@ -136,7 +136,8 @@ class BrokerLink:
         while True:
             self._called.clear()
             while self._owed:
-                self._under_way = publication = self._owed.popleft()
+                self._under_way = publication = self._owed[0]  # First, so that it is owed at any moment.
+                self._owed.popleft()
                 await client.publish(publication.topic, publication.payload, retain=publication.is_retained)
                 self._under_way = None
                 self._owner.on_published(publication)

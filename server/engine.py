@@ -4,6 +4,7 @@ Loops bring their arrays; stages write to the canvas through them. Invariant: `t
 a tick's broadcast holds exactly what was applied before it.
 """
 
+import threading
 import zlib
 
 import numpy as np
@@ -95,7 +96,7 @@ class Engine:
         self._due_ns = 0
         """When the tick was due that waits for the journal; 0: none does."""
         self._compress_after = 0
-        self._numbers = 0
+        self._numbers, self._numbers_lock = 0, threading.Lock()
 
     def new_loop(self, slots: int, descriptors: int) -> LoopArrays:
         """Arrays for one more loop, joined to the canvas, to its row of the telemetry page and of the connections'."""
@@ -115,13 +116,13 @@ class Engine:
 
     def hello(self, *, is_viewer: bool = False) -> Hello:
         """The first message to the next connection, with a number of its own."""
-        self._numbers += 1
-        return new_hello(self.config, self._numbers, is_viewer=is_viewer)
+        return new_hello(self.config, self.take_numbers(1), is_viewer=is_viewer)
 
     def take_numbers(self, count: int) -> int:
-        """Take numbers for so many connections that get no HELLO. Returns the first; numbers begin at 1."""
-        self._numbers += count
-        return self._numbers - count + 1
+        """Take numbers for so many connections. Returns the first; numbers begin at 1. Any loop may ask at any time."""
+        with self._numbers_lock:
+            self._numbers += count
+            return self._numbers - count + 1
 
     def start(self, now_ns: int) -> None:
         """Set the first tick's time."""
@@ -275,7 +276,7 @@ class Engine:
         was_encoded = head["tick"] == tick
         server = self.telemetry["server"][0]
         row = self.telemetry["ticks"][tick % TICK_ROWS]
-        row["tick"] = tick
+        row["tick"] = tick  # First: what the row was is gone from here on.
         row["start_ns"] = now_ns
         row["lateness_ns"] = max(0, now_ns - self.next_tick_ns)
         row["interval_ns"] = now_ns - self._last_tick_ns

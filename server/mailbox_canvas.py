@@ -237,6 +237,7 @@ class MailboxCanvas:
         self._tiles.write(self.tick)
         self._tally.publish()
         lateness_ns, interval_ns = max(0, now_ns - self._due_ns), now_ns - self._tick_ns
+        self._telemetry["ticks"]["tick"][self.tick % TICK_ROWS] = self.tick  # First: what it was is gone from here on.
         self._telemetry["ticks"][self.tick % TICK_ROWS] = (
             self.tick, now_ns, lateness_ns, interval_ns, encode_ns, tile_count, merged.pixel_count, frame_bytes,
             merged.encoding, self._counts["admitted_count"], 0, self._tally.take_peaks(),

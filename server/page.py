@@ -116,6 +116,19 @@ class Page:
             self.descriptor = -1
 
 
+def newest_rows(ring: NDArray[Any], head: NDArray[np.int64], since: int = 0) -> NDArray[Any]:
+    """The rows of a ring, oldest first, a copy; of those before row number `since` none.
+
+    The writer writes a row and then counts it in `head`, shape (1,). Rows that it wrote over meanwhile, or may be
+    writing over, are left out: what is returned is whole.
+    """
+    end, size = int(head[0]), len(ring)
+    first = max(end - size, since, 0)
+    rows: NDArray[Any] = ring[np.arange(first, end) % size]
+    oldest = int(head[0]) + 1 - size  # The row behind the newest may be half written.
+    return rows[max(oldest - first, 0) :]
+
+
 def telemetry_sections(loop_count: int) -> dict[str, type_of_section]:
     """Sections of the server's telemetry page."""
     return {

@@ -102,7 +102,8 @@ class Sources:
     @property
     def held_count(self) -> int:
         """Connections that count at present."""
-        return sum(self._held.values())
+        with self._lock:
+            return sum(self._held.values())
 
     @property
     def remembered_count(self) -> int:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.kernels.layout import CONNECTION, Phase
+from tests.interrupted import interrupted
 from workbench import census
 from workbench.census import CensusTaker, jain_index
 
@@ -68,6 +69,19 @@ class TestFairness:
             rows["number"][0, 0], rows["admitted_count"][0, 0] = 99, 1_000_000
 
         assert after_a_second(page(1, 10, 3), replace).shares_per_s == (8, 8, 8)
+
+    def test_a_slot_that_is_given_on_while_it_is_read_is_nobodys(self) -> None:
+        rows = page(1, 4, 3)
+        rows["admitted_count"][:] = 1000
+
+        def give_on() -> None:
+            rows["number"][0, 1], rows["admitted_count"][0, 1] = 77, 0
+
+        taker = CensusTaker(rows)
+        taker.poll(SECOND, 10, TICK_NS)
+        rows["admitted_count"] += 50
+        taker._rows = interrupted(rows, "admitted_count", give_on)
+        assert taker.poll(2 * SECOND, 10, TICK_NS).shares_per_s == (50, 50, 50)
 
     def test_nobody_is_unknown(self) -> None:
         found = after_a_second(page(1, 10, 0), lambda rows: None)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.kernels.layout import CONNECTION, Phase
+from tests.interrupted import interrupted
 from workbench.view import Journey
-from workbench.window import ramp
+from workbench.window import connection_row, ramp
 from workbench.window.connection_map import (
     READ_INTERVAL_NS,
     Grid,
@@ -69,6 +70,34 @@ def test_rates_are_those_of_the_naive_twin(seed: int) -> None:
     assert newest is not None
     found = dict(zip(newest.number.tolist(), snapshots.per_second("admitted").tolist(), strict=True))
     assert found == pytest.approx(naive_rates(before, after, 0.5), nan_ok=True)
+
+
+@pytest.mark.parametrize("field", ["admitted_count", "throttled_count"])
+def test_a_slot_that_is_given_on_while_it_is_read_has_no_rate(field: str) -> None:
+    connections = np.zeros((1, 3), CONNECTION)
+    connections["phase"], connections["number"], connections["admitted_count"] = Phase.FAST, [[4, 5, 6]], 1000
+
+    def give_on() -> None:
+        connections["number"][0, 1], connections["admitted_count"][0, 1] = 77, 0
+
+    snapshots = Snapshots()
+    snapshots.read(connections, 0)
+    connections["admitted_count"] += 50
+    snapshots.read(interrupted(connections, field, give_on), SECOND_NS)
+    np.testing.assert_array_equal(snapshots.per_second("admitted"), [50, np.nan, 50])
+
+
+def test_a_row_is_of_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = np.zeros((1, 3), CONNECTION)
+    connections["phase"], connections["number"] = Phase.FAST, [[4, 5, 6]]
+    assert read_row(connections, 5, 0, 60, 120) is not None
+
+    def give_on(*_: object) -> float:
+        connections["number"][0, 1] = 77
+        return 0.0
+
+    monkeypatch.setattr(connection_row, "tokens_left", give_on)
+    assert read_row(connections, 5, 0, 60, 120) is None
 
 
 def test_snapshots_are_taken_four_times_a_second_and_kept_for_one() -> None:

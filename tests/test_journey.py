@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from server.kernels.layout import FLEET_JOURNEY, JOURNEY, JOURNEY_ROWS
 from server.page import Page, connection_sections, fleet_sections
-from workbench.journey import join_journeys, journeys_of, ring_rows
+from workbench.journey import join_journeys, journeys_of
 from workbench.view import Journey
 
 WIDTH = 100
@@ -82,14 +82,6 @@ def test_each_batch_finds_its_own_read_however_many_are_missing(gaps, noted):
     assert found == [int(time_ns) + 4 if noted[n] else None for n, time_ns in enumerate(times)]
 
 
-@given(st.integers(0, 40))
-def test_rows_of_a_ring_come_oldest_first(head):
-    ring = np.zeros(8, np.int64)
-    for number in range(head):
-        ring[number % 8] = number
-    assert ring_rows(ring, head).tolist() == list(range(max(0, head - 6), head))
-
-
 def test_pages_are_read_for_one_connection_in_order():
     connections, fleet = Page.create(connection_sections(1, 4)), Page.create(fleet_sections())
     for n in range(JOURNEY_ROWS + 3):
@@ -101,7 +93,7 @@ def test_pages_are_read_for_one_connection_in_order():
     found = journeys_of(connections, fleet, 2, WIDTH)
     assert {journey.number for journey in found} == {2}
     times = [journey.sent_ns for journey in found]
-    assert times == sorted(times) and len(times) == (JOURNEY_ROWS - 2) // 2
+    assert times == sorted(times) and len(times) == JOURNEY_ROWS // 2 - 1
     assert all(journey.read_ns == journey.sent_ns + 10 for journey in found)
     connections.close()
     fleet.close()

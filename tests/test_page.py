@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.kernels import layout
 from server.page import (
@@ -17,9 +19,11 @@ from server.page import (
     canvas_sections,
     fleet_sections,
     history_sections,
+    newest_rows,
     picture_sections,
     telemetry_sections,
 )
+from tests.interrupted import interrupted
 
 SECTIONS = {"counts": (np.dtype("i8"), (3,)), "picture": (np.dtype("u1"), (5, 7)), "last": (layout.LOOP, (2,))}
 
@@ -115,6 +119,28 @@ class TestRefusals:
         monkeypatch.setattr(layout, "LAYOUT_VERSION", layout.LAYOUT_VERSION + 1)
         with pytest.raises(PageError, match=f"this program has {layout.LAYOUT_VERSION}"):
             Page.attach(page.descriptor, SECTIONS)
+
+
+@given(st.integers(0, 40), st.integers(0, 45), st.integers(0, 12), st.booleans())
+def test_rows_of_a_ring_come_oldest_first_and_none_that_is_written_over(head, since, more, is_writing):
+    """Meanwhile `more` rows are written, and perhaps one more is half written."""
+    ring, heads = np.zeros(8, np.int64), np.zeros(1, np.int64)
+
+    def write(count):
+        for _ in range(count):
+            ring[heads[0] % 8] = heads[0]
+            heads[0] += 1
+
+    def go_on():
+        write(more)
+        if is_writing:
+            ring[heads[0] % 8] = -1
+
+    write(head)
+    rows = newest_rows(interrupted(ring, None, go_on), heads, since).tolist()
+    end = head + more
+    assert rows == list(range(max(since, end - 7, 0), head))
+    assert newest_rows(ring, heads).tolist() == list(range(max(0, end - 7), end))
 
 
 def test_close_gives_the_descriptor_back_once():

@@ -14,6 +14,7 @@ from server.config import ServerConfig
 from server.control import Progress
 from server.kernels import layout
 from server.kernels.histogram import bucket_index
+from tests.interrupted import interrupted
 from workbench import tick_log
 from workbench.counters import Counters, Span, read_counters
 from workbench.live_table import LiveTable, line_of, table_of
@@ -190,6 +191,18 @@ class TestTickLog:
         self.write(pages, range(4, 6))
         assert log.collect()["tick"].tolist() == [4, 5]
         assert log.intervals_ns(200, 500).tolist() == [2, 3, 4]
+
+    def test_a_row_that_is_written_over_while_it_is_read_is_left_out(self, pages: SessionPages) -> None:
+        self.write(pages, range(1, layout.TICK_ROWS + 1))
+
+        def go_on() -> None:
+            self.write(pages, range(layout.TICK_ROWS + 1, layout.TICK_ROWS + 4))
+            pages.telemetry["ticks"][4]["tick"] = layout.TICK_ROWS + 4  # Of the next, only this is written.
+
+        rows = interrupted(pages.telemetry["ticks"], None, go_on)
+        log = TickLog({"server": pages.telemetry["server"], "ticks": rows})
+        assert log.collect()["tick"].tolist() == list(range(5, layout.TICK_ROWS + 1))
+        assert log.collect()["tick"].tolist() == list(range(layout.TICK_ROWS + 1, layout.TICK_ROWS + 4))
 
     def test_a_tick_that_does_not_come_makes_the_interval_longer(self, pages: SessionPages) -> None:
         log, recent = TickLog(pages.telemetry), tick_log.RecentTicks(SECOND)

@@ -79,7 +79,10 @@ class CensusTaker:
         rows = self._rows[:, : self._end : step]
         is_open = (rows["phase"] == Phase.SLOW) | (rows["phase"] == Phase.FAST)
         sends = is_open & (rows["received_count"] > 0)
-        look = _Look(now_ns, np.where(sends, rows["number"], -1), *(rows[name].copy() for name in _SERVED))
+        number = rows["number"].copy()
+        served = [rows[name].copy() for name in _SERVED]
+        is_same = rows["number"] == number  # Else the slot was another connection's before its counts were read.
+        look = _Look(now_ns, np.where(sends & is_same, number, -1), *served)
         self._looks.append(look)
         while len(self._looks) > 2 and now_ns - self._looks[1].time_ns >= SPAN_NS:
             self._looks.popleft()

@@ -60,6 +60,7 @@ class Child:
         self._begun = False
         self._heard = heard
         self._stderr_lines: deque[str] = deque(maxlen=_STDERR_LINES_MAX)
+        self._stderr_lock = threading.Lock()
         self.process: subprocess.Popen[bytes] = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -131,13 +132,18 @@ class Child:
         if code is None:
             return "still running"
         text = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        lines = [line for line in self._stderr_lines if line.strip()]
+        lines = [line for line in self._last_lines() if line.strip()]
         return f"{text}: {lines[-1].strip()}" if lines else text
 
     def traceback(self) -> str:
         """Its traceback, when a bug ended it; else ""."""
-        text = "\n".join(self._stderr_lines)
+        text = "\n".join(self._last_lines())
         return text if "Traceback (most recent call last)" in text else ""
+
+    def _last_lines(self) -> list[str]:
+        """What it said last on standard error, also while it says more."""
+        with self._stderr_lock:
+            return list(self._stderr_lines)
 
     def _write(self, message: msgspec.Struct) -> None:
         assert self.process.stdin is not None
@@ -148,7 +154,8 @@ class Child:
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self._stderr_lines.append(line.decode(errors="replace").rstrip("\n"))
+            with self._stderr_lock:
+                self._stderr_lines.append(line.decode(errors="replace").rstrip("\n"))
 
     def _read_events(self) -> None:
         assert self.process.stdout is not None

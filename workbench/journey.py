@@ -7,15 +7,12 @@ nobody. Invariant: times that stand in one `Journey` are of one batch, or are No
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from server.page import Page
+from server.page import Page, newest_rows
 from workbench.view import Journey
 
 _NEVER_NS = 2**63 - 1
-_UNSAFE_ROWS = 2
-"""The oldest rows of a full ring may be written over while we copy; so many are left out."""
 
 
 def join_journeys(fleet_rows: NDArray[Any], server_rows: NDArray[Any], width: int) -> list[Journey]:
@@ -71,15 +68,8 @@ def _known(time_ns: Any) -> int | None:
     return int(time_ns) or None
 
 
-def ring_rows(ring: NDArray[Any], head: int) -> NDArray[Any]:
-    """The rows of a ring of which `head` were ever written, oldest first, a copy; its oldest may be missing."""
-    count = min(head, len(ring) - _UNSAFE_ROWS)
-    rows: NDArray[Any] = ring[np.arange(head - count, head) % len(ring)]
-    return rows
-
-
 def journeys_of(connections_page: Page, fleet_page: Page, number: int, width: int) -> Sequence[Journey]:
     """The newest journeys of a connection, oldest first. The pages have `connection_sections` and `fleet_sections`."""
-    read = ring_rows(connections_page["journeys"], int(connections_page["journey_head"][0]))
-    seen = ring_rows(fleet_page["journeys"], int(fleet_page["journey_head"][0]))
+    read = newest_rows(connections_page["journeys"], connections_page["journey_head"])
+    seen = newest_rows(fleet_page["journeys"], fleet_page["journey_head"])
     return join_journeys(seen[seen["number"] == number], read[read["number"] == number], width)

@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from server.kernels.layout import STAGE_COUNT, TICK_ROWS
 from server.page import Page
 
-_UNSAFE_ROWS = 8
-"""The oldest rows of a full ring may be written over while we copy; so many are left out."""
-
 KEPT_MAX = 1 << 17
 """Ticks whose times are kept. Of more, every second is given up, and from then on only every second is kept: over
 three hours of ten a second, all are."""
@@ -36,8 +33,10 @@ class TickLog:
     def collect(self) -> NDArray[Any]:
         """The ticks finished since the last call, oldest first, dtype TICK; at most what the ring still holds."""
         tick = int(self._server[0]["tick"])
-        first = max(self._collected + 1, tick - TICK_ROWS + 1 + _UNSAFE_ROWS)
-        rows = self._rows[np.arange(first, tick + 1) % TICK_ROWS]
+        numbers = np.arange(max(self._collected + 1, tick - TICK_ROWS + 1), tick + 1)
+        rows: NDArray[Any] = self._rows[numbers % TICK_ROWS]
+        # A row that is written over gets its new number first: what still has the old one was whole when it was read.
+        rows = rows[self._rows["tick"][numbers % TICK_ROWS] == numbers]
         self._collected = max(tick, self._collected)
         kept = rows[rows["tick"] % self._step == 0]
         self._starts_ns.extend(kept["start_ns"].tolist())

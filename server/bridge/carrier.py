@@ -1,7 +1,8 @@
 """The carrier: a thread that keeps up the server's connection to the broker, fills the inbox, and publishes what the
 loop hands it.
 
-It knows no canvas. Invariant: the broker has info, retained, before anything else of a connection.
+It knows no canvas. What the loop hands over becomes the link's in this thread alone. Invariants: the broker has info,
+retained, before anything else of a connection; what was made for one connection is never published on another.
 """
 
 import asyncio
@@ -34,6 +35,10 @@ class Carrier:
         self.connected_count = 0
         """Connections made so far."""
         self._address, self._name, self._topics, self._inbox, self._tell = address, name, topics, inbox, tell
+        self._handed_count = 0
+        """What the loop has handed over so far; its thread alone writes this."""
+        self._passed_count = 0
+        """Of these, passed on to the link, or given up; the carrier's thread alone writes this."""
         self._info = b""
         self._gone_ns = self._attempt_count = 0
         self._loop = asyncio.new_event_loop()
@@ -43,7 +48,7 @@ class Carrier:
     @property
     def owed_count(self) -> int:
         """What was handed over and is not with the broker yet."""
-        return self._link.owed_count
+        return self._handed_count - self._passed_count + self._link.owed_count
 
     def start(self, info: bytes) -> None:
         """Begin to dial. `info` is published, retained, each time that the broker is reached."""
@@ -53,13 +58,15 @@ class Carrier:
 
     def inform(self, info: bytes) -> None:
         """Publish this as info from now on."""
-        self._info = info
-        self.publish(self._topics.info, info, is_retained=True)
+        self._loop.call_soon_threadsafe(self._renew_info, info)
 
-    def publish(self, topic: str, payload: bytes, *, is_retained: bool = False) -> None:
-        """Hand something over. May be called from any thread."""
-        self._link.publish(Publication(topic, payload, is_retained))
-        self._loop.call_soon_threadsafe(self._link.wake)
+    def publish(self, topic: str, payload: bytes, connection: int) -> None:
+        """Hand something over that was made for the connection of this number, as `connected_count` counts.
+
+        Where that is gone, it is given up. Called by one thread, the loop's.
+        """
+        self._handed_count += 1
+        self._loop.call_soon_threadsafe(self._pass_on, Publication(topic, payload), connection)
 
     def close(self) -> None:
         """Publish what is owed, say good-bye and end; bounded by END_S. Once."""
@@ -74,13 +81,28 @@ class Carrier:
         self.is_connected = False
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
-    # What the link tells, in the carrier's thread.
+    # In the carrier's thread: what was handed over, and what the link tells.
+
+    def _renew_info(self, info: bytes) -> None:
+        self._info = info
+        if self.is_connected:
+            self._publish_info()
+            self._link.wake()
+
+    def _pass_on(self, publication: Publication, connection: int) -> None:
+        if self.is_connected and connection == self.connected_count:
+            self._link.publish(publication)
+            self._link.wake()
+        self._passed_count += 1
+
+    def _publish_info(self) -> None:
+        self._link.publish(Publication(self._topics.info, self._info, is_retained=True))
 
     def on_open(self) -> None:
         """The broker is there: it gets info, and the loop may hand it deltas."""
         now_ns, was_there = clock.now_ns(), self.connected_count > 0
         away_s = (now_ns - self._gone_ns) * 1e-9
-        self._link.publish(Publication(self._topics.info, self._info, is_retained=True))
+        self._publish_info()
         self._attempt_count = 0
         self.connected_count += 1
         self.is_connected = True

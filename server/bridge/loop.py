@@ -103,6 +103,7 @@ class BridgeLoop:
         engine, queues = self._engine, self.arrays.queues[0]
         queues["fanout_position"] = queues["slot_end"]  # Devices are owed no frames of their own.
         while True:
+            self._inbox.arrived.clear()  # Before all that it may be rung for is looked at.
             now_ns = clock.now_ns()
             self._answer(now_ns)
             if engine.is_ending:
@@ -117,7 +118,6 @@ class BridgeLoop:
     def step(self, now_ns: int) -> bool:
         """Take what has come, and serve on as far as brakes allow. False when nothing could be done."""
         queues = self.arrays.queues[0]
-        self._inbox.arrived.clear()
         before = queues.tobytes()
         taken = self._take(self._engine.canvas.arrays, now_ns)
         self._stages.run(self._engine.canvas.arrays)
@@ -235,7 +235,7 @@ class BridgeLoop:
             self._counts["conflated_count"] += 1
         self._cursor = newest
         if end > start:
-            carrier.publish(self._topics.delta, _message(frame[start:end].tobytes()))
+            carrier.publish(self._topics.delta, _message(frame[start:end].tobytes()), self._connected_count)
             self._note_sent(end - start, pixels, now_ns)
 
     def _note_sent(self, size: int, pixels: int, now_ns: int) -> None:
@@ -254,7 +254,7 @@ class BridgeLoop:
         self.arrays.queues[0]["handover_count"] = 0  # Nobody can be closed, whatever the conduct.
         for slot, _source, start, end, _pixels, _taken in self._offers[:count].tolist():
             report = _message(self.arrays.scratch[start:end].tobytes())
-            carrier.publish(self._topics.throttled(self._roster.device_of[slot]), report)
+            carrier.publish(self._topics.throttled(self._roster.device_of[slot]), report, self._connected_count)
             self._counts["send_count"] += 1
             self._counts["sent_bytes"] += len(report)
 

@@ -6,7 +6,8 @@ and shows what was last known.
 
 from collections import deque
 
-from server.kernels.layout import FOLLOWED_MESSAGES, Kind
+from server.kernels.layout import Kind
+from server.page import newest_rows
 from workbench.window import ramp, theme
 from workbench.window.connection_row import ConnectionRow, read_row
 from workbench.window.figure import format_count, format_ms, format_whole
@@ -153,9 +154,7 @@ class ConnectionCard:
     def _draw_messages(self, target: pygame.Surface, scene: Scene, box: pygame.Rect) -> None:
         """The placements last decoded from it, the newest first, as many as there is room for."""
         pen, page = self._pen, scene.session.connections_page
-        head = int(page["message_head"][0])
-        first = max(self._first_message, head - FOLLOWED_MESSAGES)
-        numbers = range(head - 1, first - 1, -1)
+        rows = newest_rows(page["messages"], page["message_head"], self._first_message)[::-1]
         self._cells["decoded"] = box
         pen.write(target, "decoded", pygame.Rect(box.left, box.top, pen.px(_LABEL), pen.px(_ROW)), theme.LABEL)
         room = pygame.Rect(box.left + pen.px(_LABEL), box.top, box.width - pen.px(_LABEL), box.height)
@@ -165,8 +164,7 @@ class ConnectionCard:
             for line in range(2)
             for column in range(max(1, room.width // width))
         ]
-        rows = [page["messages"][number % FOLLOWED_MESSAGES] for number in numbers]
-        placements = [row for row in rows if row["kind"] == Kind.PLACE]
+        placements = rows[rows["kind"] == Kind.PLACE]
         for row, place in zip(placements, places, strict=False):
             swatch = pygame.Rect(place.left, place.centery - pen.px(_SWATCH) // 2, pen.px(_SWATCH), pen.px(_SWATCH))
             pygame.draw.rect(target, ramp.CANVAS_COLORS[int(row["color"])], swatch)
@@ -175,6 +173,6 @@ class ConnectionCard:
                 swatch.right + pen.px(5), place.top, place.right - swatch.right - pen.px(9), place.height
             )
             pen.write(target, f"{row['x']}, {row['y']}", text, theme.LABEL)
-        if not placements:
+        if not len(placements):
             line = pygame.Rect(room.topleft, (room.width, height))
             pen.write(target, "nothing since it was opened here", line, theme.LABEL)

@@ -5,7 +5,7 @@ told only of a connection that was there at both ends of its span.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from workbench.window import ramp
 
 READ_INTERVAL_NS = 250_000_000
 SPAN_NS = 1_000_000_000
+NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Snapshot:
     slot: NDArray[np.int64]
     """Index into the flat connections page."""
     number: NDArray[np.int64]
+    """NOBODY where the slot was given on while it was looked at."""
     phase: NDArray[np.uint8]
     watches: NDArray[np.bool_]
     cursor: NDArray[np.int64]
@@ -39,11 +41,12 @@ def take_snapshot(connections: NDArray[Any], now_ns: int) -> Snapshot:
     flat = connections.reshape(-1)
     slot = np.flatnonzero(flat["phase"])  # FREE is 0.
     # Column by column: whole records would be copied one by one, at many times the cost.
+    number = flat["number"][slot]
     dropped = sum(flat[name][slot] for name in ("throttled_count", "shed_count", "out_of_bounds_count"))
-    return Snapshot(
+    snapshot = Snapshot(
         now_ns,
         slot,
-        flat["number"][slot],
+        number,
         flat["phase"][slot],
         flat["subscribed"][slot] == 1,
         flat["cursor"][slot],
@@ -51,6 +54,8 @@ def take_snapshot(connections: NDArray[Any], now_ns: int) -> Snapshot:
         np.asarray(dropped),
         flat["opened_ns"][slot],
     )
+    # What was read of a slot that another connection got meanwhile is of neither.
+    return replace(snapshot, number=np.where(flat["number"][slot] == number, number, NOBODY))
 
 
 class Snapshots:
@@ -82,6 +87,7 @@ class Snapshots:
             return rates
         place = np.minimum(np.searchsorted(oldest.slot, newest.slot), len(oldest.slot) - 1)
         same = (oldest.slot[place] == newest.slot) & (oldest.number[place] == newest.number)
+        same &= newest.number != NOBODY
         grown = (getattr(newest, name) - getattr(oldest, name)[place])[same]
         rates[same] = grown * (1e9 / (newest.time_ns - oldest.time_ns))
         return rates

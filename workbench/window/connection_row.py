@@ -1,7 +1,7 @@
 """One connection as the server's page shows it, in terms of a person: found by its number, read as a frozen record.
 
 The server writes the page as it works, and nobody waits: a row may be read half of now and half of a moment ago.
-Invariant: a slot that is free is never taken for connection 0.
+Invariants: a slot that is free is never taken for connection 0; a row is of one connection.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def read_row(
         return None
     row = connections[place]
     counts = ("received_count", "admitted_count", "throttled_count", "shed_count", "out_of_bounds_count")
-    return ConnectionRow(
+    found = ConnectionRow(
         number=number,
         loop=place[0],
         phase=_PHASE_WORDS[Phase(int(row["phase"]))],
@@ -85,6 +85,7 @@ def read_row(
         sent_bytes=int(row["sent_bytes"]),
         **{name: int(row[name]) for name in counts},
     )
+    return found if row["number"] == number else None  # Else it was another's before all was read.
 
 
 def watchers_by_tile(connections: NDArray[Any], across: int, down: int) -> NDArray[np.int64]:

@@ -40,6 +40,7 @@ class Tally:
             connection=0,
         ).encode()
         self._ended = threading.Event()
+        self._lock = threading.Lock()
         self._loop_row = telemetry["loops"][0]
         self._server_row = telemetry["server"][0]
 
@@ -64,10 +65,11 @@ class Tally:
             self.publish()
 
     def publish(self) -> None:
-        """Write the count and its cost to the telemetry page."""
-        self._loop_row["received_count"] = self._loop_row["admitted_count"] = self.count
-        self._server_row["cpu_ns"], self._server_row["resident_bytes"] = self.cost()
-        self._server_row["heartbeat_ns"] = clock.now_ns()
+        """Write the count and its cost to the telemetry page. May be called from any thread."""
+        with self._lock:  # Else one thread could write an older count over another's.
+            self._loop_row["received_count"] = self._loop_row["admitted_count"] = self.count
+            self._server_row["cpu_ns"], self._server_row["resident_bytes"] = self.cost()
+            self._server_row["heartbeat_ns"] = clock.now_ns()
 
 
 def own_cost() -> tuple[int, int]:
