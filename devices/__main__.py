@@ -12,10 +12,10 @@ from devices.config import FleetCommand, StartFleet
 from devices.limits import FleetFailed
 from devices.run import Commands, Run
 from devices.warm import warm_kernels
-from server import control
+from server.ipc import control
+from server.ipc.page import Page, fleet_sections
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
-from server.page import Page, fleet_sections
 
 
 def _tell(done: int, total: int, name: str) -> None:

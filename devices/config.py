@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from devices.hostile.config import HostileConfig
-from server.control import CheckViewers, Follow, Stop, StopSending
+from server.ipc.control import CheckViewers, Follow, Stop, StopSending
 
 Arrivals = Literal["periodic", "poisson", "bursty"]
 PatternName = Literal["sensor_field", "image", "life", "hotspot", "noise"]

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from devices.limits import FleetFailed
-from server import clock
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Message, Opened, Refused
 from server.protocol.http import authority_of
 from server.protocol.messages import SUBPROTOCOL, Hello, ServerOp, Subscribe, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.system import clock
 from server.tls.trust import trusting
 
 _PATIENCE_S = 5.0

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from server import open_files
+from server.system import open_files
 
 _PORTS_REMEDY = "widen the range of local ports (sysctl -w net.ipv4.ip_local_port_range='10000 65535')"
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")

@@ -12,22 +12,22 @@ import msgspec
 import numpy as np
 
 from devices.config import AdjustFleet, Brush, Cut, FleetCommand, Stall, StartFleet
-from devices.dialer import Dialer
-from devices.drain import Drain
-from devices.fleet import Fleet
+from devices.fleet.fleet import Fleet
 from devices.greeting import Server, read_canvas, read_hello
 from devices.limits import FleetFailed, check_ports, raise_open_files
-from devices.memory import MemoryLink
+from devices.memory.drain import Drain
+from devices.memory.memory import MemoryLink
+from devices.sockets.dialer import Dialer
 from devices.transport import Transport
 from devices.warm import warm_kernels
-from server import clock
-from server.broker_address import parse_broker
-from server.control import CheckViewers, Event, Follow, Phase, Progress, Stop, StopSending
+from server.ipc.control import CheckViewers, Event, Follow, Phase, Progress, Stop, StopSending
+from server.ipc.page import Page, canvas_sections, link_sections
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
-from server.page import Page, canvas_sections, link_sections
+from server.mqtt.address import parse_broker
+from server.mqtt.topics import Topics
 from server.protocol.http import authority_of
-from server.topics import Topics
+from server.system import clock
 
 TURN_NS = 20_000_000
 """How long the compiled pass runs at a time: commands and the heartbeat wait no longer."""
@@ -206,7 +206,7 @@ class Run:
 
 def _behind_broker(fleet: Fleet, start: StartFleet) -> Transport:
     """The fleet joined through the broker of `start`. Raises FleetFailed."""
-    from devices.mqtt import MqttLink  # Only where it is asked for: its library takes a while to import.
+    from devices.mqtt.mqtt import MqttLink  # Only where it is asked for: its library takes a while to import.
 
     fetch = partial(read_canvas, Server(start.host, start.port, start.path, start.certificate))
     return MqttLink(fleet, parse_broker(start.broker), Topics(start.mqtt_name), fetch)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.config import FleetConfig
-from devices.fleet import Fleet
+from devices.fleet.fleet import Fleet
 
 
 class Transport(Protocol):

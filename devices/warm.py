@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.config import FleetConfig
-from devices.fleet import Fleet
+from devices.fleet.fleet import Fleet
 from devices.kernels import (
     arrivals,
     block,
@@ -27,12 +27,12 @@ from devices.kernels import (
     watch,
 )
 from devices.kernels.layout import FILL, Arrays, Links
-from devices.links import new_links
+from devices.sockets.poll_state import new_links
+from server.ipc.page import Page, fleet_sections
 from server.kernels.kernel import Warm
 from server.kernels.layout import SEGMENT
 from server.kernels.link import BLOCK
 from server.kernels.ring import await_state
-from server.page import Page, fleet_sections
 
 
 @cache

@@ -17,8 +17,9 @@ from plots.picture import Picture, fitting_size
 from plots.series import DEFAULT_NAMES
 from plots.span import Span
 from plots.style import THEMES
-from server import clock, control
-from server.page import PageError
+from server.ipc import control
+from server.ipc.page import PageError
+from server.system import clock
 
 LOOK_S = 0.03
 """Between two looks at the history. A third of a sample's interval: no sample waits long, and none is missed."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.ipc.page import Page, history_sections
 from server.kernels import layout
-from server.page import Page, history_sections
 
 SPARE_ROWS = 32
 """The oldest rows, which the writer may overwrite while they are read: three seconds of samples."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.page import PICTURE_SIDE_MAX, Page, picture_sections
+from server.ipc.page import PICTURE_SIDE_MAX, Page, picture_sections
 
 SIDE_MIN = 16
 """The smallest picture that is drawn, whatever is asked for."""

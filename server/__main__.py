@@ -1,7 +1,8 @@
 """A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
 
-from server import control
-from server.control import (
+from server.accept.listener import CannotListen
+from server.ipc import control
+from server.ipc.control import (
     Adjust,
     CloseClients,
     Command,
@@ -14,9 +15,8 @@ from server.control import (
     StartServer,
     Stop,
 )
+from server.ipc.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
 from server.journal.fault import JournalError
-from server.listener import CannotListen
-from server.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
 from server.server import Server, open_server
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from server.broker_address import parse_broker
 from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
+from server.mqtt.address import parse_broker
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")

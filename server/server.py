@@ -14,27 +14,27 @@ from functools import partial
 
 import msgspec
 
-from server import clock, open_files
+from server.accept.listener import CannotListen, connections_allowed, open_listener
 from server.bridge.broker import Broker
 from server.bridge.loop import BridgeLoop
-from server.broker_address import BrokerAddress, parse_broker
 from server.config import ServerConfig
-from server.control import BrokerState
-from server.engine import Engine
+from server.engine.engine import Engine
+from server.ipc.control import BrokerState
+from server.ipc.page import Page
 from server.journal.fault import JournalError, words_of
 from server.journal.journal import open_journal
 from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
-from server.listener import CannotListen, connections_allowed, open_listener
 from server.loops import native
 from server.loops.loop import Loop
 from server.loops.memory import MemoryLoop
 from server.loops.native import NativeLoop
 from server.loops.portable import PortableLoop
 from server.loops.sink import SinkLoop
-from server.mailbox import Mailbox
-from server.page import Page
+from server.mailbox.mailbox import Mailbox
+from server.mqtt.address import BrokerAddress, parse_broker
 from server.protocol.messages import Notice, NoticeCode
+from server.system import clock, open_files
 from server.tls.certificate import context_of
 from server.tls.front import Front
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from window_stage import Written
+    from support.window_stage import Written
 
 # Before any test imports pygame or matplotlib: they read these once.
 os.environ["SDL_VIDEODRIVER"] = "dummy"
@@ -69,6 +69,6 @@ def needs_package() -> Callable[[str], ModuleType]:
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> "list[Written]":
     """Every text that a window writes during the test."""
-    from window_stage import note_writing  # Only where there is a window: it imports pygame.
+    from support.window_stage import note_writing  # Only where there is a window: it imports pygame.
 
     return note_writing(monkeypatch)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from braking import wait_until
-from browser import Browser
-from readme_rules import cells
-from serving import PATIENCE_S, Serving
 
 from server.protocol.blocks import Block
 from server.protocol.messages import Delta, ServerOp, decode_client_message, decode_server_message
+from support.braking import wait_until
+from support.browser import Browser
+from support.readme_rules import cells
+from support.serving import PATIENCE_S, Serving
 from workbench.bench.peers.node_peer import module_folders
 
 PAGE = (Path(__file__).parents[1] / "docs" / "clients.md").read_text()
@@ -126,7 +126,8 @@ def test_look(
 ) -> None:
     needs_program("curl", "apt-get install curl")
     path = client("look.sh")
-    monkeypatch.setattr("server.http.TICK_SLACK_NS", PATIENCE_S * 1_000_000_000)  # It is well, however late its ticks.
+    # It is healthy, however late its ticks.
+    monkeypatch.setattr("server.web.routes.TICK_SLACK_NS", PATIENCE_S * 1_000_000_000)
     wait_until(lambda: serving.tick > 0)
     told = run("sh", "-e", path, folder=path.parent, PORT=str(serving.port))
     assert re.fullmatch(r"ok\npixelcanvas_ticks_total [0-9.e+]+\n", told)

@@ -12,7 +12,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
-    from workbench.cli import main as obey
+    from workbench.cli.app import main as obey
 
     obey()  # From where it can tell what a signal means, it takes them over.
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from server.accept.listener import CannotListen
 from server.config import ServerConfig
-from server.listener import CannotListen
 from server.protocol.http import authority_of
 from server.tls.certificate import context_of
 from workbench.errors import UserError

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
-from server import clock
+from server.system import clock
 from workbench.errors import RunError, UserError
 
 STANDARD_OUTPUT = Path("-")

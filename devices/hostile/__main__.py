@@ -11,9 +11,10 @@ import sys
 from devices.hostile.mob import Mob
 from devices.hostile.orders import StartHostile
 from devices.hostile.tally import hostile_sections
-from server import clock, control, open_files
+from server.ipc import control
+from server.ipc.page import Page
 from server.kernels.layout import State
-from server.page import Page
+from server.system import clock, open_files
 
 TURN_MS = 10
 """Commands wait no longer, nor does who is to go on."""

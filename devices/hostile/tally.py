@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS
+from server.ipc.page import type_of_section
 from server.kernels.layout import HOSTILE_OTHER, HOSTILE_RESET, HOSTILE_SAMPLE
-from server.page import type_of_section
 
 CODES = (400, 408, 426, 431, 503, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013)
 """HTTP statuses and close codes that are counted each for itself; after them comes one place for all others."""

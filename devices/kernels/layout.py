@@ -302,7 +302,7 @@ READ_BYTES_MAX = 256 * 1024
 
 
 class Links(NamedTuple):
-    """What the socket pass has beside the fleet. See `devices.dialer`."""
+    """What the socket pass has beside the fleet. See `devices.sockets.dialer`."""
 
     cursor: NDArray[Any]  # (1,) CURSOR
     arena: NDArray[Any]  # (frame_bytes_max + READ_BYTES_MAX,) u1: the bytes of one socket at a time.

@@ -1,4 +1,4 @@
-"""What viewers of regions see: the compiled twin of `devices.viewer`'s teaching, for many regions of few viewers.
+"""What viewers of regions see: the compiled twin of `devices.fleet.viewer`'s teaching, for many regions of few viewers.
 
 Thousands of regions get frames of their own each tick, too many to be taught one by one in Python. So each group of
 viewers has a few states and frames of its own, all in arrays. Invariant: within a group, two states in use never show

@@ -1,7 +1,7 @@
 """What devices receive: the compiled half of the viewers.
 
 Thousands of viewers receive the same bytes. So a viewer does not hold a canvas but the index of a state, and a frame
-leads from one state to the next along a branch that `devices.viewer` has taught once. Following a branch is one
+leads from one state to the next along a branch that `devices.fleet.viewer` has taught once. Following a branch is one
 comparison of bytes, every one of them. Viewers of regions learn by themselves (`region`). Invariant: two viewers are
 in one state only if they see the same pixels of the same region.
 """
@@ -104,8 +104,9 @@ def _throttled(arrays, d, buffer, start):
 def receive_message(arrays, d, buffer, start, size, now_ns):
     """Take one canvas message for device d: buffer[start : start + size], at the time of its receipt.
 
-    buffer: (>= start + size,) u1, read only. Returns a Verdict: DONE; UNKNOWN, nothing was done and `devices.viewer`
-    is to teach the frame; VIOLATION. Cost: one comparison of the bytes, where the frame was seen before.
+    buffer: (>= start + size,) u1, read only. Returns a Verdict: DONE; UNKNOWN, nothing was done and
+    `devices.fleet.viewer` is to teach the frame; VIOLATION. Cost: one comparison of the bytes, where the frame was seen
+    before.
     """
     device = arrays.devices[d]
     op = buffer[start] if size > 0 else 0

@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from server import clock
-from server.broker_address import BrokerAddress
-from server.listener import CannotListen
+from server.accept.listener import CannotListen
+from server.mqtt.address import BrokerAddress
+from server.system import clock
 
 START_S = 20.0
 """How long a broker may take until it listens. amqtt loads for seconds on a busy machine."""

@@ -9,13 +9,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from server import clock
 from server.bridge.inbox import Inbox
-from server.broker_address import BrokerAddress
-from server.broker_client import explain, tls_context
-from server.broker_link import BrokerLink, Publication
-from server.control import BrokerState
-from server.topics import Topics
+from server.ipc.control import BrokerState
+from server.mqtt.address import BrokerAddress
+from server.mqtt.client import explain, tls_context
+from server.mqtt.link import BrokerLink, Publication
+from server.mqtt.topics import Topics
+from server.system import clock
 
 END_S = 3.0
 """How long the end waits for what is still to be published."""

@@ -7,7 +7,7 @@ told by `take_shed`, once.
 import threading
 from collections import deque
 
-from server.topics import count_places
+from server.mqtt.topics import count_places
 
 INBOX_PLACES_MAX = 1 << 18
 """Placements that may wait, 1.5 MB: some seconds of what a broker delivers, so that a pause of the loop sheds none."""

@@ -7,13 +7,11 @@ whole or not at all, and the broker is owed one DELTA at most: what changes mean
 
 import numpy as np
 
-from server import clock
 from server.bridge.carrier import Carrier, Tell
 from server.bridge.inbox import INBOX_PLACES_MAX, Inbox
 from server.bridge.roster import DEVICES_MAX, Roster
-from server.broker_address import BrokerAddress
-from server.canvas import new_hello
-from server.engine import Engine
+from server.engine.canvas import new_hello
+from server.engine.engine import Engine
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, settle, take_up
 from server.kernels.kernel import Warm
@@ -23,9 +21,11 @@ from server.kernels.room import make_message_room
 from server.kernels.tiles import encode_region
 from server.loops.stages import Stages
 from server.loops.warm import stage_kernels
+from server.mqtt.address import BrokerAddress
+from server.mqtt.topics import Topics
 from server.protocol.messages import PLACE_DTYPE
 from server.protocol.websocket import parse_head
-from server.topics import Topics
+from server.system import clock
 
 PLACES_A_STEP = 1 << 14
 """Placements taken up at once: a millisecond or two, short beside a tick."""

@@ -6,7 +6,7 @@ time, and a device that was forgotten had a full bucket and nothing in the queue
 
 import numpy as np
 
-from server.engine import Engine, use_slot
+from server.engine.engine import Engine, use_slot
 from server.kernels.arrays import LoopArrays
 from server.kernels.layout import CONNECTION, Phase
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from server import clock
 from server.config import Brake, ServerConfig
 from server.journal.condenser import Condenser
 from server.journal.fault import Trouble, trouble_of
 from server.journal.recovery import TICK_RESERVED, Recovered, cannot_open, open_recording, recover
 from server.journal.store import Store, TickEntry
+from server.system import clock
 
 QUEUE_MAX = 64
 """Ticks that may wait for a recording's disk: some seconds, longer than any disk is merely slow."""

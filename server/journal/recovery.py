@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server import clock
 from server.config import ServerConfig
 from server.journal import schema
 from server.journal.fault import JournalError, trouble_of, words_of
@@ -27,6 +26,7 @@ from server.journal.store import Store
 from server.palette import hex_colors
 from server.protocol.block_arrays import told_cells
 from server.protocol.websocket import ProtocolViolation
+from server.system import clock
 
 TICK_RESERVED = "tick_reserved"
 """The fact that no tick above this number was ever told to anybody: a quiet tick has no row, but clients saw its

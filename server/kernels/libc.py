@@ -37,7 +37,7 @@ EVENT_DATA = EVENT_BYTES - 8
 
 @intrinsic
 def monotonic_ns(typing_context):
-    """CLOCK_MONOTONIC in int64 nanoseconds: the same clock as `server.clock.now_ns`, about 25 ns a call."""
+    """CLOCK_MONOTONIC in int64 nanoseconds: the same clock as `server.system.clock.now_ns`, about 25 ns a call."""
 
     def codegen(context, builder, signature, args):
         i32, i64 = ir.IntType(32), ir.IntType(64)

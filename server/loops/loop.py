@@ -13,10 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from server import clock
-from server.engine import Engine, use_slot
-from server.handover import Desk
-from server.http import CANVAS_PATH
+from server.accept.address_limits import Refusal, Sources, turn_away
+from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
+from server.engine.engine import Engine, use_slot
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, step_items
 from server.kernels.decode import hand_over
@@ -24,9 +23,10 @@ from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
-from server.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
+from server.loops.slow_path import Desk
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
-from server.source import Refusal, Sources, turn_away
+from server.system import clock
+from server.web.routes import CANVAS_PATH
 
 ACCEPTS_A_STEP = 64
 """Sockets taken in before others are served again."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server import clock
-from server.engine import Engine
+from server.engine.engine import Engine
+from server.ipc.page import Page
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, take_up
 from server.kernels.epoll_loop import run_stages
@@ -24,7 +24,7 @@ from server.kernels.pixels import pass_request
 from server.kernels.ring import await_state, count_bytes
 from server.kernels.tiles import encode_region
 from server.loops.stages import look, note
-from server.page import Page
+from server.system import clock
 
 LOOK_NS = 10_000_000
 """How long it waits for a block before it looks at the tick and the view again."""

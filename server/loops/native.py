@@ -10,7 +10,7 @@ import socket
 
 import numpy as np
 
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.kernels import epoll_loop, fanout
 from server.kernels.arrays import BroadcastArrays, CanvasArrays, LoopArrays
 from server.kernels.kernel import Warm

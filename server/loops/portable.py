@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from server import clock
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.kernels.arrays import SEGMENTS_MAX, CanvasArrays
 from server.kernels.brake import held_until, is_resting, rest, step_items, take_up
 from server.kernels.decode import hand_over, waiting_bytes
@@ -43,6 +42,7 @@ from server.loops.stages import Stages
 from server.loops.warm import stage_kernels
 from server.protocol.messages import Pong
 from server.protocol.websocket import Opcode, encode_frame
+from server.system import clock
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 NAP_NS = 2_000_000

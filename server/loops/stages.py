@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from server import clock
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import settle, take_up
 from server.kernels.buckets import admit
@@ -18,6 +17,7 @@ from server.kernels.layout import Stage, Wake
 from server.kernels.pixels import apply, pass_request
 from server.kernels.room import make_message_room, make_placement_room
 from server.protocol.messages import ClientOp
+from server.system import clock
 
 
 def look(row: np.void, depth: int) -> None:

@@ -8,8 +8,8 @@ import ssl
 import sys
 from pathlib import Path
 
+from server.accept.listener import CannotListen
 from server.config import ServerConfig
-from server.listener import CannotListen
 
 _CERTIFICATE_HEAD = b"-----BEGIN CERTIFICATE-----"
 _KEY_TAIL = b"PRIVATE KEY-----"

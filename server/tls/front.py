@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server import clock
+from server.system import clock
 from server.tls.tunnel import Broken, Tunnel
 
 DELIVER_NS = 3_000_000_000

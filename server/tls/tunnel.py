@@ -9,7 +9,7 @@ import socket
 import ssl
 from contextlib import suppress
 
-from server.listener import SEND_BUFFER_BYTES
+from server.accept.listener import SEND_BUFFER_BYTES
 from server.protocol.http import encode_response
 
 CHUNK_BYTES = 16 * 1024

@@ -8,13 +8,11 @@ Invariant: a target depends on its bytes alone.
 from itertools import pairwise
 
 import numpy as np
-from feeding import ACCEPTED, KEY, NOW, UPGRADE, four_bytes, open_server
-from naive import Reader
-from stages import ALL, new_canvas, new_loop, take_messages
 
 from server.bridge.inbox import Inbox
 from server.kernels.decode import DONE, decode, decode_payload
 from server.kernels.layout import Phase, Reason
+from server.mqtt.topics import Topics
 from server.protocol.agreement import answer_offers, judge_answer
 from server.protocol.connection import Connection, Role
 from server.protocol.deflate import SLICE_BYTES, Deflater, Inflater
@@ -30,7 +28,9 @@ from server.protocol.http import (
 )
 from server.protocol.messages import PLACE, PLACE_DTYPE, Delta, Place, decode_client_message, decode_server_message
 from server.protocol.websocket import ProtocolViolation
-from server.topics import Topics
+from support.feeding import ACCEPTED, KEY, NOW, UPGRADE, four_bytes, open_server
+from support.naive import Reader
+from support.stages import ALL, new_canvas, new_loop, take_messages
 
 EXTENSIONS = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
 DEFLATED_UPGRADE = UPGRADE[:-2] + EXTENSIONS

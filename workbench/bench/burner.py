@@ -7,7 +7,7 @@ burner ends with the process that started it, whatever ended that.
 import os
 from pathlib import Path
 
-from server import clock
+from server.system import clock
 
 _SPINS = 100_000
 _LOOK_S = 0.02

@@ -7,13 +7,13 @@ Invariant: whatever is asked, it ends by itself, and SIGINT ends it in order wit
 import sys
 from pathlib import Path
 
-from server import open_files
+from server.system import open_files
 from workbench.bench.case import case_names, case_of
 from workbench.bench.result import CaseResult, keep, new_result, require_folder, utc_now
 from workbench.bench.runner import Terms, run_case
 from workbench.bench.table import case_text
 from workbench.errors import UserError
-from workbench.scenario_fault import closest
+from workbench.scenarios.validation import closest
 from workbench.stop_signal import StopSignal
 
 TRIALS, TRIALS_QUICK, TRIALS_MAX = 3, 1, 99

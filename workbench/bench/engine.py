@@ -11,17 +11,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from server import clock
 from server.config import ServerConfig
-from server.engine import Engine
+from server.engine.engine import Engine
+from server.ipc.page import Page, canvas_sections, telemetry_sections
 from server.kernels import epoll_loop
 from server.kernels.arrays import LoopArrays
 from server.kernels.kernel import compile_all
 from server.kernels.layout import SEGMENT, Phase, Stage
 from server.loops.native import native_kernels
-from server.page import Page, canvas_sections, telemetry_sections
+from server.system import clock
 from workbench.bench.trial import Figures, Outcome, Work
-from workbench.counters import NANOSECONDS
+from workbench.telemetry.counters import NANOSECONDS
 
 _PLACE_FRAME_BYTES = 12
 

@@ -16,7 +16,7 @@ import msgspec
 
 from workbench.bench.peers.node_peer import module_folders
 from workbench.errors import RunError
-from workbench.scenario import Scenario
+from workbench.scenarios.scenario import Scenario
 
 OURS, SINK, PORTABLE, MAILBOX = "workbench", "sink", "portable", "mailbox"
 _LOOPS: dict[str, Literal["native", "portable", "mailbox"]] = {

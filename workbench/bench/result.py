@@ -16,7 +16,7 @@ import msgspec
 from workbench.bench.trial import Outcome
 from workbench.errors import UserError
 from workbench.output_file import require_outputs, write_atomically
-from workbench.summary import machine
+from workbench.telemetry.summary import machine
 
 PACKAGES = ("pixel-canvas-workbench", "numpy", "numba", "websockets", "picows", "aiohttp")
 SPREAD_RATIO_MAX = 0.10

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from workbench import file_limit
 from workbench.bench import program
 from workbench.bench.case import QUICK_SECONDS, Case, Step
 from workbench.bench.result import CaseResult, Row
 from workbench.bench.trial import Outcome, run_trial
 from workbench.errors import RunError, UserError
-from workbench.scenario import Scenario, scenario_of
+from workbench.machine import file_limit
+from workbench.scenarios.scenario import Scenario, scenario_of
 
 _ENGINE_BATCHES, _ENGINE_BATCHES_QUICK = 2000, 50
 

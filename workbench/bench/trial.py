@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from server import clock
-from workbench.counters import NANOSECONDS, Counters, Span, read_counters
+from server.system import clock
 from workbench.errors import RunError
-from workbench.scenario import Scenario
-from workbench.session import Session
-from workbench.summary import summarise
+from workbench.scenarios.scenario import Scenario
+from workbench.session.session import Session
+from workbench.telemetry.counters import NANOSECONDS, Counters, Span, read_counters
+from workbench.telemetry.summary import summarise
 
 START_SECONDS_MAX = 180.0
 """For all to compile, connect and begin: the slowest peers let 17,000 in within a minute."""

@@ -130,8 +130,8 @@ def _show(comparison: Comparison) -> None:
     """Show the runs over each other until the person closes the window."""
     from plots.overlay import DEFAULT_NAMES, PLOTS, draw_overlay_pixels
     from plots.style import THEMES
-    from workbench.window.picture_viewer import PictureViewer
-    from workbench.window.toolkit import NoDisplay
+    from workbench.window.panels.picture_viewer import PictureViewer
+    from workbench.window.toolkit.toolkit import NoDisplay
 
     runs = overlay_runs(comparison)
     titles = {name: plot.title for name, plot in PLOTS.items()}

@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from server import clock
 from server.journal.schema import RECORDING
 from server.palette import hex_colors
-from workbench.machine_facts import read_facts
-from workbench.scenario import Scenario
-from workbench.scenario_text import scenario_text
+from server.system import clock
+from workbench.machine.facts import read_facts
+from workbench.scenarios.scenario import Scenario
+from workbench.scenarios.text import scenario_text
 
 _PACKAGE = "pixel-canvas-workbench"
 _LOCK = Path(__file__).parents[2] / "uv.lock"

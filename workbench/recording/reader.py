@@ -30,8 +30,8 @@ from workbench.recording.figure_table import FigureTable
 from workbench.recording.film import Film, Frame, checksum_of
 from workbench.recording.sample_rows import samples_of, stage_samples_of, ticks_of
 from workbench.recording.view_rows import DIAGNOSIS_COLUMNS, diagnosis_of, reading_of, turn_of
-from workbench.scenario import Scenario, scenario_of
-from workbench.view import Diagnosis, Marker, Reading, Turn
+from workbench.scenarios.scenario import Scenario, scenario_of
+from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 
 _LAST = 2**63 - 1
 _WITHOUT_TURNS = 2

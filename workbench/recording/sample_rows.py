@@ -22,7 +22,7 @@ from server.journal.schema import (
 )
 from server.kernels import layout
 from server.kernels.layout import HOSTILE_KINDS
-from workbench.view import StageReading
+from workbench.telemetry.view import StageReading
 
 STAGE_SAMPLE = np.dtype(
     [

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from server.journal.schema import DIAGNOSES, MARKERS, READING_COLUMNS, READINGS, TURNS
-from workbench.view import Diagnosis, Marker, Reading, Turn
+from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 
 DIAGNOSIS_COLUMNS = ("number", "bottleneck", "sentence", "runner_up", "headroom_ratio", "explanation")
 _WHOLE = ("_count", "_gap", "_bytes")

@@ -32,7 +32,7 @@ from workbench.recording.sample_rows import (
     tick_rows,
 )
 from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
-from workbench.view import Diagnosis, Marker, Reading, RecordingState, StageReading, Turn
+from workbench.telemetry.view import Diagnosis, Marker, Reading, RecordingState, StageReading, Turn
 
 COMMIT_S = 1.0
 """So much of the samples may be lost when this process is killed."""

@@ -12,10 +12,10 @@ from plots.figure import draw_svg
 from plots.overlay import DEFAULT_NAMES, PLOTS, Run, draw_overlay
 from plots.series import PANELS
 from plots.style import DARK, LIGHT
-from workbench.history import marker_rows
 from workbench.report.markup import Markup, data_uri, element, joined, picture
 from workbench.report.page import DARK_MEDIA
-from workbench.view import Marker
+from workbench.telemetry.history import marker_rows
+from workbench.telemetry.view import Marker
 
 PANEL_SIZE = (640, 340)
 OVERLAY_SIZE = (1060, 980)

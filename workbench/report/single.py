@@ -17,7 +17,7 @@ from workbench.report.markup import Markup, data_uri, element, joined, paragraph
 from workbench.report.page import page_of
 from workbench.report.percentile import percentile_texts, percentiles_of
 from workbench.report.stage import CAPTION, HEADS, stage_table_rows
-from workbench.scenario_text import scenario_text
+from workbench.scenarios.text import scenario_text
 
 UNKNOWN = "not known"
 _CARDS = (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.comparison.figure import format_value
-from workbench.pipeline import ITEMS
+from workbench.telemetry.pipeline import ITEMS
 
 HEADS = ("stage", "busy", "throughput", "service", "waiting", "queue", "queue peak", "queue limit", "drops")
 CAPTION = (

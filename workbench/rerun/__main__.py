@@ -7,9 +7,9 @@ import queue
 import sys
 
 from devices.config import FleetCommand, StartFleet
-from server import control
+from server.ipc import control
+from server.ipc.page import Page, fleet_sections
 from server.kernels.layout import State
-from server.page import Page, fleet_sections
 from workbench.errors import CommandError
 from workbench.recording.reader import Recording
 from workbench.rerun.playback import Commands, Playback

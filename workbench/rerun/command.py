@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from devices.config import FleetConfig
-from workbench.child import module_command
 from workbench.comparison.command import compare_files
 from workbench.comparison.table import print_comparison
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
-from workbench.scenario import Scenario, lay_over, scenario_of
-from workbench.session import COMMANDS
-from workbench.show import Outputs, Show
+from workbench.run.show import Outputs, Show
+from workbench.scenarios.scenario import Scenario, lay_over, scenario_of
+from workbench.session.process import module_command
+from workbench.session.session import COMMANDS
 from workbench.stop_signal import StopSignal
 
 COURIERS = 16

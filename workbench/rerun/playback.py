@@ -12,11 +12,11 @@ from queue import SimpleQueue
 import numpy as np
 
 from devices.config import FleetCommand, StartFleet
-from server import clock
-from server.control import CheckViewers, Event, Phase, Progress, Stop, StopSending
+from server.ipc.control import CheckViewers, Event, Phase, Progress, Stop, StopSending
+from server.ipc.page import Page
 from server.kernels.layout import State
-from server.page import Page
 from server.protocol.http import authority_of
+from server.system import clock
 from workbench.errors import RunError
 from workbench.recording.film import Frame
 from workbench.recording.reader import Recording

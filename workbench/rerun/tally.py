@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.ipc.page import Page
 from server.kernels.layout import HISTOGRAM_BUCKETS
-from server.page import Page
 from server.protocol.block_arrays import told_cells
 from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
 from server.protocol.messages import DELTA, Pong, Reason, ServerOp, Throttled, decode_server_message
-from workbench.quantile import bounds_us
+from workbench.telemetry.quantile import bounds_us
 
 _LEAST_US = np.array([bounds_us(bucket)[0] for bucket in range(HISTOGRAM_BUCKETS)], np.int64)
 _DROPS = {

@@ -4,9 +4,9 @@ import asyncio
 import importlib
 import sys
 
-from server import control
-from server.control import Command, StartServer, Stop
-from server.page import Page, telemetry_sections
+from server.ipc import control
+from server.ipc.control import Command, StartServer, Stop
+from server.ipc.page import Page, telemetry_sections
 from workbench.bench.peers.tally import Tally
 
 

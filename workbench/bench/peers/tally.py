@@ -8,12 +8,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from server import clock, control
 from server.config import ServerConfig
-from server.control import Listening
+from server.ipc import control
+from server.ipc.control import Listening
+from server.ipc.page import Page
 from server.kernels.layout import TILE_SIDE, State
-from server.page import Page
 from server.protocol.messages import Hello, Ping, Pong, decode_client_message
+from server.system import clock
 
 HOST = "127.0.0.1"
 BACKLOG = 4096

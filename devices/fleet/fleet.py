@@ -1,0 +1,179 @@
+"""The fleet without I/O: devices that know when to send, what they paint and what they see.
+
+A shell moves the bytes: `dialer` over sockets, `memory` without. Time is an argument. Invariant: nothing here touches
+a socket or a clock, so the same fleet can be joined to an engine in memory.
+"""
+
+import numpy as np
+
+from devices.config import FleetConfig
+from devices.fleet.patterns import Life
+from devices.fleet.viewer import ViewerTable
+from devices.fleet.watching import new_tables
+from devices.fleet.workload import grown, new_arrays, new_epoch, write_settings
+from devices.kernels import arrivals, changes
+from devices.kernels.layout import EPOCHS_MAX, Arrays, Phase, Probe, Region, Verdict
+from devices.kernels.viewer import receive_message
+from server.ipc.page import Page
+from server.protocol.messages import Subscribe
+from server.protocol.websocket import CloseCode, ProtocolViolation
+
+_BOARD_NONE = (1, 1)
+OFFERED_NS_A_DEVICE = 250
+"""Least time between two counts of what is offered, which look at every device: they take a percent or two of it."""
+
+
+class Fleet:
+    """The devices of one fleet, on a canvas of `width` x `height`. `page`: one with `fleet_sections`, written here."""
+
+    def __init__(self, config: FleetConfig, width: int, height: int, seed: int, page: Page) -> None:
+        self.config = config
+        self.rate_factor = 1.0
+        self.width, self.height = width, height
+        self.seed = seed
+        self._life: Life | None = None
+        self._offered_ns = 0
+        self.arrays: Arrays = new_arrays(config, width, height, seed, page, np.zeros(_BOARD_NONE, np.uint8))
+        self._set_pattern(0)
+        self.viewers = ViewerTable(self.arrays, width, height)
+        self._counters = page["fleet"][0]
+        self._counters["device_count"] = config.connections
+
+    def start(self, now_ns: int) -> None:
+        """Lay out the schedule from `now_ns` on. Devices that are open begin to send."""
+        arrivals.start_schedule(self.arrays, now_ns)
+        self._counters["started_ns"] = now_ns
+
+    def begin(self, d: int, now_ns: int) -> None:
+        """Let device `d`, which has just joined, intend placements, if the load runs."""
+        if self.is_started:
+            hop = arrivals.scatter_stride(max(self.config.connections, 1))
+            arrivals.begin_schedule(self.arrays, d, now_ns, hop)
+
+    def end(self, d: int, now_ns: int) -> None:
+        """Let device `d`, which leaves, intend nothing more; what it has not sent is counted as abandoned."""
+        changes.end_schedule(self.arrays, d, now_ns)
+
+    def adjust(self, config: FleetConfig, rate_factor: float, now_ns: int) -> None:
+        """Go by these settings from `now_ns` on. After `stop_sending`, the schedules stay ended.
+
+        Watching is the shell's part, because it needs bytes on the wire; but where the region is another one, all
+        viewers see nothing until they have subscribed anew. Devices are as many as `config.connections` at least.
+        """
+        before, before_factor, self.config, self.rate_factor = self.config, self.rate_factor, config, rate_factor
+        self.publish_offered(now_ns)
+        self.arrays = grown(self.arrays, config.connections, config.frames_per_write)
+        write_settings(self.arrays.settings, config)
+        self._counters["device_count"] = config.connections
+        if config.region != before.region:
+            self._change_region()
+        self.viewers.follow(self.arrays)
+        if (config.pattern, config.connections, config.rate_per_s * rate_factor) != (
+            before.pattern,
+            before.connections,
+            before.rate_per_s * before_factor,
+        ):
+            self._set_pattern(now_ns)
+        self._enter_epoch(now_ns)
+
+    def _enter_epoch(self, now_ns: int) -> None:
+        """Have schedules go by the present settings from `now_ns` on."""
+        settings, epochs = self.arrays.settings, self.arrays.epochs
+        epoch = int(settings["epoch"][0])
+        epochs["end_ns"][epoch % EPOCHS_MAX] = now_ns
+        settings["epoch"] = epoch + 1
+        epochs[(epoch + 1) % EPOCHS_MAX] = new_epoch(self.config, self.rate_factor)
+        changes.change_schedule(self.arrays, now_ns)
+
+    def _change_region(self) -> None:
+        devices, settings = self.arrays.devices, self.arrays.settings
+        settings["region"] = Region[self.config.region.upper()]
+        devices["probe"] = Probe.NONE
+        self._counters["subscriber_count"] -= devices["seen"].sum()
+        devices["seen"] = 0
+        self.arrays = self.arrays._replace(**new_tables(settings, devices))
+        self.viewers = ViewerTable(self.arrays, self.width, self.height)
+
+    def _set_pattern(self, now_ns: int) -> None:
+        """Keep life's board while it is painted from, at the pace of the load."""
+        if self.config.pattern != "life":
+            self._life = None
+            return
+        per_s = self.config.connections * self.config.rate_per_s * self.rate_factor
+        if self._life is None:
+            begun_ns = now_ns - int(self.arrays.settings["started_ns"][0]) if self.is_started else 0
+            self._life = Life(self.width, self.height, self.seed, per_s, begun_ns)
+            self.arrays = self.arrays._replace(board=self._life.board)
+        self._life.set_pace(per_s)
+
+    def stop_sending(self, now_ns: int) -> None:
+        """Intend nothing after `now_ns`. What was intended before is still sent."""
+        self.publish_offered(now_ns)
+        arrivals.stop_schedule(self.arrays, now_ns)
+
+    def follow(self, number: int) -> None:
+        """Have the device whose connection has this number note its journeys; -1: none."""
+        self.arrays.settings["followed"] = number
+
+    def brush(self, x0: int, y0: int, x1: int, y1: int) -> None:
+        """Count apart, from nothing, the latency of what is placed in these tiles, half open; four times 0: of none."""
+        for name, value in zip(("brush_x0", "brush_y0", "brush_x1", "brush_y1"), (x0, y0, x1, y1), strict=True):
+            self.arrays.settings[name] = value
+        self.arrays.brushed_latency[:] = 0
+        self.arrays.brushed_latency_max_us[:] = 0
+
+    def advance(self, now_ns: int) -> None:
+        """What Python has to do now and then: move life on, count what is offered."""
+        if self._life is not None and self.is_started:
+            self._life.advance(now_ns - int(self.arrays.settings["started_ns"][0]))
+        if now_ns - self._offered_ns >= OFFERED_NS_A_DEVICE * self.config.connections:
+            self.publish_offered(now_ns)
+
+    def publish_offered(self, now_ns: int) -> None:
+        """Bring the count of offered placements up to `now_ns`."""
+        self._offered_ns = now_ns
+        if self.is_started:
+            self._counters["offered_count"] += arrivals.count_offered(self.arrays, now_ns)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a schedule."""
+        return bool(self.arrays.settings["started_ns"][0])
+
+    def set_phase(self, d: int, phase: Phase) -> None:
+        """Put device `d` into `phase`, which decides whether it sends."""
+        self.arrays.devices["phase"][d] = phase
+        arrivals.arm(self.arrays, d)
+
+    def subscribe(self, d: int) -> Subscribe:
+        """What device `d` asks for when it begins to watch."""
+        if self.config.region == "whole":
+            return Subscribe(interval_ms=self.config.interval_ms)
+        x, y, width, height = self.arrays.groups[self.arrays.devices["group"][d]].tolist()
+        return Subscribe(x=x, y=y, width=width, height=height, interval_ms=self.config.interval_ms)
+
+    def receive(self, d: int, payload: bytes, now_ns: int) -> None:
+        """Take one whole canvas message for device `d`. Raises ProtocolViolation."""
+        buffer = np.frombuffer(bytearray(payload), np.uint8)
+        verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
+        if verdict == Verdict.UNKNOWN:
+            self.viewers.teach(d, payload)
+            verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
+        if verdict != Verdict.DONE:
+            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, describe_violation(payload))
+
+    def owed_count(self) -> int:
+        """Placements that were counted as offered and that no socket has taken. Looks at each of them."""
+        return int(changes.count_all_owed(self.arrays))
+
+    def backlog_count(self, now_ns: int) -> int:
+        """Placements due at `now_ns` that are not in a frame yet, or in one that the socket has not taken."""
+        waiting = int(arrivals.count_backlog(self.arrays, now_ns))
+        return waiting + int(self.arrays.devices["rest_frames"].sum())
+
+
+def describe_violation(payload: bytes) -> str:
+    """What is wrong with a message that the compiled decoder refused."""
+    if not payload:
+        return "an empty message; its first byte must be an op"
+    return f"op 0x{payload[0]:02x} with {len(payload)} bytes; the ops and lengths of a server are others"

@@ -1,0 +1,1 @@
+"""A fleet that shares memory with the server instead of sockets."""

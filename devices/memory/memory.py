@@ -1,0 +1,237 @@
+"""A fleet that shares memory with its server: the same frames as over sockets, and no system call to carry them.
+
+Frames go into a ring of blocks, each of which the server gives back once it is served. All viewers see the same, so
+one stands for all of them: it takes each broadcast from the link's view, decodes and checks it as it would from a
+socket, and what it counts is counted for each. A probed batch is answered by the tick that its block comes back with,
+as a PING behind it would be. It has what `dialer` has, so that a run need not know which it drives. Rate, arrivals,
+pattern and frames a write may change while it runs; there are no links here that could come, go or fail. Linux only.
+Invariant: blocks are filled and come back in one order.
+"""
+
+from collections import deque
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.config import FleetConfig
+from devices.fleet.fleet import Fleet
+from devices.kernels import layout
+from devices.kernels.layout import Phase, Probe
+from devices.kernels.probe import end_probe
+from devices.kernels.ring import fill_block
+from server.ipc.page import Page
+from server.kernels.link import BlockState
+from server.kernels.ring import await_state
+from server.protocol.messages import DELTA, Snapshot
+from server.protocol.websocket import ProtocolViolation, parse_head
+from server.system import clock
+
+STEP_NS = 1_000_000
+"""Least time between two looks at all devices."""
+STEP_NS_A_DEVICE = 10
+"""And this for each: a look at a million takes a millisecond."""
+IDLE_NS = 20_000_000
+"""Most time between two looks at all devices: somebody may have started a schedule meanwhile."""
+_FIXED = (
+    "connections",
+    "viewers",
+    "region",
+    "interval_ms",
+    "slow_ratio",
+    "connect_per_s",
+    "churn_ratio",
+    "churn_s",
+    "reconnect",
+    "viewer_brake_us",
+)
+"""Settings that are about links."""
+_NO_LINKS = "devices without sockets have no links that could fail"
+LOOK_NS = 5_000_000
+"""How long it waits for a block before it looks at the view again."""
+
+
+class MemoryLink:
+    """All of `fleet`, joined to the server at the other end of `link`, a page with `link_sections`."""
+
+    def __init__(self, fleet: Fleet, link: Page) -> None:
+        self.fleet = fleet
+        self.reason = ""
+        """Connections over a link do not end by themselves."""
+        self._link = link["link"][0]
+        self.tick_ms = int(self._link["tick_ms"])
+        self._blocks, self._segments, self._view = link["blocks"], link["segments"], link["view"]
+        self._words = link["arenas"].view(np.uint32)
+        self._fills = np.zeros(1, layout.FILL)
+        self._probed: list[int] = [-1] * len(self._blocks)
+        self._answered: deque[tuple[int, int]] = deque()
+        """Devices whose probe is answered, and the tick that they were answered with."""
+        self._next = self._oldest = self._under_way = 0
+        self._resume_ns = 0
+        self._viewers = np.flatnonzero(fleet.arrays.devices["viewer"] > fleet.arrays.devices["slow"])
+        self._counters = fleet.arrays.counters[0]
+
+    @property
+    def is_complete(self) -> bool:
+        """Every device is connected."""
+        return self.open_count == self.fleet.config.connections
+
+    @property
+    def is_dialing(self) -> bool:
+        """Nothing opens step by step."""
+        return False
+
+    def is_empty(self, now_ns: int) -> bool:
+        """There is no connection, and none to come: never, before it is closed."""
+        return False
+
+    @property
+    def open_count(self) -> int:
+        """Connections open now."""
+        return int(self._counters["connection_count"])
+
+    def dial(self, now_ns: int) -> None:
+        """Connect all devices at once, once. Viewers begin with the canvas as it was before the first tick."""
+        if self.is_complete:
+            return
+        fleet, devices = self.fleet, self.fleet.arrays.devices
+        devices["phase"] = Phase.FAST
+        devices["number"] = np.arange(1, len(devices) + 1)  # As the server counts them: there is no HELLO.
+        self._counters["connection_count"] = fleet.config.connections
+        if len(self._viewers):
+            blank = Snapshot(0, 0, 0, fleet.width, fleet.height, bytes(fleet.width * fleet.height))
+            self._receive(blank.encode(compress=True), now_ns)
+            devices["seen"][self._viewers] = 1
+            self._counters["subscriber_count"] = len(self._viewers)
+
+    def start(self, now_ns: int) -> None:
+        """Let the load begin."""
+        self.fleet.start(now_ns)
+
+    def settle(self) -> None:
+        """The load ends: nobody comes or goes here anyway."""
+
+    def adjust(self, config: FleetConfig, rate_factor: float, now_ns: int) -> str:
+        """Go by these settings from now on, as far as they are not about links. Returns what is left as it was."""
+        before = self.fleet.config
+        changed = [name for name in _FIXED if getattr(config, name) != getattr(before, name)]
+        self.fleet.adjust(
+            msgspec.structs.replace(config, **{name: getattr(before, name) for name in _FIXED}), rate_factor, now_ns
+        )
+        return f"without sockets, these stay as they were: {', '.join(changed)}" if changed else ""
+
+    def stall(self, share: float, seconds: float, now_ns: int) -> str:
+        """There is no link to hold still. Returns that."""
+        return _NO_LINKS
+
+    def cut(self, share: float, now_ns: int) -> str:
+        """There is no link to cut. Returns that."""
+        return _NO_LINKS
+
+    def drive(self, until_ns: int) -> None:
+        """Write what is due and see what comes, until `until_ns`."""
+        while True:
+            self._take_back()
+            self._see()
+            now_ns = clock.now_ns()
+            if now_ns >= until_ns:
+                return
+            pause_until_ns = min(self._resume_ns, until_ns)
+            if now_ns < pause_until_ns:
+                clock.wait_s(min(pause_until_ns - now_ns, STEP_NS) / 1e9)
+            elif self._blocks[self._next]["state"] == BlockState.FREE:
+                self._fill(now_ns)
+            else:
+                self._counters["blocked_count"] += 1
+                await_state(self._blocks, self._next, int(BlockState.FREE), min(until_ns, now_ns + LOOK_NS))
+
+    def watch_deadlines(self, now_ns: int) -> None:
+        """There are none."""
+
+    def count_unanswered(self) -> int:
+        """Blocks that are not served yet."""
+        self._take_back()
+        return self._under_way
+
+    def check_viewers(self, pixels: NDArray[np.uint8]) -> tuple[int, int]:
+        """As `ViewerTable.check`: the one that stands for all holds what each of them does."""
+        checked, wrong = self.fleet.viewers.check(pixels)
+        return checked * len(self._viewers), wrong * len(self._viewers)
+
+    def close(self, now_ns: int) -> None:
+        """Close every connection; nobody need be told."""
+        self.fleet.arrays.devices["phase"] = Phase.GONE
+        self._counters["connection_count"] = 0
+        self._counters["subscriber_count"] = 0
+
+    def abandon(self) -> None:
+        """It holds nothing but memory."""
+
+    def _fill(self, now_ns: int) -> None:
+        """Fill the next block and give it to the server, if anything is due."""
+        fill = self._fills[0]
+        is_full = fill_block(
+            self.fleet.arrays, self._fills, self._words[self._next], self._segments[self._next], now_ns
+        )
+        if not is_full:
+            least_ns = now_ns + STEP_NS + STEP_NS_A_DEVICE * self.fleet.config.connections
+            self._resume_ns = max(least_ns, min(int(fill["next_ns"]), now_ns + IDLE_NS))
+        if not fill["segment_count"]:
+            return
+        self._counters["sent_count"] += fill["frame_count"]
+        self._counters["sent_bytes"] += fill["size"]
+        self._counters["write_count"] += fill["segment_count"]
+        self._probed[self._next] = int(fill["probe"])
+        block = self._blocks[self._next]
+        block["segment_count"] = fill["segment_count"]
+        block["state"] = BlockState.FULL
+        self._next = (self._next + 1) % len(self._blocks)
+        self._under_way += 1
+
+    def _take_back(self) -> None:
+        """Take note of the blocks that were served, and of the tick that answers their probe."""
+        while self._under_way and self._blocks[self._oldest]["state"] == BlockState.FREE:
+            d, tick = self._probed[self._oldest], int(self._blocks[self._oldest]["tick"])
+            if d >= 0:
+                self.fleet.arrays.devices["probe"][d] = Probe.ANSWERED
+                self.fleet.arrays.devices["probe_tick"][d] = tick
+                self._answered.append((d, tick))
+            self._oldest = (self._oldest + 1) % len(self._blocks)
+            self._under_way -= 1
+
+    def _see(self) -> None:
+        """Take the broadcast from the view, when there is a new one."""
+        serial = int(self._link["view_serial"])
+        if serial == self._link["view_taken"]:
+            return
+        frame = self._view[: int(self._link["view_bytes"])].tobytes()
+        self._link["view_taken"] = serial
+        self._counters["received_bytes"] += len(frame) * len(self._viewers)
+        now_ns = clock.now_ns()
+        try:
+            head = parse_head(frame)
+            assert head is not None, "a view holds a whole frame"
+            payload = frame[head.head_bytes :]
+            self._receive(payload, now_ns)
+        except ProtocolViolation as violation:
+            self._counters["protocol_error_count"] += 1
+            self.reason = violation.reason
+            return
+        self._end_probes(DELTA.unpack_from(payload)[-1], now_ns)
+
+    def _end_probes(self, tick: int, now_ns: int) -> None:
+        """Record what the probes answered before `tick` have waited for: its DELTA shows their placements."""
+        devices = self.fleet.arrays.devices
+        while self._answered and self._answered[0][1] < tick:
+            d, _ = self._answered.popleft()
+            if devices["probe"][d] == Probe.ANSWERED:
+                end_probe(self.fleet.arrays, d, tick, now_ns)
+
+    def _receive(self, payload: bytes, now_ns: int) -> None:
+        """Have the one that stands for all viewers receive a message, and count it for each."""
+        counters, others = self._counters, len(self._viewers) - 1
+        names = ("delta_count", "delta_pixel_count", "snapshot_count")
+        before = [int(counters[name]) for name in names]
+        self.fleet.receive(int(self._viewers[0]), payload, now_ns)
+        for name, count in zip(names, before, strict=True):
+            counters[name] += (int(counters[name]) - count) * others

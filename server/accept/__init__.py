@@ -1,0 +1,1 @@
+"""Listening sockets, and limits for each source address."""

@@ -1,0 +1,1 @@
+"""What processes share: pages of memory and messages over pipes."""

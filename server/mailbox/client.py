@@ -1,0 +1,159 @@
+"""One connection of the mailbox server: its streams, its queue, its bucket, what it watches and how it behaves.
+
+It decides about itself alone and takes the time as an argument. Invariant: frames leave in the order in which they
+were put into `outbox`, and what the peer does not take costs it, never others.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from server.engine.live_settings import refill
+from server.protocol.connection import Connection
+from server.protocol.messages import Reason, Throttled
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time: to close is to reset."""
+REPORT_NS = 1_000_000_000
+PAUSE_NS = 1_000_000_000
+READ_BYTES = 4096
+"""What one connection's turn is worth: some 340 placements."""
+PLACE_FRAME_BYTES = 12
+OUTBOX_MAX = 4
+"""Deltas that wait for one viewer; after that it is left out until it has taken some, and its deltas are conflated."""
+
+
+class Limits(NamedTuple):
+    """What connections are held to, in nanoseconds; as RULES."""
+
+    token_ns: int
+    burst_ns: int
+    stall_ns: int
+    evict_ns: int
+
+
+class Letter(NamedTuple):
+    """A frame on its way to one connection. `pixel_count` and `encoding` are a DELTA's; 0 for all else."""
+
+    frame: bytes
+    pixel_count: int = 0
+    encoding: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class MailboxClient:
+    """The state of one connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    connection: Connection
+    limits: Limits
+    outbox: asyncio.Queue[Letter] = field(default_factory=asyncio.Queue)
+    route: str = ""
+    number: int = 0
+    """As HELLO tells it; 0 before."""
+    opened_ns: int = 0
+    is_refused: bool = False
+    is_half_closed: bool = False
+    tiles: tuple[int, int, int, int] | None = None
+    """What it watches, half open; None: it does not."""
+    cursor: int = 0
+    """The tick up to which it has been sent all changes."""
+    interval_ns: int = 0
+    due_ns: int = 0
+    full_ns: int = 0
+    """Token bucket: when it will be full again. A token costs `token_ns` of that."""
+    received_count: int = 0
+    admitted_count: int = 0
+    throttled_count: int = 0
+    shed_count: int = 0
+    out_of_bounds_count: int = 0
+    over_ns: int = 0
+    over_since_ns: int = 0
+    reported_ns: int = 0
+    reported_count: int = 0
+    progress_ns: int = 0
+    owed_bytes: int = 0
+    delta_count: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+    def take_token(self, now_ns: int) -> bool:
+        """Take one token of the bucket. False when there is none: then the placement is counted as throttled."""
+        full_ns = max(self.full_ns, now_ns) + self.limits.token_ns
+        if full_ns - now_ns <= self.limits.burst_ns:
+            self.full_ns = full_ns
+            return True
+        self.throttled_count += 1
+        self.over_ns = now_ns
+        self.over_since_ns = self.over_since_ns or now_ns
+        return False
+
+    def hold_to(self, limits: Limits, now_ns: int) -> None:
+        """Go by other limits from now on; the bucket keeps its tokens, as far as the new one holds them."""
+        before, after = self.limits[:2], limits[:2]
+        if before != after:
+            self.full_ns = int(refill(np.array(self.full_ns), before, after, now_ns))
+        self.limits = limits
+
+    def flush(self) -> None:
+        """Write what the connection itself has to say; after its last word, end our side of the stream."""
+        data = self.connection.data_to_send()
+        if self.is_half_closed or self.writer.is_closing():
+            return  # What the peer still says changes nothing.
+        self.writer.write(data)
+        if self.connection.output_ended:
+            self.is_half_closed = True
+            with contextlib.suppress(OSError):  # The peer was quicker: there is no connection left to end.
+                self.writer.write_eof()
+
+    def reset(self) -> None:
+        """End it at once. Closed in order, its socket would keep what nobody takes for many minutes."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.writer.transport.abort()
+
+    def is_owed_delta(self, tick: int, now_ns: int, tick_ns: int) -> bool:
+        """Whether it watches, lacks something of `tick`, has waited its interval up to half a tick, and has room."""
+        if self.tiles is None or self.cursor >= tick or self.due_ns > now_ns + tick_ns // 2:
+            return False
+        return self.connection.can_send and self.outbox.qsize() < OUTBOX_MAX
+
+    def wait_interval(self, now_ns: int, tick_ns: int) -> None:
+        """Set when the next delta is due, after one: as `note_delta` of kernels/dues."""
+        self.due_ns = max(self.due_ns, now_ns - tick_ns // 2) + self.interval_ns
+
+    def report(self, now_ns: int) -> Throttled | None:
+        """How many of its placements were dropped and why lately; None when there is nothing new or it is too early."""
+        dropped = (self.throttled_count + self.shed_count + self.out_of_bounds_count) & 0xFFFFFFFF
+        if dropped == self.reported_count or now_ns - self.reported_ns < REPORT_NS:
+            return None
+        if not self.connection.can_send or not self.outbox.empty():
+            return None
+        reason, retry_ms = Reason.OUT_OF_BOUNDS, 0
+        if self.over_ns > self.reported_ns:
+            wait_ns = max(0, self.full_ns + self.limits.token_ns - self.limits.burst_ns - now_ns)
+            reason, retry_ms = Reason.RATE, min(-(-wait_ns // 1_000_000), 65535)
+        elif self.shed_count:
+            reason = Reason.OVERLOAD
+        self.reported_count, self.reported_ns = dropped, now_ns
+        return Throttled(reason, retry_ms, dropped)
+
+    def has_stalled(self, now_ns: int) -> bool:
+        """Whether it has taken none of the bytes that it is owed for too long."""
+        owed_bytes = self.writer.transport.get_write_buffer_size()
+        if owed_bytes == 0 or owed_bytes < self.owed_bytes:
+            self.progress_ns = now_ns
+        self.owed_bytes = owed_bytes
+        return now_ns - self.progress_ns > self.limits.stall_ns
+
+    def is_over_limit(self, now_ns: int) -> bool:
+        """Whether it has stayed over its rate, without a second's pause, for too long."""
+        if now_ns - self.over_ns > PAUSE_NS:
+            self.over_since_ns = 0
+        is_over = self.limits.evict_ns > 0 and self.over_since_ns > 0
+        return is_over and now_ns - self.over_since_ns > self.limits.evict_ns

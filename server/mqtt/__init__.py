@@ -1,0 +1,1 @@
+"""The MQTT client side: broker addresses, topics, connections that are kept up."""

@@ -1,0 +1,174 @@
+"""Open files: what is asked for is had up to the hard limit, and never beyond it; and a loop that has none left."""
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+
+import pytest
+
+from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, connections_allowed
+from server.config import ServerConfig
+from server.engine.engine import Engine
+from server.ipc.page import Page, canvas_sections, telemetry_sections
+from server.mailbox.acceptor import MailboxDoor
+from server.server import kind_of_loop
+from server.system import open_files
+from server.system.clock import now_ns
+from support.serving import PATIENCE_S
+
+NONE = resource.RLIM_INFINITY
+POOR_COUNT = 5
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The soft and the hard limit of a process that is not this one."""
+    present = [1024, 4096]
+    monkeypatch.setattr(resource, "getrlimit", lambda which: tuple(present))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, wanted: present.__setitem__(slice(None), wanted))
+    return present
+
+
+@pytest.mark.parametrize(
+    ("wanted", "had"),
+    [(100, 1024), (1024, 1024), (1025, 1025), (4096, 4096), (5000, 4096)],
+)
+def test_as_many_as_wanted_up_to_the_hard_limit(limits: list[int], wanted: int, had: int) -> None:
+    assert open_files.raise_to(wanted) == had
+    assert limits == [had, 4096]
+
+
+def test_all_that_may_be_had(limits: list[int]) -> None:
+    assert open_files.raise_to_hard() == open_files.allowed_count() == 4096
+    assert limits == [4096, 4096]
+
+
+def test_no_limit_counts_as_a_million_and_stays_none(limits: list[int]) -> None:
+    limits[:] = [1024, NONE]
+    assert open_files.raise_to_hard() == open_files.UNLIMITED_COUNT
+    assert limits == [open_files.UNLIMITED_COUNT, NONE]
+    limits[:] = [NONE, NONE]
+    assert open_files.raise_to(10**9) == open_files.UNLIMITED_COUNT
+    assert limits == [NONE, NONE]
+
+
+@pytest.mark.parametrize(("hard", "fit", "served"), [(4096, 4032, 4032), (70, 6, 6), (64, 0, 1), (10, 0, 1)])
+def test_some_are_kept_for_other_files(limits: list[int], hard: int, fit: int, served: int) -> None:
+    limits[:] = [10, hard]
+    assert open_files.connections_that_fit() == fit
+    assert connections_allowed(ServerConfig(connections_max=5000)) == served
+
+
+class PoorListener(socket.socket):
+    """A listener of a process that may open no more files, the first `POOR_COUNT` times that it is asked."""
+
+    fault = errno.EMFILE
+    asked_count = 0
+
+    @classmethod
+    def known_to(cls, peer: socket.socket) -> "PoorListener":
+        """One at which `peer` waits."""
+        listener = cls()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        peer.connect(listener.getsockname())
+        return listener
+
+    def accept(self):
+        self.asked_count += 1
+        if self.asked_count <= POOR_COUNT:
+            raise OSError(self.fault, os.strerror(self.fault))
+        return super().accept()
+
+
+class HastyListener(PoorListener):
+    """One at which nobody waits yet, the first `POOR_COUNT` times."""
+
+    fault = errno.EAGAIN
+
+
+def accept_by_loop(kind: str, listener: socket.socket) -> None:
+    """Serve until the peer at `listener` is accepted."""
+    config = ServerConfig(width=32, height=32, loop=kind)
+    engine = Engine(config, Page.create(telemetry_sections(1)), Page.create(canvas_sections(32, 32)))
+    loop = kind_of_loop(config)(engine, 4, open_files.raise_to_hard())
+    begun_ns = now_ns()
+    loop.listen(listener, loop.inbox.append)
+    while loop.client_count == 0:
+        assert now_ns() - begun_ns < PATIENCE_S * 1_000_000_000, "nobody is let in although there are files again"
+        engine.next_tick_ns = now_ns() + NO_FILE_NS
+        loop.serve()
+    loop.stop_listening()
+    loop.release()
+
+
+async def accept_by_mailbox(listener: socket.socket) -> None:
+    """The same of a mailbox server."""
+    came = asyncio.Event()
+
+    def welcome(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        came.set()
+
+    door = MailboxDoor(listener, ServerConfig(loop="mailbox"), {}, None, 4096)
+    door.open(welcome)
+    async with asyncio.timeout(PATIENCE_S):
+        await came.wait()
+    door.close()
+
+
+@pytest.mark.parametrize("kind", ["native", "portable"])
+def test_without_a_file_left_who_knocks_waits_and_costs_nothing(kind: str) -> None:
+    with socket.socket() as peer, PoorListener.known_to(peer) as listener:
+        begun_ns = now_ns()
+        accept_by_loop(kind, listener)
+        assert now_ns() - begun_ns >= POOR_COUNT * NO_FILE_NS
+
+
+def test_nor_at_a_mailbox_server() -> None:
+    with socket.socket() as peer, PoorListener.known_to(peer) as listener:
+        begun_ns = now_ns()
+        asyncio.run(accept_by_mailbox(listener))
+        assert now_ns() - begun_ns >= POOR_COUNT * NO_FILE_NS - 1_000_000  # Its clock has a grain.
+
+
+@pytest.mark.parametrize("kind", ["native", "portable"])
+def test_a_listener_at_which_nobody_waits_is_not_left_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next may come at once. If it were left alone, it would be for longer than this test has patience."""
+    monkeypatch.setattr("server.loops.loop.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
+    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
+        accept_by_loop(kind, listener)
+
+
+def test_nor_by_a_mailbox_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.mailbox.acceptor.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
+    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
+        asyncio.run(accept_by_mailbox(listener))
+
+
+def test_no_file_left_is_not_nobody_there() -> None:
+    with socket.socket() as peer, PoorListener.known_to(peer) as listener, pytest.raises(NoFileLeft):
+        accept_next(listener)
+    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
+        assert accept_next(listener) is None
+
+
+def test_what_befell_one_peer_keeps_nobody_else_out() -> None:
+    faults = [errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ETIMEDOUT]
+
+    class Unlucky(PoorListener):
+        def accept(self):
+            if faults:
+                raise OSError(faults.pop(), "it is gone")
+            return socket.socket.accept(self)
+
+    with socket.socket() as peer, Unlucky.known_to(peer) as listener:
+        found = accept_next(listener)
+        assert found is not None
+        accepted, host = found
+        with accepted:
+            assert (accepted.getpeername(), host) == (peer.getsockname(), "127.0.0.1")
+        assert accept_next(listener) is None

@@ -1,0 +1,46 @@
+"""Exports of one small recording, for tests that look at what was written."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from support import recorded
+from workbench.export.command import ExportOptions, export_recording
+
+TICKS = 12
+SIZE = (71, 51)
+CREATED_NS = 1_767_323_045 * 10**9
+"""2026-01-02T03:04:05Z, as `recorded` has it."""
+USUAL = ExportOptions()
+Canvases = dict[int, NDArray[np.uint8]]
+
+
+def make_source(folder: Path) -> Canvases:
+    """Make a small recording in `folder`. Returns the canvas after each tick."""
+    path = source_in(folder)
+    path.parent.mkdir()
+    (folder / "out").mkdir()
+    return recorded.make(path, TICKS, size=SIZE)
+
+
+def source_in(folder: Path) -> Path:
+    """Where the recording is."""
+    return folder / "in" / "a.pxr"
+
+
+def change(path: Path, query: str, *values: Any) -> None:
+    """Let a query change a recording."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute(query, values)
+
+
+def export(folder: Path, ending: str, options: ExportOptions = USUAL) -> Path:
+    """Export the recording. Returns what was written, which is alone in its folder."""
+    target = folder / "out" / f"b{ending}"
+    assert export_recording(source_in(folder), target, options) == 0
+    assert list(target.parent.iterdir()) == [target]
+    return target

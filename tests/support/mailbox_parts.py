@@ -1,0 +1,56 @@
+"""What tests of mailbox share."""
+
+import asyncio
+
+from server.config import ServerConfig
+from server.engine.canvas import new_rules
+from server.ipc.page import Page, canvas_sections, telemetry_sections
+from server.kernels.layout import Stage
+from server.mailbox import canvas as mailbox_canvas
+from server.mailbox.canvas import MailboxCanvas
+from server.mailbox.client import Limits, MailboxClient
+from server.mailbox.tally import Tally
+from server.protocol.messages import (
+    decode_server_message,
+)
+from support.feeding import open_server as open_connection
+
+WIDTH, HEIGHT = 70, 45
+
+
+WHOLE = (0, 0, 3, 2)
+
+
+def limits_of(config):
+    rules = new_rules(config)[0]
+    return Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
+
+
+class Room:
+    """A mailbox canvas without sockets."""
+
+    def __init__(self, **settings):
+        self.config = ServerConfig(width=WIDTH, height=HEIGHT, rate_per_s=1000, burst=1000, **settings)
+        self.telemetry = Page.create(telemetry_sections(1))
+        self.page = Page.create(canvas_sections(WIDTH, HEIGHT))
+        self.tally = Tally(self.telemetry, {Stage.APPLY: mailbox_canvas.MAILBOX_MAX})
+        self.clients = []
+        self.canvas = MailboxCanvas(self.config, self.telemetry, self.page, self.tally, self.clients)
+
+    def client(self):
+        self.clients.append(MailboxClient(None, None, open_connection(), limits_of(self.config)))
+        return self.clients[-1]
+
+    async def open_all(self):
+        """Let the canvas task open every letter that waits."""
+        task = asyncio.create_task(self.canvas.open_letters())
+        await self.canvas.in_turn(lambda: None)
+        task.cancel()
+
+    def deltas(self, client):
+        """The deltas that wait for a client, taken out."""
+        taken = []
+        while not client.outbox.empty():
+            frame = client.outbox.get_nowait().frame
+            taken.append(decode_server_message(frame[4 if frame[1] == 126 else 2 :]))
+        return taken

@@ -1,0 +1,78 @@
+"""Somebody before a window: moves the mouse and presses keys through pygame's own event queue, and looks."""
+
+import numpy as np
+
+from server.kernels.layout import Phase
+from support.window_stage import FAR_NS, READING, FakeSession, rgb
+from workbench.window.frame.canvas_area import Easel
+from workbench.window.frame.window import Window
+from workbench.window.toolkit.toolkit import pygame
+
+SIZE = (1280, 720)
+SECOND_NS = 1_000_000_000
+
+
+class Person:
+    """Moves the mouse and presses keys before a window on SDL's dummy display, which `with` closes."""
+
+    def __init__(self, session: FakeSession) -> None:
+        self.session = session
+        self.window = Window(session, size=SIZE)
+        self.now_ns = FAR_NS
+        self.picture = self.window.step(self.now_ns)
+
+    def __enter__(self) -> "Person":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pygame.key.set_mods(0)
+        self.window.close()
+
+    @property
+    def easel(self) -> Easel:
+        return self.window._frame.easel
+
+    def see(self, *events: pygame.event.Event, passed_ns: int = 10_000_000) -> np.ndarray:
+        """Let these happen and some time pass. Returns the picture."""
+        for event in events:
+            pygame.event.post(event)
+        self.now_ns += passed_ns
+        self.session.change(now_ns=self.session.shown.now_ns + passed_ns)
+        self.picture = self.window.step(self.now_ns)
+        return rgb(self.picture)
+
+    def key(self, code: int, mod: int = 0) -> np.ndarray:
+        return self.see(pygame.event.Event(pygame.KEYDOWN, key=code, mod=mod, unicode=""))
+
+    def point(self, position: tuple[int, int]) -> np.ndarray:
+        return self.see(pygame.event.Event(pygame.MOUSEMOTION, pos=position, rel=(0, 0), buttons=(0, 0, 0)))
+
+    def wheel(self, steps: int) -> np.ndarray:
+        return self.see(pygame.event.Event(pygame.MOUSEWHEEL, x=0, y=steps, flipped=False))
+
+    def drag(self, *positions: tuple[int, int], button: int = 1, mod: int = 0) -> np.ndarray:
+        """Press at the first place, go on to the others, release at the last."""
+        pygame.key.set_mods(mod)
+        self.see(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=positions[0], button=button))
+        pygame.key.set_mods(0)
+        for position in positions[1:]:
+            self.see(pygame.event.Event(pygame.MOUSEMOTION, pos=position, rel=(0, 0), buttons=(1, 0, 0)))
+        return self.see(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=positions[-1], button=button))
+
+    def press_button(self, name: str) -> np.ndarray:
+        return self.drag(self.easel._bar._boxes[name].center)
+
+    def asked(self, what: str) -> list[tuple[object, ...]]:
+        return [entry[1:] for entry in self.session.asked if entry[0] == what]
+
+    def place_of(self, x: int, y: int) -> tuple[int, int]:
+        """Where the middle of a canvas pixel is in the window."""
+        return self.easel.canvas.viewport.rect_of(x, y, x + 1, y + 1).center
+
+
+def fill_connections(session: FakeSession, count: int) -> np.ndarray:
+    """So many open connections with numbers from 100 on."""
+    rows = session.connections_page["connections"][0, :count]
+    rows["phase"], rows["number"], rows["subscribed"] = Phase.FAST, np.arange(count) + 100, 1
+    rows["cursor"], rows["received_count"] = READING.tick, 1
+    return rows

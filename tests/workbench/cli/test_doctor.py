@@ -1,0 +1,154 @@
+"""The doctor: every machine gets the finding, the mark and the remedy that it deserves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from server.kernels.cache import cache_folder
+from workbench.cli import doctor
+from workbench.cli.doctor import Mark, conclusion, examine, run_doctor
+from workbench.machine.facts import Facts, display_of, memory_available_of, ports_of, read_facts
+from workbench.machine.file_limit import RESERVED_COUNT
+from workbench.scenarios.scenario import load_scenario
+
+GOOD = Facts(
+    python=(3, 12, 4),
+    platform="Linux-6.1-x86_64",
+    core_count=2,
+    memory_bytes=8 * 2**30,
+    memory_bytes_available=4 * 2**30,
+    memory_limit_bytes=8 * 2**30,
+    open_files_soft=1024,
+    open_files_hard=20_000,
+    ports=(32768, 60999),
+    display="DISPLAY=:0",
+    has_epoll=True,
+    has_memfd=True,
+    kernels_folder="/cache/kernels",
+    kernels_fault="",
+    compiled_count=19,
+    brokers=("mosquitto", "amqtt"),
+)
+DEMANDS = {"first_light": 1000, "small": 10, "crowd": 5000}
+
+
+def test_a_good_machine_has_nothing_to_mend() -> None:
+    findings = examine(GOOD, DEMANDS)
+    assert {finding.mark for finding in findings} == {Mark.OK}
+    assert not any(finding.remedy for finding in findings)
+    assert conclusion(findings) == "first_light can run here"
+
+
+@pytest.mark.parametrize(
+    ("change", "mark", "words"),
+    [
+        ({"python": (3, 10, 9)}, Mark.FAIL, ["python", "3.10.9", "3.11"]),
+        ({"core_count": 1.5}, Mark.WARN, ["cores", "1.5 usable", "give it 2"]),
+        ({"memory_bytes_available": 2**29}, Mark.WARN, ["memory", "0.5 of 8.0 GiB", "free 1 GiB"]),
+        ({"ports": (60000, 60099)}, Mark.FAIL, ["ports", "100 connections", "ip_local_port_range"]),
+        ({"ports": (60000, 61999)}, Mark.WARN, ["ports", "2,000 connections", "crowd has 5,000"]),
+        ({"display": ""}, Mark.WARN, ["display", "none", "--headless"]),
+        ({"has_epoll": False}, Mark.FAIL, ["epoll", "Linux"]),
+        ({"kernels_folder": "", "kernels_fault": "set NUMBA_CACHE_DIR"}, Mark.FAIL, ["kernels", "NUMBA_CACHE_DIR"]),
+    ],
+)
+def test_one_fault_gives_one_finding_with_its_remedy(change: dict[str, object], mark: Mark, words: list[str]) -> None:
+    findings = examine(replace(GOOD, **change), DEMANDS)
+    (found,) = (finding for finding in findings if finding.mark is not Mark.OK)
+    assert found.mark is mark
+    assert all(word in found.line() for word in words), found.line()
+    assert "\n" not in found.line()
+    assert ("cannot run here" in conclusion(findings)) == (mark is Mark.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("hard", "mark", "fit", "remedy"),
+    [
+        (1024, Mark.FAIL, 1024 - RESERVED_COUNT, f"ulimit -Hn {1000 + RESERVED_COUNT}"),
+        (1000 + RESERVED_COUNT, Mark.WARN, 1000, f"ulimit -Hn {5000 + RESERVED_COUNT}"),
+        (5000 + RESERVED_COUNT, Mark.OK, 5000, ""),
+        (10, Mark.FAIL, 0, "ulimit"),
+    ],
+)
+def test_open_files_are_told_for_server_and_fleet(hard: int, mark: Mark, fit: int, remedy: str) -> None:
+    server, fleet = doctor.check_open_files(replace(GOOD, open_files_hard=hard), DEMANDS)
+    assert (server.subject, fleet.subject) == ("server sockets", "fleet sockets")
+    for finding in (server, fleet):
+        assert finding.mark is mark
+        assert f": {fit:,} connections" in finding.found
+        assert remedy in finding.remedy
+
+
+def test_what_the_system_does_not_tell_is_no_fault() -> None:
+    findings = examine(replace(GOOD, ports=None, memory_bytes_available=None), DEMANDS)
+    assert {finding.mark for finding in findings} == {Mark.OK}
+    assert sum("does not tell" in finding.found for finding in findings) == 2
+
+
+def test_what_only_later_use_needs_is_told_without_alarm() -> None:
+    findings = examine(replace(GOOD, compiled_count=0, brokers=(), has_memfd=False), DEMANDS)
+    assert {finding.mark for finding in findings} == {Mark.OK}
+    lines = "\n".join(finding.line() for finding in findings)
+    assert "none yet in /cache/kernels" in lines
+    assert "apt install mosquitto nats-server" in lines
+    assert "unlinked files" in lines
+
+
+def test_brokers_are_named_and_a_slow_one_alone_is_told() -> None:
+    (line,) = (finding.line() for finding in examine(GOOD, DEMANDS) if finding.subject == "brokers")
+    assert "mosquitto, amqtt" in line and "apt" not in line
+    (line,) = (f.line() for f in examine(replace(GOOD, brokers=("amqtt",)), DEMANDS) if f.subject == "brokers")
+    assert "amqtt" in line and "it is slow; apt install mosquitto nats-server" in line
+
+
+@pytest.mark.parametrize(
+    ("environment", "system", "expected"),
+    [
+        ({"DISPLAY": ":7"}, "linux", "DISPLAY=:7"),
+        ({"DISPLAY": ":7", "WAYLAND_DISPLAY": "wayland-0"}, "linux", "WAYLAND_DISPLAY=wayland-0"),
+        ({"SDL_VIDEODRIVER": "x11", "DISPLAY": ":7"}, "linux", "SDL_VIDEODRIVER=x11"),
+        ({"SDL_VIDEODRIVER": "dummy", "DISPLAY": ":7"}, "linux", ""),
+        ({"DISPLAY": ""}, "linux", ""),
+        ({}, "darwin", "the desktop"),
+    ],
+)
+def test_display(environment: dict[str, str], system: str, expected: str) -> None:
+    assert display_of(environment, system) == expected
+
+
+def test_files_of_the_kernel_are_read_or_missing() -> None:
+    assert memory_available_of("MemTotal: 10 kB\nMemAvailable:  2048 kB\n") == 2**21
+    assert memory_available_of("MemTotal: 10 kB\n") is None
+    assert ports_of("32768\t60999\n") == (32768, 60999)
+    assert ports_of("") is None
+
+
+def test_this_machine_is_read_and_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "read_facts", lambda: replace(GOOD, display=""))
+    assert run_doctor() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(examine(GOOD, DEMANDS)) + 1
+    assert lines[-1] == "first_light can run here"
+    facts = read_facts()
+    assert facts.core_count > 0
+    assert facts.memory_bytes > 0
+    assert 0 < facts.memory_limit_bytes <= facts.memory_bytes
+    assert facts.open_files_hard > RESERVED_COUNT
+    assert 0 < facts.open_files_soft <= facts.open_files_hard
+
+
+def test_exit_code_says_that_the_default_scenario_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = load_scenario("first_light").fleet.connections + RESERVED_COUNT
+    monkeypatch.setattr(doctor, "read_facts", lambda: replace(GOOD, open_files_hard=fit))
+    assert run_doctor() == 0
+    monkeypatch.setattr(doctor, "read_facts", lambda: replace(GOOD, open_files_hard=fit - 1))
+    assert run_doctor() == 1
+
+
+def test_a_chosen_folder_holds_one_for_each_set_of_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "mine"))
+    folder = cache_folder()
+    assert folder.parent == tmp_path / "mine" and folder.is_dir()
+    monkeypatch.setattr("server.kernels.cache.version", lambda _: "another compiler's")
+    assert cache_folder() != folder

@@ -1,0 +1,382 @@
+"""The command line: reads words, refuses what cannot be, and hands the rest to the commands' modules.
+
+Nothing is decided or started here, and nothing heavy is imported before a command needs it.
+Invariant: an error that a user can cause is one line on standard error and exit code 2 (1 when the run could not do
+what was asked); only a bug shows a traceback, with 70.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+
+from devices.config import FleetConfig
+from server.config import ServerConfig
+from workbench.cli.exit import NO_ROOM, exit_after
+from workbench.cli.option import (
+    AddressConnections,
+    AddressHandshakes,
+    CertFile,
+    Command,
+    JournalSync,
+    KeyFile,
+    Origins,
+    number,
+    whole,
+)
+from workbench.cli.recordings import recording_app
+from workbench.errors import CommandError, UserError
+from workbench.scenarios.scenario import DEFAULT_NAME, Scenario, builtin_names, builtin_text, load_scenario
+from workbench.scenarios.validation import explain
+
+EXIT_BUG = 70
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+scenarios_app = typer.Typer(rich_markup_mode=None)
+
+_Settings = TypeVar("_Settings", ServerConfig, FleetConfig, Scenario)
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C, before or after a session, which has its own way to end."""
+_OPTIONS = {
+    "width": "size",
+    "height": "size",
+    "origins": "origin",
+    "connections_per_address_max": "connections-per-address",
+}
+"""Options that are not named after the settings that they give."""
+# The one base of all that the parser complains about, whether typer brings its parser along or not.
+_ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_SERVER, _FLEET = ServerConfig(), FleetConfig()
+
+
+Seconds = Annotated[
+    float | None,
+    number("S", "Measure so long, from a second after all are connected. Default: until you end it."),
+]
+_TOKEN_VARIABLE = "PIXELCANVAS_TOKEN"
+Token = Annotated[
+    str,
+    typer.Option(
+        metavar="TOKEN", envvar=_TOKEN_VARIABLE, show_default=False, help="What a client brings to be let in."
+    ),
+]
+_SCENARIO_HELP = f"A name from 'workbench scenarios', or a TOML file. Without one: {DEFAULT_NAME}, and the choice."
+SummaryFile = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON; - is standard output.")
+]
+
+
+@app.callback(invoke_without_command=True, epilog="Example: workbench run crowd --headless --seconds 30")
+def workbench(context: typer.Context) -> int:
+    """See how a pixel-canvas server behaves under a fleet of devices. Without a command: run first_light."""
+    if context.invoked_subcommand is not None:
+        return 0
+    return run(token=os.environ.get(_TOKEN_VARIABLE, ""))
+
+
+@app.command(
+    cls=Command, epilog="Example: workbench run crowd --set server.tick_ms=100 --seconds 30 --summary crowd.json"
+)
+def run(
+    scenario: Annotated[str | None, typer.Argument(metavar="SCENARIO", help=_SCENARIO_HELP)] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Show a live table instead of the window.")] = False,
+    seconds: Seconds = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the scenario, e.g. fleet.connections=500."),
+    ] = None,
+    seed: Annotated[int | None, whole("N", "Draw all lots from this seed.")] = None,
+    port: Annotated[int | None, whole("PORT", "Let the server listen on this port.")] = None,
+    token: Token = "",
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record the session there; by convention FILE ends in .pxr.")
+    ] = None,
+    screenshot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Save the window's picture at the end, also headless.")
+    ] = None,
+    summary: SummaryFile = None,
+    tour: Annotated[
+        bool, typer.Option("--tour", help="Be guided through five scenarios in three minutes, with captions.")
+    ] = False,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Leave pictures of every view at three sizes there; needs no display."),
+    ] = None,
+    from_recording: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Place a recording's changes once more, and compare; --set changes its server."
+        ),
+    ] = None,
+) -> int:
+    """Run a scenario: server, fleet, window and panels."""
+    options = {"seconds": seconds, "seed": seed, "server.port": port}
+    secret = [f"server.token={json.dumps(token)}"] if token else []
+    overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    if gallery is not None:
+        from workbench.cli.gallery import make_gallery
+
+        return make_gallery(gallery, [*secret, *overrides])
+    from workbench.run.command import run_scenario, run_tour
+    from workbench.run.show import Outputs
+
+    outputs = Outputs(headless, screenshot, summary, record, sources=(Path(scenario),) if scenario else ())
+    if from_recording is not None:
+        from workbench.rerun.command import rerun
+
+        return rerun(from_recording, [*secret, *overrides], outputs)
+    if tour:
+        return run_tour(outputs, [*secret, *overrides])
+    # Who chose nothing is asked, beside what runs meanwhile.
+    asks = scenario is None and not overrides and outputs == Outputs(headless=False)
+    return run_scenario(load_scenario(scenario or DEFAULT_NAME, [*secret, *overrides]), outputs, asks=asks)
+
+
+@app.command(cls=Command, epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
+def serve(
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = _SERVER.host,
+    port: Annotated[int, whole("PORT", "0 takes any free port.")] = _SERVER.port,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Canvas in pixels.")] = f"{_SERVER.width}x{_SERVER.height}",
+    rate_per_s: Annotated[int, whole("N", "Placements a second let in from each connection.")] = _SERVER.rate_per_s,
+    burst: Annotated[int, whole("N", "Placements a connection can save up.")] = _SERVER.burst,
+    loops: Annotated[int, whole("N", "Loops, a thread each.")] = _SERVER.loops,
+    loop: Annotated[str, typer.Option(metavar="native|portable|mailbox", help="What moves the bytes.")] = _SERVER.loop,
+    tick_ms: Annotated[int, whole("MS", "Tick interval.")] = _SERVER.tick_ms,
+    journal: Annotated[
+        str, typer.Option(metavar="FILE|none", help="Keep the canvas there, and go on from it at the next start.")
+    ] = "none",
+    journal_sync: JournalSync = _SERVER.journal_sync,
+    echo: Annotated[bool, typer.Option("--echo", help="Serve /echo too, for conformance suites.")] = False,
+    origin: Origins = None,
+    token: Token = "",
+    viewers_only_without_token: Annotated[
+        bool, typer.Option("--viewers-only-without-token", help="Let those without it look on, but not paint.")
+    ] = False,
+    cert: CertFile = _SERVER.cert,
+    key: KeyFile = _SERVER.key,
+    connections_per_address: AddressConnections = _SERVER.connections_per_address_max,
+    handshakes_per_address_per_s: AddressHandshakes = _SERVER.handshakes_per_address_per_s,
+    deflate: Annotated[
+        str, typer.Option(metavar="on|off", help="Compress for the clients that offer it.")
+    ] = _SERVER.deflate,
+    mqtt: Annotated[
+        str, typer.Option(metavar="URL|embedded|none", help="Serve MQTT devices too, by this broker or one of its own.")
+    ] = _SERVER.mqtt,
+    nats: Annotated[str, typer.Option(metavar="URL|none", help="Only none as yet.")] = "none",
+    summary: SummaryFile = None,
+) -> int:
+    """Serve a canvas alone, until SIGINT or SIGTERM drains it."""
+    if nats != "none":
+        raise UserError(f"--nats {nats} is not available yet; leave it out, or give none")
+    if journal == "none" and journal_sync != _SERVER.journal_sync:
+        raise UserError(f"--journal-sync {journal_sync} says nothing without --journal FILE; name one, or leave it out")
+    width, height = _parse_size(size)
+    values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
+    values |= {
+        "loops": loops,
+        "loop": loop,
+        "tick_ms": tick_ms,
+        "echo": echo,
+        "origins": tuple(origin or ()),
+        "token": token,
+        "viewers_only_without_token": viewers_only_without_token,
+        "deflate": deflate,
+        "connections_per_address_max": connections_per_address,
+        "handshakes_per_address_per_s": handshakes_per_address_per_s,
+    }
+    values |= {"cert": cert, "key": key}
+    values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync, "mqtt": mqtt}
+    config = _typed(values, ServerConfig)
+    from workbench.cli.serve import serve as serve_canvas
+
+    return serve_canvas(config, summary)
+
+
+@app.command(
+    cls=Command, epilog="Example: workbench fleet ws://127.0.0.1:8765/canvas --connections 500 --rate-per-s 20"
+)
+def fleet(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where the server is: ws://HOST:PORT/canvas.")],
+    connections: Annotated[int, whole("N", "Devices, a connection each.")] = _FLEET.connections,
+    rate_per_s: Annotated[float, number("N", "Placements a second that each device intends.")] = _FLEET.rate_per_s,
+    frames_per_write: Annotated[
+        int, whole("N", "Placements that a device saves up before it writes.")
+    ] = _FLEET.frames_per_write,
+    pattern: Annotated[
+        str, typer.Option(metavar="NAME", help="What they paint: sensor_field, image, life, hotspot or noise.")
+    ] = _FLEET.pattern,
+    arrivals: Annotated[
+        str, typer.Option(metavar="periodic|poisson|bursty", help="How send times are drawn.")
+    ] = _FLEET.arrivals,
+    token: Token = "",
+    viewers: Annotated[str, typer.Option(metavar="all|none|N", help="How many of them watch.")] = str(_FLEET.viewers),
+    seed: Annotated[int, whole("N", "Draw all lots from this seed.")] = 1,
+    seconds: Seconds = None,
+    summary: SummaryFile = None,
+) -> int:
+    """Offer load to any server that speaks the canvas protocol, from fleets alone."""
+    from workbench.address import parse_url
+
+    address = parse_url(url)
+    if address.token and token not in ("", address.token, os.environ.get(_TOKEN_VARIABLE)):
+        raise UserError("--token is one token and the URL has another; leave one of them out")
+    address = replace(address, token=address.token or token)
+    values: dict[str, Any] = {
+        "connections": connections,
+        "rate_per_s": rate_per_s,
+        "frames_per_write": frames_per_write,
+    }
+    values |= {"pattern": pattern, "arrivals": arrivals}
+    values |= {"viewers": int(viewers) if viewers.removeprefix("-").isdecimal() else viewers}
+    config = _typed(values, FleetConfig)
+    run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
+    scenario = _typed({**run_values, "fleet": msgspec.to_builtins(config)}, Scenario)
+    from workbench.run.command import run_scenario
+    from workbench.run.show import Outputs
+
+    return run_scenario(scenario, Outputs(headless=True, summary=summary), address)
+
+
+app.add_typer(recording_app)
+app.add_typer(scenarios_app, name="scenarios")
+
+
+@scenarios_app.callback(invoke_without_command=True, epilog="Example: workbench scenarios show crowd > mine.toml")
+def scenarios(context: typer.Context) -> int:
+    """List the built-in scenarios, one line each."""
+    if context.invoked_subcommand is None:
+        names = builtin_names()
+        for name in names:
+            print(f"{name:<{max(map(len, names))}}  {load_scenario(name).title}")
+    return 0
+
+
+@scenarios_app.command(cls=Command, epilog="Example: workbench scenarios show crowd > mine.toml")
+def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from 'workbench scenarios'.")]) -> int:
+    """Print the TOML of a built-in scenario."""
+    print(builtin_text(name), end="")
+    return 0
+
+
+@app.command(cls=Command, epilog="Example: workbench bench quiet --peers --trials 5 --out results")
+def bench(
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="A name from --list; without one, all.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the cases, one line each.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: shows that it runs, measures little.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Run peers too, where a case allows and they are here.")
+    ] = False,
+    trials: Annotated[
+        int | None, whole("N", "Repeat so often, all programs in turn. Default: 3, or 1 with --quick.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep the results there, as JSON.")] = None,
+) -> int:
+    """Benchmark the server against a bare counter and peers."""
+    from workbench.bench.command import list_cases, run_bench
+
+    return list_cases() if list_ else run_bench(case, quick=quick, peers=peers, trials=trials, out=out)
+
+
+@app.command(
+    cls=Command, epilog="Example: workbench compare yesterday.pxr today.pxr --fail-if 'admitted_per_s < 0.95x'"
+)
+def compare(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings; the first is what others are held against.")
+    ],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="End with 1 when it holds beyond the noise: a figure, < <= > or >=, and a number, or 0.95x for that "
+            "multiple of the first's. Repeatable.",
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison as JSON.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|svg", help="Draw the runs over each other on a common time axis.")
+    ] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show that picture in a window.")] = False,
+) -> int:
+    """Compare recordings, and tell differences from noise."""
+    from workbench.comparison.command import run_compare
+
+    return run_compare(files, fail_if or (), json, plot, window=window)
+
+
+@app.command(cls=Command, epilog="Example: workbench report crowd.pxr --out crowd.html")
+def report(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A recording; several make a comparison.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write it.")] = Path("report.html"),
+) -> int:
+    """Write a recording up as one HTML file, which needs no network."""
+    from workbench.report.command import run_report
+
+    return run_report(files, out)
+
+
+@app.command(cls=Command, epilog="Example: workbench doctor")
+def doctor() -> int:
+    """Tell what this machine can do, and the remedy for what it cannot."""
+    from workbench.cli.doctor import run_doctor
+
+    return run_doctor()
+
+
+def run_main(arguments: Sequence[str]) -> int:
+    """Do what the words ask for. Returns the exit code; ends the program quietly when nobody reads its output."""
+    try:
+        code = app(list(arguments), prog_name="workbench", standalone_mode=False)
+    except CommandError as error:
+        return _refuse(str(error), error.exit_code)
+    except _ParserError as error:
+        return _refuse(_parser_line(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return 0
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise  # A full disk is no bug: what could not be written is told at the exit.
+        traceback.print_exc()
+        return EXIT_BUG
+    return code if isinstance(code, int) and code != _INTERRUPTED else 0
+
+
+def main() -> NoReturn:
+    """The console script."""
+    exit_after(lambda: run_main(sys.argv[1:]))
+
+
+def _refuse(line: str, code: int) -> int:
+    print(" ".join(line.split()), file=sys.stderr)
+    return code
+
+
+def _parser_line(error: Any) -> str:
+    """What the parser found, and where to read on."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "workbench"
+    return f"{error.format_message().rstrip('.')}; '{command} --help' shows what there is"
+
+
+def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
+    """Settings from the values of options. Raises UserError that names the option at fault."""
+    try:
+        return msgspec.convert(values, settings)
+    except msgspec.ValidationError as error:
+        key, rest = explain(str(error), values, settings).removeprefix("$.").split(" ", 1)
+        option = _OPTIONS.get(key, key.replace("_", "-"))
+        raise UserError(f"--{option}: {key} {rest}" if key in values else f"{key} {rest}") from None
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"--size {text!r} is no WxH; write for example --size 256x192")
+    return int(width), int(height)

@@ -1,0 +1,173 @@
+"""What this machine can do for the workbench, one line a finding, each with its remedy.
+
+It looks and tells; it changes no setting. The checks are functions of `Facts`, so that any machine can be judged on any
+other. Invariant: `fail` means that the default scenario cannot run here, `warn` that something else will be missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from server.bridge.broker import KINDS, SLOW_KIND
+from workbench.machine.facts import Facts, read_facts
+from workbench.machine.file_limit import RESERVED_COUNT
+from workbench.scenarios.scenario import DEFAULT_NAME, builtin_names, load_scenario
+
+PYTHON_LEAST = (3, 11, 0)
+CORES_WANTED = 2
+"""Server and fleet keep one busy each at full load; with fewer they take time from each other and from the window."""
+MEMORY_BYTES_WANTED = 2**30
+"""Four Python processes with compiled code, pictures and the buffers of a few thousand connections."""
+
+
+class Mark(Enum):
+    """How a finding stands."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's."""
+
+    mark: Mark
+    subject: str
+    found: str
+    remedy: str = ""
+    """What to do about it; may be empty when there is nothing to be done."""
+
+    def line(self) -> str:
+        """As it is printed."""
+        return f"{self.mark.value:<5} {self.subject:<18} {self.found}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def check_python(facts: Facts) -> Finding:
+    """The interpreter is new enough."""
+    found = f"{'.'.join(map(str, facts.python))} on {facts.platform}"
+    if facts.python >= PYTHON_LEAST:
+        return Finding(Mark.OK, "python", found)
+    return Finding(Mark.FAIL, "python", found, "install Python 3.11 or newer and make the environment with it")
+
+
+def check_cores(facts: Facts) -> Finding:
+    """Server and fleet can each have a core."""
+    found = f"{facts.core_count:g} usable"
+    if facts.core_count >= CORES_WANTED:
+        return Finding(Mark.OK, "cores", found)
+    return Finding(Mark.WARN, "cores", found, f"give it {CORES_WANTED}, or expect the fleet to be late at high load")
+
+
+def check_memory(facts: Facts) -> Finding:
+    """There is room for all processes of a run."""
+    total = f"{facts.memory_bytes / 2**30:.1f} GiB"
+    free = facts.memory_bytes_available
+    if free is None:
+        return Finding(Mark.OK, "memory", f"{total}; this system does not tell how much is free")
+    found = f"{free / 2**30:.1f} of {total} free"
+    if free >= MEMORY_BYTES_WANTED:
+        return Finding(Mark.OK, "memory", found)
+    return Finding(Mark.WARN, "memory", found, f"free {MEMORY_BYTES_WANTED / 2**30:g} GiB, or run fewer connections")
+
+
+def check_open_files(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
+    """Server and fleet, a process each with a limit of its own, can hold every scenario's connections."""
+    fit = max(0, facts.open_files_hard - RESERVED_COUNT)
+    found = f"{facts.open_files_hard:,} open files a process: {fit:,} connections"
+    mark, name = _judge(fit, demands)
+    remedy = f"{name} has {demands[name]:,}: ulimit -Hn {demands[name] + RESERVED_COUNT} as root" if name else ""
+    return [Finding(mark, f"{process} sockets", found, remedy) for process in ("server", "fleet")]
+
+
+def check_ports(facts: Facts, demands: Mapping[str, int]) -> Finding:
+    """Each connection of a fleet to one server takes an ephemeral port."""
+    if facts.ports is None:
+        return Finding(Mark.OK, "ephemeral ports", "this system does not tell")
+    first, last = facts.ports
+    count = last - first + 1
+    found = f"{first} to {last}: {count:,} connections to one server address"
+    mark, name = _judge(count, demands)
+    widen = 'sysctl -w net.ipv4.ip_local_port_range="10240 65535" as root'
+    return Finding(mark, "ephemeral ports", found, f"{name} has {demands[name]:,}: {widen}" if name else "")
+
+
+def _judge(fit: int, demands: Mapping[str, int]) -> tuple[Mark, str]:
+    """The mark for so many connections, and the scenario that needs more: the default one first, then the largest."""
+    largest = max(demands, key=lambda name: demands[name])
+    if fit < demands[DEFAULT_NAME]:
+        return Mark.FAIL, DEFAULT_NAME
+    return (Mark.WARN, largest) if fit < demands[largest] else (Mark.OK, "")
+
+
+def check_display(facts: Facts) -> Finding:
+    """A window can appear. Without one every scenario still runs, with --headless."""
+    if facts.display:
+        return Finding(Mark.OK, "display", facts.display)
+    return Finding(Mark.WARN, "display", "none", "say --headless, or start it in a desktop session or under xvfb-run")
+
+
+def check_epoll(facts: Facts) -> Finding:
+    """The native loops have the system call that they are built on."""
+    if facts.has_epoll:
+        return Finding(Mark.OK, "epoll", "available")
+    return Finding(Mark.FAIL, "epoll", "not available", "run it on Linux, for instance in a container")
+
+
+def check_kernels(facts: Facts) -> Finding:
+    """Compiled kernels are there, or can be kept once they are."""
+    if not facts.kernels_folder:
+        return Finding(Mark.FAIL, "compiled kernels", facts.kernels_fault)
+    if facts.compiled_count:
+        return Finding(Mark.OK, "compiled kernels", f"{facts.compiled_count} in {facts.kernels_folder}")
+    found = f"none yet in {facts.kernels_folder}"
+    return Finding(Mark.OK, "compiled kernels", found, "the first run compiles them, once for this machine and version")
+
+
+def check_pages(facts: Facts) -> Finding:
+    """Pages that processes share need no room in /dev/shm and leave nothing there."""
+    kind = "memory without a name" if facts.has_memfd else "unlinked files in the temporary folder"
+    return Finding(Mark.OK, "shared pages", f"{kind}; the size of /dev/shm does not matter")
+
+
+def check_brokers(facts: Facts) -> Finding:
+    """Brokers that are installed. Of the built-in scenarios only mqtt_sensors needs one."""
+    found = ", ".join(facts.brokers)
+    if facts.brokers not in ((), (SLOW_KIND,)):
+        return Finding(Mark.OK, "brokers", found)
+    remedy = f"apt install {' '.join(kind for kind in KINDS if kind != SLOW_KIND)}"
+    if not found:
+        return Finding(Mark.OK, "brokers", "none, which only mqtt_sensors needs", remedy)
+    return Finding(Mark.OK, "brokers", found, f"it is slow; {remedy} for one that carries many times more")
+
+
+def examine(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
+    """All findings; `demands` is the connections of each built-in scenario."""
+    return [
+        check_python(facts),
+        check_cores(facts),
+        check_memory(facts),
+        *check_open_files(facts, demands),
+        check_ports(facts, demands),
+        check_epoll(facts),
+        check_kernels(facts),
+        check_pages(facts),
+        check_display(facts),
+        check_brokers(facts),
+    ]
+
+
+def conclusion(findings: list[Finding]) -> str:
+    """The last line: whether the default scenario can run."""
+    faults = [finding.subject for finding in findings if finding.mark is Mark.FAIL]
+    return f"{DEFAULT_NAME} cannot run here: {', '.join(faults)}" if faults else f"{DEFAULT_NAME} can run here"
+
+
+def run_doctor() -> int:
+    """Print what this machine can do. Returns 0, or 1 when the default scenario cannot run here."""
+    demands = {name: load_scenario(name).fleet.connections for name in builtin_names()}
+    findings = examine(read_facts(), demands)
+    for finding in findings:
+        print(finding.line())
+    print(conclusion(findings))
+    return int(any(finding.mark is Mark.FAIL for finding in findings))

@@ -1,0 +1,137 @@
+"""Portraits: a small picture of each scenario that can be picked, from a real run.
+
+Left the canvas, right the plot of the panel that tells most.
+`python -m workbench.cli.portraits [NAME ...]` makes them anew
+after a change of what a scenario shows; the window only reads them. Invariant: a portrait is PORTRAIT_SIZE pixels.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from plots.history import History
+from plots.panels import Panels
+from plots.place import Box
+from plots.span import Span
+from plots.style import DARK
+from server import palette
+from server.system import clock, open_files
+from workbench.errors import RunError
+from workbench.scenarios.catalog import Pick, all_picks
+from workbench.scenarios.scenario import PORTRAIT_SIZE
+from workbench.session.session import Session
+from workbench.stop_signal import StopSignal
+
+_GAP = 6
+_COLORS = 96
+"""Of the palette that a portrait is kept with: no step is seen, and a file has about 20 kB."""
+_SPAN_S = 30.0
+_PLOT_SCALE = 2.0
+_DRAWINGS = 3
+"""The limits of an axis follow what was drawn before: they agree by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """What is told of a scenario: by which panel, and so many seconds after its load began."""
+
+    panel: str
+    at_s: float = 20.0
+
+
+SITTINGS: dict[str, Sitting] = {
+    "bursty": Sitting("drops"),
+    "crowd": Sitting("throughput"),
+    "first_light": Sitting("heat"),
+    "greedy": Sitting("fairness"),
+    "hostile": Sitting("drops"),
+    "hotspot": Sitting("throughput"),
+    "internet": Sitting("throughput"),
+    "million": Sitting("throughput"),
+    "million_regions": Sitting("heat"),
+    "mqtt_sensors": Sitting("heat"),
+    "overload": Sitting("queues", 38.0),
+    "quiet_million": Sitting("stages"),
+    "reconnect_storm": Sitting("throughput", 29.0),
+    "seed": Sitting("throughput"),
+    "slow_consumers": Sitting("heat", 24.0),
+}
+
+
+def portrait_of(session: Session, panel: str) -> Image.Image:
+    """What a running session shows now, on PORTRAIT_SIZE pixels of few colours."""
+    width, height = PORTRAIT_SIZE
+    half = (width - _GAP) // 2
+    sheet = Image.new("RGB", PORTRAIT_SIZE, DARK.page)
+    canvas = _canvas(session, (half, height))
+    sheet.paste(canvas, ((half - canvas.width) // 2, (height - canvas.height) // 2))
+    sheet.paste(_plot(session, panel, width - half - _GAP, height), (half + _GAP, 0))
+    return sheet.quantize(_COLORS, dither=Image.Dither.NONE)
+
+
+def _canvas(session: Session, room: tuple[int, int]) -> Image.Image:
+    """The canvas fitted into the room; pixels stay sharp where they grow."""
+    image = Image.fromarray(palette.PALETTE[session.view().pixels], "RGB")
+    factor = min(room[0] / image.width, room[1] / image.height)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image.resize(size, Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX)
+
+
+def _plot(session: Session, panel: str, width: int, height: int) -> Image.Image:
+    """The panel's plot alone, without title, legend and axes."""
+    history = History(session.pages.history)
+    head = history.head
+    span = Span.live_at(history.newest_ns(head), _SPAN_S)
+    samples = history.between(head, span.first_ns, span.end_ns)
+    probe = _plot_box(Panels(2 * width, 2 * height, _PLOT_SCALE, (panel,)))
+    # What is around the plot keeps its size, so that the second sheet has a plot of the size that is wanted.
+    sheet = Panels(3 * width - probe.width, 3 * height - probe.height, _PLOT_SCALE, (panel,))
+    for _ in range(_DRAWINGS):
+        frame = sheet.draw(samples, span)
+    box = _plot_box(sheet)
+    return Image.fromarray(np.ascontiguousarray(frame[box.top : box.bottom, box.left : box.right, :3]), "RGB")
+
+
+def _plot_box(panels: Panels) -> Box:
+    return panels.panels[0].place.plot
+
+
+def make_portrait(pick: Pick, stop: StopSignal) -> None:
+    """Run a scenario until its sitting and leave its portrait where it is kept. Raises RunError when a part fails."""
+    sitting = SITTINGS[pick.name]
+    session = Session(pick.scenario, with_panels=False)
+    try:
+        session.start(clock.now_ns())
+        _poll_until(session, lambda: stop.asked or session.view().run_seconds >= sitting.at_s)
+        if not stop.asked:
+            pick.picture.parent.mkdir(exist_ok=True)
+            portrait_of(session, sitting.panel).save(pick.picture, optimize=True)
+    finally:
+        session.end(is_checked=False)
+        session.close()
+
+
+def _poll_until(session: Session, condition: Callable[[], bool]) -> None:
+    while not condition():
+        session.wait(0.1)
+        session.poll(clock.now_ns())
+        if session.failed:
+            raise RunError("; ".join(session.failures))
+
+
+def main(names: list[str]) -> int:
+    """Make the portraits of these scenarios, or of all. Returns the process's exit code."""
+    open_files.raise_to_hard()
+    with StopSignal() as stop:
+        for pick in all_picks():
+            if (pick.name in names or not names) and not stop.asked:
+                make_portrait(pick, stop)
+                print(pick.picture, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

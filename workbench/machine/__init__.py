@@ -1,0 +1,1 @@
+"""What this machine allows: cores, memory, containers, open files and installed programs."""

@@ -1,0 +1,160 @@
+"""A run without a window: its figures as a table that renews itself in a terminal, or as plain lines elsewhere.
+
+It looks at frozen views, twice a second, and knows nothing of processes.
+Invariant: what is not known is a dash; a line of plain output is complete when it is written.
+"""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from workbench.telemetry.view import Diagnosis, Part, Reading, RecordingState, View
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+INTERVAL_NS = 500_000_000
+_UNKNOWN = "-"
+
+
+class LiveTable:
+    """Shows views in `file` while it is entered; None, as where the caller closed it: nobody reads."""
+
+    def __init__(self, file: TextIO | None) -> None:
+        self._file = file
+        self._next_ns = 0
+        self._last_line = ""
+        self._live = _new_live(file) if file is not None and file.isatty() else None
+
+    def __enter__(self) -> "LiveTable":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, view: View) -> None:
+        """Show the view, if the last one has stood long enough."""
+        if view.now_ns < self._next_ns:
+            return
+        self._next_ns = view.now_ns + INTERVAL_NS
+        if self._live is not None:
+            self._live.update(table_of(view), refresh=True)
+        else:
+            self._write(line_of(view))
+
+    def _write(self, line: str) -> None:
+        """Write a line, unless it says nothing new."""
+        if line != self._last_line:
+            self._last_line = line
+            print(line, file=self._file, flush=True)
+
+
+def _new_live(file: TextIO) -> "Live":
+    from rich.console import Console  # Only where a terminal shows it: it takes a while to import.
+    from rich.live import Live
+
+    return Live(console=Console(file=file), auto_refresh=False)
+
+
+def line_of(view: View) -> str:
+    """One line of plain text for a view."""
+    if not view.run_seconds:
+        return ", ".join(_part_text(part) for part in view.parts)
+    cells = [f"{name} {value}" for name, value in _figures(view.reading)]
+    cells += [f"broker {view.broker_text}"] if view.broker_text else []
+    return f"{view.run_seconds:.1f} s  " + "  ".join([*cells, *_recording(view.recording), _bottleneck(view.diagnosis)])
+
+
+def table_of(view: View) -> "Table":
+    """The table of a view: parts and figures, each with its unit."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(f"{view.scenario_name}  {view.run_seconds:.0f} s"), title_justify="left", min_width=48)
+    table.add_column("figure")
+    table.add_column("now", justify="right")
+    for part in view.parts:
+        table.add_row(part.name, escape(_part_state(part)))
+    if view.broker_text:
+        table.add_row("broker", escape(view.broker_text))
+    table.add_section()
+    for name, value in _figures(view.reading):
+        table.add_row(name, value)
+    table.caption = escape("\n".join([_bottleneck(view.diagnosis), view.url, *_recording(view.recording)]))
+    return table
+
+
+def _part_text(part: Part) -> str:
+    return f"{part.name} {_part_state(part)}"
+
+
+def _part_state(part: Part) -> str:
+    """What a part is doing, in a few words."""
+    if part.failure:
+        return f"failed: {part.failure}"
+    if part.progress is not None and part.progress.total:
+        return f"{part.progress.what} {part.progress.done:,} of {part.progress.total:,}"
+    return part.state
+
+
+def _figures(reading: Reading) -> list[tuple[str, str]]:
+    return [
+        ("connections", _count(reading.connection_count)),
+        ("offered", _rate(reading.offered_per_s)),
+        ("received", _rate(reading.received_per_s)),
+        ("admitted", _rate(reading.admitted_per_s)),
+        ("throttled", _rate(reading.throttled_per_s)),
+        ("merged", _rate(reading.merged_per_s)),
+        ("delivered", _rate(reading.delivered_per_s)),
+        ("broadcast", _rate(reading.broadcast_bytes_per_s, "B/s")),
+        ("tick", _shown(reading.tick_ms, ".0f", "ms")),
+        ("view p50", _shown(reading.latency_ms_p50, ".0f", "ms")),
+        ("view p99", _shown(reading.latency_ms_p99, ".0f", "ms")),
+        ("server", _shown(reading.server_cpu_cores, ".2f", "core")),
+        ("fleet", _shown(reading.fleet_cpu_cores, ".2f", "core")),
+        ("lost", _count(reading.lost_count)),
+        ("ledger", _ledger(reading.ledger_gap)),
+    ]
+
+
+def _bottleneck(diagnosis: Diagnosis) -> str:
+    """What limits the run, as one line."""
+    if not diagnosis.bottleneck:
+        return f"bottleneck {_UNKNOWN}"
+    return f"bottleneck {diagnosis.bottleneck}: {diagnosis.sentence}"
+
+
+def _recording(state: RecordingState | None) -> list[str]:
+    """How the recording goes, in one line; nothing where there is none."""
+    if state is None:
+        return []
+    return [f"recording stopped: {state.failure}" if state.failure else f"recording {state.bytes / 1e6:.1f} MB"]
+
+
+def _ledger(gap: int | None) -> str:
+    if gap is None:
+        return _UNKNOWN
+    return f"off by {gap:,}" if gap else "adds up"
+
+
+def _count(value: int | None) -> str:
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def _rate(value: float | None, unit: str = "/s") -> str:
+    """Three significant digits or so: 812 /s, 8.13 k/s, 1.02 M/s."""
+    if value is None:
+        return _UNKNOWN
+    steps = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+    divisor, letter = next((step for step in steps if value >= step[0] * 0.9995), (1.0, ""))
+    decimals = 0 if not letter else 2 if value / divisor < 9.995 else 1
+    return f"{value / divisor:.{decimals}f} {letter}{unit}"
+
+
+def _shown(value: float | None, form: str, unit: str) -> str:
+    return _UNKNOWN if value is None else f"{value:{form}} {unit}"

@@ -1,0 +1,1 @@
+"""One live run: its processes are started, steered and ended, and its view is put together."""

@@ -1,0 +1,75 @@
+"""Journeys put together: what the fleet noted of a probed batch, and what the server noted of the read that brought it.
+
+The two know nothing of each other but the connection's number and one clock. Pure: it reads rows and pages, and asks
+nobody. Invariant: times that stand in one `Journey` are of one batch, or are None.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from server.ipc.page import Page, newest_rows
+from workbench.telemetry.view import Journey
+
+_NEVER_NS = 2**63 - 1
+
+
+def join_journeys(fleet_rows: NDArray[Any], server_rows: NDArray[Any], width: int) -> list[Journey]:
+    """A journey for each of the fleet's rows, in their order, which is that of sending.
+
+    fleet_rows: (n,) FLEET_JOURNEY; server_rows: (m,) JOURNEY, in the order of reading; width: of the canvas, in pixels.
+    A batch belongs to the first read of its connection after it was sent, unless a later batch was sent before that. A
+    read whose placements a later tick carried than the one in which the device saw them brought something else: then
+    only the fleet's end is told, as it is when the server noted no such read.
+    """
+    journeys = []
+    for index, row in enumerate(fleet_rows):
+        later = fleet_rows[index + 1 :]
+        later = later[later["number"] == row["number"]]
+        until_ns = int(later["sent_ns"][0]) if len(later) else _NEVER_NS
+        journeys.append(_journey(row, _read_of(row, server_rows, until_ns), width))
+    return journeys
+
+
+def _read_of(row: Any, server_rows: NDArray[Any], until_ns: int) -> Any | None:
+    """The server's row of the batch that the fleet sent, or None."""
+    read_ns = server_rows["read_ns"]
+    is_its = (server_rows["number"] == row["number"]) & (read_ns >= row["sent_ns"]) & (read_ns < until_ns)
+    found = server_rows[is_its][:1]
+    if not len(found):
+        return None
+    tick = int(found[0]["tick"])
+    return found[0] if 0 < tick <= row["tick"] else None
+
+
+def _journey(row: Any, read: Any | None, width: int) -> Journey:
+    y, x = divmod(int(row["pixel"]), width)
+    ends = {"intended_ns": int(row["intended_ns"]), "sent_ns": int(row["sent_ns"]), "seen_ns": int(row["seen_ns"])}
+    if read is None:
+        return Journey(number=int(row["number"]), x=x, y=y, **ends)
+    return Journey(
+        number=int(row["number"]),
+        x=x,
+        y=y,
+        **ends,
+        read_ns=int(read["read_ns"]),
+        decoded_ns=_known(read["decoded_ns"]),
+        admitted_ns=_known(read["admitted_ns"]),
+        applied_ns=_known(read["applied_ns"]),
+        journaled_ns=_known(read["journaled_ns"]),
+        encoded_ns=_known(read["encoded_ns"]),
+        fanned_out_ns=_known(read["sent_ns"]),
+    )
+
+
+def _known(time_ns: Any) -> int | None:
+    """A time of a row; there, 0 says that it is not known."""
+    return int(time_ns) or None
+
+
+def journeys_of(connections_page: Page, fleet_page: Page, number: int, width: int) -> Sequence[Journey]:
+    """The newest journeys of a connection, oldest first. The pages have `connection_sections` and `fleet_sections`."""
+    read = newest_rows(connections_page["journeys"], connections_page["journey_head"])
+    seen = newest_rows(fleet_page["journeys"], fleet_page["journey_head"])
+    return join_journeys(seen[seen["number"] == number], read[read["number"] == number], width)

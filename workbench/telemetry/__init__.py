@@ -1,0 +1,1 @@
+"""From counters in shared pages to figures: rates, quantiles, the pipeline, summaries and the view."""

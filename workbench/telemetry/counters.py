@@ -1,0 +1,192 @@
+"""All counters of a session at one moment, copied from the shared pages, and the rates between two moments.
+
+A copy waits for nobody: counters only grow, so the difference of two copies is always a true count.
+Invariant: a figure of a process that has not yet written its page is None, never 0.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.kernels import layout
+from server.system import clock
+from workbench.telemetry.pages import SessionPages
+from workbench.telemetry.quantile import maximum_ms, quantile_ms
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the pages said at `time_ns`. The arrays are copies, nobody else's."""
+
+    time_ns: int
+    server: NDArray[Any]
+    """Shape (), dtype layout.SERVER."""
+    loops: NDArray[Any]
+    """Shape (loops,), dtype layout.LOOP."""
+    stages: NDArray[Any]
+    """Shape (loops, STAGE_COUNT), dtype layout.STAGE."""
+    fleet: NDArray[Any]
+    """Shape (), dtype layout.FLEET."""
+    latency: NDArray[np.uint64]
+    """Placement-to-view histogram, shape (HISTOGRAM_BUCKETS,)."""
+    latency_max_us: int
+    lateness: NDArray[np.uint64]
+    """Behind the intended send time, shape (HISTOGRAM_BUCKETS,)."""
+    lateness_max_us: int
+    panels_cpu_ns: int
+    """Processor time of the process that draws the panels; 0 without one."""
+    own_cpu_ns: int
+    """Processor time of this process: window, table and sampling."""
+    redraw_count: int
+    """Pictures that the window has shown; 0 without one."""
+
+    @property
+    def server_alive(self) -> bool:
+        """The server has written its page."""
+        return int(self.server["heartbeat_ns"]) > 0
+
+    @property
+    def fleet_alive(self) -> bool:
+        """The fleet has written its page."""
+        return int(self.fleet["heartbeat_ns"]) > 0
+
+    def loop_sum(self, field: str) -> int:
+        """A LOOP counter over all loops."""
+        return int(self.loops[field].sum())
+
+    def ledger(self) -> dict[str, float]:
+        """Where every placement went since the start, by the names of SAMPLE; without what is not known.
+
+        `in_flight_count` is what the other sides do not have yet: in sockets and queues. Pages are not read at one
+        moment, and others than the fleet may paint, so it may come out below 0; then it is told as 0.
+        """
+        if not self.server_alive:
+            return {"sent_count": float(self.fleet["sent_count"])} if self.fleet_alive else {}
+        names = ("admitted_count", "throttled_count", "shed_count", "out_of_bounds_count")
+        sides = {name: float(self.loop_sum(name)) for name in names}
+        if not self.fleet_alive:
+            return sides
+        sent = float(self.fleet["sent_count"])
+        return sides | {"sent_count": sent, "in_flight_count": max(0.0, sent - sum(sides.values()))}
+
+
+def read_counters(pages: SessionPages, redraw_count: int, now_ns: int) -> Counters:
+    """Copy the counters of all pages."""
+    telemetry, fleet = pages.telemetry, pages.fleet
+    return Counters(
+        time_ns=now_ns,
+        server=telemetry["server"][0].copy(),
+        loops=telemetry["loops"].copy(),
+        stages=telemetry["stages"].copy(),
+        fleet=fleet["fleet"][0].copy(),
+        latency=fleet["latency"].copy(),
+        latency_max_us=int(fleet["latency_max_us"][0]),
+        lateness=fleet["lateness"].copy(),
+        lateness_max_us=int(fleet["lateness_max_us"][0]),
+        panels_cpu_ns=int(pages.picture["cpu_ns"][0]),
+        own_cpu_ns=clock.process_cpu_ns(),
+        redraw_count=redraw_count,
+    )
+
+
+class Span:
+    """The time between two readings of the counters; each figure is None where nothing is known."""
+
+    def __init__(self, first: Counters, last: Counters) -> None:
+        self.first = first
+        self.last = last
+        self.seconds = (last.time_ns - first.time_ns) / NANOSECONDS
+
+    def loops_per_s(self, *fields: str) -> float | None:
+        """Rate of LOOP counters, summed over loops and fields."""
+        if not self.last.server_alive or self.seconds <= 0:
+            return None
+        return sum(self.last.loop_sum(field) - self.first.loop_sum(field) for field in fields) / self.seconds
+
+    def server_per_s(self, field: str) -> float | None:
+        """Rate of a SERVER counter."""
+        if not self.last.server_alive or self.seconds <= 0:
+            return None
+        return int(self.last.server[field] - self.first.server[field]) / self.seconds
+
+    def fleet_per_s(self, field: str) -> float | None:
+        """Rate of a FLEET counter."""
+        if not self.last.fleet_alive or self.seconds <= 0:
+            return None
+        return int(self.last.fleet[field] - self.first.fleet[field]) / self.seconds
+
+    def server_cores(self) -> float | None:
+        """Processor cores that the server used."""
+        return _cores(self.first.server, self.last.server)
+
+    def fleet_cores(self) -> float | None:
+        """Processor cores that the fleet used."""
+        return _cores(self.first.fleet, self.last.fleet)
+
+    def panels_cores(self) -> float | None:
+        """Processor cores that drawing the panels used; None when nobody draws them."""
+        if self.last.panels_cpu_ns == 0 or self.seconds <= 0:
+            return None
+        return (self.last.panels_cpu_ns - self.first.panels_cpu_ns) / (self.seconds * NANOSECONDS)
+
+    def window_cores(self) -> float | None:
+        """Processor cores that this process used while it showed a window; None without one."""
+        return None if self.window_fps() is None else self.own_cores()
+
+    def own_cores(self) -> float | None:
+        """Processor cores that this process used."""
+        if self.seconds <= 0:
+            return None
+        return (self.last.own_cpu_ns - self.first.own_cpu_ns) / (self.seconds * NANOSECONDS)
+
+    def window_fps(self) -> float | None:
+        """Pictures a second that the window showed; None without one."""
+        if self.last.redraw_count == 0 or self.seconds <= 0:
+            return None
+        return (self.last.redraw_count - self.first.redraw_count) / self.seconds
+
+    def stage_utilisation(self) -> NDArray[np.float64]:
+        """Busy time over time, 0..1, of each stage, shape (STAGE_COUNT,), the mean over loops; NaN where not known."""
+        if not self.last.server_alive or self.seconds <= 0:
+            return np.full(layout.STAGE_COUNT, np.nan)
+        busy = (self.last.stages["busy_ns"] - self.first.stages["busy_ns"]).sum(axis=0)
+        ratio: NDArray[np.float64] = busy / (self.seconds * NANOSECONDS * len(self.last.loops))
+        return ratio
+
+    def loop_busy_ns(self) -> NDArray[np.int64]:
+        """Busy time of each loop, shape (loops,). The first loop's row tells of the encoding, which all wait for."""
+        busy = self.last.stages["busy_ns"] - self.first.stages["busy_ns"]
+        encode = layout.Stage.ENCODE
+        total: NDArray[np.int64] = busy.sum(axis=1) - busy[:, encode] + busy[0, encode]
+        return total
+
+    def busiest_loop_ratio(self) -> float | None:
+        """Busy time over time, 0..1, of the loop that has the most to do."""
+        if not self.last.server_alive or self.seconds <= 0:
+            return None
+        # Brakes add time that passes while others work; nobody can be more than busy all the time.
+        return min(1.0, float(self.loop_busy_ns().max()) / (self.seconds * NANOSECONDS))
+
+    def latency_ms(self, quantile: float) -> float | None:
+        """Placement-to-view latency that `quantile` (0..1) of what was seen does not exceed."""
+        return quantile_ms(self.last.latency - self.first.latency, self.last.latency_max_us, quantile)
+
+    def latency_ms_max(self) -> float | None:
+        """The longest placement-to-view latency."""
+        return maximum_ms(self.last.latency - self.first.latency, self.last.latency_max_us)
+
+    def lateness_ms(self, quantile: float) -> float | None:
+        """How late behind their intended time `quantile` (0..1) of the sends were at most."""
+        return quantile_ms(self.last.lateness - self.first.lateness, self.last.lateness_max_us, quantile)
+
+
+def _cores(first: NDArray[Any], last: NDArray[Any]) -> float | None:
+    """Processor time over the time between the two writings of the page, which are not those of our readings."""
+    elapsed_ns = int(last["heartbeat_ns"]) - int(first["heartbeat_ns"])
+    if int(first["heartbeat_ns"]) == 0 or elapsed_ns <= 0:
+        return None
+    return int(last["cpu_ns"] - first["cpu_ns"]) / elapsed_ns

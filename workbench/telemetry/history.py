@@ -1,0 +1,84 @@
+"""Writes the history that the panels draw: ten minutes of samples, and the markers on their time axis.
+
+It measures nothing. Invariants: a row is begun in the count before it is written, and written before the head that
+makes it visible; what is not known is NaN.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.ipc.page import Page
+from server.kernels import layout
+from server.kernels.layout import MarkerKind
+from workbench.telemetry.view import Marker
+
+MARKERS_SHOWN = 64
+"""The newest so many are told to a view."""
+_TEXT_BYTES = layout.MARKER["text"].itemsize
+_ABSENT = {name: float("nan") if layout.SAMPLE[name].base.kind == "f" else 0 for name in layout.SAMPLE.names or ()}
+"""What a field holds that is not known."""
+
+
+class Ring:
+    """The one writer of a ring of a history page, whose counts are sections that begin with `prefix`."""
+
+    def __init__(self, page: Page, rows: str, prefix: str = "") -> None:
+        self._rows = page[rows]
+        self._begun, self._head = page[f"{prefix}begun"], page[f"{prefix}head"]
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write rows behind those that are there; of more than the ring holds, the last."""
+        kept, head = rows[-len(self._rows) :], int(self._head[0])
+        self._begun[0] = head + len(kept)  # First, so that a reader knows which of the oldest rows may change.
+        self._rows[(head + np.arange(len(kept))) % len(self._rows)] = kept
+        self._head[0] = head + len(kept)
+
+
+class History:
+    """The one writer of a history page."""
+
+    def __init__(self, page: Page) -> None:
+        self._samples, self._marked = history_rings(page)
+        self._markers: deque[Marker] = deque(maxlen=MARKERS_SHOWN)
+        self.markers: tuple[Marker, ...] = ()
+        """The newest, oldest first."""
+
+    def write(self, sample: NDArray[Any]) -> None:
+        """Write one sample, shape (), dtype SAMPLE."""
+        self._samples.append(sample.reshape(1))
+
+    def mark(self, time_ns: int, kind: str, text: str) -> None:
+        """Note what was done to the run. `kind`: knob, fault, brake or note; `text` is cut to the room of a row."""
+        marker = Marker(time_ns, kind, text)
+        self._marked.append(marker_rows([marker]))
+        self._markers.append(marker)
+        self.markers = tuple(self._markers)
+
+
+def history_rings(page: Page) -> tuple[Ring, Ring]:
+    """The rings of samples and of markers of a page of `page.history_sections()`."""
+    return Ring(page, "samples"), Ring(page, "markers", "marker_")
+
+
+def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
+    """A sample of SAMPLE fields by name, shape (). None, and a float field that is not named, is NaN."""
+    sample = np.zeros((), layout.SAMPLE)
+    for name in layout.SAMPLE.names or ():
+        value = fields.get(name)
+        sample[name] = _ABSENT[name] if value is None else value
+    return sample
+
+
+def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
+    """Markers as rows, shape (n,), dtype MARKER."""
+    rows = [(marker.time_ns, MarkerKind[marker.kind.upper()], _bytes_of(marker.text)) for marker in markers]
+    return np.array(rows, layout.MARKER)
+
+
+def _bytes_of(text: str) -> bytes:
+    """A marker's text as its row holds it: UTF-8, cut before the first letter that does not fit whole."""
+    return text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()

@@ -1,0 +1,1 @@
+"""The canvas on the screen: zoom, overlays, marks and the mouse."""

@@ -1,0 +1,135 @@
+"""What lies on the canvas beside pixels: the brushed frame, the map of a zoomed canvas, what the colours mean.
+
+Each is a function of what it shows; none keeps anything. Invariant: nothing is drawn beside the canvas's room.
+"""
+
+import numpy as np
+
+from server.kernels.layout import TILE_SIDE
+from workbench.telemetry.view import TileBox
+from workbench.window.canvas.layers import Layer, sampled
+from workbench.window.canvas.viewport import Viewport
+from workbench.window.toolkit import ramp, theme
+from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.scene import Scene
+from workbench.window.toolkit.toolkit import pygame
+
+_MAP_SIDE, _MARGIN, _CROSS, _BAR = 112, 8, 18, 8
+_LEGEND_WIDTH_MIN, _LEGEND_PAD = 150, 9
+
+
+def frame_of(tiles: TileBox, viewport: Viewport) -> pygame.Rect:
+    """Where these tiles are in the window, as far as the canvas reaches; seen or not."""
+    width, height = viewport.size
+    x1, y1 = min(tiles.x1 * TILE_SIDE, width), min(tiles.y1 * TILE_SIDE, height)
+    return viewport.rect_of(tiles.x0 * TILE_SIDE, tiles.y0 * TILE_SIDE, x1, y1)
+
+
+def cross_of(tiles: TileBox, viewport: Viewport, pen: Pen) -> pygame.Rect:
+    """Where the x is that clears the frame: in its upper right corner, always within sight."""
+    frame, side = frame_of(tiles, viewport), pen.px(_CROSS)
+    box = pygame.Rect(frame.right - side, frame.top, side, side)
+    return box.clamp(viewport.room)
+
+
+def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: Pen, *, with_cross: bool) -> None:
+    """The brushed tiles, framed; what is beside them stays as it is, so that colours can be compared."""
+    frame = frame_of(tiles, viewport)
+    pygame.draw.rect(target, theme.BACKGROUND, frame.inflate(pen.px(2), pen.px(2)), width=pen.px(3))
+    pygame.draw.rect(target, theme.SKY, frame, width=pen.px(2))
+    if with_cross:
+        cross = cross_of(tiles, viewport, pen)
+        pen.card(target, cross, theme.RAISED, theme.SKY, radius=3)
+        arm = cross.inflate(-pen.px(10), -pen.px(10))
+        pygame.draw.line(target, theme.TEXT, arm.topleft, arm.bottomright, pen.px(2))
+        pygame.draw.line(target, theme.TEXT, arm.bottomleft, arm.topright, pen.px(2))
+
+
+def map_box(viewport: Viewport, pen: Pen) -> pygame.Rect:
+    """Where the map of a zoomed canvas is: the upper right corner of the room, in the canvas's shape."""
+    width, height = viewport.size
+    side = min(pen.px(_MAP_SIDE), viewport.room.width // 3, viewport.room.height // 3)
+    factor = side / max(width, height)
+    box = pygame.Rect(0, 0, max(4, round(width * factor)), max(4, round(height * factor)))
+    box.topright = (viewport.room.right - pen.px(_MARGIN), viewport.room.top + pen.px(_MARGIN))
+    return box
+
+
+def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Pen) -> None:
+    """All of the canvas, small, and what is seen of it."""
+    box = map_box(viewport, pen)
+    columns, rows = Viewport(viewport.size, box).samplings()
+    picture = pygame.Surface((len(columns.shown), len(rows.shown)), depth=8)
+    picture.set_palette(ramp.CANVAS_COLORS)
+    shown = pygame.surfarray.pixels2d(picture).T
+    shown[...] = sampled(scene.pixels, columns, rows).take(columns.shown, axis=1).take(rows.shown, axis=0)
+    del shown  # It holds the surface locked.
+    pygame.draw.rect(target, theme.RAISED, box.inflate(pen.px(6), pen.px(6)))
+    target.blit(picture, picture.get_rect(center=box.center))
+    left, top, width, height = viewport.seen
+    across, down = box.width / viewport.size[0], box.height / viewport.size[1]
+    seen = pygame.Rect(box.left + round(left * across), box.top + round(top * down), 0, 0)
+    seen.size = (max(3, round(width * across)), max(3, round(height * down)))
+    pygame.draw.rect(target, theme.BACKGROUND, seen.inflate(2, 2), width=1)
+    pygame.draw.rect(target, theme.TEXT, seen, width=pen.scale)
+    size = f"{viewport.scale:g} x" if viewport.scale >= 1 else f"1/{round(1 / viewport.scale)} x"
+    text = f"{size}, 0 fits"
+    label = pygame.Rect(0, 0, pen.width(text, theme.LABEL) + pen.px(10), pen.px(18))
+    label.topright = (box.right + pen.px(3), box.bottom + pen.px(3))
+    target.fill(theme.RAISED, label)
+    pen.write(target, text, label, theme.LABEL, "center")
+
+
+def legend_box(layer: Layer, room: pygame.Rect, pen: Pen) -> pygame.Rect:
+    """Where the legend is: the lower left corner of the room; without extent for a layer that needs none."""
+    legend = layer.legend()
+    if legend is None:
+        return pygame.Rect(room.bottomleft, (0, 0))
+    rows = 1 + bool(legend.most) * 2 + bool(legend.nothing)
+    height = pen.px(2 * _LEGEND_PAD + 16 * rows - 4 * bool(legend.most))
+    width = max(pen.px(_LEGEND_WIDTH_MIN), pen.width(legend.title, theme.BODY) + 2 * pen.px(_LEGEND_PAD) + 1)
+    box = pygame.Rect(0, 0, min(width, room.width - 2 * pen.px(_MARGIN)), height)
+    box.bottomleft = (room.left + pen.px(_MARGIN), room.bottom - pen.px(_MARGIN))
+    return box
+
+
+def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Pen) -> None:
+    """What the layer shows, its scale with the ends told, and what stands for nothing."""
+    legend = layer.legend()
+    if legend is None:
+        return
+    box = legend_box(layer, room, pen)
+    pen.card(target, box, theme.RAISED, theme.LINE)
+    row_height = pen.px(16)
+    row = pygame.Rect(box.left + pen.px(_LEGEND_PAD), box.top + pen.px(_LEGEND_PAD - 2), 0, row_height)
+    row.width = box.width - 2 * pen.px(_LEGEND_PAD)
+    pen.write(target, legend.title, row, theme.BODY)
+    row.top += row_height
+    if legend.most:
+        draw_scale(target, pygame.Rect(row.left, row.top + pen.px(3), row.width, pen.px(_BAR)), layer.colors)
+        row.top += pen.px(12)
+        pen.write(target, legend.least, row, theme.LABEL)
+        pen.write(target, legend.most, row, theme.LABEL, "right")
+        row.top += row_height
+    if legend.nothing:
+        swatch = pygame.Rect(row.left, row.centery - pen.px(4), pen.px(12), pen.px(_BAR))
+        pygame.draw.rect(target, layer.colors[ramp.LEVEL_NONE], swatch)
+        pygame.draw.rect(target, theme.FAINT, swatch, width=1)
+        left = swatch.right + pen.px(6)
+        pen.write(target, legend.nothing, pygame.Rect(left, row.top, row.right - left, row_height), theme.LABEL)
+
+
+def draw_scale(target: pygame.Surface, bar: pygame.Rect, colors: list[theme.Color]) -> None:
+    """The ramp from least to most, from left to right."""
+    steps = np.linspace(ramp.LEVEL_LEAST, ramp.LEVEL_MOST, max(2, bar.width)).round().astype(int).tolist()
+    for column, level in enumerate(steps):
+        pygame.draw.line(target, colors[level], (bar.left + column, bar.top), (bar.left + column, bar.bottom - 1))
+
+
+def draw_pixel_mark(target: pygame.Surface, x: int, y: int, viewport: Viewport, pen: Pen) -> None:
+    """A ring around one pixel."""
+    pixel = viewport.rect_of(x, y, x + 1, y + 1)
+    if viewport.area.collidepoint(pixel.center):
+        radius = max(pen.px(6), pixel.width)
+        pygame.draw.circle(target, theme.BACKGROUND, pixel.center, radius + pen.scale, width=pen.px(3))
+        pygame.draw.circle(target, theme.TEXT, pixel.center, radius, width=pen.scale)

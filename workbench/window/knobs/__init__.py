@@ -1,0 +1,1 @@
+"""The column of knobs: sliders, buttons, choices and the load curve."""

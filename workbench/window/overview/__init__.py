@@ -1,0 +1,1 @@
+"""What stands around the canvas: header, pipeline, diagnosis line, status line, help and banners."""

@@ -1,0 +1,1 @@
+"""The matplotlib panels in the window: which are shown, over which time, and their picture."""

@@ -1,0 +1,137 @@
+"""The list of panels, from which one is chosen for a place.
+
+Invariant: every panel there is has its row, and those that are shown say where.
+"""
+
+from plots.series import PANELS
+from workbench.window.panels.panel_choice import PanelChoice
+from workbench.window.toolkit import theme
+from workbench.window.toolkit.keys import ENTER
+from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.scene import Scene
+from workbench.window.toolkit.toolkit import pygame
+
+PLACES = ("upper left", "upper right", "lower left", "lower right")
+NAMES = tuple(PANELS)
+_WIDTH, _ROW, _HEAD, _FOOT, _PAD, _BADGE, _TITLE = 620, 28, 58, 26, 16, 26, 200
+_CLOSING = (pygame.K_ESCAPE, pygame.K_q, pygame.K_v)
+_FOOT_TEXT = "arrows and enter choose   1 to 4: another place   Esc closes"
+
+
+class PanelChooser:
+    """A card over the panels; while it is open, keys are its own."""
+
+    def __init__(self, choice: PanelChoice) -> None:
+        self._choice = choice
+        self.shown = False
+        self.panels = pygame.Rect(0, 0, 0, 0)
+        """Where the panels are."""
+        self._place = 0
+        self._cursor = 0
+        self._box = pygame.Rect(0, 0, 0, 0)
+        self._pen: Pen | None = None
+
+    def open(self, place: int) -> None:
+        """Choose a panel for this place, row by row."""
+        self.shown, self._place = True, place
+        self._cursor = NAMES.index(self._choice.names[place])
+
+    def content(self, scene: Scene) -> object:
+        """The panels shown, the place and the row of the cursor, or None; see `Overlay`."""
+        return (self._choice.names, self._place, self._cursor, theme.name) if self.shown else None
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+        """Beside the panel that is to be replaced, which stays in sight where there is room."""
+        height = pen.px(_HEAD + len(NAMES) * _ROW + _FOOT + 2 * _PAD)
+        box = pygame.Rect(0, 0, pen.px(_WIDTH), height)
+        box.center = self.panels.center
+        if self._place < 2:
+            box.bottom = min(screen.bottom, self.panels.bottom)
+        else:
+            box.top = self.panels.top
+        self._box, self._pen = box.clamp(screen), pen
+        return self._box.copy()
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+        """Draw all of it."""
+        pen.card(target, box, theme.RAISED, theme.FAINT, radius=10)
+        inner = box.inflate(-2 * pen.px(_PAD), -2 * pen.px(_PAD))
+        head = pygame.Rect(inner.left, inner.top, inner.width, pen.px(22))
+        pen.write(target, "Choose a panel", head, theme.TITLE)
+        for place, tab in enumerate(self._tabs(pen)):
+            is_chosen = place == self._place
+            pen.card(target, tab, theme.SKY if is_chosen else theme.SURFACE, theme.LINE, radius=4)
+            lettering = theme.Lettering(theme.LABEL.size, theme.BACKGROUND) if is_chosen else theme.LABEL
+            pen.write(target, f"{place + 1}  {PLACES[place]}", tab, lettering, "center")
+        for index, name in enumerate(NAMES):
+            self._draw_row(target, self._row(index, pen), name, index == self._cursor, pen)
+        foot = pygame.Rect(inner.left, inner.bottom - pen.px(20), inner.width, pen.px(20))
+        pen.write(target, _FOOT_TEXT, foot, theme.LABEL)
+
+    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
+        """Choose by mouse or keys. It takes all that the mouse does over it, and every key it knows."""
+        if event.type == pygame.KEYDOWN:
+            return self._press_key(event.key)
+        pen = self._pen
+        if pen is None or event.type not in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
+            return True
+        index = next((i for i in range(len(NAMES)) if self._row(i, pen).collidepoint(event.pos)), None)
+        if index is not None:
+            self._cursor = index
+        if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+            tab = next((place for place, tab in enumerate(self._tabs(pen)) if tab.collidepoint(event.pos)), None)
+            if tab is not None:
+                self.open(tab)
+            elif index is not None:
+                self._choose()
+        return True
+
+    def tip(self, position: tuple[int, int], scene: Scene) -> str:
+        """Nothing: it says all itself."""
+        return ""
+
+    def _press_key(self, key: int) -> bool:
+        step = {pygame.K_UP: -1, pygame.K_DOWN: 1, pygame.K_TAB: 1}.get(key, 0)
+        across = {pygame.K_LEFT: -1, pygame.K_RIGHT: 1}.get(key, 0)
+        if step:
+            self._cursor = (self._cursor + step) % len(NAMES)
+        elif across:
+            self.open((self._place + across) % len(PLACES))
+        elif key in range(pygame.K_1, pygame.K_1 + len(PLACES)):
+            self.open(key - pygame.K_1)
+        elif key in ENTER:
+            self._choose()
+        elif key in _CLOSING:
+            self.shown = False
+        else:
+            return False
+        return True
+
+    def _choose(self) -> None:
+        self._choice.put(self._place, NAMES[self._cursor])
+        self.shown = False
+
+    def _tabs(self, pen: Pen) -> list[pygame.Rect]:
+        """Where the places are named."""
+        left, top = self._box.left + pen.px(_PAD), self._box.top + pen.px(_PAD + 26)
+        width = (self._box.width - pen.px(2 * _PAD)) // len(PLACES)
+        return [pygame.Rect(left + place * width, top, width - pen.px(6), pen.px(22)) for place in range(len(PLACES))]
+
+    def _row(self, index: int, pen: Pen) -> pygame.Rect:
+        top = self._box.top + pen.px(_PAD + _HEAD + index * _ROW)
+        return pygame.Rect(self._box.left + pen.px(_PAD), top, self._box.width - pen.px(2 * _PAD), pen.px(_ROW))
+
+    def _draw_row(self, target: pygame.Surface, row: pygame.Rect, name: str, is_under: bool, pen: Pen) -> None:
+        spec = PANELS[name]
+        if is_under:
+            pen.card(target, row, theme.LINE, theme.SKY, radius=4)
+        inner = row.inflate(-pen.px(12), 0)
+        badge = pygame.Rect(inner.left, row.top, pen.px(_BADGE), row.height)
+        if name in self._choice.names:
+            pen.write(target, str(self._choice.names.index(name) + 1), badge, theme.TYPED)
+        title = pygame.Rect(badge.right, row.top, pen.px(_TITLE), row.height)
+        pen.write(
+            target, spec.title, title, pen.lettering_that_fits(spec.title, title.width, (theme.KEY, theme.SMALL_TEXT))
+        )
+        meaning = pygame.Rect(title.right, row.top, inner.right - title.right, row.height)
+        pen.write(target, spec.meaning, meaning, theme.LABEL)

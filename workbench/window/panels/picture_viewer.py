@@ -1,0 +1,91 @@
+"""A window for a picture of plots that is drawn on demand: which plots are shown, and in which colours, keys say.
+
+Not the window of a session: nothing in it moves, so it draws only when asked to. Invariant: at least one plot is shown.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.window.toolkit import theme, toolkit
+from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.toolkit import pygame
+
+Draw = Callable[[Sequence[str], tuple[int, int], theme.Name], NDArray[np.uint8]]
+"""Plots of these names in a picture of (width, height) pixels, in a theme; shape (height, width, 3)."""
+SIZE, SIZE_MIN = (1200, 900), (480, 360)
+FOOT_PIXELS, MARGIN_PIXELS = 28, 12
+WAIT_MS = 500
+"""A signal is answered after so long at most: while it waits for the display, Python does not hear one."""
+
+
+class PictureViewer:
+    """Shows plots until it is closed. `titles`: by name, in the order of their keys 1 to 9. Raises NoDisplay."""
+
+    def __init__(self, title: str, titles: Mapping[str, str], shown: Sequence[str], draw: Draw) -> None:
+        self._draw = draw
+        self._names = tuple(titles)[:9]
+        self.shown = tuple(name for name in self._names if name in shown)
+        """The plots that are shown, from above."""
+        self.closed = False
+        self._display = toolkit.Display(title, SIZE, SIZE_MIN)
+        self._pen = Pen(1)
+        legend = "   ".join(f"{number} {name}" for number, name in enumerate(self._names, 1))
+        self._foot = f"{legend}   0 all   T colours   Esc close"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels across and down."""
+        width, height = self._display.surface.get_size()
+        return width, height
+
+    def run(self) -> None:
+        """Show until the person closes it or presses Esc or Q."""
+        self.show()
+        while not self.closed:
+            first = pygame.event.wait(WAIT_MS)
+            asked = [self.handle(event) for event in (first, *pygame.event.get())]
+            if any(asked) and not self.closed:
+                self.show()
+        self._display.close()
+
+    def handle(self, event: pygame.event.Event) -> bool:
+        """Do what an event asks for. True when the picture is to be drawn anew."""
+        if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
+            self.closed = True
+        elif event.type in (pygame.WINDOWSIZECHANGED, pygame.WINDOWEXPOSED):
+            return True
+        elif event.type == pygame.KEYDOWN:
+            return self._press(event.key)
+        return False
+
+    def show(self) -> None:
+        """Draw the picture, and the keys below it."""
+        surface = self._display.surface
+        width, height = self.size
+        pixels = self._draw(self.shown, (width, max(height - FOOT_PIXELS, 1)), theme.name)
+        surface.fill(theme.BACKGROUND)
+        surface.blit(pygame.surfarray.make_surface(pixels.swapaxes(0, 1)), (0, 0))
+        foot = pygame.Rect(MARGIN_PIXELS, height - FOOT_PIXELS, width - 2 * MARGIN_PIXELS, FOOT_PIXELS)
+        self._pen.write(surface, self._foot, foot, theme.SMALL)
+        self._display.show()
+
+    def _press(self, key: int) -> bool:
+        if key in (pygame.K_ESCAPE, pygame.K_q):
+            self.closed = True
+        elif key == pygame.K_t:
+            theme.use("light" if theme.name == "dark" else "dark")
+            return True
+        elif key == pygame.K_0:
+            self.shown = self._names
+            return True
+        elif pygame.K_1 <= key < pygame.K_1 + len(self._names):
+            self._toggle(self._names[key - pygame.K_1])
+            return True
+        return False
+
+    def _toggle(self, name: str) -> None:
+        wanted = set(self.shown) ^ {name}
+        if wanted:
+            self.shown = tuple(one for one in self._names if one in wanted)

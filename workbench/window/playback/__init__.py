@@ -1,0 +1,1 @@
+"""The bar that winds a replay."""

@@ -1,0 +1,148 @@
+"""Where everything goes. Rows are cut off the top and the bottom, the knobs off the right side, and what is left is
+shared by canvas and panels.
+
+Invariant: the boxes lie inside the window and do not overlap, whatever its size.
+"""
+
+from dataclasses import dataclass
+
+from workbench.window.toolkit.toolkit import pygame
+
+SIZE_MIN = (1280, 720)
+"""Nothing is clipped from here on up. A smaller window shows the upper left part of this."""
+
+_UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # A window of twice this gets letters of twice the size, and so on.
+_MARGIN, _GAP = 16, 8
+_HEADER, _STATUS, _HINTS, _BANNER_ROW = 54, 22, 26, 26
+_BOTTLENECK, _PIPELINE = 32, 118
+_PANEL_BAR, _PANEL_GAP = 24, 2
+_TRANSPORT = 58
+_KNOBS_SHARE, _KNOBS_MIN, _KNOBS_MAX, _KNOBS_FOLDED = 0.19, 244, 320, 26
+BANNER_ROWS_MAX = 3
+_CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
+WHOLE_SCALE_FILL_MIN = 0.8
+"""Pixels of one size look best; where that would use less than this of the room there is, they differ by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Boxes in pixels at one size of the window."""
+
+    size: tuple[int, int]
+    scale: int
+    """Pixels a unit: 1, or 2 from 3840 x 2160."""
+    header: pygame.Rect
+    banner: pygame.Rect
+    """Of no height while nothing has failed."""
+    bottleneck: pygame.Rect
+    pipeline: pygame.Rect
+    canvas: pygame.Rect
+    panels: pygame.Rect
+    panel_bar: pygame.Rect
+    """Under the panels, in line with the canvas's tools."""
+    knobs: pygame.Rect
+    """A narrow strip while they are folded."""
+    transport: pygame.Rect
+    """Of no height in a live session."""
+    status: pygame.Rect
+    hints: pygame.Rect
+
+
+class _Rest:
+    """What is left of the window while rows are cut off it."""
+
+    def __init__(self, rect: pygame.Rect, scale: int) -> None:
+        self.rect, self.scale = rect, scale
+
+    def top(self, units: int) -> pygame.Rect:
+        height = units * self.scale
+        row = pygame.Rect(self.rect.left, self.rect.top, self.rect.width, height)
+        self.rect = pygame.Rect(self.rect.left, row.bottom, self.rect.width, self.rect.height - height)
+        return row
+
+    def right(self, units: int) -> pygame.Rect:
+        width = units * self.scale
+        self.rect = pygame.Rect(self.rect.topleft, (self.rect.width - width, self.rect.height))
+        return pygame.Rect(self.rect.right, self.rect.top, width, self.rect.height)
+
+    def bottom(self, units: int) -> pygame.Rect:
+        height = units * self.scale
+        self.rect = pygame.Rect(self.rect.topleft, (self.rect.width, self.rect.height - height))
+        return pygame.Rect(self.rect.left, self.rect.bottom, self.rect.width, height)
+
+
+def scale_of(size: tuple[int, int]) -> int:
+    """Pixels a unit in a window of this size."""
+    return max(1, min(size[0] // _UNITS_WIDE, size[1] // _UNITS_HIGH))
+
+
+def fit(canvas: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a canvas of `canvas` pixels shown in `room`: as large as it can be, its aspect kept."""
+    factor = min(room[0] / canvas[0], room[1] / canvas[1])
+    if int(factor) >= WHOLE_SCALE_FILL_MIN * factor:
+        factor = int(factor)
+    return max(1, round(canvas[0] * factor)), max(1, round(canvas[1] * factor))
+
+
+def arrange(
+    size: tuple[int, int],
+    canvas: tuple[int, int],
+    failure_count: int,
+    knobs_shown: bool = True,
+    *,
+    is_replay: bool = False,
+) -> Arrangement:
+    """The boxes for a window of `size` pixels. `canvas` is the canvas's width and height."""
+    size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
+    scale = scale_of(size)
+    rest = _Rest(pygame.Rect((0, 0), size), scale)
+    header = rest.top(_HEADER)
+    rest.rect = rest.rect.inflate(-2 * _MARGIN * scale, 0)
+    rest.top(_GAP)
+    rows = min(failure_count, BANNER_ROWS_MAX)
+    banner = rest.top(rows * _BANNER_ROW + 12 if rows else 0)
+    if rows:
+        rest.top(_GAP)
+    bottleneck = rest.top(_BOTTLENECK)
+    rest.top(_GAP)
+    pipeline = rest.top(_PIPELINE)
+    rest.top(_GAP + 2)
+    hints = rest.bottom(_HINTS)
+    status = rest.bottom(_STATUS)
+    rest.bottom(_GAP)
+    transport = rest.bottom(_TRANSPORT if is_replay else 0)
+    rest.bottom(_GAP if is_replay else 0)
+    knobs = rest.right(_knobs_width(rest.rect.width // scale) if knobs_shown else _KNOBS_FOLDED)
+    rest.right(_GAP + 4)
+    canvas_box, panels = _share(rest.rect, canvas, (_GAP + 4) * scale)
+    below = _Rest(panels, scale)
+    panel_bar = below.bottom(_PANEL_BAR)
+    below.bottom(_PANEL_GAP)
+    return Arrangement(
+        size,
+        scale,
+        header,
+        banner,
+        bottleneck,
+        pipeline,
+        canvas_box,
+        below.rect,
+        panel_bar,
+        knobs,
+        transport,
+        status,
+        hints,
+    )
+
+
+def _knobs_width(units: int) -> int:
+    """How wide the knobs' column is beside a body of so many units."""
+    return min(_KNOBS_MAX, max(_KNOBS_MIN, round(units * _KNOBS_SHARE)))
+
+
+def _share(body: pygame.Rect, canvas: tuple[int, int], gap: int) -> tuple[pygame.Rect, pygame.Rect]:
+    """Canvas at the left, as wide as it is shown but no more than half; panels in the rest."""
+    shown, _ = fit(canvas, (round(body.width * _CANVAS_SHARE_MAX), body.height))
+    width = max(shown, round(body.width * _CANVAS_SHARE_MIN))
+    box = pygame.Rect(body.left, body.top, width, body.height)
+    return box, pygame.Rect(box.right + gap, body.top, body.right - box.right - gap, body.height)

@@ -1,0 +1,88 @@
+"""The colours of measured things: one ramp for amounts, one set for names, and a scale that moves seldom.
+
+A level is a palette index of an 8-bit surface: 0 is "nothing known", 1 to 64 grow from least to most.
+Invariant: the ramp grows evenly in lightness, so that it can be read without colour.
+"""
+
+import colorsys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.palette import HEAT_COUNT, HEAT_FIRST, PALETTE
+from workbench.window.toolkit.theme import Color
+
+LEVEL_NONE, LEVEL_LEAST, LEVEL_MOST = 0, 1, HEAT_COUNT
+LEVEL_NOBODY = 255
+"""Where there is nothing to have an amount; drawn as the ground, not as a colour."""
+NAME_COUNT = 250
+"""Colours that names are spread over; the levels 1 to 250 of a surface that shows names."""
+
+_NOTHING: Color = (40, 44, 52)
+_GOLDEN = 0.61803398875
+_DARKEST = 9
+
+
+def _amount_colors() -> list[Color]:
+    """The heat ramp but for its darkest end, which could not be told from the ground."""
+    heat, places = PALETTE[HEAT_FIRST : HEAT_FIRST + HEAT_COUNT], np.linspace(_DARKEST, HEAT_COUNT - 1, HEAT_COUNT)
+    channels = [np.interp(places, np.arange(HEAT_COUNT), heat[:, channel]).round().astype(int) for channel in range(3)]
+    colors = [_NOTHING, *zip(*(channel.tolist() for channel in channels), strict=True)]
+    colors += [colors[-1]] * (LEVEL_NOBODY - len(colors))
+    return [*colors, (1, 2, 3)]  # A colour of its own, so that it can be left out of a picture.
+
+
+def _name_colors() -> list[Color]:
+    """Neighbours in number far apart in hue, and in three lightnesses."""
+    colors = [_NOTHING]
+    for index in range(NAME_COUNT):
+        lightness = (0.45, 0.62, 0.78)[index % 3]
+        red, green, blue = colorsys.hls_to_rgb(index * _GOLDEN % 1.0, lightness, 0.62)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return colors + [colors[-1]] * (256 - len(colors))
+
+
+AMOUNT_COLORS: list[Color] = _amount_colors()
+NAME_COLORS: list[Color] = _name_colors()
+CANVAS_COLORS: list[Color] = [tuple(color) for color in PALETTE.tolist()]
+
+
+def levels_of(values: NDArray[Any], most: float, *, is_log: bool = False) -> NDArray[np.uint8]:
+    """Levels of amounts from 0 to `most`, of the same shape; NaN and below 0: nothing known. What is more is most.
+
+    A logarithmic scale gives what is small a colour of its own: it is even in log(1 + value).
+    """
+    ratio = np.asarray(values, np.float32) / np.float32(max(most, 1e-9))
+    if is_log:
+        ratio = np.log1p(np.maximum(values, -0.5)) / np.log1p(max(most, 1e-9))
+    known = np.asarray(values) >= 0
+    steps = np.clip(np.nan_to_num(ratio, nan=0.0) * (LEVEL_MOST - LEVEL_LEAST), 0, LEVEL_MOST - LEVEL_LEAST)
+    return np.where(known, LEVEL_LEAST + np.rint(steps), LEVEL_NONE).astype(np.uint8)
+
+
+def name_levels(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    """Levels of names: number n + 1 gets colour n % NAME_COUNT; 0 is nobody."""
+    return np.where(numbers > 0, 1 + (numbers - 1) % NAME_COUNT, 0).astype(np.uint8)
+
+
+class Top:
+    """The upper end of a scale: 1, 2 or 5 times a power of ten, and steady while what is shown fits it."""
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+        self.value = least
+
+    def cover(self, most: float) -> float:
+        """Cover amounts up to `most`: grows at once, and shrinks only when that is below a fifth of it."""
+        if most > self.value or most < self.value / 5:
+            self.value = max(self._least, nice_above(most))
+        return self.value
+
+
+def nice_above(value: float) -> float:
+    """The least of 1, 2, 5, 10, 20, ... times a power of ten that is not below `value`; 0 for what is not above 0."""
+    if value <= 0 or not np.isfinite(value):
+        return 0.0
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(next(power * step for step in (1, 2, 5, 10) if power * step >= value * (1 - 1e-9)))
