@@ -26,7 +26,7 @@ from devices.kernels import (
     viewer,
     watch,
 )
-from devices.kernels.layout import FILL, Arrays, Links
+from devices.kernels.layout import FILL, Arrays, PollState
 from devices.sockets.poll_state import new_links
 from server.ipc.page import Page, fleet_sections
 from server.kernels.kernel import Warm
@@ -36,7 +36,7 @@ from server.kernels.ring import await_state
 
 
 @cache
-def _example() -> tuple[Arrays, Links]:
+def _example() -> tuple[Arrays, PollState]:
     fleet = Fleet(FleetConfig(connections=1), 1, 1, 0, Page.create(fleet_sections()))
     return fleet.arrays, new_links(fleet, 1, -1)
 
@@ -83,7 +83,7 @@ def warm_kernels() -> list[Warm]:
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
         Warm("slow path's bytes", outlet.send_bytes, lambda: (*_example(), 0, _bytes())),
-        Warm("held still", outlet.heed, lambda: (*_example(), 0)),
+        Warm("held still", outlet.update_interest, lambda: (*_example(), 0)),
         Warm("subscription", watch.subscribe, lambda: (*_example(), 0, 0, False)),
         Warm("views", watch.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
         Warm("drain", drain.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),

@@ -74,7 +74,7 @@ class Orders:
                 self.stopped.set()
 
 
-class Artist:
+class Renderer:
     """Draws what is new in a history into a picture, as it is told to look."""
 
     def __init__(self, history: History, picture: Picture) -> None:
@@ -113,7 +113,7 @@ class Artist:
         return Span.still_at(end_ns, show.span_s, origin_ns=newest_ns)
 
 
-def draw_until_stopped(artist: Artist, picture: Picture, orders: Orders) -> None:
+def draw_until_stopped(artist: Renderer, picture: Picture, orders: Orders) -> None:
     """Look and draw, once at least, until the session says `Stop` or is gone."""
     while True:
         before_ns = clock.process_cpu_ns()
@@ -136,7 +136,7 @@ def main() -> int:
     except (PageError, OSError) as fault:
         control.say(control.Failed(f"the panels cannot share memory with the session: {fault}"))
         return 1
-    draw_until_stopped(Artist(history, picture), picture, orders)
+    draw_until_stopped(Renderer(history, picture), picture, orders)
     return 0
 
 

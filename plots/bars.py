@@ -21,7 +21,7 @@ from plots.axis import count_digits
 from plots.frame import Frame
 from plots.place import Box, Place
 from plots.series import NOTHING_NOTICE, WAITING_NOTICE
-from plots.sheet import LABEL_FONT, Sheet
+from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.span import Span
 from plots.spec import PanelSpec, Row, Samples
 
@@ -39,7 +39,7 @@ _LETTERS_HEIGHT = 12
 class BarsPanel:
     """What `spec` says, drawn on `sheet` at `place`; see `panel.Panel`, which it stands beside."""
 
-    def __init__(self, sheet: Sheet, spec: PanelSpec, place: Place, note: str) -> None:
+    def __init__(self, sheet: FigureCanvas, spec: PanelSpec, place: Place, note: str) -> None:
         # No axis needs room, neither at the left nor below.
         body = Box(place.title.left, place.plot.top, place.plot.right, place.times.bottom)
         self.spec, self.place = (

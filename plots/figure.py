@@ -16,7 +16,7 @@ from plots.legend import column_count, row_count
 from plots.panels import NO_MARKERS, new_panel
 from plots.place import panel_places, panel_widths
 from plots.series import PANELS, load_runs
-from plots.sheet import Sheet
+from plots.sheet import FigureCanvas
 from plots.span import Span
 from plots.spec import Samples
 from plots.style import LIGHT, Theme
@@ -48,7 +48,7 @@ def draw_svg(
     # SVG counts 72 dots to the inch, and whoever shows it 96 pixels; at this scale letters are as large as in a window.
     scale = _POINTS_AN_INCH / style.DOTS_PER_INCH
     width, height = (round(side * scale) for side in size)
-    spec, span, sheet = PANELS[name], whole_span(samples), Sheet(width, height, scale, theme)
+    spec, span, sheet = PANELS[name], whole_span(samples), FigureCanvas(width, height, scale, theme)
     file = io.StringIO()
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -67,7 +67,7 @@ def draw_svg(
     return file.getvalue()
 
 
-def _svg_renderer(sheet: Sheet, file: io.StringIO) -> Any:
+def _svg_renderer(sheet: FigureCanvas, file: io.StringIO) -> Any:
     """Any: matplotlib does not say that it is a `RendererBase`, as which it does."""
     size = (sheet.width, sheet.height)
     vector = RendererSVG(*size, file, image_dpi=_POINTS_AN_INCH, metadata={"Date": None})  # type: ignore[no-untyped-call]

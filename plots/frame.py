@@ -12,7 +12,7 @@ from plots import style
 from plots.axis import Axis
 from plots.legend import Legend
 from plots.place import Place
-from plots.sheet import LABEL_FONT, TITLE_FONT, Sheet
+from plots.sheet import LABEL_FONT, TITLE_FONT, FigureCanvas
 from plots.span import TICK_PLACES
 from plots.spec import PanelSpec
 
@@ -20,7 +20,7 @@ from plots.spec import PanelSpec
 class Frame:
     """The axes and letters of one panel; `axes` spans 0..1 both ways, and `place.plot` of the sheet."""
 
-    def __init__(self, sheet: Sheet, spec: PanelSpec, place: Place, axis: Axis, note: str) -> None:
+    def __init__(self, sheet: FigureCanvas, spec: PanelSpec, place: Place, axis: Axis, note: str) -> None:
         self._sheet, self._spec, self._place, self._axis = sheet, spec, place, axis
         self.axes = self._new_axes()
         self._write_title(note if spec.brushed else "")

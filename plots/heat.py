@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from plots.axis import LogAxis, next_limit
 from plots.legend import HEAT_SHADES, heat_colors
 from plots.place import Box
-from plots.sheet import Sheet
+from plots.sheet import FigureCanvas
 from plots.span import Span
 from plots.spec import Samples
-from plots.trace import Grain, block_starts
+from plots.trace import Bucketing, block_starts
 from server.kernels.layout import LATENCY_BAND_LEAST_US, LATENCY_BANDS, LATENCY_BANDS_AN_OCTAVE
 
 COUNT_FLOOR = 10.0
@@ -29,7 +29,7 @@ BAND_EDGES_MS = LATENCY_BAND_LEAST_US / 1000 * 2.0 ** (np.arange(LATENCY_BANDS +
 """Band b lies from edge b to edge b + 1."""
 
 
-def cell_counts(samples: Samples, first_block: int, block_count: int, grain: Grain) -> NDArray[np.int64]:
+def cell_counts(samples: Samples, first_block: int, block_count: int, grain: Bucketing) -> NDArray[np.int64]:
     """Placements seen in each cell, shape (LATENCY_BANDS, block_count), the lowest band first.
 
     `first_block`: number of the first column's block of time. The last block with samples looks back a whole block,
@@ -50,7 +50,7 @@ def cell_counts(samples: Samples, first_block: int, block_count: int, grain: Gra
 class Heat:
     """The cells of one panel, on the axes at `plot` of the sheet."""
 
-    def __init__(self, sheet: Sheet, axes: Axes, plot: Box, axis: LogAxis) -> None:
+    def __init__(self, sheet: FigureCanvas, axes: Axes, plot: Box, axis: LogAxis) -> None:
         self._sheet, self._axes, self._plot, self._axis = sheet, axes, plot, axis
         self._colors = heat_colors(sheet.theme)
         self._counts = np.zeros((LATENCY_BANDS, 1), np.int64)

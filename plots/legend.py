@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from plots import style
 from plots.axis import short_number
 from plots.place import Box
-from plots.sheet import LABEL_FONT, Sheet
+from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.spec import PanelSpec, Samples, Series, Shape
 from plots.style import Theme
 
@@ -34,7 +34,7 @@ def heat_colors(theme: Theme) -> NDArray[np.uint8]:
     return colors
 
 
-def column_count(sheet: Sheet, spec: PanelSpec, width: float) -> int:
+def column_count(sheet: FigureCanvas, spec: PanelSpec, width: float) -> int:
     """How many columns of the legend fit into so many pixels."""
     least = 1 if row_count(spec, 1) <= COLUMN_ROWS_MAX else 2
     counts = range(spec.legend_columns, least, -1)
@@ -46,7 +46,7 @@ def row_count(spec: PanelSpec, columns: int) -> int:
     return -(-(len(spec.series) + spec.heat) // columns)
 
 
-def _column_widths(sheet: Sheet, spec: PanelSpec, columns: int) -> list[float]:
+def _column_widths(sheet: FigureCanvas, spec: PanelSpec, columns: int) -> list[float]:
     widths = [
         _number_end(sheet, spec, column, columns)
         + style.SUFFIX_GAP * sheet.scale
@@ -62,7 +62,7 @@ def _column_widths(sheet: Sheet, spec: PanelSpec, columns: int) -> list[float]:
     return widths
 
 
-def _number_end(sheet: Sheet, spec: PanelSpec, column: int, columns: int) -> float:
+def _number_end(sheet: FigureCanvas, spec: PanelSpec, column: int, columns: int) -> float:
     """From where a column begins to where its numbers end."""
     names = (sheet.width_of(line.name, LABEL_FONT) for line in spec.series[column::columns])
     pads = (style.SWATCH_WIDTH + style.SWATCH_PAD + style.NUMBER_GAP) * sheet.scale
@@ -72,7 +72,7 @@ def _number_end(sheet: Sheet, spec: PanelSpec, column: int, columns: int) -> flo
 class Legend:
     """The legend of one panel in `box` of the sheet."""
 
-    def __init__(self, sheet: Sheet, spec: PanelSpec, box: Box) -> None:
+    def __init__(self, sheet: FigureCanvas, spec: PanelSpec, box: Box) -> None:
         self._sheet, self._spec, self._box = sheet, spec, box
         self._columns = column_count(sheet, spec, box.width)
         self._numbers = self._write_entries()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from plots import style
 from plots.place import Place
-from plots.sheet import LABEL_FONT, Sheet
+from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.span import Span
 from server.kernels.layout import MarkerKind
 
@@ -52,7 +52,7 @@ def stack_rows(lefts: NDArray[np.float64], widths: NDArray[np.float64], row_coun
 class Marks:
     """The marks of one panel. `labelled`: with words, not lines alone."""
 
-    def __init__(self, sheet: Sheet, axes: Axes, place: Place, *, labelled: bool) -> None:
+    def __init__(self, sheet: FigureCanvas, axes: Axes, place: Place, *, labelled: bool) -> None:
         self._sheet, self._plot = sheet, place.plot
         self._row_height = max(round(style.MARK_ROW_HEIGHT * sheet.scale), 1)
         self._row_count = min(style.MARK_ROWS_MAX, place.plot.height // (2 * self._row_height)) if labelled else 0

@@ -22,7 +22,7 @@ from plots.axis import short_number
 from plots.sheet import LABEL_FONT, TITLE_FONT
 from plots.spec import Read, Samples, field
 from plots.style import LIGHT, Theme
-from plots.trace import Grain, block_times, block_values, broken_at_gaps
+from plots.trace import Bucketing, block_times, block_values, broken_at_gaps
 from server.kernels.layout import Stage
 
 COLORS = ("sky", "orange", "green", "purple", "vermilion", "blue", "yellow", "silver")
@@ -168,7 +168,7 @@ def _points(plot: Plot, run: Run) -> tuple[NDArray[np.float64], NDArray[np.float
     if not len(run.samples):
         return np.zeros(0), np.zeros(0)
     times_ns = run.samples["time_ns"]
-    grain = Grain.for_span(int(times_ns[-1] - times_ns[0]))
+    grain = Bucketing.for_span(int(times_ns[-1] - times_ns[0]))
     values = block_values(times_ns, plot.read(run.samples), grain, peak=plot.peak)
     if plot.logarithmic:
         values = np.where(values > 0, values, np.nan)

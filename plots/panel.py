@@ -19,7 +19,7 @@ from plots.heat import Heat
 from plots.marks import Marks
 from plots.place import Box, Place
 from plots.series import NOTHING_NOTICE, WAITING_NOTICE
-from plots.sheet import LABEL_FONT, Sheet
+from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.span import Span
 from plots.spec import PanelSpec, Samples, Series, Shape
 from plots.trace import block_times, broken_at_gaps, dashes, fallen_at_gaps
@@ -31,7 +31,7 @@ _CASING_WIDTH = 2.0
 class Panel:
     """What `spec` says, drawn on `sheet` at `place`. `labelled`: its marks have words."""
 
-    def __init__(self, sheet: Sheet, spec: PanelSpec, place: Place, note: str, *, labelled: bool) -> None:
+    def __init__(self, sheet: FigureCanvas, spec: PanelSpec, place: Place, note: str, *, labelled: bool) -> None:
         self.spec, self.place, self.axis = spec, place, spec.new_axis()
         self._sheet = sheet
         self._frame = Frame(sheet, spec, place, self.axis, note)

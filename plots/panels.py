@@ -17,7 +17,7 @@ from plots.legend import column_count, row_count
 from plots.panel import Panel
 from plots.place import Box, Place, panel_places, panel_widths
 from plots.series import DEFAULT_NAMES, PANELS, load_runs
-from plots.sheet import Sheet
+from plots.sheet import FigureCanvas
 from plots.span import Span
 from plots.spec import PanelSpec, Samples
 from plots.style import DARK, Theme
@@ -27,7 +27,7 @@ NUMBERS_INTERVAL_NS = 500_000_000
 NO_MARKERS = np.zeros(0, layout.MARKER)
 
 
-def new_panel(sheet: Sheet, spec: PanelSpec, place: Place, note: str, *, labelled: bool) -> Panel | BarsPanel:
+def new_panel(sheet: FigureCanvas, spec: PanelSpec, place: Place, note: str, *, labelled: bool) -> Panel | BarsPanel:
     """The panel that draws what `spec` says. `labelled`: its marks have words."""
     if spec.rows is not None:
         return BarsPanel(sheet, spec, place, note)
@@ -50,7 +50,7 @@ class Panels:
         note: str = "",
     ) -> None:
         specs = [PANELS[name] for name in names]
-        self._sheet = Sheet(width, height, scale, theme)
+        self._sheet = FigureCanvas(width, height, scale, theme)
         widths = panel_widths(width, scale, len(specs))
         rows = [
             row_count(spec, column_count(self._sheet, spec, room)) for spec, room in zip(specs, widths, strict=True)

@@ -25,7 +25,7 @@ LABEL_FONT = FontProperties(family="DejaVu Sans", size=style.LABEL_POINTS)
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
-class Sheet:
+class FigureCanvas:
     """A figure of `width` x `height` pixels; `scale` 2 doubles letters and lines."""
 
     def __init__(self, width: int, height: int, scale: float, theme: Theme) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plots.trace import Grain
+from plots.trace import Bucketing
 
 SPAN_S = 60.0
 """What the panels look back on, unless told otherwise."""
@@ -48,9 +48,9 @@ class Span:
         return self.end_ns - self.span_ns
 
     @property
-    def grain(self) -> Grain:
+    def grain(self) -> Bucketing:
         """The blocks of time that a point stands for."""
-        return Grain.for_span(self.span_ns)
+        return Bucketing.for_span(self.span_ns)
 
     @property
     def first_ns(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plots.axis import Axis, count_digits
-from plots.trace import Grain, Times, Values, block_values
+from plots.trace import Bucketing, Times, Values, block_values
 
 PRESENT_NS = 1_000_000_000
 """The span that a legend's number sums up."""
@@ -129,7 +129,7 @@ class PanelSpec:
     empty_notice: str = ""
     """Said when the load runs and this panel has nothing to show; "" when zero is a sight of its own."""
 
-    def table(self, samples: Samples, grain: Grain) -> Values:
+    def table(self, samples: Samples, grain: Bucketing) -> Values:
         """The values of all series, shape (series, n), one for each of `trace.block_times`; layers are piled up."""
         times_ns: Times = samples["time_ns"]
         rows = np.stack([block_values(times_ns, line.read(samples), grain, peak=line.peak) for line in self.series])

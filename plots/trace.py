@@ -20,14 +20,14 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Grain:
+class Bucketing:
     """Blocks of time, and what is measured in them."""
 
     block_ns: int
     """A point sums up the samples of this time."""
 
     @classmethod
-    def for_span(cls, span_ns: int) -> "Grain":
+    def for_span(cls, span_ns: int) -> "Bucketing":
         """The grain of a plot that shows so much time."""
         return cls(max(-(-span_ns // (POINTS * _STEP_NS)) * _STEP_NS, _BLOCK_NS_LEAST))
 
@@ -47,7 +47,7 @@ class Grain:
         return 5 * self.block_ns
 
 
-def block_times(times_ns: Times, grain: Grain) -> Times:
+def block_times(times_ns: Times, grain: Bucketing) -> Times:
     """When each block ends; the last, unfinished one at the newest sample. `times_ns`: shape (n,), ascending."""
     if len(times_ns) == 0:
         return times_ns
@@ -56,7 +56,7 @@ def block_times(times_ns: Times, grain: Grain) -> Times:
     return ends
 
 
-def block_values(times_ns: Times, values: Values, grain: Grain, *, peak: bool) -> Values:
+def block_values(times_ns: Times, values: Values, grain: Bucketing, *, peak: bool) -> Values:
     """The mean, or the `peak`, of what each block saw; NaN where it saw nothing. Both shape (n,).
 
     The last value looks back a whole block, however young its own is: the end of the line does not jump.
@@ -69,7 +69,7 @@ def block_values(times_ns: Times, values: Values, grain: Grain, *, peak: bool) -
     return blocks
 
 
-def block_starts(times_ns: Times, grain: Grain) -> NDArray[np.int64]:
+def block_starts(times_ns: Times, grain: Bucketing) -> NDArray[np.int64]:
     """The index of the first sample of each block."""
     return np.flatnonzero(np.diff(times_ns // grain.block_ns, prepend=-1))
 
@@ -85,7 +85,7 @@ def _reduced(values: Values, starts: NDArray[np.int64], *, peak: bool) -> Values
     return means
 
 
-def broken_at_gaps(times_ns: Times, values: Values, grain: Grain) -> tuple[Times, Values]:
+def broken_at_gaps(times_ns: Times, values: Values, grain: Bucketing) -> tuple[Times, Values]:
     """The points of one line that were seen, with a NaN where the line breaks. Shapes (n,) in, (m,) out.
 
     A point before a gap is held for one block, so that a lonely one is seen too.
@@ -99,7 +99,7 @@ def broken_at_gaps(times_ns: Times, values: Values, grain: Grain) -> tuple[Times
     return times, np.insert(values, np.repeat(ends + 1, 2), fill)
 
 
-def fallen_at_gaps(times_ns: Times, rows: Values, grain: Grain) -> tuple[Times, Values]:
+def fallen_at_gaps(times_ns: Times, rows: Values, grain: Bucketing) -> tuple[Times, Values]:
     """The layers of a stack, at zero for the length of every gap. `rows`: shape (layers, n) in, (layers, m) out."""
     ends = np.flatnonzero(np.diff(times_ns) > grain.gap_ns)
     where = np.repeat(ends + 1, 2)
@@ -107,6 +107,6 @@ def fallen_at_gaps(times_ns: Times, rows: Values, grain: Grain) -> tuple[Times, 
     return np.insert(times_ns, where, edges), np.insert(rows, where, 0.0, axis=1)
 
 
-def dashes(times_ns: Times, values: Values, grain: Grain) -> Values:
+def dashes(times_ns: Times, values: Values, grain: Bucketing) -> Values:
     """The same line with the spaces between its dashes cut out."""
     return np.where(times_ns % grain.dash_period_ns <= grain.dash_ns, values, np.nan)

@@ -36,7 +36,7 @@ from server.mqtt.address import BrokerAddress, parse_broker
 from server.protocol.messages import Notice, NoticeCode
 from server.system import clock, open_files
 from server.tls.certificate import context_of
-from server.tls.front import Front
+from server.tls.front import TlsTerminator
 
 DRAIN_NS = 3_000_000_000
 """How long clients may take to answer the close frame before their sockets are closed."""
@@ -109,7 +109,7 @@ class Server:
         self._all_loops: list[Loop | MemoryLoop | BridgeLoop] = [*self._loops, *self._own_loops]
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
-        self._front: Front | None = None
+        self._front: TlsTerminator | None = None
         self._orders: deque[Callable[[int], None]] = deque()
         """What other threads ask for: carried out, with the time, when all loops have met."""
         self._stop_requested = False
@@ -235,9 +235,9 @@ class Server:
         if loop is not self._loops[0]:
             loop.ring()
 
-    def _open_front(self, context: ssl.SSLContext) -> Front:
+    def _open_front(self, context: ssl.SSLContext) -> TlsTerminator:
         """What makes plain sockets of encrypted ones."""
-        return Front(
+        return TlsTerminator(
             context,
             self._hand_in,
             self.stop,

@@ -157,7 +157,7 @@ class Fleet:
         buffer = np.frombuffer(bytearray(payload), np.uint8)
         verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
         if verdict == Verdict.UNKNOWN:
-            self.viewers.teach(d, payload)
+            self.viewers.learn_transition(d, payload)
             verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
         if verdict != Verdict.DONE:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, describe_violation(payload))

@@ -44,7 +44,7 @@ class ViewerTable:
         """Go on with these arrays, which have more devices and the same tables."""
         self._arrays = arrays
 
-    def teach(self, d: int, payload: bytes) -> None:
+    def learn_transition(self, d: int, payload: bytes) -> None:
         """Teach where `payload`, a SNAPSHOT or DELTA, leads from the state of device `d`. Raises ProtocolViolation."""
         if self._is_regional:
             self._teach_region(d, payload)

@@ -8,7 +8,7 @@ import ipaddress
 import queue
 import sys
 
-from devices.hostile.mob import Mob
+from devices.hostile.mob import HostilePool
 from devices.hostile.orders import StartHostile
 from devices.hostile.tally import hostile_sections
 from server.ipc import control
@@ -34,7 +34,7 @@ def main() -> int:
         return 1
     open_files.raise_to(start.config.connections + open_files.RESERVED_COUNT)
     begun_ns = now_ns = clock.now_ns()
-    mob = Mob(start.config, (start.host, start.port), start.path, start.seed, page["hostile"], begun_ns)
+    mob = HostilePool(start.config, (start.host, start.port), start.path, start.seed, page["hostile"], begun_ns)
     process["state"] = State.RUNNING
     until_ns = begun_ns + int(start.config.seconds * 1e9)
     while commands.empty() and now_ns < until_ns:

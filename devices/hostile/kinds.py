@@ -7,7 +7,7 @@ order is that of `KINDS`.
 from collections.abc import Iterator
 
 from devices.hostile.config import KINDS
-from devices.hostile.misfit import Leave, Misfit
+from devices.hostile.misfit import HostileClient, Leave
 from server.protocol.messages import MESSAGE_BYTES_MAX, PLACE_MANY, ClientOp, PlaceMany, Subscribe
 from server.protocol.websocket import FIN, LENGTH_16, LENGTH_64, MASK, Opcode
 
@@ -21,7 +21,7 @@ EXCESS_COUNT = 600
 EXCESS_S = 0.25
 
 
-class Stall(Misfit):
+class Stall(HostileClient):
     """Reset when it has taken no bytes for too long."""
 
     receive_bytes = SMALL_BUFFER_BYTES
@@ -34,7 +34,7 @@ class Stall(Misfit):
         self.reads = False
 
 
-class ReadNothing(Misfit):
+class ReadNothing(HostileClient):
     """Reset likewise; until then its questions wait in its own socket, and it is read no faster than it reads."""
 
     receive_bytes = SMALL_BUFFER_BYTES
@@ -49,7 +49,7 @@ class ReadNothing(Misfit):
             yield IDLE_S
 
 
-class ByteAtATime(Misfit):
+class ByteAtATime(HostileClient):
     """Served: it is slow, and breaks no rule."""
 
     def conduct(self) -> Iterator[float]:
@@ -65,7 +65,7 @@ class ByteAtATime(Misfit):
             yield BYTE_S
 
 
-class OddFragments(Misfit):
+class OddFragments(HostileClient):
     """Served: fragments may have any size, and control frames may come between them."""
 
     def conduct(self) -> Iterator[float]:
@@ -82,7 +82,7 @@ class OddFragments(Misfit):
             self.outgoing += self.frame(b"", Opcode.CONTINUATION)
 
 
-class NoHandshake(Misfit):
+class NoHandshake(HostileClient):
     """Answered 408 when its time is over."""
 
     def conduct(self) -> Iterator[float]:
@@ -91,7 +91,7 @@ class NoHandshake(Misfit):
         yield IDLE_S
 
 
-class ResetMidFrame(Misfit):
+class ResetMidFrame(HostileClient):
     """Gone, with nothing to answer; the half of a frame counts for nothing."""
 
     def conduct(self) -> Iterator[float]:
@@ -103,7 +103,7 @@ class ResetMidFrame(Misfit):
         self.leave = Leave.RESET
 
 
-class Churn(Misfit):
+class Churn(HostileClient):
     """Served, and closed in order as often as it likes."""
 
     pause_s = (0.0, 1.0)
@@ -116,7 +116,7 @@ class Churn(Misfit):
         self.close()
 
 
-class ReconnectTogether(Misfit):
+class ReconnectTogether(HostileClient):
     """Served anew, as fast as handshakes go."""
 
     pause_s = (0.0, 0.0)
@@ -129,7 +129,7 @@ class ReconnectTogether(Misfit):
         self.leave = Leave.RESET
 
 
-class WrongLengths(Misfit):
+class WrongLengths(HostileClient):
     """Closed with 1002 where a length is false, with 1009 where it is true and too long."""
 
     def conduct(self) -> Iterator[float]:
@@ -147,7 +147,7 @@ class WrongLengths(Misfit):
         yield IDLE_S
 
 
-class RandomBytes(Misfit):
+class RandomBytes(HostileClient):
     """Answered 400 in place of a request, and closed after one, as soon as the bytes break a rule."""
 
     def conduct(self) -> Iterator[float]:
@@ -160,7 +160,7 @@ class RandomBytes(Misfit):
             yield self.random.uniform(0.01, 0.2)
 
 
-class OverLimit(Misfit):
+class OverLimit(HostileClient):
     """Dropped and told so, placement by placement; closed with 1008 where the server is set to."""
 
     def conduct(self) -> Iterator[float]:
@@ -183,7 +183,7 @@ class OverLimit(Misfit):
         ).encode()
 
 
-class OldMask(Misfit):
+class OldMask(HostileClient):
     """Served: a server cannot know what was drawn by lot."""
 
     def conduct(self) -> Iterator[float]:
@@ -198,7 +198,7 @@ class OldMask(Misfit):
         return b"\x12\x34\x56\x78"
 
 
-CLASSES: tuple[type[Misfit], ...] = (
+CLASSES: tuple[type[HostileClient], ...] = (
     Stall,
     ReadNothing,
     ByteAtATime,

@@ -24,7 +24,7 @@ class Leave(IntEnum):
     CLOSED = 2  # It has sent a close frame, and the socket goes when the server has answered.
 
 
-class Misfit:
+class HostileClient:
     """One attempt to misbehave. `host`: as the Host header has it; `turn`: how often this client has dialled before."""
 
     receive_bytes = 0

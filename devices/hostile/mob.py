@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from devices.hostile.config import HostileConfig, kinds_of_members
 from devices.hostile.kinds import CLASSES
-from devices.hostile.misfit import Leave, Misfit
+from devices.hostile.misfit import HostileClient, Leave
 from devices.hostile.tally import count_end
 from server.protocol.http import authority_of
 
@@ -40,13 +40,13 @@ class _Member:
     turn: int = 0
     stream: socket.socket | None = None
     is_connected: bool = False
-    misfit: Misfit | None = None
+    misfit: HostileClient | None = None
     conduct: Iterator[float] | None = None
     throttled_count: int = 0
     """Of this connection, as counted so far."""
 
 
-class Mob:
+class HostilePool:
     """`rows`: counters of dtype HOSTILE, one for each kind."""
 
     def __init__(

@@ -301,7 +301,7 @@ READ_BYTES_MAX = 256 * 1024
 """Most that one recv asks for: many frames at once, and still within the processor's cache."""
 
 
-class Links(NamedTuple):
+class PollState(NamedTuple):
     """What the socket pass has beside the fleet. See `devices.sockets.dialer`."""
 
     cursor: NDArray[Any]  # (1,) CURSOR

@@ -31,7 +31,7 @@ def _watch(arrays, links, d, writable):
 
 
 @kernel
-def heed(arrays, links, d):
+def update_interest(arrays, links, d):
     """Have epoll and the schedule go by device d's `slow` and `stalled`, which the caller has changed."""
     _watch(arrays, links, d, 1 if arrays.devices[d].rest_end > 0 else 0)
     arm(arrays, d)

@@ -10,7 +10,7 @@ import numpy as np
 from devices.kernels.arrivals import mask_word
 from devices.kernels.frames import put_nonce
 from devices.kernels.layout import PING_FRAME_BYTES, Phase, Probe, Region
-from devices.kernels.outlet import heed, send_bytes
+from devices.kernels.outlet import send_bytes, update_interest
 from devices.kernels.viewer import move_viewer
 from server.kernels.kernel import kernel
 from server.protocol.messages import CANCEL
@@ -91,7 +91,7 @@ def change_views(arrays, links, viewers, slow, is_anew):
         if device.phase != _SLOW and device.phase != _FAST:
             continue
         if device.slow != was_slow:
-            heed(arrays, links, d)
+            update_interest(arrays, links, d)
         if not device.viewer:
             if was_viewer:
                 subscribe(arrays, links, d, _CANCEL, True)

@@ -17,7 +17,7 @@ from devices.mqtt.gateway import Gateway
 from server.mqtt.topics import Topics
 
 
-class Attendance:
+class Membership:
     """The devices of `fleet`, device d with gateway d modulo their number. `forget` drops the probe of a device."""
 
     def __init__(

@@ -19,10 +19,10 @@ from devices.kernels.layout import Probe
 from devices.kernels.probe import end_probe
 from devices.limits import FleetFailed
 from devices.mqtt.gateway import Gateway
-from devices.mqtt.membership import Attendance
+from devices.mqtt.membership import Membership
 from devices.mqtt.publications import publication_bytes
 from devices.mqtt.publisher import Publisher
-from devices.mqtt.view_probes import Sightings
+from devices.mqtt.view_probes import ViewProbes
 from server.mqtt.address import BrokerAddress
 from server.mqtt.client import explain, is_lasting, tls_context
 from server.mqtt.link import Publication
@@ -59,8 +59,8 @@ class MqttLink:
         self._gateways = [
             Gateway(number, broker, topics, self, fetch if number < viewer_count else None) for number in range(count)
         ]
-        self._sightings = [Sightings() for _ in self._gateways]
-        self._attendance = Attendance(fleet, self._gateways, topics, self._forget_probe, self._begun_ns)
+        self._sightings = [ViewProbes() for _ in self._gateways]
+        self._attendance = Membership(fleet, self._gateways, topics, self._forget_probe, self._begun_ns)
         self._publisher = Publisher(fleet, self._gateways, self._attendance, self._expect)
         self._counters = fleet.arrays.counters[0]
         self._is_proven = self._is_ending = False

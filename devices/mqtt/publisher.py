@@ -13,7 +13,7 @@ from devices.fleet.fleet import Fleet
 from devices.kernels import layout
 from devices.kernels.ring import fill_block
 from devices.mqtt.gateway import Gateway
-from devices.mqtt.membership import Attendance
+from devices.mqtt.membership import Membership
 from devices.mqtt.publications import batches, publication_bytes, unmask
 from server.kernels.layout import SEGMENT
 from server.mqtt.link import Publication
@@ -36,7 +36,7 @@ class Publisher:
         self,
         fleet: Fleet,
         gateways: Sequence[Gateway],
-        attendance: Attendance,
+        attendance: Membership,
         expect: Callable[[int, np.void], None],
     ) -> None:
         self._fleet, self._gateways, self._attendance, self._expect = fleet, gateways, attendance, expect

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Sightings:
+class ViewProbes:
     """The probes of devices that see one canvas."""
 
     def __init__(self) -> None:

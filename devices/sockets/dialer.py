@@ -20,7 +20,7 @@ from devices.kernels.layout import NEVER_NS, Phase
 from devices.limits import FleetFailed, fit_connections
 from devices.sockets.churn import Churn
 from devices.sockets.redial import Redials
-from devices.sockets.socket_links import Wire
+from devices.sockets.socket_links import SocketLinks
 from server.system import clock
 
 IN_FLIGHT_MAX = 256
@@ -31,7 +31,7 @@ DARK_NS = 10_000_000_000
 """So long nobody may be let in, when nobody is left, before the server is taken to be gone."""
 
 
-class Farewell(IntEnum):
+class CloseCause(IntEnum):
     """Why a connection is to end. One that ends without a farewell is lost."""
 
     CHURN = 1  # Its device comes back at once.
@@ -39,7 +39,7 @@ class Farewell(IntEnum):
     LEAVE = 3  # There are to be fewer devices.
 
 
-class Dialer(Wire):
+class Dialer(SocketLinks):
     """All connections of `fleet` to one server. `descriptors`: the process's open-file limit."""
 
     def __init__(self, fleet: Fleet, host: str, port: int, path: str, descriptors: int) -> None:
@@ -47,7 +47,7 @@ class Dialer(Wire):
         count = len(fleet.arrays.devices)
         self._asked = np.zeros(count, np.bool_)  # Has sent its last PING.
         self._reopens = np.zeros(count, np.bool_)  # Was open before: the next time is a reconnection.
-        self._farewells: dict[int, Farewell] = {}
+        self._farewells: dict[int, CloseCause] = {}
         self._random = random = np.random.default_rng(fleet.seed & (2**64 - 1))
         self._redials, self._churn, self._stalls = Redials(random), Churn(random), Stalls()
         self._dialled = 0
@@ -89,7 +89,7 @@ class Dialer(Wire):
         self._budget += (now_ns - self._paced_ns) * config.connect_per_s / 1e9
         self._paced_ns = now_ns
         for d in self._churn.take(now_ns):
-            self._bid_farewell(d, Farewell.CHURN, "the device leaves for a while", now_ns)
+            self._bid_farewell(d, CloseCause.CHURN, "the device leaves for a while", now_ns)
         for d in self._redials.take(now_ns, IN_FLIGHT_MAX - len(self._pending)):
             self._dial_one(d, now_ns)
         while self._dialled < config.connections and self._budget >= 1 and len(self._pending) < IN_FLIGHT_MAX:
@@ -104,7 +104,7 @@ class Dialer(Wire):
             self._budget -= 1
             self._dialled -= 1
             self._redials.cancel(self._dialled)
-            self._bid_farewell(self._dialled, Farewell.LEAVE, "the fleet grows smaller", now_ns)
+            self._bid_farewell(self._dialled, CloseCause.LEAVE, "the fleet grows smaller", now_ns)
         self._budget = min(self._budget, 1.0) if not self.is_dialing else min(self._budget, IN_FLIGHT_MAX)
         self._release_stalled(self._stalls.take(now_ns))
 
@@ -148,14 +148,14 @@ class Dialer(Wire):
         self._stalls.hold(chosen, now_ns + int(seconds * 1e9))
         for d in chosen:
             self.fleet.arrays.devices["stalled"][d] = 1
-            outlet.heed(self.fleet.arrays, self.links, d)
+            outlet.update_interest(self.fleet.arrays, self.links, d)
         self._counters["stalled_count"] = len(self._stalls)
         return ""
 
     def cut(self, share: float, now_ns: int) -> str:
         """Reset the links of a share of the open devices. Returns "", as `adjust` does."""
         for d in draw_share(self._random, self.open_devices(), share):
-            self._farewells[d] = Farewell.CUT
+            self._farewells[d] = CloseCause.CUT
             self._reset(d)
         return ""
 
@@ -174,11 +174,11 @@ class Dialer(Wire):
     def _release_stalled(self, devices: list[int]) -> None:
         for d in devices:
             self.fleet.arrays.devices["stalled"][d] = 0
-            outlet.heed(self.fleet.arrays, self.links, d)
+            outlet.update_interest(self.fleet.arrays, self.links, d)
         self._counters["stalled_count"] = len(self._stalls)
 
     def make_room(self) -> None:
-        """As `Wire.make_room`, and for what is noted here of each device."""
+        """As `SocketLinks.make_room`, and for what is noted here of each device."""
         super().make_room()
         more = len(self._sockets) - len(self._asked)
         self._asked = np.append(self._asked, np.zeros(more, np.bool_))
@@ -206,7 +206,7 @@ class Dialer(Wire):
         self.settle()
         self._closing = True
         for d in range(len(self._sockets)):
-            self._bid_farewell(d, Farewell.LEAVE, "the fleet stops", now_ns)
+            self._bid_farewell(d, CloseCause.LEAVE, "the fleet stops", now_ns)
 
     def abandon(self) -> None:
         """Close every socket that is left, at once."""
@@ -216,7 +216,7 @@ class Dialer(Wire):
                 self._end(d, "")
         self._epoll.close()
 
-    def _bid_farewell(self, d: int, farewell: Farewell, reason: str, now_ns: int) -> None:
+    def _bid_farewell(self, d: int, farewell: CloseCause, reason: str, now_ns: int) -> None:
         """Begin to end the connection of device `d`, for this reason and no other, if there is one."""
         self._churn.cancel(d)
         if self._sockets[d] is not None:
@@ -235,9 +235,9 @@ class Dialer(Wire):
             self.reason = reason
             self._counters["refused_count" if was_refused else "lost_count"] += 1
         elif not was_refused:
-            self._counters["churned_count"] += farewell == Farewell.CHURN
-            self._counters["cut_count"] += farewell == Farewell.CUT
-        if farewell == Farewell.LEAVE:
+            self._counters["churned_count"] += farewell == CloseCause.CHURN
+            self._counters["cut_count"] += farewell == CloseCause.CUT
+        if farewell == CloseCause.LEAVE:
             self._reopens[d] = False
         self._plan_return(d, farewell, now_ns, was_refused=was_refused)
 
@@ -249,11 +249,11 @@ class Dialer(Wire):
         if self.fleet.is_started:
             self._churn.opened(d, now_ns)
 
-    def _plan_return(self, d: int, farewell: Farewell | None, now_ns: int, *, was_refused: bool) -> None:
+    def _plan_return(self, d: int, farewell: CloseCause | None, now_ns: int, *, was_refused: bool) -> None:
         """Whether device `d` dials anew, and when. Who was never let in, while nobody was, does not insist."""
-        if self._closing or self._is_settled or d >= self._dialled or farewell == Farewell.LEAVE:
+        if self._closing or self._is_settled or d >= self._dialled or farewell == CloseCause.LEAVE:
             return
-        if farewell == Farewell.CHURN:
+        if farewell == CloseCause.CHURN:
             self._redials.at(d, now_ns)
         elif self._is_proven:
             self._redials.after_failure(d, self.fleet.config.reconnect, now_ns, was_refused=was_refused)

@@ -11,13 +11,13 @@ import numpy as np
 from devices.fleet.fleet import Fleet
 from devices.kernels import layout
 from devices.kernels.frames import WRITE_BYTES_MAX
-from devices.kernels.layout import Links
+from devices.kernels.layout import PollState
 from server.kernels.libc import EVENT_BYTES
 
 FRAME_HEADROOM_BYTES = 65_536
 
 
-def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> Links:
+def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> PollState:
     """The arrays of the socket pass, for descriptors below `descriptors`."""
     frame_bytes_max = 2 * fleet.width * fleet.height + FRAME_HEADROOM_BYTES  # Tiles of the full kind may stick out.
     words = np.zeros(WRITE_BYTES_MAX // 4, np.uint32)
@@ -25,7 +25,7 @@ def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> Links:
     cursor["device"] = -1
     cursor["epoll_fd"] = epoll_fd
     cursor["frame_bytes_max"] = frame_bytes_max
-    return Links(
+    return PollState(
         cursor=cursor,
         arena=np.zeros(frame_bytes_max + 16 + layout.READ_BYTES_MAX, np.uint8),
         outgoing=words.view(np.uint8),
@@ -35,7 +35,7 @@ def new_links(fleet: Fleet, descriptors: int, epoll_fd: int) -> Links:
     )
 
 
-def widened(links: Links, descriptors: int) -> Links:
+def widened(links: PollState, descriptors: int) -> PollState:
     """The same for descriptors below `descriptors`, if that is more."""
     have = len(links.device_of_fd)
     if descriptors <= have:

@@ -29,7 +29,7 @@ HANDSHAKE_NS = 10_000_000_000
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time: close by a reset.
 
 
-class Wire(ABC):
+class SocketLinks(ABC):
     """The connections of `fleet` to one server. `descriptors`: the process's open-file limit."""
 
     def __init__(self, fleet: Fleet, host: str, port: int, path: str, descriptors: int) -> None:
@@ -150,7 +150,7 @@ class Wire(ABC):
             try:
                 if verdict == Verdict.VIOLATION:
                     raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, describe_violation(payload))
-                self.fleet.viewers.teach(d, payload)
+                self.fleet.viewers.learn_transition(d, payload)
             except ProtocolViolation as violation:
                 cursor["device"] = -1
                 self._accuse(d, violation)
@@ -216,7 +216,7 @@ class Wire(ABC):
         if self.fleet.arrays.devices["viewer"][d]:
             watch.subscribe(self.fleet.arrays, self.links, d, 0, False)
         if self.fleet.arrays.devices["slow"][d]:
-            outlet.heed(self.fleet.arrays, self.links, d)  # From here on it never reads.
+            outlet.update_interest(self.fleet.arrays, self.links, d)  # From here on it never reads.
         self._on_open(d, now_ns)
 
     def _accuse(self, d: int, violation: ProtocolViolation) -> None:

@@ -35,11 +35,11 @@ class Refusal(NamedTuple):
     answer: bytes
 
 
-CROWDED_OUT = Refusal(
+TOO_MANY_CONNECTIONS = Refusal(
     "crowded_out_count",
     encode_response(503, (*_TEXT, ("Retry-After", "10")), b"your address has too many connections; close some first\n"),
 )
-HURRIED_OUT = Refusal(
+TOO_FAST = Refusal(
     "hurried_out_count",
     encode_response(429, (*_TEXT, ("Retry-After", "1")), b"your address opens connections too fast; wait a second\n"),
 )
@@ -67,7 +67,7 @@ def source_of(host: str) -> tuple[bytes, bool]:
     return address.packed if address.version == 4 else address.packed[:8], address.is_loopback
 
 
-class Sources:
+class AddressLimits:
     """The addresses of one server's connections. `take_in` is called by one thread; sockets may be closed by any."""
 
     def __init__(self, config: ServerConfig) -> None:
@@ -88,11 +88,11 @@ class Sources:
         if is_loopback and not self._limits_loopback:
             return accepted
         if not self._is_in_pace(source, now_ns):
-            return HURRIED_OUT
+            return TOO_FAST
         with self._lock:
             held = self._held.get(source, 0)
             if self._connections_max and held >= self._connections_max:
-                return CROWDED_OUT
+                return TOO_MANY_CONNECTIONS
             self._held[source] = held + 1
         counted = CountedSocket(fileno=accepted.detach())
         counted.setblocking(False)

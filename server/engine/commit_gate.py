@@ -11,7 +11,7 @@ from server.journal.store import TickEntry
 from server.kernels.layout import Stage
 
 
-class Gate:
+class CommitGate:
     """What the engine knows of its journal, and what the telemetry page says of it."""
 
     def __init__(self, journal: Journal | None, telemetry: Page) -> None:

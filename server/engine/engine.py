@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from server.config import ServerConfig
 from server.engine.canvas import Canvas, new_brakes, new_hello, set_limits
-from server.engine.commit_gate import Gate
+from server.engine.commit_gate import CommitGate
 from server.engine.encode_brake import EncodeBrake
 from server.engine.live_settings import merge_live, refill
-from server.engine.visible import Shown
+from server.engine.visible import VisibleCanvas
 from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.schema import PLAIN, ZLIB
@@ -75,12 +75,12 @@ class Engine:
         self.canvas_page = canvas_page
         self._connections_page = connections_page
         self.canvas = Canvas(config, canvas_page)
-        self.gate = Gate(journal, telemetry)
+        self.gate = CommitGate(journal, telemetry)
         if journal is not None and journal.recovered is not None:
             self.canvas.pixels[:] = journal.recovered.pixels
             self.canvas.arrays.rules["tick_next"] = journal.recovered.tick + 1
             telemetry["server"]["tick"] = journal.recovered.tick
-        self.shown = Shown(self.canvas, is_copy=self.gate.is_gating, tick=self.tick_number)
+        self.shown = VisibleCanvas(self.canvas, is_copy=self.gate.is_gating, tick=self.tick_number)
         self.broadcast = self.shown.broadcast
         self.loops: list[LoopArrays] = []
         self.interval_ns = config.tick_ms * 1_000_000

@@ -16,7 +16,7 @@ from server.kernels.shown import paint_blocks
 from server.protocol.messages import Snapshot
 
 
-class Shown:
+class VisibleCanvas:
     """The canvas and the broadcast as clients may see them. Changed only while no loop runs."""
 
     def __init__(self, canvas: Canvas, *, is_copy: bool, tick: int) -> None:

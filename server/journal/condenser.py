@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from server.journal.schema import ZLIB
 from server.journal.store import TickEntry
 from server.kernels.layout import TILE_PIXELS, TILE_SIDE, tile_shape
-from server.protocol.block_arrays import told_cells
+from server.protocol.block_arrays import changed_cells
 from server.protocol.blocks import BLOCK_HEAD, BlockKind
 
 _LEVEL = 6
@@ -23,7 +23,7 @@ _BYTES_MAX = 16 * 1024
 """Longer blocks are left as they are: much of the canvas changed, and to sort that out costs more than it saves."""
 
 
-class Condenser:
+class DeltaCompressor:
     """Follows one canvas, tick by tick."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -33,7 +33,7 @@ class Condenser:
     def condense(self, entry: TickEntry) -> TickEntry:
         """The same tick, with what it changed only; or as it is where that is not shorter, or too long."""
         raw = zlib.decompress(entry.blocks) if entry.encoding == ZLIB else entry.blocks
-        where, colors = told_cells(raw, entry.tile_count, self._width, self._height)
+        where, colors = changed_cells(raw, entry.tile_count, self._width, self._height)
         is_new = self._pixels[where] != colors
         self._pixels[where] = colors
         if entry.pixels is not None:

@@ -21,7 +21,7 @@ class JournalState(IntEnum):
     FAILED = 3  # The disk does not take it; tried again every second.
 
 
-class Trouble(IntEnum):
+class DiskError(IntEnum):
     """Why the newest commit did not succeed; `journal_trouble` in SERVER."""
 
     NONE = 0
@@ -34,31 +34,31 @@ class Trouble(IntEnum):
 
 
 _WORDS = {
-    Trouble.FULL: "the disk is full; make room there",
-    Trouble.INPUT_OUTPUT: "the disk reports an error, or a limit on the file's size is reached",
-    Trouble.READ_ONLY: "the file or its folder cannot be written any more",
-    Trouble.LOCKED: "another program holds the file locked",
-    Trouble.DAMAGED: "the file was damaged while it was open",
-    Trouble.OTHER: "SQLite refuses to write",
+    DiskError.FULL: "the disk is full; make room there",
+    DiskError.INPUT_OUTPUT: "the disk reports an error, or a limit on the file's size is reached",
+    DiskError.READ_ONLY: "the file or its folder cannot be written any more",
+    DiskError.LOCKED: "another program holds the file locked",
+    DiskError.DAMAGED: "the file was damaged while it was open",
+    DiskError.OTHER: "SQLite refuses to write",
 }
 _TROUBLES = {
-    sqlite3.SQLITE_FULL: Trouble.FULL,
-    sqlite3.SQLITE_IOERR: Trouble.INPUT_OUTPUT,
-    sqlite3.SQLITE_READONLY: Trouble.READ_ONLY,
-    sqlite3.SQLITE_CANTOPEN: Trouble.READ_ONLY,
-    sqlite3.SQLITE_BUSY: Trouble.LOCKED,
-    sqlite3.SQLITE_LOCKED: Trouble.LOCKED,
-    sqlite3.SQLITE_CORRUPT: Trouble.DAMAGED,
-    sqlite3.SQLITE_NOTADB: Trouble.DAMAGED,
+    sqlite3.SQLITE_FULL: DiskError.FULL,
+    sqlite3.SQLITE_IOERR: DiskError.INPUT_OUTPUT,
+    sqlite3.SQLITE_READONLY: DiskError.READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: DiskError.READ_ONLY,
+    sqlite3.SQLITE_BUSY: DiskError.LOCKED,
+    sqlite3.SQLITE_LOCKED: DiskError.LOCKED,
+    sqlite3.SQLITE_CORRUPT: DiskError.DAMAGED,
+    sqlite3.SQLITE_NOTADB: DiskError.DAMAGED,
 }
 
 
-def trouble_of(error: sqlite3.Error) -> Trouble:
+def trouble_of(error: sqlite3.Error) -> DiskError:
     """What an error of SQLite means for us."""
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return _TROUBLES.get(primary, Trouble.OTHER)
+    return _TROUBLES.get(primary, DiskError.OTHER)
 
 
 def words_of(trouble: int) -> str:
     """A trouble as a part of a sentence, with its remedy."""
-    return _WORDS[Trouble(trouble)]
+    return _WORDS[DiskError(trouble)]

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from server.config import Brake, ServerConfig
-from server.journal.condenser import Condenser
-from server.journal.fault import Trouble, trouble_of
+from server.journal.condenser import DeltaCompressor
+from server.journal.fault import DiskError, trouble_of
 from server.journal.recovery import TICK_RESERVED, Recovered, cannot_open, open_recording, recover
 from server.journal.store import Store, TickEntry
 from server.system import clock
@@ -37,7 +37,7 @@ class Journal:
         self.recovered = recovered
         self.committed_tick = recovered.tick if recovered else 0
         self.committed_ns = 0
-        self.trouble = Trouble.NONE
+        self.trouble = DiskError.NONE
         """Why the newest commit has not succeeded yet."""
         self.bug: BaseException | None = None
         self.busy_ns = 0
@@ -45,7 +45,7 @@ class Journal:
         self.item_count = 0
         self.drop_count = 0
         self._store = store
-        self._condenser = None if self.gates else Condenser(config.width, config.height)
+        self._condenser = None if self.gates else DeltaCompressor(config.width, config.height)
         self._keep_ns = int(config.journal_keep_s * 1e9)
         self._bytes_max = config.journal_bytes_max
         self._snapshot_ticks = config.journal_snapshot_ticks
@@ -204,7 +204,7 @@ class Journal:
         except sqlite3.Error as error:
             self.trouble = trouble_of(error)
             return False
-        self.trouble = Trouble.NONE
+        self.trouble = DiskError.NONE
         self._reserved = reserve_to
         for entry in batch:
             self._snapshot = entry if entry.pixels is not None else self._snapshot

@@ -24,7 +24,7 @@ from server.journal.fault import JournalError, trouble_of, words_of
 from server.journal.log import loss_in
 from server.journal.store import Store
 from server.palette import hex_colors
-from server.protocol.block_arrays import told_cells
+from server.protocol.block_arrays import changed_cells
 from server.protocol.websocket import ProtocolViolation
 from server.system import clock
 
@@ -234,7 +234,7 @@ def _cells(row: tuple[Any, ...], config: ServerConfig) -> tuple[NDArray[np.int64
     if raw is None:
         return None
     try:
-        return told_cells(raw, tile_count, config.width, config.height)
+        return changed_cells(raw, tile_count, config.width, config.height)
     except ProtocolViolation:
         return None
 

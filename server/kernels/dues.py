@@ -185,7 +185,7 @@ def is_patrolled(connection):
 
 
 @kernel
-def judge(loop, canvas, slot, now_ns):
+def check_conduct(loop, canvas, slot, now_ns):
     """Hand over a connection that takes no bytes for too long, or stays over its limit. Writes its times in place."""
     rules = canvas.rules[0]
     connection = loop.connections[slot]

@@ -6,10 +6,10 @@ consumer, which costs at most the rest of one frame.
 
 from server.kernels.dues import (
     REPORT_BYTES,
+    check_conduct,
     choose_frame,
     is_patrolled,
     is_reported_to,
-    judge,
     next_due,
     note_delta,
     write_report,
@@ -75,4 +75,4 @@ def patrol(loop, canvas, epoll_fd, now_ns):
             if is_reported_to(connection, now_ns):
                 write_report(canvas, connection, now_ns, loop.scratch)
                 post(loop, epoll_fd, slot, loop.scratch[:REPORT_BYTES], now_ns)
-            judge(loop, canvas, slot, now_ns)
+            check_conduct(loop, canvas, slot, now_ns)

@@ -7,11 +7,11 @@ call is made. Invariant: the frames of one batch of offers stay as they are unti
 from server.kernels.conflation import CONFLATIONS
 from server.kernels.dues import (
     REPORT_BYTES,
+    check_conduct,
     choose_frame,
     conflation_of,
     is_patrolled,
     is_reported_to,
-    judge,
     next_due,
     note_delta,
     watches_whole,
@@ -143,5 +143,5 @@ def patrol_dues(loop, canvas, now_ns, offers):
                 offer.start = start
                 offer.end = start + REPORT_BYTES
                 written += 1
-            judge(loop, canvas, slot, now_ns)
+            check_conduct(loop, canvas, slot, now_ns)
     return written

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from server.accept.address_limits import Refusal, Sources, turn_away
+from server.accept.address_limits import AddressLimits, Refusal, turn_away
 from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
 from server.engine.engine import Engine, use_slot
 from server.kernels.arrays import CanvasArrays, LoopArrays
@@ -23,7 +23,7 @@ from server.kernels.dues import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.kernels.pixels import pass_request
-from server.loops.slow_path import Desk
+from server.loops.slow_path import SlowPath
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 from server.system import clock
 from server.web.routes import CANVAS_PATH
@@ -49,7 +49,7 @@ class Loop(ABC):
     def __init__(self, engine: Engine, slots: int, descriptors: int) -> None:
         self.engine = engine
         self.arrays: LoopArrays = engine.new_loop(slots, descriptors)
-        self.desk = Desk(engine, self.arrays, self)
+        self.desk = SlowPath(engine, self.arrays, self)
         self.inbox: deque[socket.socket] = deque()
         self._free = list(range(slots - 1, -1, -1))
         self._leaving: list[int] = []
@@ -61,7 +61,7 @@ class Loop(ABC):
         self._accept_rests = False
         self._listener: socket.socket | None = None
         self._hand_out: Callable[[socket.socket], None] = self.inbox.append
-        self._addresses = Sources(engine.config)
+        self._addresses = AddressLimits(engine.config)
 
     @property
     def client_count(self) -> int:

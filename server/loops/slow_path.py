@@ -22,7 +22,7 @@ from server.protocol.events import Closed, Event, Message, Refused, Request, Vio
 from server.protocol.messages import decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.web import dispatch, routes
-from server.web.png_worker import Darkroom
+from server.web.png_worker import PngWorker
 
 MESSAGE_ROOM = PLACE_MANY_MAX + 2 * READ_BYTES_MAX // 5
 """Most placements that one read may bring, of five bytes each: the end of the longest message, and, behind the request
@@ -69,7 +69,7 @@ class Client:
 
 
 @dataclass
-class Desk:
+class SlowPath:
     """The slow path of one loop."""
 
     engine: Engine
@@ -85,10 +85,10 @@ class Desk:
     more is read from these connections."""
     deflated: set[int] = field(default_factory=set)
     """Slots whose connection may compress."""
-    darkroom: Darkroom[tuple[int, Client]] = field(init=False)
+    darkroom: PngWorker[tuple[int, Client]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.darkroom = Darkroom(self.shell.ring)
+        self.darkroom = PngWorker(self.shell.ring)
 
     def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
         """Take in a new socket."""

@@ -7,11 +7,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from server.accept.address_limits import Refusal, Sources, turn_away
+from server.accept.address_limits import AddressLimits, Refusal, turn_away
 from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next
 from server.config import ServerConfig
 from server.system import clock
-from server.tls.front import Front
+from server.tls.front import TlsTerminator
 
 ACCEPTS_A_TURN = 64
 """Sockets taken in before others have their turn."""
@@ -20,7 +20,7 @@ Welcome = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 """What is done with a connection that has come in."""
 
 
-class MailboxDoor:
+class Acceptor:
     """Open between `open` and `close`, in the event loop that runs then.
 
     counts: by the names of LOOP's fields. read_bytes: what a stream holds unread before its peer has to wait.
@@ -31,12 +31,12 @@ class MailboxDoor:
         listener: socket.socket,
         config: ServerConfig,
         counts: dict[str, int],
-        front: Front | None,
+        front: TlsTerminator | None,
         read_bytes: int,
     ) -> None:
         self._listener, self._counts, self._front, self._read_bytes = listener, counts, front, read_bytes
         self._has_tls = config.has_tls
-        self._sources = Sources(config)
+        self._sources = AddressLimits(config)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[None]] = set()

@@ -19,7 +19,7 @@ from server.journal.store import TickEntry
 from server.kernels.layout import TICK_ROWS, Stage
 from server.mailbox.client import Letter, MailboxClient
 from server.mailbox.plain_delta import encode_tiles
-from server.mailbox.serial_brake import LetterBrake
+from server.mailbox.serial_brake import SerialBrake
 from server.mailbox.tally import Tally
 from server.mailbox.view import TileCounts
 from server.protocol.messages import DELTA, Ping, Pong, Subscribe
@@ -62,7 +62,7 @@ class MailboxCanvas:
         self._clients = clients
         self._mailbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue(MAILBOX_MAX)
         self._interval_ns = config.tick_ms * 1_000_000
-        self._apply_brake = LetterBrake()
+        self._apply_brake = SerialBrake()
         self._tick_ns = clock.now_ns()
         self._due_ns = self._tick_ns + self._interval_ns
 

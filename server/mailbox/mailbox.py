@@ -20,11 +20,11 @@ from server.engine.live_settings import NEVER_NS, merge_live
 from server.ipc.page import Page
 from server.journal.journal import open_journal, running
 from server.kernels.layout import Stage, State, tile_shape
-from server.mailbox.acceptor import MailboxDoor
+from server.mailbox.acceptor import Acceptor
 from server.mailbox.canvas import MAILBOX_MAX, MailboxCanvas
 from server.mailbox.client import OUTBOX_MAX, PLACE_FRAME_BYTES, READ_BYTES, Limits, MailboxClient
-from server.mailbox.serial_brake import LetterBrake
-from server.mailbox.sweeper import Patrol
+from server.mailbox.serial_brake import SerialBrake
+from server.mailbox.sweeper import Sweeper
 from server.mailbox.tally import Tally
 from server.mailbox.view import ClientRows
 from server.protocol.connection import Connection, Role
@@ -33,7 +33,7 @@ from server.protocol.messages import Place, PlaceMany, decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.system import clock, open_files
 from server.tls.certificate import context_of
-from server.tls.front import Front
+from server.tls.front import TlsTerminator
 from server.web import dispatch, routes
 
 DRAIN_S = 3.0
@@ -56,7 +56,7 @@ class Mailbox:
         self._telemetry, self._page = telemetry, canvas_page
         self._row = telemetry["server"][0]
         self._limits = _limits_of(config)
-        self._admit_brake = LetterBrake()
+        self._admit_brake = SerialBrake()
         self._orders: deque[Callable[[], None]] = deque()
         """What other threads ask for, to be carried out by the event loop."""
         open_files.raise_to_hard()
@@ -65,14 +65,14 @@ class Mailbox:
         self._counts = self._tally.counts
         self._clients: set[MailboxClient] = set()
         self._rows = ClientRows(connections_page, self._clients_max)
-        self._patrol = Patrol(self._clients, self._rows, self._tally)
+        self._patrol = Sweeper(self._clients, self._rows, self._tally)
         self._journal = open_journal(config, clock.now_ns())
         self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients, self._journal)
         self._deserted = asyncio.Event()
         self._deserted.set()
         self._numbers = 0
-        self._front: Front | None = None
-        self._door: MailboxDoor
+        self._front: TlsTerminator | None = None
+        self._door: Acceptor
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_asked = False
         self._stop_bell = asyncio.Event()
@@ -100,7 +100,7 @@ class Mailbox:
         context = context_of(self.config)
         listener = open_listener(self.config)
         if context is not None:
-            self._front = Front(
+            self._front = TlsTerminator(
                 context,
                 lambda decrypted: self._door.hand_in(decrypted),
                 self.stop,
@@ -108,7 +108,7 @@ class Mailbox:
                 connections_max=self._clients_max,
                 handshake_ns=int(self.config.handshake_s * 1e9),
             )
-        self._door = MailboxDoor(listener, self.config, self._counts, self._front, READ_BYTES)
+        self._door = Acceptor(listener, self.config, self._counts, self._front, READ_BYTES)
         host, port = listener.getsockname()[:2]
         self._row["port"] = port
         return host, port

@@ -17,7 +17,7 @@ CATCH_UP_NS = 20_000_000
 """So much of a late awakening is made up for."""
 
 
-class LetterBrake:
+class SerialBrake:
     """One stage's brake. `waiting` is the number of letters that wait in front of it."""
 
     def __init__(self) -> None:

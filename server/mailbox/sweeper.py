@@ -18,7 +18,7 @@ from server.system import clock
 PATROL_S = 0.1
 
 
-class Patrol:
+class Sweeper:
     """One server's patrol. `clients` is the server's set, which only the server changes."""
 
     def __init__(self, clients: Set[MailboxClient], rows: ClientRows, tally: Tally) -> None:

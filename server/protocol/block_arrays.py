@@ -26,7 +26,7 @@ class _Bodies(NamedTuple):
     counts: tuple[list[int], list[int], list[int]]
 
 
-def told_cells(body: bytes, count: int, width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def changed_cells(body: bytes, count: int, width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """The cells that `count` blocks tell: (y * width + x, colour), both shape (n,), each cell once a block.
 
     `body` holds the blocks exactly; the canvas is `width` x `height`. Raises ProtocolViolation.

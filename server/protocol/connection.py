@@ -21,7 +21,7 @@ from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Refus
 from server.protocol.frames import FrameReader, Unit
 from server.protocol.http import Header, HttpFault, take_head
 from server.protocol.messages import MESSAGE_BYTES_MAX
-from server.protocol.opening import Opening
+from server.protocol.opening import Handshake
 from server.protocol.state import State
 from server.protocol.websocket import (
     CONTROL_BYTES_MAX,
@@ -74,7 +74,7 @@ class Connection:
         self._reader = FrameReader(is_masked=role == Role.SERVER, message_bytes_max=message_bytes_max)
         self._head_buffer = bytearray()
         self._output = bytearray()
-        self._opening = Opening()
+        self._opening = Handshake()
         self._deflater: Deflater | None = None
         self.has_more = False
         """Messages wait that came already: call `receive_data` again, if with no bytes."""
@@ -236,12 +236,12 @@ class Connection:
     @property
     def can_send(self) -> bool:
         """Whether messages can be sent: open, or about to answer the peer's close, until `data_to_send` does."""
-        return self.state in (State.OPEN, State.LAST_WORDS)
+        return self.state in (State.OPEN, State.CLOSE_PENDING)
 
     @property
     def output_ended(self) -> bool:
         """Nothing will follow what `data_to_send` has given: shut the writing side down when that is sent."""
-        return self.state >= State.LAST_WORDS
+        return self.state >= State.CLOSE_PENDING
 
     @property
     def at_frame_boundary(self) -> bool:
@@ -303,7 +303,7 @@ class Connection:
         try:
             for unit in self._reader.read():
                 self._on_unit(unit, events)
-                if self.state >= State.LAST_WORDS:
+                if self.state >= State.CLOSE_PENDING:
                     return
                 bytes_left -= len(unit.payload)
                 if self._deflater is not None and bytes_left < 0:
@@ -367,11 +367,11 @@ class Connection:
     def _begin_last_words(self, code: int, outcome: Closed, reason: str = "") -> None:
         self._close_frame = self._frame(Opcode.CLOSE, encode_close(code, reason))
         self._end(outcome)
-        self.state = State.LAST_WORDS
+        self.state = State.CLOSE_PENDING
 
     def _speak_last(self) -> None:
         """The application has had its turn: our close frame goes behind what it sent."""
-        if self.state == State.LAST_WORDS:
+        if self.state == State.CLOSE_PENDING:
             self._output += self._close_frame
             self.state = State.CLOSED if self._is_outcome_told else State.ENDING
 
@@ -393,7 +393,7 @@ class Connection:
     def _tell_outcome(self) -> list[Event]:
         """The one place that gives `Closed`, once."""
         assert self._outcome is not None
-        if self.state != State.LAST_WORDS:
+        if self.state != State.CLOSE_PENDING:
             self.state = State.CLOSED
         self._deadline_ns = None
         told, self._is_outcome_told = self._is_outcome_told, True

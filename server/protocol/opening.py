@@ -14,7 +14,7 @@ from server.protocol.http import Header, HttpFault, encode_response, parse_reque
 from server.protocol.websocket import LocalError
 
 
-class Opening:
+class Handshake:
     """Either end's. A server calls `read_request`, then one of the answers; a client `ask`, then `read_response`."""
 
     def __init__(self) -> None:

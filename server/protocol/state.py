@@ -23,6 +23,6 @@ class State(IntEnum):
     ANSWERING = 1
     OPEN = 2
     CLOSING = 3
-    LAST_WORDS = 4
+    CLOSE_PENDING = 4
     ENDING = 5
     CLOSED = 6

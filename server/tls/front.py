@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.system import clock
-from server.tls.tunnel import Broken, Tunnel
+from server.tls.tunnel import Broken, TlsStream
 
 DELIVER_NS = 3_000_000_000
 """How long a client may take for what it is still owed when the loop has closed its connection."""
@@ -29,7 +29,7 @@ ARRIVALS_A_STEP = 64
 _GONE = select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
 
 
-class Front:
+class TlsTerminator:
     """Takes sockets by `take` and gives their plain ends to `hand_out`, in its own thread. In order: `start`, `close`.
 
     connections_max: more are closed at once. handshake_ns: how long one may take. server: SERVER, shape (1,), of which
@@ -53,10 +53,10 @@ class Front:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._arrived: deque[socket.socket] = deque()
-        self._of_descriptor: dict[int, Tunnel] = {}
-        self._tunnels: set[Tunnel] = set()
-        self._timed: set[Tunnel] = set()
-        self._over: set[Tunnel] = set()
+        self._of_descriptor: dict[int, TlsStream] = {}
+        self._tunnels: set[TlsStream] = set()
+        self._timed: set[TlsStream] = set()
+        self._over: set[TlsStream] = set()
         """To be closed when all events of a step are seen: else one of them could be taken for a successor's."""
         self._is_shut = self._is_ending = False
         self._bug: BaseException | None = None
@@ -121,14 +121,14 @@ class Front:
         if self._is_shut or len(self._tunnels) >= self._connections_max:
             accepted.close()
             return
-        tunnel = Tunnel(accepted, self._context, now_ns + self._handshake_ns)
+        tunnel = TlsStream(accepted, self._context, now_ns + self._handshake_ns)
         self._tunnels.add(tunnel)
         self._timed.add(tunnel)
         self._of_descriptor[accepted.fileno()] = tunnel
         self._epoll.register(accepted.fileno(), select.EPOLLIN)
         tunnel.watched = (select.EPOLLIN, 0)
 
-    def _attend(self, tunnel: Tunnel, descriptor: int, mask: int, now_ns: int) -> None:
+    def _attend(self, tunnel: TlsStream, descriptor: int, mask: int, now_ns: int) -> None:
         """Something happened on one of a connection's sockets."""
         is_outer = descriptor == tunnel.outer.fileno()
         if mask & _GONE and is_outer:
@@ -152,7 +152,7 @@ class Front:
         self._timed.add(tunnel) if tunnel.until_ns else self._timed.discard(tunnel)
         self._watch(tunnel)
 
-    def _shake_hands(self, tunnel: Tunnel) -> None:
+    def _shake_hands(self, tunnel: TlsStream) -> None:
         theirs = tunnel.shake_hands()
         if theirs is not None:
             assert tunnel.inner is not None
@@ -160,7 +160,7 @@ class Front:
             self._hand_out(theirs)
             tunnel.carry()
 
-    def _watch(self, tunnel: Tunnel) -> None:
+    def _watch(self, tunnel: TlsStream) -> None:
         """Wait for what it waits for. The loop's end is watched for its closing too, until that has come."""
         outer, inner = (_mask(*tunnel.wants_outer()), _mask(*tunnel.wants_inner()))
         if tunnel.inner is not None and not tunnel.is_left:
@@ -189,13 +189,13 @@ class Front:
                 tunnel.until_ns = now_ns + DELIVER_NS
                 self._timed.add(tunnel)
 
-    def _end(self, tunnel: Tunnel, *, is_fault: bool = False) -> None:
+    def _end(self, tunnel: TlsStream, *, is_fault: bool = False) -> None:
         """Close it when this step is done."""
         if tunnel not in self._over:
             self._server["tls_failed_count"] += is_fault
             self._over.add(tunnel)
 
-    def _forget(self, tunnel: Tunnel) -> None:
+    def _forget(self, tunnel: TlsStream) -> None:
         self._tunnels.discard(tunnel)
         self._timed.discard(tunnel)
         # To close is not enough: a process that is being started holds a copy for a moment, and epoll watches that too.

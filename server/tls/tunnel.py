@@ -43,7 +43,7 @@ def _send(target: socket.socket, data: bytes) -> bytes:
         return data
 
 
-class Tunnel:
+class TlsStream:
     """Carries one connection. `outer` is the accepted socket; it does not block. `until_ns`: when to give it up."""
 
     def __init__(self, outer: socket.socket, context: ssl.SSLContext, until_ns: int) -> None:

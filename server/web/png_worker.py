@@ -18,7 +18,7 @@ from server.web import routes
 Wish = TypeVar("Wish")
 
 
-class Darkroom(Generic[Wish]):
+class PngWorker(Generic[Wish]):
     """One loop's. `call_up` is called from the darkroom's thread whenever there is something to `take`."""
 
     def __init__(self, call_up: Callable[[], None]) -> None:

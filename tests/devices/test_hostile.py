@@ -11,7 +11,7 @@ import pytest
 
 from devices.hostile.__main__ import is_this_machine
 from devices.hostile.config import CONNECTIONS_MAX, KINDS, HostileConfig, kinds_of_members
-from devices.hostile.mob import Mob
+from devices.hostile.mob import HostilePool
 from devices.hostile.reply import Reply
 from devices.hostile.tally import CODES, by_kind, hostile_sections
 from server.ipc.page import Page
@@ -46,7 +46,7 @@ class Beside:
         self.page = Page.create(hostile_sections())
         config = only(kind)
         self.at_ns = 0
-        self.mob = Mob(config, ("127.0.0.1", serving.port), "/canvas", 7, self.page["hostile"], 0)
+        self.mob = HostilePool(config, ("127.0.0.1", serving.port), "/canvas", 7, self.page["hostile"], 0)
         self.good = let_in(serving)
         self.good.send(Subscribe())
         self.random = np.random.default_rng(5)
@@ -222,7 +222,7 @@ def test_over_the_limit_is_dropped_and_told(beside):
 def test_over_the_limit_for_long_is_closed_where_that_is_set():
     with Serving(rate_per_s=60, burst=120, evict_after_s=0.2) as serving:
         page = Page.create(hostile_sections())
-        mob = Mob(only("over_limit"), ("127.0.0.1", serving.port), "/canvas", 7, page["hostile"], 0)
+        mob = HostilePool(only("over_limit"), ("127.0.0.1", serving.port), "/canvas", 7, page["hostile"], 0)
         codes = page["hostile"]["code_count"][KINDS.index("over_limit")]
         at_ns, deadline_ns = 0, now_ns() + PATIENCE_S * 1_000_000_000
         while codes[CODES.index(1008)] < MEMBERS:

@@ -12,7 +12,7 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.greeting import Server, read_hello
 from devices.hostile.config import HostileConfig
-from devices.hostile.mob import Mob
+from devices.hostile.mob import HostilePool
 from devices.hostile.tally import hostile_sections
 from devices.limits import FleetFailed, raise_open_files
 from devices.sockets.dialer import Dialer
@@ -23,8 +23,8 @@ from server.protocol.http import authority_of
 from server.system.clock import now_ns
 from support.serving import PATIENCE_S
 from workbench.address import Address
-from workbench.rerun.courier import Courier, CourierLost
-from workbench.session.manual_client import Painter
+from workbench.rerun.courier import CourierLost, ReplayClient
+from workbench.session.manual_client import ManualClient
 
 HOST = "::1"
 MS = 1_000_000
@@ -94,13 +94,13 @@ def join_fleet(doorman: Doorman) -> None:
 
 def misbehave(doorman: Doorman) -> None:
     page = Page.create(hostile_sections())
-    mob = Mob(HostileConfig(connections=1), (HOST, doorman.port), "/canvas", 7, page["hostile"], 0)
+    mob = HostilePool(HostileConfig(connections=1), (HOST, doorman.port), "/canvas", 7, page["hostile"], 0)
     until_it_came(doorman, lambda at_ns: mob.drive(at_ns, 1))
     mob.close()
 
 
 def paint(doorman: Doorman) -> None:
-    painter = Painter()
+    painter = ManualClient()
     painter.address = Address(HOST, doorman.port)
     painter.paint(1, 1, 1)
     until_it_came(doorman, painter.poll)
@@ -108,7 +108,7 @@ def paint(doorman: Doorman) -> None:
 
 
 def place_again(doorman: Doorman) -> None:
-    courier = Courier(HOST, doorman.port, "/canvas", now_ns())
+    courier = ReplayClient(HOST, doorman.port, "/canvas", now_ns())
 
     def step(at_ns: int) -> None:
         with suppress(CourierLost):

@@ -18,7 +18,7 @@ from devices.limits import FleetFailed
 from devices.memory.drain import Drain
 from devices.mqtt.mqtt import MqttLink
 from devices.mqtt.publications import batches, publication_bytes, unmask
-from devices.mqtt.view_probes import Sightings
+from devices.mqtt.view_probes import ViewProbes
 from devices.warm import warm_kernels
 from server.accept.listener import CannotListen
 from server.bridge.broker import KINDS, Broker
@@ -140,7 +140,7 @@ class TestPublications:
 
 class TestSightings:
     def test_the_own_colour_ends_a_probe_and_another_one_drops_it(self):
-        seen, sightings = np.zeros((2, 3), np.uint8), Sightings()
+        seen, sightings = np.zeros((2, 3), np.uint8), ViewProbes()
         assert sightings.expect(1, 4, 9, seen) and sightings.expect(2, 0, 5, seen) and sightings.expect(3, 2, 7, seen)
         assert list(sightings.look(seen)) == []
         seen[1, 1], seen[0, 0] = 9, 6
@@ -148,11 +148,11 @@ class TestSightings:
         assert sightings.clear() == [3] and not sightings.clear()
 
     def test_what_shows_already_is_not_looked_for(self):
-        seen, sightings = np.full((2, 3), 9, np.uint8), Sightings()
+        seen, sightings = np.full((2, 3), 9, np.uint8), ViewProbes()
         assert not sightings.expect(1, 4, 9, seen) and len(sightings) == 0
 
     def test_who_was_throttled_is_not_looked_for(self):
-        seen, sightings = np.zeros((2, 3), np.uint8), Sightings()
+        seen, sightings = np.zeros((2, 3), np.uint8), ViewProbes()
         sightings.expect(1, 4, 9, seen)
         assert sightings.drop(1) and not sightings.drop(1)
         seen[:] = 9

@@ -16,14 +16,14 @@ from plots.picture import SIDE_MIN
 from plots.series import PANELS
 from plots.span import Span
 from plots.style import DARK
-from plots.trace import Grain, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
+from plots.trace import Bucketing, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
 from server.kernels import layout
 from server.kernels.layout import SAMPLE_INTERVAL_NS
 from support.panel_samples import HEIGHT, START_NS, WIDTH, drawn, end_of, part, samples, where
 
 NAMES = ("throughput", "queues", "latency", "drops")
 THROUGHPUT, QUEUES, LATENCY, DROPS = range(4)
-GRAIN = Grain.for_span(60_000_000_000)
+GRAIN = Bucketing.for_span(60_000_000_000)
 BLOCK_NS = GRAIN.block_ns
 
 

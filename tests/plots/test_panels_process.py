@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from plots.__main__ import Artist, Look, Orders
+from plots.__main__ import Look, Orders, Renderer
 from plots.history import MARKERS_READ, SPARE_ROWS, History
 from plots.panels import Panels
 from plots.picture import SIDE_MIN, Picture, fitting_size
@@ -167,7 +167,7 @@ def write(page, rows):
 def test_the_artist_draws_only_what_is_new(pages):
     history_page, picture_page = pages
     picture = Picture(picture_page)
-    artist = Artist(History(history_page), picture)
+    artist = Renderer(History(history_page), picture)
     assert [artist.look(look()), artist.look(look()), picture.serial] == [True, False, 1]
     rows = samples(50)
     write(history_page, rows)
@@ -183,7 +183,7 @@ def test_standing_still_draws_nothing_new_but_the_growing_age(pages):
     history_page, picture_page = pages
     rows = samples(400)
     write(history_page, rows[:300])
-    artist = Artist(History(history_page), Picture(picture_page))
+    artist = Renderer(History(history_page), Picture(picture_page))
     still = look(end_ns=int(rows["time_ns"][200]), span_s=15.0)
     assert artist.look(still)
     first = Picture(picture_page).read(0)[1]
@@ -201,7 +201,7 @@ def test_a_time_before_memory_shows_the_oldest_and_one_to_come_the_newest(pages)
     history_page, picture_page = pages
     rows = samples(100)
     write(history_page, rows)
-    artist, picture = Artist(History(history_page), Picture(picture_page)), Picture(picture_page)
+    artist, picture = Renderer(History(history_page), Picture(picture_page)), Picture(picture_page)
     for asked_ns, shown_ns in ((1, int(rows["time_ns"][0])), (end_of(rows) + 10**12, end_of(rows))):
         artist.look(look(end_ns=asked_ns))
         span = Span.still_at(shown_ns, 60.0, end_of(rows))
@@ -210,7 +210,7 @@ def test_a_time_before_memory_shows_the_oldest_and_one_to_come_the_newest(pages)
 
 def test_the_artist_shows_the_chosen_panels_theme_and_note(pages):
     history_page, picture_page = pages
-    artist, picture = Artist(History(history_page), Picture(picture_page)), Picture(picture_page)
+    artist, picture = Renderer(History(history_page), Picture(picture_page)), Picture(picture_page)
     names = ("cost", "ledger", "fairness", "stages")
     artist.look(look())
     artist.look(look(names=names, theme="light", note="brushed: tiles 3,4 to 6,7"))

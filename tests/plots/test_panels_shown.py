@@ -14,7 +14,7 @@ from plots.marks import stack_rows
 from plots.panels import Panels
 from plots.series import PANELS
 from plots.style import DARK
-from plots.trace import Grain
+from plots.trace import Bucketing
 from server.kernels import layout
 from server.kernels.layout import LATENCY_BANDS, MarkerKind
 from support.panel_samples import (
@@ -86,7 +86,7 @@ def test_two_modes_and_a_lone_straggler_are_seen_each_in_its_shade():
 def test_no_placement_is_lost_between_cells(first, count):
     rows = samples(400)[first : first + count]
     rows["latency_counts"][:, 7] = np.arange(len(rows)) % 5
-    grain = Grain.for_span(60 * SECOND_NS)
+    grain = Bucketing.for_span(60 * SECOND_NS)
     cells = cell_counts(rows, START_NS // grain.block_ns, 90, grain)
     assert cells.shape == (LATENCY_BANDS, 90)
     last = len(rows) - np.sum(rows["time_ns"] // grain.block_ns == end_of(rows) // grain.block_ns)

@@ -11,7 +11,7 @@ import pytest
 from conftest import give_up, is_ci
 from server.journal import journal as journal_module
 from server.journal import store as store_module
-from server.journal.fault import JournalError, Trouble
+from server.journal.fault import DiskError, JournalError
 from server.journal.journal import open_journal
 from server.journal.recovery import recover
 from support.faulty_disk import FULL, IOERR_FSYNC, IOERR_TRUNCATE, IOERR_WRITE, Fault, faulty_disk
@@ -20,11 +20,11 @@ from support.serving import PATIENCE_S
 
 TICKS = 4
 FAULTS = {
-    "an error": ("write", IOERR_WRITE, False, Trouble.INPUT_OUTPUT),
-    "a full disk": ("write", FULL, False, Trouble.FULL),
-    "half a write": ("write", FULL, True, Trouble.FULL),
-    "no sync": ("sync", IOERR_FSYNC, False, Trouble.INPUT_OUTPUT),
-    "no truncation": ("truncate", IOERR_TRUNCATE, False, Trouble.INPUT_OUTPUT),
+    "an error": ("write", IOERR_WRITE, False, DiskError.INPUT_OUTPUT),
+    "a full disk": ("write", FULL, False, DiskError.FULL),
+    "half a write": ("write", FULL, True, DiskError.FULL),
+    "no sync": ("sync", IOERR_FSYNC, False, DiskError.INPUT_OUTPUT),
+    "no truncation": ("truncate", IOERR_TRUNCATE, False, DiskError.INPUT_OUTPUT),
 }
 
 
@@ -83,7 +83,7 @@ class Watched:
     def ring(self, folder):
         """Called in the journal's own thread, so that it does not write while its files are copied."""
         self.troubles.append(self.journal.trouble)
-        if self.journal.trouble is Trouble.NONE:
+        if self.journal.trouble is DiskError.NONE:
             self.copies.put((self.journal.committed_tick, killed(self.path, folder)))
 
     def watch(self, journal):
@@ -142,7 +142,7 @@ def test_nothing_is_claimed_that_is_not_on_disk(tmp_path, disk, kind, count):
             refusals += 1
             assert str(path) in watched.refusal and "\n" not in watched.refusal
         watched.require_all(path)
-        troubles = [found for found in watched.troubles if found is not Trouble.NONE]
+        troubles = [found for found in watched.troubles if found is not DiskError.NONE]
         assert set(troubles) <= {trouble}
         told += len(troubles)
     assert number > 1

@@ -36,7 +36,7 @@ class TestListening:
         assert row["state"] == State.STOPPED
 
 
-class Painter:
+class ManualClient:
     """Paints its own columns for a while and remembers them; watches everything."""
 
     def __init__(self, serving, index, columns):
@@ -67,7 +67,7 @@ class Painter:
 def test_forty_painters_on_two_loops_equal_an_oracle(loop):
     """Each paints pixels of its own, all at once, on a canvas that no loop owns; all see the same in the end."""
     with Serving(loop=loop, loops=2, width=80, rate_per_s=65_535, burst=65_535) as serving:
-        painters = [Painter(serving, index, [2 * index, 2 * index + 1]) for index in range(40)]
+        painters = [ManualClient(serving, index, [2 * index, 2 * index + 1]) for index in range(40)]
         with ThreadPoolExecutor(40) as pool:
             list(pool.map(lambda painter: painter.paint(12), painters))
         assert sorted(serving.telemetry["loops"]["connection_count"])[0] >= 10

@@ -4,7 +4,7 @@ import numpy as np
 
 from server.kernels.layout import Phase
 from support.window_stage import FAR_NS, READING, FakeSession, rgb
-from workbench.window.frame.canvas_area import Easel
+from workbench.window.frame.canvas_area import CanvasArea
 from workbench.window.frame.window import Window
 from workbench.window.toolkit.toolkit import pygame
 
@@ -29,7 +29,7 @@ class Person:
         self.window.close()
 
     @property
-    def easel(self) -> Easel:
+    def easel(self) -> CanvasArea:
         return self.window._frame.easel
 
     def see(self, *events: pygame.event.Event, passed_ns: int = 10_000_000) -> np.ndarray:

@@ -11,10 +11,10 @@ from server.ipc.page import Page, canvas_sections, connection_sections, fleet_se
 from workbench.controls.controls import Controls
 from workbench.scenarios.scenario import load_scenario
 from workbench.telemetry.view import Diagnosis, Journey, Part, Reading, StageReading, TileBox, View
-from workbench.window.frame.canvas_area import Easel
+from workbench.window.frame.canvas_area import CanvasArea
 from workbench.window.frame.window import Window
 from workbench.window.toolkit import arrangement
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Replay
 from workbench.window.toolkit.toolkit import pygame
 
@@ -209,14 +209,16 @@ class Written:
 def note_writing(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
     """Every text that is written from now on."""
     texts: list[Written] = []
-    write = Pen.write
+    write = Painter.write
 
-    def note(self: Pen, target: object, text: str, box: pygame.Rect, lettering: object, align: str = "left") -> object:
+    def note(
+        self: Painter, target: object, text: str, box: pygame.Rect, lettering: object, align: str = "left"
+    ) -> object:
         letters = write(self, target, text, box, lettering, align)
         texts.append(Written(text, box.copy(), letters.copy(), self.elided(text, box.width, lettering) == text))
         return letters
 
-    monkeypatch.setattr(Pen, "write", note)
+    monkeypatch.setattr(Painter, "write", note)
     return texts
 
 
@@ -235,8 +237,8 @@ def canvas_area(session: FakeSession, size: tuple[int, int]) -> pygame.Rect:
 
 def canvas_room(session: FakeSession, size: tuple[int, int] = (1600, 1000)) -> pygame.Rect:
     """The canvas's place without the tools under it."""
-    placed, easel = boxes(session, size), Easel()
-    easel.place(placed.canvas, Pen(placed.scale))
+    placed, easel = boxes(session, size), CanvasArea()
+    easel.place(placed.canvas, Painter(placed.scale))
     return easel.room
 
 

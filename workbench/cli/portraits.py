@@ -35,29 +35,29 @@ _DRAWINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class Portrait:
     """What is told of a scenario: by which panel, and so many seconds after its load began."""
 
     panel: str
     at_s: float = 20.0
 
 
-SITTINGS: dict[str, Sitting] = {
-    "bursty": Sitting("drops"),
-    "crowd": Sitting("throughput"),
-    "first_light": Sitting("heat"),
-    "greedy": Sitting("fairness"),
-    "hostile": Sitting("drops"),
-    "hotspot": Sitting("throughput"),
-    "internet": Sitting("throughput"),
-    "million": Sitting("throughput"),
-    "million_regions": Sitting("heat"),
-    "mqtt_sensors": Sitting("heat"),
-    "overload": Sitting("queues", 38.0),
-    "quiet_million": Sitting("stages"),
-    "reconnect_storm": Sitting("throughput", 29.0),
-    "seed": Sitting("throughput"),
-    "slow_consumers": Sitting("heat", 24.0),
+SITTINGS: dict[str, Portrait] = {
+    "bursty": Portrait("drops"),
+    "crowd": Portrait("throughput"),
+    "first_light": Portrait("heat"),
+    "greedy": Portrait("fairness"),
+    "hostile": Portrait("drops"),
+    "hotspot": Portrait("throughput"),
+    "internet": Portrait("throughput"),
+    "million": Portrait("throughput"),
+    "million_regions": Portrait("heat"),
+    "mqtt_sensors": Portrait("heat"),
+    "overload": Portrait("queues", 38.0),
+    "quiet_million": Portrait("stages"),
+    "reconnect_storm": Portrait("throughput", 29.0),
+    "seed": Portrait("throughput"),
+    "slow_consumers": Portrait("heat", 24.0),
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.journal.schema import row_crc
-from server.protocol.block_arrays import told_cells
+from server.protocol.block_arrays import changed_cells
 from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
 from workbench.recording.database import Database
@@ -114,7 +114,7 @@ class Film:
                 row = (tick, time_ns, encoding, tile_count, blocks, crc)
                 raw = self._checked(f"tick {tick}", row, room)
                 with self._database.told():
-                    where, colors = told_cells(raw, tile_count, self._width, self._height)
+                    where, colors = changed_cells(raw, tile_count, self._width, self._height)
                 yield tick, time_ns, where, colors
                 after = tick
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from server.config import ServerConfig
 from server.journal import schema
-from server.journal.fault import Trouble, trouble_of, words_of
+from server.journal.fault import DiskError, trouble_of, words_of
 from workbench.errors import UserError
 from workbench.output_file import require_new
 from workbench.recording.fact_check import checked
@@ -173,7 +173,7 @@ class RecordingWriter:
         try:
             self._write(taken, marks, turns)
         except sqlite3.Error as error:
-            if trouble_of(error) != Trouble.LOCKED:
+            if trouble_of(error) != DiskError.LOCKED:
                 self._note_state(words_of(trouble_of(error)))
             return
         with self._lock:
@@ -234,7 +234,7 @@ class RecordingWriter:
         """The last commit; then the log is moved into the file, and the file is one that a read-only place can hold."""
         self._commit()
         if (self._taken or self._marks or self._turns) and not self.state.failure:
-            self._note_state(words_of(Trouble.LOCKED))
+            self._note_state(words_of(DiskError.LOCKED))
         if self.state.failure:
             return
         try:
@@ -244,7 +244,7 @@ class RecordingWriter:
             self._file.execute("PRAGMA journal_mode = DELETE").fetchall()
         except sqlite3.Error as error:
             # Somebody who reads it right now keeps its log open, which is then left beside it; nothing is lost.
-            if trouble_of(error) != Trouble.LOCKED:
+            if trouble_of(error) != DiskError.LOCKED:
                 self._note_state(words_of(trouble_of(error)))
 
     def _note_state(self, failure: str = "") -> None:

@@ -22,7 +22,7 @@ from workbench.replay.filmstrip import Filmstrip
 from workbench.replay.history import ReplayHistory
 from workbench.replay.knobs import RecordedKnobs
 from workbench.session.panels import NAME, PanelsPart
-from workbench.session.processes import Parts
+from workbench.session.processes import Processes
 from workbench.session.session import COMMANDS
 from workbench.session.shutdown import STOP_WAIT_S
 from workbench.telemetry.pages import OnPages, SessionPages
@@ -67,7 +67,7 @@ class ReplaySession(OnPages):
         self._is_open_ended = to_s is None and recording.summary is None
         self._newest_ns, self._looked_ns = recording.last_ns, 0
         super().__init__(SessionPages.create(self.scenario.server))
-        self._parts = Parts(commands)
+        self._parts = Processes(commands)
         self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._with_panels = with_panels
         self._canvas = ReplayCanvas(self.pages.canvas, recording)

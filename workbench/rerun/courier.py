@@ -38,7 +38,7 @@ class CourierLost(Exception):
     """Its connection is over; the reason is one line."""
 
 
-class Courier:
+class ReplayClient:
     """A connection to the server at `host` and `port`. Raises CourierLost from whatever it is asked to do."""
 
     def __init__(self, host: str, port: int, path: str, now_ns: int) -> None:

@@ -20,7 +20,7 @@ from server.system import clock
 from workbench.errors import RunError
 from workbench.recording.film import Frame
 from workbench.recording.reader import Recording
-from workbench.rerun.courier import Courier, CourierLost
+from workbench.rerun.courier import CourierLost, ReplayClient
 from workbench.rerun.tally import Tally
 
 TURN_S = 0.02
@@ -48,7 +48,7 @@ class Playback:
         self._frames: Iterator[Frame] = recording.frames()
         self._next: Frame | None = next(self._frames, None)
         self._shift_ns = 0
-        self._couriers: list[Courier] = []
+        self._couriers: list[ReplayClient] = []
         self._selector = selectors.DefaultSelector()
         self._is_stopped = self._is_ending = False
         self._told: set[str] = set()
@@ -76,7 +76,7 @@ class Playback:
         self._counters["state"] = State.CONNECTING
         count, now_ns = self._start.config.connections, clock.now_ns()
         for _ in range(count):
-            self._couriers.append(Courier(self._start.host, self._start.port, self._start.path, now_ns))
+            self._couriers.append(ReplayClient(self._start.host, self._start.port, self._start.path, now_ns))
             self._selector.register(self._couriers[-1], selectors.EVENT_READ | selectors.EVENT_WRITE)
         while self._tally.greeted_count < count and not self._is_stopped:
             self._turn()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from server.ipc.page import Page
 from server.kernels.layout import HISTOGRAM_BUCKETS
-from server.protocol.block_arrays import told_cells
+from server.protocol.block_arrays import changed_cells
 from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
 from server.protocol.messages import DELTA, Pong, Reason, ServerOp, Throttled, decode_server_message
@@ -74,7 +74,7 @@ class Tally:
     def _hear_delta(self, message: bytes, now_ns: int) -> None:
         _, encoding, count, tick = DELTA.unpack_from(message)
         raw = read_body("DELTA", encoding, message[DELTA.size :], count * BLOCK_BYTES_MAX)
-        pixels, _ = told_cells(raw, count, self._width, self._height)
+        pixels, _ = changed_cells(raw, count, self._width, self._height)
         self._counters["delta_count"] += 1
         self._counters["delta_pixel_count"] += len(pixels)
         # A PONG's tick was there before its placements were; the first delta after it shows them.

@@ -33,7 +33,7 @@ _SHARE = 0.9
 """Of the granted rate and burst that is used: the server's clock and ours do not tick together."""
 
 
-class Painter:
+class ManualClient:
     """Paints for a person. `address` is where, once it is known."""
 
     def __init__(self) -> None:

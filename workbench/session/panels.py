@@ -5,7 +5,7 @@ It knows nothing of what the panels show. Invariant: a process that is started l
 
 from server.ipc.control import Resize, ShowPanels, StartPanels
 from server.ipc.page import Page
-from workbench.session.processes import Parts
+from workbench.session.processes import Processes
 
 NAME = "panels"
 _SIZE_FIRST = (900, 700, 1.0)
@@ -14,7 +14,7 @@ _SIZE_FIRST = (900, 700, 1.0)
 class PanelsPart:
     """One panels' process among the parts of a session, between a history page and a picture page."""
 
-    def __init__(self, parts: Parts, history: Page, picture: Page) -> None:
+    def __init__(self, parts: Processes, history: Page, picture: Page) -> None:
         self._parts, self._history, self._picture = parts, history, picture
         self._size = _SIZE_FIRST
         self._order: ShowPanels | None = None

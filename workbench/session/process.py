@@ -39,14 +39,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ProcessEvent:
     """One event of one child, or its end."""
 
     name: str
     event: Event | Ended
 
 
-class Child:
+class Process:
     """A process of this project's `module`, named `name` in what a person reads.
 
     `heard` receives all its events in their order, `Ended` last. `descriptors` are the pages it inherits. Until it is
@@ -54,7 +54,7 @@ class Child:
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], descriptors: Sequence[int], heard: "SimpleQueue[Heard]"
+        self, name: str, command: Sequence[str], descriptors: Sequence[int], heard: "SimpleQueue[ProcessEvent]"
     ) -> None:
         self.name = name
         self._begun = False
@@ -161,10 +161,10 @@ class Child:
         assert self.process.stdout is not None
         decoder = msgspec.json.Decoder(Event)
         for line in self.process.stdout:
-            self._heard.put(Heard(self.name, _decoded(decoder, line)))
+            self._heard.put(ProcessEvent(self.name, _decoded(decoder, line)))
         exit_code = self.process.wait()
         self._threads[0].join(KILL_WAIT_S)  # So that whoever hears the end finds its last words too.
-        self._heard.put(Heard(self.name, Ended(exit_code)))
+        self._heard.put(ProcessEvent(self.name, Ended(exit_code)))
 
     def _close(self) -> None:
         self._unsent.clear()  # The number of its pipe may soon be that of another file.

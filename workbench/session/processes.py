@@ -12,20 +12,20 @@ import msgspec
 
 from server.ipc.control import Failed, Phase, Progress, Stop
 from server.ipc.page import Page
-from workbench.session.process import Child, Ended, Heard, Order
+from workbench.session.process import Ended, Order, Process, ProcessEvent
 from workbench.telemetry.view import Part
 
 _SHOWING_PROGRESS = ("starting", "compiling", "connecting")
 
 
-class Parts:
+class Processes:
     """Children by name: "server", "fleet", "panels". `commands` are the programs behind them."""
 
     def __init__(self, commands: Mapping[str, Sequence[str]]) -> None:
         self._commands = commands
-        self._heard: SimpleQueue[Heard] = SimpleQueue()
-        self._inbox: list[Heard] = []
-        self._children: dict[str, Child] = {}
+        self._heard: SimpleQueue[ProcessEvent] = SimpleQueue()
+        self._inbox: list[ProcessEvent] = []
+        self._children: dict[str, Process] = {}
         self._progress: dict[str, Progress] = {}
         self._failures: dict[str, str] = {}
         self._ended: set[str] = set()
@@ -37,10 +37,10 @@ class Parts:
 
     # --- What they are told ---
 
-    def spawn(self, name: str, *pages: Page | None) -> Child:
+    def spawn(self, name: str, *pages: Page | None) -> Process:
         """Start a process that inherits these pages. It waits for its first line: `begin`."""
         descriptors = [page.descriptor for page in pages if page is not None]
-        child = self._children[name] = Child(name, self._commands[name], descriptors, self._heard)
+        child = self._children[name] = Process(name, self._commands[name], descriptors, self._heard)
         return child
 
     def begin(self, name: str, start: msgspec.Struct) -> None:
@@ -67,7 +67,7 @@ class Parts:
 
     # --- What is heard of them ---
 
-    def poll(self, now_ns: int) -> list[Heard]:
+    def poll(self, now_ns: int) -> list[ProcessEvent]:
         """All that was said since the last time, in order. Progress, failures and ends are noted here.
 
         Orders that a part did not take at once are handed over as it goes on.
@@ -117,7 +117,7 @@ class Parts:
         progress = self._progress.get(name)
         return Part(name, state, progress if state in _SHOWING_PROGRESS else None, failure)
 
-    def _note(self, heard: Heard, now_ns: int) -> None:
+    def _note(self, heard: ProcessEvent, now_ns: int) -> None:
         match heard.event:
             case Progress() as progress:
                 self._progress[heard.name] = progress

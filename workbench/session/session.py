@@ -23,10 +23,10 @@ from workbench.recording.writer import RecordingWriter
 from workbench.scenarios.change import changes_between
 from workbench.scenarios.scenario import Scenario
 from workbench.session.journey import journeys_of
-from workbench.session.manual_client import Painter
+from workbench.session.manual_client import ManualClient
 from workbench.session.panels import PanelsPart
 from workbench.session.process import Ended, module_command
-from workbench.session.processes import Parts
+from workbench.session.processes import Processes
 from workbench.session.shutdown import Attend, Ending, with_patience
 from workbench.session.steering import Steering
 from workbench.telemetry.counters import NANOSECONDS, Counters, read_counters
@@ -75,7 +75,7 @@ class Session(OnPages):
         self.load_started_ns = 0
         self.load_ended_ns = 0
         self._with_panels = with_panels
-        self._parts = Parts(commands)
+        self._parts = Processes(commands)
         self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._ending = False
         self._started_ns = self._now_ns = 0
@@ -85,7 +85,7 @@ class Session(OnPages):
         self._sampler = Sampler(self.pages, scenario)
         self._diagnostician = Diagnostician(usable_core_count())
         self._steering = Steering(scenario, self._parts.tell, self._mark)
-        self._painter = Painter()
+        self._painter = ManualClient()
         self._followed: int | None = None
         self._has_told_failure = False
         self.controls = Controls(
@@ -207,7 +207,7 @@ class Session(OnPages):
         """It happens now, and cannot be wound back."""
 
     @property
-    def painter(self) -> Painter:
+    def painter(self) -> ManualClient:
         """The hand that paints: its connection and its counters."""
         return self._painter
 

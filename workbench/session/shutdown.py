@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from server.ipc.control import CheckViewers, StopSending
 from server.system import clock
-from workbench.session.processes import Parts
+from workbench.session.processes import Processes
 from workbench.telemetry.counters import NANOSECONDS
 
 QUIET_WAIT_S = 4.0
@@ -39,7 +39,7 @@ class Ending:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: Processes,
         turn: Callable[[float], None],
         attend: Attend = with_patience,
         patience: Callable[[], float] = lambda: 1.0,

@@ -196,8 +196,8 @@ def test_full_blocks_count_what_they_change():
 def test_the_same_frames_are_decoded_once():
     fleet = watching(50)
     taught = []
-    teach = fleet.viewers.teach
-    fleet.viewers.teach = lambda d, payload: (taught.append(d), teach(d, payload))
+    learn_transition = fleet.viewers.learn_transition
+    fleet.viewers.learn_transition = lambda d, payload: (taught.append(d), learn_transition(d, payload))
     random = np.random.default_rng(1)
     frames = [snapshot(np.zeros((HEIGHT, WIDTH), np.uint8))]
     frames += [Delta(tick, random_blocks(random)).encode(compress=True) for tick in range(2, 6)]

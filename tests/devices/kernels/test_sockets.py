@@ -62,7 +62,7 @@ class Pair:
             if verdict != Verdict.UNKNOWN:
                 return verdict
             message = int(cursor["message"])
-            self.fleet.viewers.teach(0, self.links.arena[message : message + int(cursor["size"])].tobytes())
+            self.fleet.viewers.learn_transition(0, self.links.arena[message : message + int(cursor["size"])].tobytes())
 
     def unread(self):
         cursor = self.links.cursor[0]

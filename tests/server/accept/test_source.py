@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.accept.address_limits import BURST_S, CROWDED_OUT, HURRIED_OUT, IDLE_SOURCES_MAX, Refusal, Sources
+from server.accept.address_limits import (
+    BURST_S,
+    IDLE_SOURCES_MAX,
+    TOO_FAST,
+    TOO_MANY_CONNECTIONS,
+    AddressLimits,
+    Refusal,
+)
 from server.config import ServerConfig
 from server.system.clock import now_ns
 from support.brokers import make_certificates
@@ -33,10 +40,10 @@ def let_in(sources, host, now_ns=0):
 
 class TestSources:
     def test_so_many_at_once(self):
-        sources = Sources(rules(connections=2))
+        sources = AddressLimits(rules(connections=2))
         held = [sources.take_in(socket.socket(), "192.0.2.1", 0) for _ in range(2)]
         with socket.socket() as third:
-            assert sources.take_in(third, "192.0.2.1", 0) is CROWDED_OUT
+            assert sources.take_in(third, "192.0.2.1", 0) is TOO_MANY_CONNECTIONS
             assert third.fileno() >= 0, "it is the caller's to tell why and close"
         assert let_in(sources, "192.0.2.2")
         held.pop().close()
@@ -45,7 +52,7 @@ class TestSources:
         assert sources.held_count == 0
 
     def test_a_place_is_given_back_once(self):
-        sources = Sources(rules(connections=5))
+        sources = AddressLimits(rules(connections=5))
         one, _other = (sources.take_in(socket.socket(), "192.0.2.1", 0) for _ in range(2))
         one.close()
         one.close()
@@ -58,7 +65,7 @@ class TestSources:
     @given(per_s=st.integers(1, 1000), pauses_ms=st.lists(st.integers(0, 700), max_size=60))
     def test_the_pace_is_that_of_a_bucket(self, per_s, pauses_ms):
         """Against the obvious form: tokens that grow with time."""
-        sources, now_ns = Sources(rules(handshakes=per_s)), 0
+        sources, now_ns = AddressLimits(rules(handshakes=per_s)), 0
         token_ns = SECOND_NS // per_s
         tokens_ns = most_ns = BURST_S * per_s * token_ns
         for pause_ms in pauses_ms:
@@ -69,12 +76,12 @@ class TestSources:
             assert let_in(sources, "192.0.2.1", now_ns) is is_let_in
 
     def test_who_is_too_fast_is_told_so_before_who_is_too_many(self):
-        sources = Sources(rules(connections=1, handshakes=1))
+        sources = AddressLimits(rules(connections=1, handshakes=1))
         held = sources.take_in(socket.socket(), "192.0.2.1", 0)
         with socket.socket() as other:
-            assert sources.take_in(other, "192.0.2.1", 0) is CROWDED_OUT
-            assert sources.take_in(other, "192.0.2.1", 0) is HURRIED_OUT
-            assert sources.take_in(other, "192.0.2.1", SECOND_NS) is CROWDED_OUT
+            assert sources.take_in(other, "192.0.2.1", 0) is TOO_MANY_CONNECTIONS
+            assert sources.take_in(other, "192.0.2.1", 0) is TOO_FAST
+            assert sources.take_in(other, "192.0.2.1", SECOND_NS) is TOO_MANY_CONNECTIONS
         held.close()
 
     @pytest.mark.parametrize(
@@ -89,23 +96,23 @@ class TestSources:
         ],
     )
     def test_what_counts_as_one_address(self, one, other, are_same):
-        sources = Sources(rules(connections=1))
+        sources = AddressLimits(rules(connections=1))
         held = sources.take_in(socket.socket(), one, 0)
         assert let_in(sources, other) is not are_same
         held.close()
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
     def test_this_machine_has_no_limits_unless_asked_for(self, host):
-        free, bound = Sources(rules(handshakes=1)), Sources(rules(handshakes=1, limits_loopback=True))
+        free, bound = AddressLimits(rules(handshakes=1)), AddressLimits(rules(handshakes=1, limits_loopback=True))
         assert all(let_in(free, host) for _ in range(10)) and free.remembered_count == 0
         assert [let_in(bound, host) for _ in range(3)] == [True, True, False]
 
     def test_without_limits_all_are_let_in(self):
-        sources = Sources(rules())
+        sources = AddressLimits(rules())
         assert all(let_in(sources, "192.0.2.1") for _ in range(1000)) and sources.remembered_count == 0
 
     def test_what_is_remembered_is_bounded_and_the_longest_idle_go_first(self):
-        sources = Sources(rules(handshakes=1))
+        sources = AddressLimits(rules(handshakes=1))
         for number in range(IDLE_SOURCES_MAX):
             let_in(sources, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
         let_in(sources, "10.0.0.0")

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from server.config import Brake
 from server.engine.engine import HALT_NS, Engine
 from server.ipc.page import Page, canvas_sections, telemetry_sections
-from server.journal.fault import JournalState, Trouble
+from server.journal.fault import DiskError, JournalState
 from server.kernels.layout import OFFER, Phase, Source, Stage
 from server.kernels.offers import choose_offers, settle_offers
-from server.protocol.block_arrays import told_cells
+from server.protocol.block_arrays import changed_cells
 from server.protocol.body import read_body
 from server.protocol.messages import apply_delta, decode_server_message
 from server.protocol.websocket import parse_head
@@ -33,7 +33,7 @@ class HeldJournal:
     bug = None
 
     def __init__(self, *, snapshot_ticks=3):
-        self.trouble = Trouble.NONE
+        self.trouble = DiskError.NONE
         self.committed_tick = 0
         self.committed_ns = 0
         self.busy_ns = self.batch_count = self.item_count = self.drop_count = 0
@@ -63,7 +63,7 @@ class HeldJournal:
 
     def wait_committed(self, tick, timeout_s):
         self.is_last_asked = True
-        if self.trouble == Trouble.NONE:
+        if self.trouble == DiskError.NONE:
             self.commit()
         return self.committed_tick >= tick
 
@@ -72,7 +72,7 @@ class HeldJournal:
         if entry is None:
             return
         blocks = read_body("a row", entry.encoding, entry.blocks, 1 << 20)
-        where, colors = told_cells(blocks, entry.tile_count, WIDTH, HEIGHT)
+        where, colors = changed_cells(blocks, entry.tile_count, WIDTH, HEIGHT)
         self.pixels[where] = colors
         if entry.pixels is not None:
             assert entry.pixels == self.pixels.tobytes(), "a snapshot is not what the ticks come to"
@@ -209,13 +209,13 @@ class TestGate:
         brakes = bench.engine.canvas.arrays.brakes
         bench.paint(1, 1, 5)
         bench.meet()
-        bench.journal.trouble = Trouble.FULL
+        bench.journal.trouble = DiskError.FULL
         assert bench.engine.look_at_journal(bench.now_ns)
         assert brakes[Stage.APPLY]["batch_ns"] == HALT_NS
         assert bench.telemetry["server"][0]["journal_state"] == JournalState.FAILED
         bench.engine.adjust(bench.config, bench.now_ns)
         assert brakes[Stage.APPLY]["batch_ns"] == HALT_NS
-        bench.journal.trouble = Trouble.NONE
+        bench.journal.trouble = DiskError.NONE
         bench.journal.commit()
         assert bench.engine.look_at_journal(bench.now_ns)
         assert brakes[Stage.APPLY]["batch_ns"] == 0
@@ -239,7 +239,7 @@ class TestGate:
     def test_without_a_disk_the_end_shows_no_more(self, bench):
         bench.paint(1, 1, 5)
         bench.meet()
-        bench.journal.trouble = Trouble.FULL
+        bench.journal.trouble = DiskError.FULL
         assert not bench.engine.tick(bench.now_ns, is_last=True)
         assert bench.journal.is_last_asked
         assert bench.engine.shown.tick == 0

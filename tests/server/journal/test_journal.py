@@ -9,7 +9,7 @@ import pytest
 
 from server.config import Brake, Brakes
 from server.journal import schema
-from server.journal.fault import JournalError, Trouble, trouble_of, words_of
+from server.journal.fault import DiskError, JournalError, trouble_of, words_of
 from server.journal.journal import QUEUE_MAX, TICKS_RESERVED, open_journal
 from server.journal.recovery import recover
 from server.journal.store import Store, TickEntry
@@ -345,14 +345,14 @@ class TestPaintBlocks:
 
 class TestTrouble:
     def test_every_one_has_words(self):
-        assert all(words_of(trouble) for trouble in Trouble if trouble != Trouble.NONE)
+        assert all(words_of(trouble) for trouble in DiskError if trouble != DiskError.NONE)
 
     def test_of_a_closed_file(self, path):
         store = Store(path, "normal")
         store.connection.execute("PRAGMA query_only = 1")
         with pytest.raises(sqlite3.Error) as caught:
             store.add([], {"a": "b"})
-        assert trouble_of(caught.value) == Trouble.READ_ONLY
+        assert trouble_of(caught.value) == DiskError.READ_ONLY
         store.abandon()
 
     def test_a_bug_in_the_thread_is_told(self, path):

@@ -12,7 +12,7 @@ from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, connecti
 from server.config import ServerConfig
 from server.engine.engine import Engine
 from server.ipc.page import Page, canvas_sections, telemetry_sections
-from server.mailbox.acceptor import MailboxDoor
+from server.mailbox.acceptor import Acceptor
 from server.server import kind_of_loop
 from server.system import open_files
 from server.system.clock import now_ns
@@ -113,7 +113,7 @@ async def accept_by_mailbox(listener: socket.socket) -> None:
         writer.close()
         came.set()
 
-    door = MailboxDoor(listener, ServerConfig(loop="mailbox"), {}, None, 4096)
+    door = Acceptor(listener, ServerConfig(loop="mailbox"), {}, None, 4096)
     door.open(welcome)
     async with asyncio.timeout(PATIENCE_S):
         await came.wait()

@@ -17,7 +17,7 @@ from server.protocol.messages import Place, Snapshot, Subscribe
 from server.protocol.websocket import CloseCode
 from server.system import open_files
 from server.tls.certificate import load_context
-from server.tls.tunnel import ANSWERS_BYTES_MAX, CHUNK_BYTES, Broken, Tunnel
+from server.tls.tunnel import ANSWERS_BYTES_MAX, CHUNK_BYTES, Broken, TlsStream
 from support.braking import wait_until
 from support.brokers import make_certificates
 from support.serving import Client, Serving
@@ -192,7 +192,7 @@ class InMemory:
         near, self.wire = socket.socketpair()
         near.setblocking(False)
         self.wire.setblocking(False)
-        self.tunnel = Tunnel(near, load_context(*tls_settings(folder).values()), 0)
+        self.tunnel = TlsStream(near, load_context(*tls_settings(folder).values()), 0)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = trusting.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
         self.loop = None

@@ -10,7 +10,7 @@ from PIL import Image
 
 from server.protocol.messages import Place
 from server.web import routes as http
-from server.web.png_worker import Darkroom
+from server.web.png_worker import PngWorker
 from support.serving import PATIENCE_S, Serving
 
 REQUEST = b"GET /canvas.png HTTP/1.1\r\nHost: canvas.example\r\n\r\n"
@@ -112,7 +112,7 @@ def test_those_who_ask_meanwhile_share_the_next_picture(
 ) -> None:
     begun, may_end, threads = slow_picture
     rung = threading.Semaphore(0)
-    darkroom = Darkroom[int](rung.release)
+    darkroom = PngWorker[int](rung.release)
     pixels = np.zeros((4, 4), np.uint8)
     darkroom.ask(0, pixels)
     assert begun.wait(PATIENCE_S)
@@ -133,7 +133,7 @@ def test_those_who_ask_meanwhile_share_the_next_picture(
 def test_a_closed_one_calls_nobody(slow_picture: tuple[threading.Event, threading.Event, list[str]]) -> None:
     begun, may_end, _ = slow_picture
     rung = threading.Semaphore(0)
-    darkroom = Darkroom[int](rung.release)
+    darkroom = PngWorker[int](rung.release)
     darkroom.ask(0, np.zeros((4, 4), np.uint8))
     assert begun.wait(PATIENCE_S)
     darkroom.ask(1, np.zeros((4, 4), np.uint8))

@@ -18,7 +18,7 @@ from workbench.scenarios.text import scenario_text
 LONG_NS = 10 * MERGE_NS
 
 
-class Desk:
+class SlowPath:
     """Controls, and what they told."""
 
     def __init__(self, scenario: Scenario | None = None, **options: Any) -> None:
@@ -36,43 +36,43 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> SlowPath:
+    return SlowPath()
 
 
 class TestTurning:
-    def test_a_turn_is_set_and_carried_out(self, desk: Desk) -> None:
+    def test_a_turn_is_set_and_carried_out(self, desk: SlowPath) -> None:
         desk.controls.set("server.rate_per_s", 45, LONG_NS)
         assert desk.controls.value("server.rate_per_s") == 45
         assert [scenario.server.rate_per_s for scenario in desk.carried_out] == [45]
 
-    def test_ends_and_whole_numbers_are_kept(self, desk: Desk) -> None:
+    def test_ends_and_whole_numbers_are_kept(self, desk: SlowPath) -> None:
         for value, expected in ((-5, 1), (30.6, 31), (10**9, 1000)):
             desk.controls.set("server.burst", value, LONG_NS)
             assert desk.controls.value("server.burst") == expected
 
-    def test_a_turn_to_where_it_stands_is_none(self, desk: Desk) -> None:
+    def test_a_turn_to_where_it_stands_is_none(self, desk: SlowPath) -> None:
         desk.controls.set("server.rate_per_s", 30, LONG_NS)
         assert not desk.carried_out and not desk.controls.can_undo
 
-    def test_a_choice_that_is_none_is_refused(self, desk: Desk) -> None:
+    def test_a_choice_that_is_none_is_refused(self, desk: SlowPath) -> None:
         with pytest.raises(ValueError, match=r"fleet\.pattern is 'waves'; it must be one of sensor_field"):
             desk.controls.set("fleet.pattern", "waves", LONG_NS)
 
     def test_fewer_connections_take_the_viewers_along(self) -> None:
-        desk = Desk(load_scenario("first_light", ["fleet.viewers=900"]))
+        desk = SlowPath(load_scenario("first_light", ["fleet.viewers=900"]))
         desk.controls.set("fleet.connections", 500, LONG_NS)
         assert desk.controls.scenario.fleet.viewers == 500
 
     def test_mailbox_is_one_loop(self) -> None:
         fault = Fault(kind="kill loop clients", loop=2)
-        desk = Desk(msgspec.structs.replace(load_scenario("first_light", ["server.loops=3"]), faults=(fault,)))
+        desk = SlowPath(msgspec.structs.replace(load_scenario("first_light", ["server.loops=3"]), faults=(fault,)))
         desk.controls.set("server.loop", "mailbox", LONG_NS)
         assert desk.controls.scenario.server.loops == 1 and desk.controls.scenario.faults[0].loop == 0
         desk.controls.set("server.loops", 2, 2 * LONG_NS)
         assert desk.controls.scenario.server.loop == "native"
 
-    def test_a_restart_is_wanted_only_for_what_needs_one(self, desk: Desk) -> None:
+    def test_a_restart_is_wanted_only_for_what_needs_one(self, desk: SlowPath) -> None:
         desk.controls.set("fleet.connections", 2000, LONG_NS)
         assert not desk.controls.restart_wanted
         desk.controls.set("server.loops", 2, LONG_NS)
@@ -82,7 +82,7 @@ class TestTurning:
 
     def test_what_a_scenario_starts_with_is_within_its_knobs(self) -> None:
         for name in builtin_names():
-            controls = Desk(load_scenario(name)).controls
+            controls = SlowPath(load_scenario(name)).controls
             for knob in controls.knobs:
                 value = controls.value(knob.key)
                 assert value in knob.choices if knob.choices else knob.least <= value <= knob.most
@@ -100,41 +100,45 @@ class TestTurning:
     )
     def test_every_end_and_choice_can_be_turned_to(self, name: str, override: str) -> None:
         first = load_scenario(name, [override])
-        for knob in Desk(first).controls.knobs:
+        for knob in SlowPath(first).controls.knobs:
             for value in knob.choices or (knob.least, knob.most):
-                desk = Desk(first)
+                desk = SlowPath(first)
                 desk.controls.set(knob.key, value, LONG_NS)
                 assert desk.controls.value(knob.key) == value
 
     def test_only_what_means_something_is_offered(self) -> None:
-        linked = {knob.key for knob in Desk(load_scenario("internet")).controls.knobs}
+        linked = {knob.key for knob in SlowPath(load_scenario("internet")).controls.knobs}
         assert "fleet.rate_per_s" in linked and not linked & {"fleet.connections", "fleet.region", "server.loop"}
-        mailbox = {knob.key for knob in Desk(load_scenario("seed", ["loop=mailbox"])).controls.knobs if knob.is_brake}
+        mailbox = {
+            knob.key for knob in SlowPath(load_scenario("seed", ["loop=mailbox"])).controls.knobs if knob.is_brake
+        }
         assert mailbox == {
             f"server.brakes.{stage}.{kind}" for stage in ("admit", "apply") for kind in ("item_us", "batch_ms")
         } | {"fleet.viewer_brake_us"}
         journal = {f"server.brakes.journal.{kind}" for kind in ("item_us", "batch_ms")}
-        plain = {knob.key for knob in Desk().controls.knobs}
-        kept = {knob.key for knob in Desk(load_scenario("first_light", ["server.journal=a.journal"])).controls.knobs}
+        plain = {knob.key for knob in SlowPath().controls.knobs}
+        kept = {
+            knob.key for knob in SlowPath(load_scenario("first_light", ["server.journal=a.journal"])).controls.knobs
+        }
         assert kept - plain == journal and not plain & journal
-        elsewhere = Desk(has_server=False).controls.knobs
+        elsewhere = SlowPath(has_server=False).controls.knobs
         assert elsewhere and all(knob.key.startswith("fleet.") for knob in elsewhere)
 
 
 class TestUndo:
-    def test_a_drag_is_one_step(self, desk: Desk) -> None:
+    def test_a_drag_is_one_step(self, desk: SlowPath) -> None:
         for step in range(10):
             desk.controls.set("server.rate_per_s", 31 + step, LONG_NS + step * MERGE_NS // 2)
         desk.controls.undo(2 * LONG_NS)
         assert desk.controls.scenario == desk.first and not desk.controls.can_undo
 
-    def test_turns_apart_are_steps_apart(self, desk: Desk) -> None:
+    def test_turns_apart_are_steps_apart(self, desk: SlowPath) -> None:
         desk.controls.set("server.rate_per_s", 40, LONG_NS)
         desk.controls.set("server.rate_per_s", 50, 2 * LONG_NS)
         desk.controls.undo(3 * LONG_NS)
         assert desk.controls.value("server.rate_per_s") == 40
 
-    def test_what_is_undone_is_done_again(self, desk: Desk) -> None:
+    def test_what_is_undone_is_done_again(self, desk: SlowPath) -> None:
         desk.controls.set("server.tick_ms", 50, LONG_NS)
         turned = desk.controls.scenario
         desk.controls.undo(LONG_NS)
@@ -142,7 +146,7 @@ class TestUndo:
         desk.controls.redo(LONG_NS)
         assert desk.controls.scenario == turned == desk.carried_out[-1] and not desk.controls.can_redo
 
-    def test_a_turn_after_an_undo_is_a_step_of_its_own(self, desk: Desk) -> None:
+    def test_a_turn_after_an_undo_is_a_step_of_its_own(self, desk: SlowPath) -> None:
         desk.controls.set("server.tick_ms", 50, LONG_NS)
         desk.controls.set("server.tick_ms", 60, 2 * LONG_NS)
         desk.controls.undo(2 * LONG_NS)
@@ -151,7 +155,7 @@ class TestUndo:
         desk.controls.undo(2 * LONG_NS)
         assert desk.controls.value("server.tick_ms") == 50
 
-    def test_a_reset_can_be_undone(self, desk: Desk) -> None:
+    def test_a_reset_can_be_undone(self, desk: SlowPath) -> None:
         desk.controls.set("fleet.rate_per_s", 5, LONG_NS)
         desk.controls.reset(LONG_NS)
         assert desk.controls.scenario == desk.first and not desk.controls.changed
@@ -170,7 +174,7 @@ class TestUndo:
     )
     @settings(deadline=None, max_examples=60)
     def test_all_undone_is_how_it_began(self, deeds: list[tuple[str, Knob, float, int]]) -> None:
-        desk, now_ns = Desk(), 0
+        desk, now_ns = SlowPath(), 0
         for deed, knob, place, pause_ns in deeds:
             now_ns += pause_ns
             if deed == "set" and knob in desk.controls.knobs:
@@ -187,7 +191,7 @@ class TestUndo:
 
 
 class TestMarks:
-    def test_a_drag_is_marked_once_with_both_ends(self, desk: Desk) -> None:
+    def test_a_drag_is_marked_once_with_both_ends(self, desk: SlowPath) -> None:
         for step in range(5):
             desk.controls.set("server.rate_per_s", 30 - step, LONG_NS + step)
             desk.controls.settle(LONG_NS + step)
@@ -196,14 +200,14 @@ class TestMarks:
         desk.controls.settle(LONG_NS + 2 * SETTLE_NS)
         assert desk.marks == [("knob", "rate limit 30 > 26 /s")]
 
-    def test_another_knob_marks_the_first(self, desk: Desk) -> None:
+    def test_another_knob_marks_the_first(self, desk: SlowPath) -> None:
         desk.controls.set("server.brakes.apply.item_us", 20, LONG_NS)
         desk.controls.set("fleet.greedy_ratio", 0.5, LONG_NS)
         assert desk.marks == [("brake", "apply brake 0 > 20 us an item")]
         desk.controls.settle(2 * LONG_NS)
         assert desk.marks[1:] == [("knob", "greedy devices 4 % > 50 %")]
 
-    def test_brakes_are_released_together(self, desk: Desk) -> None:
+    def test_brakes_are_released_together(self, desk: SlowPath) -> None:
         desk.controls.set("server.brakes.apply.item_us", 20, LONG_NS)
         desk.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
         assert [knob.label for knob in desk.controls.brakes_on] == ["apply", "fan-out"]
@@ -214,22 +218,22 @@ class TestMarks:
 
 class TestFaults:
     @pytest.mark.parametrize("button", FAULTS, ids=lambda button: button.kind)
-    def test_each_is_carried_out_or_says_why_not(self, desk: Desk, button: Any) -> None:
+    def test_each_is_carried_out_or_says_why_not(self, desk: SlowPath, button: Any) -> None:
         reason = desk.controls.fault(button.kind, LONG_NS)
         assert reason == button.unavailable
         assert [fault.kind for fault in desk.faults] == ([] if reason else [button.kind])
         assert [kind for kind, _ in desk.marks] == ([] if reason else ["fault"])
 
     def test_memory_has_no_connections_to_harm(self) -> None:
-        desk = Desk(load_scenario("internet"))
+        desk = SlowPath(load_scenario("internet"))
         assert "linked in memory" in desk.controls.fault("cut links", LONG_NS) and not desk.faults
 
 
 class TestResuming:
-    def test_turns_of_the_run_before_are_taken_back_and_may_want_another_restart(self, desk: Desk) -> None:
+    def test_turns_of_the_run_before_are_taken_back_and_may_want_another_restart(self, desk: SlowPath) -> None:
         desk.controls.set("server.rate_per_s", 45, LONG_NS)
         desk.controls.set("server.loops", 2, 2 * LONG_NS)
-        anew = Desk(desk.controls.scenario)
+        anew = SlowPath(desk.controls.scenario)
         anew.controls.resume(desk.controls)
         assert anew.controls.can_undo and not anew.controls.restart_wanted and not anew.controls.changed
         anew.controls.undo(LONG_NS)
@@ -241,17 +245,17 @@ class TestResuming:
         anew.controls.redo(LONG_NS)
         assert anew.controls.scenario == desk.controls.scenario and not anew.controls.restart_wanted
 
-    def test_what_is_done_here_is_not_done_to_the_one_before(self, desk: Desk) -> None:
+    def test_what_is_done_here_is_not_done_to_the_one_before(self, desk: SlowPath) -> None:
         desk.controls.set("server.loops", 2, LONG_NS)
-        anew = Desk(desk.controls.scenario)
+        anew = SlowPath(desk.controls.scenario)
         anew.controls.resume(desk.controls)
         anew.controls.undo(LONG_NS)
         assert desk.controls.can_undo and not desk.controls.can_redo
 
-    def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, desk: Desk) -> None:
+    def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, desk: SlowPath) -> None:
         desk.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
         desk.controls.set("server.loop", "mailbox", 2 * LONG_NS)
-        anew = Desk(desk.controls.scenario)
+        anew = SlowPath(desk.controls.scenario)
         anew.controls.resume(desk.controls)
         anew.controls.undo(LONG_NS)
         anew.controls.undo(LONG_NS)
@@ -275,7 +279,7 @@ class TestLoadCurve:
         curve = drawn([(float(second), 1.0) for second in range(3 * POINTS_MAX)])
         assert len(curve) == POINTS_MAX and curve[0][0] == 0 and curve[-1][0] == 3 * POINTS_MAX - 1
 
-    def test_drawing_is_one_step_that_is_told_and_taken_back(self, desk: Desk) -> None:
+    def test_drawing_is_one_step_that_is_told_and_taken_back(self, desk: SlowPath) -> None:
         for step in range(3):
             desk.controls.set_load_curve([(0, 1), (step + 1, 2)], LONG_NS + step)
         assert desk.controls.changed == (LOAD_CURVE,) and desk.controls.load_curve == ((0, 1), (3, 2))
@@ -288,7 +292,7 @@ class TestKnobs:
     @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.key)
     def test_each_is_explained_and_stays_within_the_scenario(self, knob: Knob) -> None:
         assert knob.group in GROUPS and knob.meaning.endswith(".") and knob.label
-        desk = Desk()
+        desk = SlowPath()
         for place in (0.0, 0.5, 1.0):
             if knob in desk.controls.knobs and not knob.choices:
                 value = knob.value_at(place)
@@ -318,7 +322,7 @@ faults = st.builds(
 
 
 class TestAsToml:
-    def test_it_says_only_what_differs(self, desk: Desk) -> None:
+    def test_it_says_only_what_differs(self, desk: SlowPath) -> None:
         desk.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
         text = desk.controls.as_toml()
         assert (
@@ -340,7 +344,7 @@ class TestAsToml:
         first = load_scenario(name)
         suffered = [fault for fault in found if first.fleet.transport != "mqtt" or fault.kind not in LINK_FAULTS]
         scenario = msgspec.structs.replace(first, title=title, faults=() if first.link == "memory" else tuple(suffered))
-        desk = Desk(scenario)
+        desk = SlowPath(scenario)
         for knob, place in turns:
             if knob in desk.controls.knobs:
                 choice = knob.choices[int(place * (len(knob.choices) - 1))] if knob.choices else knob.value_at(place)
@@ -353,7 +357,7 @@ class TestAsToml:
     def test_faults_by_a_click_come_by_the_clock(self, tmp_path: Path) -> None:
         planned = Fault(kind="cut links", at_s=5, share=0)
         clock = iter((0.0, 12.34, 1e9))
-        desk = Desk(
+        desk = SlowPath(
             msgspec.structs.replace(load_scenario("first_light"), faults=(planned,)), run_seconds=lambda: next(clock)
         )
         desk.controls.set_load_curve([(0, 1), (10, 2.5)], LONG_NS)
@@ -373,7 +377,7 @@ class TestAsToml:
         assert desk.faults == list(read.faults[1:])  # What is read does what the clicks did.
 
     def test_a_fault_that_could_not_be_had_is_not_kept(self) -> None:
-        desk = Desk(load_scenario("internet"))
+        desk = SlowPath(load_scenario("internet"))
         desk.controls.fault("cut links", LONG_NS)
         assert "faults" not in desk.controls.as_toml()
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.journal.condenser import Condenser
+from server.journal.condenser import DeltaCompressor
 from server.journal.store import TickEntry
 from server.kernels import layout
-from server.protocol.block_arrays import told_cells
+from server.protocol.block_arrays import changed_cells
 from server.protocol.blocks import Block, apply_blocks, decode_blocks, encode_block
 from server.protocol.body import read_body
 from server.protocol.websocket import ProtocolViolation
@@ -48,7 +48,7 @@ def test_blocks_as_arrays_tell_what_the_plain_decoder_tells(changes: dict[int, d
     expected = np.full((height, width), 7, np.uint8)
     apply_blocks(expected, decode_blocks(body, len(changes)))
     pixels = np.full(width * height, 7, np.uint8)
-    where, colors = told_cells(body, len(changes), width, height)
+    where, colors = changed_cells(body, len(changes), width, height)
     pixels[where] = colors
     assert (pixels.reshape(height, width) == expected).all()
 
@@ -63,10 +63,10 @@ def test_any_bytes_are_cells_or_a_violation_as_for_the_plain_decoder(body: bytes
         blocks = None
     if blocks is None:
         with pytest.raises(ProtocolViolation):
-            told_cells(body, count, 64, 64)
+            changed_cells(body, count, 64, 64)
     else:
         pixels = np.zeros(64 * 64, np.uint8)
-        for cell, color in zip(*told_cells(body, count, 64, 64), strict=True):
+        for cell, color in zip(*changed_cells(body, count, 64, 64), strict=True):
             pixels[cell] = color
 
 
@@ -152,25 +152,27 @@ def test_frames_lead_from_one_canvas_to_the_other(file: Path) -> None:
 
 @pytest.mark.parametrize("changes", [1, 40, 3000])
 def test_condensed_ticks_give_the_same_canvas_and_are_no_longer(changes: int) -> None:
-    painted, condenser = recorded.Painted(70, 50), Condenser(70, 50)
+    painted, condenser = recorded.Painted(70, 50), DeltaCompressor(70, 50)
     pixels = np.zeros(70 * 50, np.uint8)
     for _ in range(12):
         tick, time_ns, pixel_count, tile_count, encoding, blocks, _ = painted.paint(changes)
         entry = TickEntry(tick, time_ns, pixel_count, tile_count, encoding, blocks)
         short = condenser.condense(entry)
         assert len(short.blocks) <= len(blocks)
-        where, colors = told_cells(read_body("blocks", short.encoding, short.blocks, 1 << 20), short.tile_count, 70, 50)
+        where, colors = changed_cells(
+            read_body("blocks", short.encoding, short.blocks, 1 << 20), short.tile_count, 70, 50
+        )
         pixels[where] = colors
         assert (pixels.reshape(50, 70) == painted.pixels).all()
 
 
 def test_what_keeps_its_colour_is_left_out_of_a_recording() -> None:
-    condenser = Condenser(64, 64)
+    condenser = DeltaCompressor(64, 64)
     first = encode_block(0, list(range(500)), bytes([9]) * 500)
     second = encode_block(0, list(range(500)), bytes([9]) * 499 + b"\x01")
     condenser.condense(TickEntry(1, 1, 500, 1, 0, first))
     short = condenser.condense(TickEntry(2, 2, 500, 1, 0, second))
-    where, colors = told_cells(read_body("blocks", short.encoding, short.blocks, 4096), short.tile_count, 64, 64)
+    where, colors = changed_cells(read_body("blocks", short.encoding, short.blocks, 4096), short.tile_count, 64, 64)
     assert (where.tolist(), colors.tolist()) == ([499 // 32 * 64 + 499 % 32], [1])
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plots.__main__ import Artist, Look
+from plots.__main__ import Look, Renderer
 from plots.history import MARKERS_READ, History
 from plots.panels import Panels
 from plots.picture import Picture
@@ -260,7 +260,7 @@ def test_panels_do_not_show_what_is_half_written(session: ReplaySession, ring: s
     """A picture that is begun before the replay goes back, or while it does, is not drawn from rows of two moments."""
     at(session, 60)
     page, picture = History(session.pages.history), Picture(session.pages.picture)
-    artist, looks = Artist(page, picture), list[bool]()
+    artist, looks = Renderer(page, picture), list[bool]()
     look = Look(320, 240, 1.0, ShowPanels(DEFAULT_NAMES))
     assert artist.look(look)
     writer = getattr(session._history, ring)

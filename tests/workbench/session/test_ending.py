@@ -5,7 +5,7 @@ import pytest
 from support.session_parts import commands, make, pump, started
 from support.window_stage import FakeSession, heat_map, rgb
 from workbench.run.show import Outputs, Show
-from workbench.session.processes import Parts
+from workbench.session.processes import Processes
 from workbench.session.session import Session
 from workbench.session.shutdown import UNASKED_PATIENCE
 from workbench.stop_signal import StopSignal
@@ -112,7 +112,7 @@ def test_a_show_lets_its_window_look_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_parts_that_were_never_started_have_not_begun() -> None:
-    assert not Parts({}).has_begun("server")
+    assert not Processes({}).has_begun("server")
 
 
 def test_an_end_that_nobody_has_asked_for_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:

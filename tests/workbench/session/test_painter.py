@@ -12,10 +12,10 @@ from server.system import clock
 from support.brokers import make_certificates
 from support.serving import PATIENCE_S, Serving
 from workbench.address import Address
-from workbench.session.manual_client import RETRY_FIRST_NS, RETRY_MAX_NS, WAITING_MAX, Painter
+from workbench.session.manual_client import RETRY_FIRST_NS, RETRY_MAX_NS, WAITING_MAX, ManualClient
 
 
-def paint_until(painter: Painter, condition: Callable[[], bool], skip_ns: int = 0) -> None:
+def paint_until(painter: ManualClient, condition: Callable[[], bool], skip_ns: int = 0) -> None:
     """Poll until it holds; `skip_ns` sets the painter's clock forward, past its pauses."""
     deadline_ns = clock.now_ns() + PATIENCE_S * 1_000_000_000
     while not condition():
@@ -25,9 +25,9 @@ def paint_until(painter: Painter, condition: Callable[[], bool], skip_ns: int = 
 
 
 @contextmanager
-def closing_painter() -> Iterator[Painter]:
+def closing_painter() -> Iterator[ManualClient]:
     """One that has no address yet."""
-    painter = Painter()
+    painter = ManualClient()
     yield painter
     painter.close(clock.now_ns())
 
@@ -39,14 +39,14 @@ def serving() -> Iterator[Any]:
 
 
 @pytest.fixture
-def painter(serving: Any) -> Iterator[Painter]:
-    painter = Painter()
+def painter(serving: Any) -> Iterator[ManualClient]:
+    painter = ManualClient()
     painter.address = Address("127.0.0.1", serving.port)
     yield painter
     painter.close(clock.now_ns())
 
 
-def test_it_connects_only_when_there_is_something_to_paint(painter: Painter, serving: Any) -> None:
+def test_it_connects_only_when_there_is_something_to_paint(painter: ManualClient, serving: Any) -> None:
     painter.poll(clock.now_ns())
     assert painter.connected_count == 0 and not painter.is_connected
     painter.paint(3, 4, 200)
@@ -54,7 +54,7 @@ def test_it_connects_only_when_there_is_something_to_paint(painter: Painter, ser
     assert painter.connected_count == 1 and painter.sent_count == 1 and painter.waiting_count == 0
 
 
-def test_a_stroke_is_painted_whole_and_keeps_to_the_rate(painter: Painter, serving: Any) -> None:
+def test_a_stroke_is_painted_whole_and_keeps_to_the_rate(painter: ManualClient, serving: Any) -> None:
     for x in range(40):
         for y in range(10):
             painter.paint(x, y, 100 + y)
@@ -63,7 +63,7 @@ def test_a_stroke_is_painted_whole_and_keeps_to_the_rate(painter: Painter, servi
     assert painter.sent_count == 400 and painter.throttled_count == 0 == serving.counted("throttled_count")
 
 
-def test_what_it_is_refused_is_counted(painter: Painter, serving: Any) -> None:
+def test_what_it_is_refused_is_counted(painter: ManualClient, serving: Any) -> None:
     painter.paint(0, 0, 1)
     paint_until(painter, lambda: painter.sent_count == 1)
     painter.allow(10**9, 10**9)
@@ -74,7 +74,7 @@ def test_what_it_is_refused_is_counted(painter: Painter, serving: Any) -> None:
 
 
 def test_a_process_that_may_open_no_more_tells_so_and_tries_again(
-    painter: Painter, serving: Any, monkeypatch: pytest.MonkeyPatch
+    painter: ManualClient, serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -88,7 +88,7 @@ def test_a_process_that_may_open_no_more_tells_so_and_tries_again(
     paint_until(painter, lambda: serving.pixels[4, 3] == 200, skip_ns=RETRY_MAX_NS)
 
 
-def test_it_dials_anew_when_its_connection_is_lost(painter: Painter, serving: Any) -> None:
+def test_it_dials_anew_when_its_connection_is_lost(painter: ManualClient, serving: Any) -> None:
     painter.paint(1, 1, 50)
     paint_until(painter, lambda: serving.pixels[1, 1] == 50)
     serving.stop()
@@ -103,7 +103,7 @@ def test_it_dials_anew_when_its_connection_is_lost(painter: Painter, serving: An
 
 
 def test_nobody_there_is_no_fault_but_a_pause(serving: Any) -> None:
-    painter = Painter()
+    painter = ManualClient()
     serving.stop()
     painter.address = Address("127.0.0.1", serving.port)
     painter.paint(1, 1, 1)
@@ -113,7 +113,7 @@ def test_nobody_there_is_no_fault_but_a_pause(serving: Any) -> None:
 
 
 def test_too_much_is_dropped_from_the_oldest_and_counted() -> None:
-    painter = Painter()
+    painter = ManualClient()
     for _ in range(WAITING_MAX + 5):
         painter.paint(0, 0, 0)
     assert painter.waiting_count == WAITING_MAX and painter.dropped_count == 5

@@ -21,7 +21,7 @@ from support.serving import PATIENCE_S
 from support.session_parts import FAKE, SCENARIO, commands, make, pump, started
 from workbench.address import Address
 from workbench.scenarios.fault import Fault
-from workbench.session.process import Child, Heard, module_command
+from workbench.session.process import Process, ProcessEvent, module_command
 from workbench.session.session import MEASURED_NS_LEAST, Session
 from workbench.telemetry.summary import summarise
 
@@ -303,9 +303,9 @@ control.say(control.News(" ".join(str(b'"width":%d,' % number in line) for numbe
 
 
 def test_a_part_that_stands_still_holds_nobody_up_and_hears_all_in_order(tmp_path: Path) -> None:
-    gate, heard, count = tmp_path / "gate", SimpleQueue[Heard](), 5000
+    gate, heard, count = tmp_path / "gate", SimpleQueue[ProcessEvent](), 5000
     os.mkfifo(gate)
-    child = Child("server", [sys.executable, "-c", LATE_READER, str(gate)], [], heard)
+    child = Process("server", [sys.executable, "-c", LATE_READER, str(gate)], [], heard)
 
     def order_all() -> None:
         for number in range(count):

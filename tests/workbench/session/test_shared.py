@@ -11,7 +11,7 @@ from server.ipc.page import Page, canvas_sections, telemetry_sections
 from support.engine_bench import Bench
 from support.interrupted import Meanwhile, NoticedLock
 from workbench.bench.peers.tally import Tally
-from workbench.session.process import KILL_WAIT_S, Child, Ended, Heard
+from workbench.session.process import KILL_WAIT_S, Ended, Process, ProcessEvent
 
 
 class Interrupting(int):
@@ -85,7 +85,7 @@ class Talkative(str):
     """A line during whose reading the process says another one."""
 
     __slots__ = ("child",)
-    child: Child
+    child: Process
 
     def strip(self, *_: object) -> str:
         with self.child._stderr_lock:
@@ -94,8 +94,8 @@ class Talkative(str):
 
 
 def test_a_process_that_goes_on_to_speak_has_a_reason_all_the_same() -> None:
-    heard: SimpleQueue[Heard] = SimpleQueue()
-    child = Child("server", [sys.executable, "-c", "import sys; sys.exit('no room')"], [], heard)
+    heard: SimpleQueue[ProcessEvent] = SimpleQueue()
+    child = Process("server", [sys.executable, "-c", "import sys; sys.exit('no room')"], [], heard)
     assert heard.get(timeout=60).event == Ended(1)
     assert child.wait(KILL_WAIT_S)
     line = Talkative("last words")

@@ -59,7 +59,7 @@ class TestDirector:
         assert director.load_factor == 0.5
 
 
-class Desk:
+class SlowPath:
     """Steering, and what it told to whom."""
 
     def __init__(self, scenario: Scenario | None = None) -> None:
@@ -73,7 +73,7 @@ class Desk:
         )
         self.now_ns = 0
 
-    def begin(self) -> "Desk":
+    def begin(self) -> "SlowPath":
         self.steering.server_began(self.scenario.server)
         self.steering.fleet_began(self.scenario.fleet)
         return self
@@ -93,7 +93,7 @@ class Desk:
 
 class TestSteering:
     def test_nobody_is_told_before_it_has_begun(self) -> None:
-        desk = Desk()
+        desk = SlowPath()
         desk.turn(server={"burst": 7}, fleet={"rate_per_s": 3.0})
         desk.steering.inflict(Fault(kind="cut links"))
         desk.steering.follow(4)
@@ -101,7 +101,7 @@ class TestSteering:
         assert desk.poll() == []
 
     def test_who_begins_late_begins_right(self) -> None:
-        desk = Desk()
+        desk = SlowPath()
         started = desk.scenario
         desk.turn(server={"burst": 7}, fleet={"rate_per_s": 3.0})
         desk.steering.follow(4)
@@ -115,7 +115,7 @@ class TestSteering:
         ]
 
     def test_only_who_is_meant_is_told_and_once(self) -> None:
-        desk = Desk().begin()
+        desk = SlowPath().begin()
         assert desk.poll() == []
         desk.turn(fleet={"greedy_ratio": 0.5})
         assert [name for name, _ in desk.poll()] == ["fleet"]
@@ -124,7 +124,7 @@ class TestSteering:
         assert desk.poll() == []
 
     def test_a_drag_costs_few_orders_and_ends_where_it_ends(self) -> None:
-        desk = Desk().begin()
+        desk = SlowPath().begin()
         for step in range(100):
             desk.turn(server={"burst": 100 + step})
             desk.steering.poll(TELL_INTERVAL_NS + step * TELL_INTERVAL_NS // 20, None)
@@ -133,7 +133,7 @@ class TestSteering:
         assert len(told) <= 6 and told[-1] == ("server", Adjust(desk.scenario.server))
 
     def test_what_needs_a_restart_is_not_told(self) -> None:
-        desk = Desk().begin()
+        desk = SlowPath().begin()
         running = desk.scenario.server
         wanted = desk.turn(server={"loops": 4, "burst": 9}).server
         (_, order), *_ = desk.poll()
@@ -148,24 +148,24 @@ class TestSteering:
         ],
     )
     def test_faults_go_to_whom_they_harm(self, fault: Fault, name: str, order: Any) -> None:
-        desk = Desk(scenario_with(msgspec.structs.replace(fault, at_s=5))).begin()
+        desk = SlowPath(scenario_with(msgspec.structs.replace(fault, at_s=5))).begin()
         desk.steering.inflict(fault)
         assert desk.poll() == [(name, order)] and not desk.marks
         assert desk.poll(5.0) == [(name, order)] and desk.marks == [("fault", fault.text)]
 
     def test_the_server_holds_the_broker_still(self) -> None:
-        desk = Desk().begin()
+        desk = SlowPath().begin()
         desk.steering.inflict(Fault(kind="pause broker", seconds=2))
         assert desk.poll() == [("server", PauseBroker(2))]
 
     def test_a_curve_is_told_as_a_factor(self) -> None:
-        desk = Desk(scenario_with(curve=((0.0, 0.5), (10.0, 0.5), (20.0, 1.0)))).begin()
+        desk = SlowPath(scenario_with(curve=((0.0, 0.5), (10.0, 0.5), (20.0, 1.0)))).begin()
         assert desk.poll(None) == [("fleet", AdjustFleet(desk.scenario.fleet, 0.5))]
         assert desk.poll(9.0) == []
         assert desk.poll(20.0) == [("fleet", AdjustFleet(desk.scenario.fleet, 1.0))]
 
     def test_a_brush_is_put_away(self) -> None:
-        desk = Desk().begin()
+        desk = SlowPath().begin()
         desk.steering.brush(None)
         desk.steering.follow(None)
         assert desk.poll() == [("fleet", Brush(0, 0, 0, 0)), ("server", Follow(-1)), ("fleet", Follow(-1))]

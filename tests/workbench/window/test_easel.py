@@ -16,7 +16,7 @@ from workbench.window.canvas.canvas_mouse import DOUBLE_CLICK_NS, PINCH_STEP, li
 from workbench.window.canvas.layers import TileLayer
 from workbench.window.toolkit import ramp, theme
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 
@@ -243,7 +243,7 @@ def test_the_mouse_tells_who_painted_a_pixel(person: Person, written: list[Writt
     assert "changed 12 ticks ago" in said and "by connection 107: J follows it" in said
     assert "received 50  admitted 40" in said
     assert f"throttled 10  bucket {limit.burst - limit.rate_per_s:.0f} of {limit.burst}" in said
-    hover, pen = person.window._frame.hover, Pen(1)
+    hover, pen = person.window._frame.hover, Painter(1)
     scene = person.window._scene(person.session.shown, person.now_ns)
     assert hover.content(scene) is not None
     row["phase"] = Phase.FREE

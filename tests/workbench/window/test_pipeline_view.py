@@ -24,7 +24,7 @@ from workbench.window.overview.queue_bar import QueueBar, queue_tip
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.glossary import TERMS
 from workbench.window.toolkit.keys import Action
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import offscreen, pygame
 
 SIZE = (1920, 1080)
@@ -40,7 +40,7 @@ def staged(**changes: object) -> FakeSession:
 
 def filled_rows(stage: StageReading) -> float:
     """The share of the bar's inside that is filled, counted in the picture."""
-    pen, gutter = Pen(1), pygame.Rect(0, 0, 26, 118)
+    pen, gutter = Painter(1), pygame.Rect(0, 0, 26, 118)
     target = offscreen(gutter.size)
     bar = QueueBar(gutter)
     assert bar.draw(target, stage, theme.SKY, pen) == [gutter]
@@ -69,7 +69,7 @@ def test_a_queue_that_the_tick_fills_does_not_look_like_one_that_jams() -> None:
     window = headless(session, SIZE)
     strip, picture = window._frame.pipeline, rgb(window.draw())
     for stage, queue in zip(stages, strip._queues, strict=True):
-        inside = part_of(picture, queue.inside(Pen(1)))
+        inside = part_of(picture, queue.inside(Painter(1)))
         expected = theme.FAINT if stage.name in ("encode", "fan-out") else theme.SKY
         assert (inside == expected).all(), stage.name
         assert ("full is no fault" in queue_tip(stage)) == (stage.name in ("encode", "fan-out"))
@@ -80,7 +80,7 @@ def test_a_queue_with_anything_in_it_is_not_drawn_empty() -> None:
 
 
 def test_the_high_water_mark_is_where_the_queue_was() -> None:
-    pen, gutter = Pen(1), pygame.Rect(0, 0, 26, 118)
+    pen, gutter = Painter(1), pygame.Rect(0, 0, 26, 118)
     target, bar = offscreen(gutter.size), QueueBar(gutter)
     bar.draw(target, replace(QUEUE, depth=100, depth_peak=600), theme.SKY, pen)
     inside = part_of(rgb(target), bar.inside(pen))
@@ -91,9 +91,9 @@ def test_the_high_water_mark_is_where_the_queue_was() -> None:
 def test_a_queue_that_stays_as_it_is_costs_nothing() -> None:
     bar, target = QueueBar(pygame.Rect(0, 0, 26, 118)), offscreen((26, 118))
     stage = replace(QUEUE, depth=500, depth_peak=500)
-    assert bar.draw(target, stage, theme.SKY, Pen(1))
-    assert not bar.draw(target, replace(stage, depth=500.4), theme.SKY, Pen(1))
-    assert bar.draw(target, stage, theme.VERMILION, Pen(1))
+    assert bar.draw(target, stage, theme.SKY, Painter(1))
+    assert not bar.draw(target, replace(stage, depth=500.4), theme.SKY, Painter(1))
+    assert bar.draw(target, stage, theme.VERMILION, Painter(1))
 
 
 def test_a_queue_has_the_colour_of_its_stages_state() -> None:

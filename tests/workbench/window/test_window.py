@@ -37,7 +37,7 @@ from workbench.window.toolkit import arrangement, theme, toolkit
 from workbench.window.toolkit import painter as pen
 from workbench.window.toolkit.figure import UNKNOWN
 from workbench.window.toolkit.keys import Action
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "panel_bar", "knobs", "status", "hints")
@@ -128,7 +128,7 @@ def test_texts_of_the_status_line_do_not_touch(written: list[Written]) -> None:
 
 
 def test_a_text_too_long_ends_in_an_ellipsis() -> None:
-    writer = Pen(1)
+    writer = Painter(1)
     for width in (0, 5, 40, 200):
         shown = writer.elided("a sentence that is much too long for where it is to stand", width, theme.BODY)
         assert writer.width(shown, theme.BODY) <= width
@@ -137,7 +137,7 @@ def test_a_text_too_long_ends_in_an_ellipsis() -> None:
 
 
 def test_a_sentence_is_broken_between_words() -> None:
-    writer = Pen(1)
+    writer = Painter(1)
     sentence = "a sentence that is much too long for where it is to stand"
     rows = writer.wrapped(sentence, 200, theme.BODY, rows_max=9)
     assert " ".join(rows) == sentence and len(rows) > 1
@@ -148,7 +148,7 @@ def test_a_sentence_is_broken_between_words() -> None:
 
 def test_letters_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pen, "TEXTS_KEPT_MAX", 8)
-    writer, target = Pen(1), toolkit.offscreen((200, 20))
+    writer, target = Painter(1), toolkit.offscreen((200, 20))
     for number in range(30):
         writer.write(target, str(number), target.get_rect(), theme.BODY)
     assert len(writer._texts) == 8

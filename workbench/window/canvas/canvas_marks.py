@@ -10,7 +10,7 @@ from workbench.telemetry.view import TileBox
 from workbench.window.canvas.layers import Layer, sampled
 from workbench.window.canvas.viewport import Viewport
 from workbench.window.toolkit import ramp, theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -25,14 +25,14 @@ def frame_of(tiles: TileBox, viewport: Viewport) -> pygame.Rect:
     return viewport.rect_of(tiles.x0 * TILE_SIDE, tiles.y0 * TILE_SIDE, x1, y1)
 
 
-def cross_of(tiles: TileBox, viewport: Viewport, pen: Pen) -> pygame.Rect:
+def cross_of(tiles: TileBox, viewport: Viewport, pen: Painter) -> pygame.Rect:
     """Where the x is that clears the frame: in its upper right corner, always within sight."""
     frame, side = frame_of(tiles, viewport), pen.px(_CROSS)
     box = pygame.Rect(frame.right - side, frame.top, side, side)
     return box.clamp(viewport.room)
 
 
-def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: Pen, *, with_cross: bool) -> None:
+def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: Painter, *, with_cross: bool) -> None:
     """The brushed tiles, framed; what is beside them stays as it is, so that colours can be compared."""
     frame = frame_of(tiles, viewport)
     pygame.draw.rect(target, theme.BACKGROUND, frame.inflate(pen.px(2), pen.px(2)), width=pen.px(3))
@@ -45,7 +45,7 @@ def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: 
         pygame.draw.line(target, theme.TEXT, arm.bottomleft, arm.topright, pen.px(2))
 
 
-def map_box(viewport: Viewport, pen: Pen) -> pygame.Rect:
+def map_box(viewport: Viewport, pen: Painter) -> pygame.Rect:
     """Where the map of a zoomed canvas is: the upper right corner of the room, in the canvas's shape."""
     width, height = viewport.size
     side = min(pen.px(_MAP_SIDE), viewport.room.width // 3, viewport.room.height // 3)
@@ -55,7 +55,7 @@ def map_box(viewport: Viewport, pen: Pen) -> pygame.Rect:
     return box
 
 
-def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Pen) -> None:
+def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Painter) -> None:
     """All of the canvas, small, and what is seen of it."""
     box = map_box(viewport, pen)
     columns, rows = Viewport(viewport.size, box).samplings()
@@ -80,7 +80,7 @@ def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Pen)
     pen.write(target, text, label, theme.LABEL, "center")
 
 
-def legend_box(layer: Layer, room: pygame.Rect, pen: Pen) -> pygame.Rect:
+def legend_box(layer: Layer, room: pygame.Rect, pen: Painter) -> pygame.Rect:
     """Where the legend is: the lower left corner of the room; without extent for a layer that needs none."""
     legend = layer.legend()
     if legend is None:
@@ -93,7 +93,7 @@ def legend_box(layer: Layer, room: pygame.Rect, pen: Pen) -> pygame.Rect:
     return box
 
 
-def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Pen) -> None:
+def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Painter) -> None:
     """What the layer shows, its scale with the ends told, and what stands for nothing."""
     legend = layer.legend()
     if legend is None:
@@ -126,7 +126,7 @@ def draw_scale(target: pygame.Surface, bar: pygame.Rect, colors: list[theme.Colo
         pygame.draw.line(target, colors[level], (bar.left + column, bar.top), (bar.left + column, bar.bottom - 1))
 
 
-def draw_pixel_mark(target: pygame.Surface, x: int, y: int, viewport: Viewport, pen: Pen) -> None:
+def draw_pixel_mark(target: pygame.Surface, x: int, y: int, viewport: Viewport, pen: Painter) -> None:
     """A ring around one pixel."""
     pixel = viewport.rect_of(x, y, x + 1, y + 1)
     if viewport.area.collidepoint(pixel.center):

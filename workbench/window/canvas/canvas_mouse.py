@@ -11,7 +11,7 @@ from server.kernels.layout import TILE_SIDE
 from workbench.telemetry.view import TileBox
 from workbench.window.canvas.canvas_marks import cross_of
 from workbench.window.canvas.canvas_view import CanvasView
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -49,7 +49,7 @@ class CanvasMouse:
         """Changes when something else is to be drawn."""
         return self.brushed, self.drawn
 
-    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int, pen: Pen) -> bool:
+    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int, pen: Painter) -> bool:
         """Take what the mouse or the fingers did; see `Handler`."""
         match event.type:
             case pygame.MOUSEWHEEL:
@@ -74,7 +74,7 @@ class CanvasMouse:
         scene.session.brush(None)
         return True
 
-    def _press(self, event: pygame.event.Event, scene: Scene, now_ns: int, pen: Pen) -> bool:
+    def _press(self, event: pygame.event.Event, scene: Scene, now_ns: int, pen: Painter) -> bool:
         viewport, position = self._canvas.viewport, event.pos
         if self.brushed and event.button == 1 and cross_of(self.brushed, viewport, pen).collidepoint(position):
             return self.clear_brush(scene)

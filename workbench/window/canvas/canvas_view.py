@@ -12,7 +12,7 @@ import numpy as np
 from workbench.window.canvas.layers import Layer, Readings, all_layers
 from workbench.window.canvas.viewport import Viewport
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -37,7 +37,7 @@ class CanvasView:
         self._surface_for: object = None
         self.forget()
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         if box != self._box:
             self.viewport = self.viewport.resized(box)

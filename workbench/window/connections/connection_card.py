@@ -11,7 +11,7 @@ from server.kernels.layout import Kind
 from workbench.window.readings.connection_row import ConnectionRow, read_row
 from workbench.window.toolkit import ramp, theme
 from workbench.window.toolkit.figure import format_count, format_ms, format_whole
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.pane import Pane
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
@@ -54,7 +54,7 @@ class ConnectionCard:
         self._first_message = int(scene.session.connections_page["message_head"][0])
         self.forget()
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._pen = pen
         self.pane.place(box, pen)

@@ -13,7 +13,7 @@ from workbench.window.canvas.canvas_marks import draw_scale
 from workbench.window.connections.connection_map import Grid, Snapshots, grid_for, is_closing, paint_cells, values_of
 from workbench.window.toolkit import ramp, theme
 from workbench.window.toolkit.figure import format_count, format_ms, format_whole
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.tool_bar import Button
 from workbench.window.toolkit.toolkit import pygame
@@ -46,7 +46,7 @@ class ConnectionsView:
         self._session: object = None
         self.forget()
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box.copy(), pen
         head = pen.px(_HEAD)

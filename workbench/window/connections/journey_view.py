@@ -19,7 +19,7 @@ from workbench.window.readings.journey_line import (
 )
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import format_whole
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.pane import Pane
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
@@ -68,7 +68,7 @@ class JourneyView:
             self.forget()
         return found is not None
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._pen = pen
         self.pane.place(box, pen)

@@ -17,7 +17,7 @@ from workbench.window.connections.journey_view import HEIGHT as JOURNEY_HEIGHT
 from workbench.window.readings.connection_row import first_number, place_of
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import Action, action_of
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.pane import CLOSE
 from workbench.window.toolkit.replay_keys import LIVE_ONLY
 from workbench.window.toolkit.scene import Scene, Session
@@ -43,7 +43,7 @@ VIEWS = ("connections", "connection", "journeys", "zoom", "age", "delay", "paint
 Card = Literal["none", "connection", "journeys"]
 
 
-class Easel:
+class CanvasArea:
     """Everything in the canvas's box."""
 
     def __init__(self) -> None:
@@ -63,13 +63,13 @@ class Easel:
         self._session: Session | None = None
         self._pointed: tuple[int, int] | None = None
         self._box = pygame.Rect(0, 0, 1, 1)
-        self._pen: Pen | None = None
+        self._pen: Painter | None = None
         self._marks: tuple[object, ...] = ()
         self._cleared = False
 
     # --- Places ---
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box.copy(), pen
         self._lay_out()
@@ -124,7 +124,7 @@ class Easel:
             return dirty + self.connections.draw(target, scene)
         return dirty + self._draw_canvas(target, scene, self._pen)
 
-    def _draw_canvas(self, target: pygame.Surface, scene: Scene, pen: Pen) -> list[pygame.Rect]:
+    def _draw_canvas(self, target: pygame.Surface, scene: Scene, pen: Painter) -> list[pygame.Rect]:
         journey = self.journeys.shown if self.opened == "journeys" else None
         marks = (*self.mouse.state, journey and (journey.x, journey.y))
         if marks != self._marks:

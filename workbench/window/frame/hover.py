@@ -6,11 +6,11 @@ It comes at once, unlike a tip, and goes away when the mouse rests or leaves.
 from dataclasses import dataclass
 
 from server.palette import hex_colors
-from workbench.window.frame.canvas_area import Easel
+from workbench.window.frame.canvas_area import CanvasArea
 from workbench.window.readings.connection_row import read_row
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import format_whole
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.tool_bar import color_text
 from workbench.window.toolkit.toolkit import pygame
@@ -35,7 +35,7 @@ class Hover:
     SHOWN_NS = 5_000_000_000
     """A mouse that rests no longer asks."""
 
-    def __init__(self, easel: Easel) -> None:
+    def __init__(self, easel: CanvasArea) -> None:
         self._easel = easel
         self._position: tuple[int, int] | None = None
         self._until_ns = 0
@@ -58,7 +58,7 @@ class Hover:
         self._content = self._look(scene)
         return self._content
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Right below the mouse, or on the other side where there is no room."""
         content = self._content
         assert content is not None
@@ -75,7 +75,7 @@ class Hover:
             box.bottom = y - offset
         return box.clamp(screen)
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         content = self._content
         assert content is not None

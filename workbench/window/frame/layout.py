@@ -10,7 +10,7 @@ from workbench.scenarios.scenario import Scenario
 from workbench.telemetry.view import View
 from workbench.window.frame import canvas_area
 from workbench.window.frame.hover import Hover
-from workbench.window.knobs.knobs_column import Deeds
+from workbench.window.knobs.knobs_column import Callbacks
 from workbench.window.knobs.knobs_view import KnobsView
 from workbench.window.overview.address_card import AddressCard
 from workbench.window.overview.banner import Banner
@@ -32,7 +32,7 @@ from workbench.window.playback.playback_bar import TransportView
 from workbench.window.toolkit import theme, toolkit
 from workbench.window.toolkit.arrangement import Arrangement, arrange
 from workbench.window.toolkit.focus_ring import FocusRing
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.routing import Targets
 from workbench.window.toolkit.scene import Drawable, Focusable, Handler, Scene
 from workbench.window.toolkit.toolkit import pygame
@@ -50,11 +50,11 @@ class Frame:
 
     def __init__(
         self,
-        deeds: Deeds,
+        deeds: Callbacks,
         on_theme: Callable[[], None],
         on_pick: Callable[[Scenario], None],
     ) -> None:
-        self.easel, self.choice = canvas_area.Easel(), PanelChoice()
+        self.easel, self.choice = canvas_area.CanvasArea(), PanelChoice()
         self.picker, self.chooser = Picker(on_pick, deeds.complain), PanelChooser(self.choice)
         self.start = StartPicker(on_pick, deeds.complain)
         self.panels, self._panel_bar = (
@@ -87,7 +87,7 @@ class Frame:
         self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()
         self._handlers: list[tuple[Handler, pygame.Rect]] = []
         self._arranged_for: tuple[object, ...] = ()
-        self._pen = Pen(1)
+        self._pen = Painter(1)
         self._picture = toolkit.offscreen((1, 1))
         self._ground_drawn = False
 
@@ -105,7 +105,7 @@ class Frame:
         self._arranged_for = key
         folded, failures = self.knobs.folded, len(view.failures)
         boxes = self._boxes = arrange(size, (width, height), failures, not folded, is_replay=is_replay)
-        self._pen = self._pen if self._pen.scale == boxes.scale else Pen(boxes.scale)
+        self._pen = self._pen if self._pen.scale == boxes.scale else Painter(boxes.scale)
         self._picture = toolkit.offscreen(boxes.size)
         self._placed = (
             (self.header, boxes.header),

@@ -22,7 +22,7 @@ from workbench.window.frame.layout import VIEWS, Frame
 from workbench.window.frame.pace import Pace
 from workbench.window.frame.scenario_copy import free_toml_path, put_on_clipboard
 from workbench.window.frame.screenshot import free_path, rgb_of, save_png
-from workbench.window.knobs.knobs_column import Deeds
+from workbench.window.knobs.knobs_column import Callbacks
 from workbench.window.toolkit import theme, toolkit
 from workbench.window.toolkit.arrangement import SIZE_MIN
 from workbench.window.toolkit.keys import Action, action_of
@@ -49,7 +49,7 @@ class Window:
         self._screen = self._display.surface if self._display else toolkit.offscreen(size)
         self._closed = self._ending = self._hurried = False
         self._pace = Pace()
-        self._deeds = Deeds(self._copy_scenario, self._want_restart, self._fold, self._complain)
+        self._deeds = Callbacks(self._copy_scenario, self._want_restart, self._fold, self._complain)
         self._frame, self._router = Frame(self._deeds, self._switch_theme, self._want), Router()
         self.require: Callable[[Scenario], None] = lambda scenario: None
         """Raises UserError for what could not be run after this session; set by what would run it."""

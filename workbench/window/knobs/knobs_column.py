@@ -23,7 +23,7 @@ Row = Sequence[tuple[Widget, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Deeds:
+class Callbacks:
     """What the column has done by others. Each is told the time."""
 
     copy: Callable[[int], None]
@@ -36,7 +36,7 @@ class Deeds:
 class KnobsColumn:
     """The rows of the column: a head that stays, a body that scrolls, a foot that stays."""
 
-    def __init__(self, controls: Controls, deeds: Deeds) -> None:
+    def __init__(self, controls: Controls, deeds: Callbacks) -> None:
         self.controls, self._deeds = controls, deeds
         brakes = [knob for knob in controls.knobs if knob.is_brake]
         self.stages = tuple(dict.fromkeys(knob.label for knob in brakes))

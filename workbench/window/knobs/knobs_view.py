@@ -7,11 +7,11 @@ foot - so that what scrolls out of the body is not seen, and not pressed.
 from dataclasses import dataclass
 
 from workbench.scenarios.scenario import Scenario
-from workbench.window.knobs.knobs_column import BRAKES_CAPTION, Deeds, KnobsColumn, Row
+from workbench.window.knobs.knobs_column import BRAKES_CAPTION, Callbacks, KnobsColumn, Row
 from workbench.window.knobs.widget import Caption, Look, Widget
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -31,7 +31,7 @@ class _Placed:
 class KnobsView:
     """The column; folded it is a strip that opens at a click."""
 
-    def __init__(self, deeds: Deeds) -> None:
+    def __init__(self, deeds: Callbacks) -> None:
         self._deeds = deeds
         self.folded = False
         self._column: KnobsColumn | None = None
@@ -42,7 +42,7 @@ class KnobsView:
         """Something was done here since the last draw."""
         self._seen_at: tuple[Scenario | None, int] = (None, 0)
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self.forget()

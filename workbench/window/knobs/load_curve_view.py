@@ -11,7 +11,7 @@ from workbench.scenarios.load_curve import factor_at
 from workbench.window.knobs.widget import Look
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.glossary import explain
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -53,7 +53,7 @@ class LoadCurveView:
         """The curve, and the present in steps of half a second."""
         return self._controls.load_curve, round(2 * scene.view.run_seconds), self._cursor_s
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """Draw all of it."""
         plot, now_s = self.plot(box, pen), scene.view.run_seconds
         pen.card(target, plot, theme.BACKGROUND, theme.FAINT if look.hovered else theme.LINE, radius=3)
@@ -74,16 +74,16 @@ class LoadCurveView:
             pygame.draw.line(target, theme.SKY, (x, plot.top), (x, plot.bottom - 1), width=pen.px(1))
             pen.ring(target, plot)
 
-    def plot(self, box: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def plot(self, box: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Where the curve is drawn."""
         return pygame.Rect(box.left, box.top + pen.px(2), box.width, box.height - pen.px(_AXIS + 4))
 
-    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """A stroke begins."""
         self._base, self._stroke = self._controls.load_curve, {}
         self.drag(at, box, scene, pen, now_ns)
 
-    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """The stroke goes on: columns that the mouse jumped over are drawn too, straight."""
         plot = self.plot(box, pen)
         x = min(max(at[0], plot.left), plot.right - 1)

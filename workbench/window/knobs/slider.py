@@ -8,7 +8,7 @@ from workbench.controls.controls import Controls
 from workbench.controls.knob import Knob
 from workbench.window.knobs.widget import Look
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -51,7 +51,7 @@ class Slider:
         """The value, and what is half typed."""
         return self._controls.value(self.key), self._typed
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """Draw all of it."""
         value, knob = float(self._controls.value(self.key)), self._knob
         line = pygame.Rect(box.left, box.top, box.width, pen.px(_LINE))
@@ -65,7 +65,7 @@ class Slider:
         if look.focused:
             pen.ring(target, box.inflate(pen.px(8), 0))
 
-    def _draw_track(self, target: pygame.Surface, box: pygame.Rect, pen: Pen, look: Look, value: float) -> None:
+    def _draw_track(self, target: pygame.Surface, box: pygame.Rect, pen: Painter, look: Look, value: float) -> None:
         track, knob = self.track(box, pen), self._knob
         is_on = not knob.is_brake or value > 0
         color = theme.ORANGE if knob.is_brake else theme.SKY
@@ -77,13 +77,13 @@ class Slider:
         center = (track.left + round(knob.position(value) * track.width), track.centery)
         pen.dot(target, center, theme.TEXT if is_on else theme.FAINT, _HANDLE + 1 if look.hovered else _HANDLE)
 
-    def track(self, box: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def track(self, box: pygame.Rect, pen: Painter) -> pygame.Rect:
         """The way of the handle's middle."""
         edge = pen.px(_HANDLE + 1)
         top = box.top + pen.px(_LINE + 5)
         return pygame.Rect(box.left + edge, top, box.width - 2 * edge, pen.px(_TRACK))
 
-    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """On the track: go there. Twice: back to where it was at the start."""
         if self._pressed_ns is not None and now_ns - self._pressed_ns <= DOUBLE_CLICK_NS:
             self._controls.reset_knob(self.key, now_ns)
@@ -93,7 +93,7 @@ class Slider:
         if at[1] >= box.top + pen.px(_LINE - 2):
             self._go_to(at[0], box, pen, now_ns)
 
-    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """Follow the mouse, wherever it is up or down."""
         self._pressed_ns = None
         self._go_to(at[0], box, pen, now_ns)
@@ -144,7 +144,7 @@ class Slider:
             return
         self._controls.set(self.key, number / 100 if self._knob.unit == "%" else number, now_ns)
 
-    def _go_to(self, x: int, box: pygame.Rect, pen: Pen, now_ns: int) -> None:
+    def _go_to(self, x: int, box: pygame.Rect, pen: Painter, now_ns: int) -> None:
         track = self.track(box, pen)
         self._controls.set(self.key, self._knob.value_at((x - track.left) / track.width), now_ns)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -35,15 +35,15 @@ class Widget(Protocol):
         """What it shows: it is drawn again when this changes."""
         ...
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """Draw all of it."""
         ...
 
-    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """The left button went down here."""
         ...
 
-    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """The mouse is here while the button is held down."""
         ...
 
@@ -71,7 +71,7 @@ class Widget(Protocol):
 class _Still:
     """What a widget does that neither drags nor turns nor types."""
 
-    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """Nothing moves."""
 
     def release(self, now_ns: int) -> None:
@@ -96,14 +96,14 @@ class Caption(_Still):
         """Always the same."""
         return self._text
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """Draw all of it."""
         line = pygame.Rect(box.left, box.bottom - pen.px(20), box.width, pen.px(18))
         written = pen.write(target, self._text, line, theme.KEY)
         left = written.right + pen.px(8)
         pygame.draw.rect(target, theme.LINE, (left, line.centery, max(0, box.right - left), pen.px(1)))
 
-    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """Nothing to press."""
 
     def type(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
@@ -137,7 +137,7 @@ class Button(_Still):
         """Its words, and whether it can be pressed."""
         return self.label, self._unavailable()
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """Draw all of it."""
         inner = box.inflate(0, -pen.px(4))
         is_off = bool(self._unavailable())
@@ -151,7 +151,7 @@ class Button(_Still):
         if look.focused:
             pen.ring(target, inner)
 
-    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """Do it."""
         if not self._unavailable():
             self._act(now_ns)
@@ -190,7 +190,7 @@ class Choice(_Still):
         """The word chosen."""
         return self._value()
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen, look: Look) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """The label at the left, the word between two arrows at the right."""
         field = self._field(box, pen)
         pen.card(target, field, theme.RAISED, theme.FAINT if look.hovered else theme.LINE, radius=4)
@@ -206,7 +206,7 @@ class Choice(_Still):
         if look.focused:
             pen.ring(target, field)
 
-    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Pen, now_ns: int) -> None:
+    def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """Back at the left end, on elsewhere."""
         field = self._field(box, pen)
         self._go(-1 if field.left <= at[0] < field.left + field.width // 3 else 1, now_ns)
@@ -237,6 +237,6 @@ class Choice(_Still):
         self._choose(self._choices[(index + step) % len(self._choices)], now_ns)
 
     @staticmethod
-    def _field(box: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def _field(box: pygame.Rect, pen: Painter) -> pygame.Rect:
         width = round(box.width * 0.56)
         return pygame.Rect(box.right - width, box.top + pen.px(2), width, box.height - pen.px(4))

@@ -8,7 +8,7 @@ import functools
 import segno
 
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -35,7 +35,7 @@ class AddressCard:
         """The address, or None while it is not shown; see `Overlay`."""
         return (scene.view.page_url, scene.view.is_open_to_network, theme.name) if self.shown else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """In the middle, as high as its lines and the code need."""
         lines = len(self._note(scene, pen)) * pen.line_height(theme.NOTE)
         height = 2 * pen.px(_MARGIN) + pen.line_height(theme.PRODUCT) + pen.px(_GAP) + lines
@@ -45,7 +45,7 @@ class AddressCard:
         box.center = screen.center
         return box
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         url = scene.view.page_url
         pen.card(target, box, theme.RAISED, theme.ORANGE if scene.view.is_open_to_network else theme.FAINT, radius=10)
@@ -67,7 +67,7 @@ class AddressCard:
             row.top = row.bottom
 
     @staticmethod
-    def _note(scene: Scene, pen: Pen) -> list[str]:
+    def _note(scene: Scene, pen: Painter) -> list[str]:
         view = scene.view
         text = NOT_YET if not view.page_url else OPEN_TO_ALL if view.is_open_to_network else ONLY_HERE
         return pen.wrapped(text, pen.px(_WIDTH - 2 * _MARGIN), theme.NOTE, _ROWS_MAX)

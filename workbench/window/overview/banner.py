@@ -3,7 +3,7 @@
 from workbench.telemetry.view import Part
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.arrangement import BANNER_ROWS_MAX
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -16,7 +16,7 @@ def failed_parts(scene: Scene) -> list[Part]:
 class Banner:
     """Draws one row a failure, and at the last row how many more there are."""
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self.forget()

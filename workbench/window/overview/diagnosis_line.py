@@ -10,7 +10,7 @@ from workbench.telemetry.view import Diagnosis
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.glossary import explain
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Lettering
 from workbench.window.toolkit.toolkit import pygame
@@ -39,7 +39,7 @@ class DiagnosisLine:
         self._on_why = on_why
         self._focused = False
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         width = pen.width(WHY, theme.LINK) + 2 * pen.px(_PAD)
@@ -131,14 +131,14 @@ class Explanation:
         """The diagnosis; see `Overlay`."""
         return scene.view.diagnosis if self.shown else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Under the pipeline, at its right end."""
         height = len(self._rows(scene, pen)) * pen.line_height(theme.BODY) + 2 * pen.px(_PAD)
         box = pygame.Rect(0, 0, pen.px(_CARD_WIDTH), height)
         box.topright = (self.above.right, self.above.bottom + pen.px(4))
         return box.clip(screen)
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.FAINT)
         height = pen.line_height(theme.BODY)
@@ -165,7 +165,7 @@ class Explanation:
         """It never has the focus."""
 
     @staticmethod
-    def _rows(scene: Scene, pen: Pen) -> list[tuple[str, bool]]:
+    def _rows(scene: Scene, pen: Painter) -> list[tuple[str, bool]]:
         diagnosis = scene.view.diagnosis
         lines = [
             sentence(diagnosis),

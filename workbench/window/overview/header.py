@@ -10,7 +10,7 @@ from workbench.telemetry.view import Reading, RecordingState
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import UNKNOWN, format_clock, format_count, format_ms, format_whole
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Lettering
 from workbench.window.toolkit.toolkit import pygame
@@ -88,7 +88,7 @@ class HeaderView:
         self._on_theme, self._on_scenarios = on_theme, on_scenarios
         self._focused = False
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         inner = box.inflate(-2 * pen.px(_MARGIN), 0)

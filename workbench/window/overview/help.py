@@ -3,7 +3,7 @@
 from workbench.window.overview.header import FIGURES
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import BINDINGS
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.replay_keys import REPLAY_BINDINGS
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
@@ -47,14 +47,14 @@ class Help:
         """Whether it is shown; see `Overlay`."""
         return True if self.shown else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """In the middle."""
         height = 2 * _MARGIN + max(_height(column) for column in columns_of(scene))
         box = pygame.Rect(0, 0, pen.px(_WIDTH), pen.px(height))
         box.center = screen.center
         return box
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.FAINT, radius=10)
         inner = box.inflate(-2 * pen.px(_MARGIN), -2 * pen.px(_MARGIN))
@@ -71,7 +71,7 @@ class Help:
                 top += pen.px(_BETWEEN)
 
     @staticmethod
-    def _draw_row(target: pygame.Surface, row: pygame.Rect, name: str, meaning: str, pen: Pen) -> None:
+    def _draw_row(target: pygame.Surface, row: pygame.Rect, name: str, meaning: str, pen: Painter) -> None:
         first = pen.px(_FIRST_COLUMN)
         pen.write(target, name, pygame.Rect(row.left, row.top, first - pen.px(8), row.height), theme.KEY)
         lettering = pen.lettering_that_fits(meaning, row.width - first, (theme.NOTE, theme.LABEL, theme.SMALL))

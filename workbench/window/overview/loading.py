@@ -3,7 +3,7 @@
 from workbench.telemetry.view import Part, Reading
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import format_whole
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -54,14 +54,14 @@ class Loading:
         rows = tuple((part.name, sentence(part, reading), ratio(part, reading)) for part in scene.view.parts)
         return rows, self.canvas.topleft
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """In the middle of the canvas's place."""
         height = _TITLE_ROW + len(scene.view.parts) * _ROW + 2 * _MARGIN - 10
         box = pygame.Rect(0, 0, pen.px(_WIDTH), pen.px(height))
         box.center = self.canvas.center
         return box.clamp(screen.inflate(-2 * pen.px(_MARGIN), 0))
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.LINE, radius=10)
         inner = box.inflate(-2 * pen.px(_MARGIN), -2 * pen.px(_MARGIN))
@@ -74,7 +74,7 @@ class Loading:
             self._draw_row(target, row, part, scene.view.reading, pen)
 
     @staticmethod
-    def _draw_row(target: pygame.Surface, row: pygame.Rect, part: Part, reading: Reading, pen: Pen) -> None:
+    def _draw_row(target: pygame.Surface, row: pygame.Rect, part: Part, reading: Reading, pen: Painter) -> None:
         line = pygame.Rect(row.left, row.top, row.width, pen.px(22))
         color = theme.VERMILION if part.failure else theme.STATE_COLORS.get(part.state, theme.FAINT)
         name = pen.write(target, f"{part.name}:", line, theme.BODY)

@@ -6,7 +6,7 @@ An overlay is opaque and knows its box before it is drawn, so that the window ca
 from typing import Protocol
 
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -18,11 +18,11 @@ class Overlay(Protocol):
         """What it shows, or None when it is not there. The window draws it again when this changes."""
         ...
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Where it is, inside `screen`."""
         ...
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         ...
 
@@ -54,7 +54,7 @@ class Toast:
         """The message, or None; see `Overlay`."""
         return self._text or None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """At the bottom, centred, above the status line."""
         rows = self._rows(screen.width - pen.px(80 + self._BESIDE), pen)
         width = min(max(pen.width(row, theme.BODY) for row in rows) + pen.px(self._BESIDE), screen.width - pen.px(80))
@@ -62,7 +62,7 @@ class Toast:
         box.midbottom = (screen.centerx, screen.bottom - pen.px(84))
         return box
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         color = theme.color(self._color)
         pen.card(target, box, theme.RAISED, color)
@@ -74,7 +74,7 @@ class Toast:
         for index, text in enumerate(rows):
             pen.write(target, text, row.move(0, index * height), theme.BODY)
 
-    def _rows(self, width: int, pen: Pen) -> list[str]:
+    def _rows(self, width: int, pen: Painter) -> list[str]:
         return pen.wrapped(self._text, width, theme.BODY, self.ROWS_MAX)
 
 
@@ -91,14 +91,14 @@ class PauseMark:
         """Whether it is paused; see `Overlay`."""
         return (self.TEXT, self.canvas.topleft) if scene.paused else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """At the top of the canvas, centred."""
         width = pen.width(self.TEXT, theme.TITLE) + pen.width(self.NOTE, theme.NOTE) + pen.px(12 + 2 * 16)
         box = pygame.Rect(0, 0, width, pen.px(36))
         box.midtop = (self.canvas.centerx, self.canvas.top + pen.px(14))
         return box.clamp(screen)
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.ORANGE)
         inner = box.inflate(-2 * pen.px(16), 0)
@@ -125,7 +125,7 @@ class Caption:
         """The sentence, or None; see `Overlay`."""
         return (self.text, self.guided, theme.name) if self.text else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """At the bottom, as wide as the window."""
         width = screen.width - pen.px(32)
         height = len(self._rows(width, pen)) * pen.line_height(theme.CAPTION) + pen.px(16) + self._note_height(pen)
@@ -133,7 +133,7 @@ class Caption:
         box.midbottom = (screen.centerx, screen.bottom - pen.px(4))
         return box
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.SKY, radius=8)
         height = pen.line_height(theme.CAPTION)
@@ -145,9 +145,9 @@ class Caption:
             foot = pygame.Rect(box.left, box.bottom - note - pen.px(4), box.width - pen.px(12), note)
             pen.write(target, self.NOTE, foot, theme.LABEL, "right")
 
-    def _note_height(self, pen: Pen) -> int:
+    def _note_height(self, pen: Painter) -> int:
         return pen.line_height(theme.LABEL) if self.guided else 0
 
-    def _rows(self, width: int, pen: Pen) -> list[str]:
+    def _rows(self, width: int, pen: Painter) -> list[str]:
         """The sentence in rows, in a card so wide."""
         return pen.wrapped(self.text, width - pen.px(40), theme.CAPTION, self.ROWS_MAX)

@@ -14,7 +14,7 @@ from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import format_count, format_ms, format_ratio, format_us
 from workbench.window.toolkit.glossary import explain
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Color, Lettering
 from workbench.window.toolkit.toolkit import pygame
@@ -49,7 +49,7 @@ class PipelineView:
         self._stages: tuple[StageReading, ...] = ()
         self._reading: object = None
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self.forget()
@@ -244,7 +244,7 @@ def _slots(box: pygame.Rect, count: int, gutter: int) -> list[tuple[pygame.Rect,
     ]
 
 
-def _draw_mark(target: pygame.Surface, state: str, center: tuple[int, int], pen: Pen) -> None:
+def _draw_mark(target: pygame.Surface, state: str, center: tuple[int, int], pen: Painter) -> None:
     """A disc for ok, a triangle for busy, a square for the bottleneck, a ring for what is not known."""
     color, radius, (x, y) = _color_of(state), pen.px(4), center
     if state == BOTTLENECK:
@@ -257,7 +257,7 @@ def _draw_mark(target: pygame.Surface, state: str, center: tuple[int, int], pen:
         pygame.draw.circle(target, color, center, radius, width=pen.px(1))
 
 
-def _draw_brake(target: pygame.Surface, center: tuple[int, int], pen: Pen) -> None:
+def _draw_brake(target: pygame.Surface, center: tuple[int, int], pen: Painter) -> None:
     """A shoe against a wheel: a bar and a disc."""
     x, y = center
     pygame.draw.rect(target, theme.ORANGE, (x - pen.px(4), y - pen.px(5), pen.px(2), pen.px(10)))

@@ -10,7 +10,7 @@ from workbench.telemetry.view import StageReading
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import format_count, format_ms, format_whole
 from workbench.window.toolkit.glossary import TERMS
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.theme import Color
 from workbench.window.toolkit.toolkit import pygame
 
@@ -37,13 +37,13 @@ class QueueBar:
         self._drawn: _Shape | None = None
         self._deepest = UNBOUNDED_MIN
 
-    def inside(self, pen: Pen) -> pygame.Rect:
+    def inside(self, pen: Painter) -> pygame.Rect:
         """What a full queue fills."""
         left = self._gutter.left + pen.px(_LEFT)
         top = self._gutter.top + pen.px(8)
         return pygame.Rect(left, top, pen.px(_WIDTH), self._gutter.height - pen.px(12))
 
-    def draw(self, target: pygame.Surface, stage: StageReading, color: Color, pen: Pen) -> list[pygame.Rect]:
+    def draw(self, target: pygame.Surface, stage: StageReading, color: Color, pen: Painter) -> list[pygame.Rect]:
         """Draw what changed, the filling in this colour. Returns the rectangles that did."""
         inside = self.inside(pen)
         self._deepest = max(self._deepest, stage.depth_peak, stage.depth)
@@ -61,7 +61,7 @@ class QueueBar:
         self._draw_shape(target, shape, inside, pen)
         return [self._gutter]
 
-    def _draw_shape(self, target: pygame.Surface, shape: _Shape, inside: pygame.Rect, pen: Pen) -> None:
+    def _draw_shape(self, target: pygame.Surface, shape: _Shape, inside: pygame.Rect, pen: Painter) -> None:
         target.fill(theme.TRACK, inside)
         target.fill(shape.color, (inside.left, inside.bottom - shape.filled, inside.width, shape.filled))
         line = pen.px(2)

@@ -7,7 +7,7 @@ put back, so an overlay costs nothing to the views and a view nothing to the ove
 from collections.abc import Sequence
 
 from workbench.window.overview.overlay import Overlay
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -25,7 +25,7 @@ class Stack:
         return [(overlay, box) for overlay, _, box in self._shown]
 
     def compose(
-        self, screen: pygame.Surface, picture: pygame.Surface, dirty: list[pygame.Rect], scene: Scene, pen: Pen
+        self, screen: pygame.Surface, picture: pygame.Surface, dirty: list[pygame.Rect], scene: Scene, pen: Painter
     ) -> list[pygame.Rect]:
         """Bring the screen up to date where the picture is `dirty` or an overlay changed. Returns what changed."""
         shown = self._present(scene, picture.get_rect(), pen)
@@ -42,7 +42,7 @@ class Stack:
         self._shown = shown
         return changed
 
-    def _present(self, scene: Scene, bounds: pygame.Rect, pen: Pen) -> list[tuple[Overlay, object, pygame.Rect]]:
+    def _present(self, scene: Scene, bounds: pygame.Rect, pen: Painter) -> list[tuple[Overlay, object, pygame.Rect]]:
         contents = ((overlay, overlay.content(scene)) for overlay in self._overlays)
         return [
             (overlay, content, overlay.box(scene, bounds, pen)) for overlay, content in contents if content is not None

@@ -12,7 +12,7 @@ from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import UNKNOWN, format_cores, format_count, format_ratio, format_whole
 from workbench.window.toolkit.glossary import TERMS
 from workbench.window.toolkit.keys import BINDINGS, Action
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.replay_keys import LIVE_ONLY, REPLAY_BINDINGS
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Color, Lettering
@@ -143,7 +143,7 @@ def items_of(scene: Scene) -> list[Item]:
 class StatusLine:
     """Draws the state of things; each item in a slot of its own."""
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self.forget()
@@ -233,7 +233,7 @@ def _hints(*, is_replay: bool) -> list[tuple[str, str]]:
 class HintLine:
     """Draws the keys at the left and the address for other clients at the right."""
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self.forget()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from workbench.window.panels.panel_choice import SPANS_S, PanelChoice
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.figure import format_clock
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.tool_bar import Button, ToolBar
 from workbench.window.toolkit.toolkit import pygame
@@ -29,7 +29,7 @@ class PanelBar:
         self._choice, self._on_choose = choice, on_choose
         self._bar = ToolBar(_TOOLS, _CHOICES)
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self._bar.place(box, pen)

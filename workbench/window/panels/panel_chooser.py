@@ -7,7 +7,7 @@ from plots.series import PANELS
 from workbench.window.panels.panel_choice import PanelChoice
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -29,7 +29,7 @@ class PanelChooser:
         self._place = 0
         self._cursor = 0
         self._box = pygame.Rect(0, 0, 0, 0)
-        self._pen: Pen | None = None
+        self._pen: Painter | None = None
 
     def open(self, place: int) -> None:
         """Choose a panel for this place, row by row."""
@@ -40,7 +40,7 @@ class PanelChooser:
         """The panels shown, the place and the row of the cursor, or None; see `Overlay`."""
         return (self._choice.names, self._place, self._cursor, theme.name) if self.shown else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Beside the panel that is to be replaced, which stays in sight where there is room."""
         height = pen.px(_HEAD + len(NAMES) * _ROW + _FOOT + 2 * _PAD)
         box = pygame.Rect(0, 0, pen.px(_WIDTH), height)
@@ -52,7 +52,7 @@ class PanelChooser:
         self._box, self._pen = box.clamp(screen), pen
         return self._box.copy()
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.FAINT, radius=10)
         inner = box.inflate(-2 * pen.px(_PAD), -2 * pen.px(_PAD))
@@ -111,17 +111,17 @@ class PanelChooser:
         self._choice.put(self._place, NAMES[self._cursor])
         self.shown = False
 
-    def _tabs(self, pen: Pen) -> list[pygame.Rect]:
+    def _tabs(self, pen: Painter) -> list[pygame.Rect]:
         """Where the places are named."""
         left, top = self._box.left + pen.px(_PAD), self._box.top + pen.px(_PAD + 26)
         width = (self._box.width - pen.px(2 * _PAD)) // len(PLACES)
         return [pygame.Rect(left + place * width, top, width - pen.px(6), pen.px(22)) for place in range(len(PLACES))]
 
-    def _row(self, index: int, pen: Pen) -> pygame.Rect:
+    def _row(self, index: int, pen: Painter) -> pygame.Rect:
         top = self._box.top + pen.px(_PAD + _HEAD + index * _ROW)
         return pygame.Rect(self._box.left + pen.px(_PAD), top, self._box.width - pen.px(2 * _PAD), pen.px(_ROW))
 
-    def _draw_row(self, target: pygame.Surface, row: pygame.Rect, name: str, is_under: bool, pen: Pen) -> None:
+    def _draw_row(self, target: pygame.Surface, row: pygame.Rect, name: str, is_under: bool, pen: Painter) -> None:
         spec = PANELS[name]
         if is_under:
             pen.card(target, row, theme.LINE, theme.SKY, radius=4)

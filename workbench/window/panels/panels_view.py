@@ -15,7 +15,7 @@ from workbench.telemetry.view import Part
 from workbench.window.panels.panel_choice import PanelChoice
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import ENTER, Action, action_of
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -55,7 +55,7 @@ class PanelsView:
         """Where the button went down, and what time was at the right edge."""
         self._dragged = False
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box, pen
         self.forget()

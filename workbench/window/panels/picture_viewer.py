@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.window.toolkit import theme, toolkit
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 Draw = Callable[[Sequence[str], tuple[int, int], theme.Name], NDArray[np.uint8]]
@@ -30,7 +30,7 @@ class PictureViewer:
         """The plots that are shown, from above."""
         self.closed = False
         self._display = toolkit.Display(title, SIZE, SIZE_MIN)
-        self._pen = Pen(1)
+        self._pen = Painter(1)
         legend = "   ".join(f"{number} {name}" for number, name in enumerate(self._names, 1))
         self._foot = f"{legend}   0 all   T colours   Esc close"
 

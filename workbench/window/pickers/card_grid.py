@@ -17,7 +17,7 @@ NUMBERED = 9
 """So many cards have a key of their own."""
 
 
-class Deck:
+class CardGrid:
     """`on_pick` is given what was picked, `on_refuse` why something cannot be, and when.
 
     With `goes_on`, who picks what runs already goes on with it; without, it begins anew.

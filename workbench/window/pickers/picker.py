@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from workbench.scenarios.catalog import Pick
 from workbench.scenarios.scenario import PORTRAIT_SIZE, Scenario
-from workbench.window.pickers.card_grid import NUMBERED, Deck
+from workbench.window.pickers.card_grid import NUMBERED, CardGrid
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -28,8 +28,8 @@ class Picker:
     """A page of cards; while it is open, mouse and keys are its own."""
 
     def __init__(self, on_pick: Callable[[Scenario], None], on_refuse: Callable[[str, int], None]) -> None:
-        self.deck = Deck(on_pick, on_refuse)
-        self._screen, self._pen = pygame.Rect(0, 0, 0, 0), Pen(1)
+        self.deck = CardGrid(on_pick, on_refuse)
+        self._screen, self._pen = pygame.Rect(0, 0, 0, 0), Painter(1)
 
     @property
     def shown(self) -> bool:
@@ -48,12 +48,12 @@ class Picker:
         """The card of the cursor, or None; see `Overlay`."""
         return (self.deck.cursor, self.deck.running, theme.name) if self.shown else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """All of the window."""
         self._screen, self._pen = screen.copy(), pen
         return screen.copy()
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         target.fill(theme.BACKGROUND, box)
         head = pygame.Rect(box.left + pen.px(_MARGIN), box.top, box.width - pen.px(2 * _MARGIN), pen.px(_HEAD))

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from workbench.scenarios.catalog import Pick
 from workbench.scenarios.scenario import PORTRAIT_SIZE, Scenario
-from workbench.window.pickers.card_grid import NUMBERED, Deck
+from workbench.window.pickers.card_grid import NUMBERED, CardGrid
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -28,10 +28,10 @@ class StartPicker:
     """Cards over a part of the window; while they are there, keys are theirs, and a click beside them is the end."""
 
     def __init__(self, on_pick: Callable[[Scenario], None], on_refuse: Callable[[str, int], None]) -> None:
-        self.deck = Deck(on_pick, on_refuse, goes_on=True)
+        self.deck = CardGrid(on_pick, on_refuse, goes_on=True)
         self.room = pygame.Rect(0, 0, 0, 0)
         """Where panels and knobs are: it takes the lower half."""
-        self._box, self._pen, self._columns = self.room, Pen(1), 1
+        self._box, self._pen, self._columns = self.room, Painter(1), 1
 
     @property
     def shown(self) -> bool:
@@ -51,7 +51,7 @@ class StartPicker:
         state = (self.deck.cursor, self.deck.running, scene.loading, theme.name, self.room.topleft)
         return state if self.shown else None
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """The lower half of its room."""
         top = min(self.room.centery, self.room.bottom - pen.px(_HEIGHT_MIN))
         box = pygame.Rect(self.room.left, top, self.room.width, self.room.bottom - top).clip(screen)
@@ -59,7 +59,7 @@ class StartPicker:
         self._columns = self._best_columns()
         return box.copy()
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.SKY, radius=8)
         inner = box.inflate(-2 * pen.px(_PAD), 0)

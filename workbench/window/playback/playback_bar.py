@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.telemetry.view import Marker
 from workbench.window.toolkit import ramp, theme
 from workbench.window.toolkit.figure import format_clock
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.replay_keys import ReplayAction, replay_action_of
 from workbench.window.toolkit.scene import Replay, Scene
 from workbench.window.toolkit.toolkit import pygame
@@ -45,7 +45,7 @@ class TransportView:
 
     # --- Places ---
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box.copy(), pen
         button, gap = pen.px(_BUTTON), pen.px(_BUTTON_GAP)

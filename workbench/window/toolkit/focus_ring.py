@@ -1,7 +1,7 @@
 """The ring around the view that the keyboard works with, drawn into the gap around the view's box."""
 
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 _DISTANCE, _THICKNESS = 4, 2
@@ -22,7 +22,7 @@ class FocusRing:
         """What was drawn is gone already."""
         self._drawn = None
 
-    def draw(self, target: pygame.Surface, pen: Pen) -> list[pygame.Rect]:
+    def draw(self, target: pygame.Surface, pen: Painter) -> list[pygame.Rect]:
         """Draw what changed. Returns the rectangles that did: the ring's four sides, not what they enclose."""
         if self._box == self._drawn:
             return []

@@ -16,7 +16,7 @@ TEXTS_KEPT_MAX = 1024
 """About 4 MB of letters: several times what one screen shows, so only figures of long ago are given up."""
 
 
-class Pen:
+class Painter:
     """Writes at one scale. Boxes are in pixels; sizes of letterings in units of `scale` pixels."""
 
     def __init__(self, scale: int) -> None:

@@ -6,7 +6,7 @@ Invariant: what is drawn lies inside the card, and each button is where it was l
 from collections.abc import Sequence
 
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 CLOSE = "close"
@@ -19,7 +19,7 @@ class Pane:
     def __init__(self) -> None:
         self.buttons: dict[str, pygame.Rect] = {}
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box."""
         self.box, self._pen = box.copy(), pen
         self.buttons.clear()

@@ -15,7 +15,7 @@ from server.ipc.page import Page
 from workbench.controls.controls import Controls
 from workbench.controls.playhead import Transport
 from workbench.telemetry.view import Journey, Marker, Reading, TileBox, View
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 
@@ -154,7 +154,7 @@ class Scene:
 class Drawable(Protocol):
     """A part of the window with a box of its own."""
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box from now on; the next draw draws all of it."""
         ...
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from server.palette import HEAT_COUNT, HEAT_FIRST, PAINT_COUNT, PAINT_FIRST, WHITE, hex_colors
 from workbench.window.toolkit import ramp, theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.toolkit import pygame
 
 _ROW, _GAP, _PAD, _BREAK = 24, 4, 8, 14
@@ -51,11 +51,11 @@ class ToolBar:
         self._swatches: dict[int, pygame.Rect] = {}
         self.forget()
 
-    def height(self, width: int, pen: Pen) -> int:
+    def height(self, width: int, pen: Painter) -> int:
         """Pixels that the buttons take in a bar of this width."""
         return max(box.bottom for box in self._flow(width, pen))
 
-    def place(self, box: pygame.Rect, pen: Pen) -> None:
+    def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Take this box; see `Drawable`."""
         self._box, self._pen = box.copy(), pen
         buttons = (*self._tools, *self._choices)
@@ -95,7 +95,7 @@ class ToolBar:
             self._draw_swatches(target, color)
         return [self._box]
 
-    def _flow(self, width: int, pen: Pen) -> list[pygame.Rect]:
+    def _flow(self, width: int, pen: Painter) -> list[pygame.Rect]:
         widths = [pen.width(button.name, theme.LABEL) + 2 * pen.px(_PAD) for button in (*self._tools, *self._choices)]
         return flow(widths, {len(self._tools)}, width, pen.px(_ROW), pen.px(_GAP))
 

@@ -1,7 +1,7 @@
 """The tooltip: what there is to know about what the mouse rests on, on a small card beside it."""
 
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.painter import Pen
+from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.toolkit import pygame
 
@@ -22,7 +22,7 @@ class Tooltip:
         """The text and its place; see `Overlay`."""
         return self._tip
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Pen) -> pygame.Rect:
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Below the mouse, or on the other side where there is no room."""
         assert self._tip is not None
         rows, (x, y) = self._rows(pen), self._tip[1]
@@ -33,7 +33,7 @@ class Tooltip:
             box.bottom = y - offset // 2
         return box.clamp(screen)
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Pen) -> None:
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         """Draw all of it."""
         pen.card(target, box, theme.RAISED, theme.FAINT, radius=4)
         height = pen.line_height(theme.NOTE)
@@ -41,7 +41,7 @@ class Tooltip:
         for index, text in enumerate(self._rows(pen)):
             pen.write(target, text, row.move(0, index * height), theme.BODY if index == 0 else theme.NOTE)
 
-    def _rows(self, pen: Pen) -> list[str]:
+    def _rows(self, pen: Painter) -> list[str]:
         assert self._tip is not None
         rows: list[str] = []
         for line in self._tip[0].splitlines():
