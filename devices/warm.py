@@ -10,22 +10,7 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels import (
-    arrivals,
-    block,
-    chance,
-    changes,
-    drain,
-    life,
-    outlet,
-    patterns,
-    probe,
-    region,
-    ring,
-    sockets,
-    viewer,
-    watch,
-)
+from devices.kernels import memory, patterns, random, regions, schedule, sockets, subscribe, viewer
 from devices.kernels.layout import FILL, Arrays, PollState
 from devices.sockets.poll_state import new_links
 from server.ipc.page import Page, fleet_sections
@@ -60,32 +45,32 @@ def _ages() -> NDArray[np.int16]:
 def warm_kernels() -> list[Warm]:
     """Every kernel of a fleet, for `server.kernels.kernel.compile_all`; the slowest ones last."""
     return [
-        Warm("seed", chance.seeded, lambda: (np.uint64(0), np.uint64(0))),
+        Warm("seed", random.seeded, lambda: (np.uint64(0), np.uint64(0))),
         Warm("scatter", patterns.scatter_bits, lambda: (1,)),
-        Warm("life", life.next_generation, lambda: (_ages(), _ages())),
-        Warm("life's colours", life.color_ages, lambda: (_ages(), _pixels())),
-        Warm("tile blocks", block.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),
-        Warm("schedule", arrivals.start_schedule, lambda: (_example()[0], 0)),
-        Warm("end of schedule", arrivals.stop_schedule, lambda: (_example()[0], 0)),
-        Warm("arming", arrivals.arm, lambda: (_example()[0], 0)),
-        Warm("offered count", arrivals.count_offered, lambda: (_example()[0], 0)),
-        Warm("backlog", arrivals.count_backlog, lambda: (_example()[0], 0)),
-        Warm("scattering", arrivals.scatter_stride, lambda: (1,)),
-        Warm("a device's schedule", arrivals.begin_schedule, lambda: (_example()[0], 0, 0, 1)),
-        Warm("what is owed", changes.count_all_owed, lambda: (_example()[0],)),
-        Warm("a device's end", changes.end_schedule, lambda: (_example()[0], 0, 0)),
-        Warm("change of schedule", changes.change_schedule, lambda: (_example()[0], 0)),
-        Warm("regions", region.learn, lambda: (_example()[0], 0, _bytes(), 0, 0, _bytes())),
+        Warm("life", patterns.next_generation, lambda: (_ages(), _ages())),
+        Warm("life's colours", patterns.color_ages, lambda: (_ages(), _pixels())),
+        Warm("tile blocks", regions.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),
+        Warm("schedule", schedule.start_schedule, lambda: (_example()[0], 0)),
+        Warm("end of schedule", schedule.stop_schedule, lambda: (_example()[0], 0)),
+        Warm("arming", schedule.arm, lambda: (_example()[0], 0)),
+        Warm("offered count", schedule.count_offered, lambda: (_example()[0], 0)),
+        Warm("backlog", schedule.count_backlog, lambda: (_example()[0], 0)),
+        Warm("scattering", schedule.scatter_stride, lambda: (1,)),
+        Warm("a device's schedule", schedule.begin_schedule, lambda: (_example()[0], 0, 0, 1)),
+        Warm("what is owed", schedule.count_all_owed, lambda: (_example()[0],)),
+        Warm("a device's end", schedule.end_schedule, lambda: (_example()[0], 0, 0)),
+        Warm("change of schedule", schedule.change_schedule, lambda: (_example()[0], 0)),
+        Warm("regions", regions.learn, lambda: (_example()[0], 0, _bytes(), 0, 0, _bytes())),
         Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _bytes(), 0, 0, 0)),
-        Warm("seen probes", probe.end_probe, lambda: (_example()[0], 0, 0, 0)),
-        Warm("blocks", ring.fill_block, lambda: (_example()[0], np.zeros(1, FILL), *_block(), 0)),
+        Warm("seen probes", viewer.end_probe, lambda: (_example()[0], 0, 0, 0)),
+        Warm("blocks", memory.fill_block, lambda: (_example()[0], np.zeros(1, FILL), *_block(), 0)),
         Warm("await block", await_state, lambda: (np.zeros(1, BLOCK), 0, 0, 0)),
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
-        Warm("slow path's bytes", outlet.send_bytes, lambda: (*_example(), 0, _bytes())),
-        Warm("held still", outlet.update_interest, lambda: (*_example(), 0)),
-        Warm("subscription", watch.subscribe, lambda: (*_example(), 0, 0, False)),
-        Warm("views", watch.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
-        Warm("drain", drain.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
+        Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),
+        Warm("held still", sockets.update_interest, lambda: (*_example(), 0)),
+        Warm("subscription", subscribe.subscribe, lambda: (*_example(), 0, 0, False)),
+        Warm("views", subscribe.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
+        Warm("drain", memory.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
         Warm("sockets", sockets.turn, lambda: (*_example(), 0)),
     ]

@@ -11,7 +11,7 @@ from devices.fleet.patterns import Life
 from devices.fleet.viewer import ViewerTable
 from devices.fleet.watching import new_tables
 from devices.fleet.workload import grown, new_arrays, new_epoch, write_settings
-from devices.kernels import arrivals, changes
+from devices.kernels import schedule
 from devices.kernels.layout import EPOCHS_MAX, Arrays, Phase, Probe, Region, Verdict
 from devices.kernels.viewer import receive_message
 from server.ipc.page import Page
@@ -41,18 +41,18 @@ class Fleet:
 
     def start(self, now_ns: int) -> None:
         """Lay out the schedule from `now_ns` on. Devices that are open begin to send."""
-        arrivals.start_schedule(self.arrays, now_ns)
+        schedule.start_schedule(self.arrays, now_ns)
         self._counters["started_ns"] = now_ns
 
     def begin(self, d: int, now_ns: int) -> None:
         """Let device `d`, which has just joined, intend placements, if the load runs."""
         if self.is_started:
-            hop = arrivals.scatter_stride(max(self.config.connections, 1))
-            arrivals.begin_schedule(self.arrays, d, now_ns, hop)
+            hop = schedule.scatter_stride(max(self.config.connections, 1))
+            schedule.begin_schedule(self.arrays, d, now_ns, hop)
 
     def end(self, d: int, now_ns: int) -> None:
         """Let device `d`, which leaves, intend nothing more; what it has not sent is counted as abandoned."""
-        changes.end_schedule(self.arrays, d, now_ns)
+        schedule.end_schedule(self.arrays, d, now_ns)
 
     def adjust(self, config: FleetConfig, rate_factor: float, now_ns: int) -> None:
         """Go by these settings from `now_ns` on. After `stop_sending`, the schedules stay ended.
@@ -83,7 +83,7 @@ class Fleet:
         epochs["end_ns"][epoch % EPOCHS_MAX] = now_ns
         settings["epoch"] = epoch + 1
         epochs[(epoch + 1) % EPOCHS_MAX] = new_epoch(self.config, self.rate_factor)
-        changes.change_schedule(self.arrays, now_ns)
+        schedule.change_schedule(self.arrays, now_ns)
 
     def _change_region(self) -> None:
         devices, settings = self.arrays.devices, self.arrays.settings
@@ -109,7 +109,7 @@ class Fleet:
     def stop_sending(self, now_ns: int) -> None:
         """Intend nothing after `now_ns`. What was intended before is still sent."""
         self.publish_offered(now_ns)
-        arrivals.stop_schedule(self.arrays, now_ns)
+        schedule.stop_schedule(self.arrays, now_ns)
 
     def follow(self, number: int) -> None:
         """Have the device whose connection has this number note its journeys; -1: none."""
@@ -133,7 +133,7 @@ class Fleet:
         """Bring the count of offered placements up to `now_ns`."""
         self._offered_ns = now_ns
         if self.is_started:
-            self._counters["offered_count"] += arrivals.count_offered(self.arrays, now_ns)
+            self._counters["offered_count"] += schedule.count_offered(self.arrays, now_ns)
 
     @property
     def is_started(self) -> bool:
@@ -143,7 +143,7 @@ class Fleet:
     def set_phase(self, d: int, phase: Phase) -> None:
         """Put device `d` into `phase`, which decides whether it sends."""
         self.arrays.devices["phase"][d] = phase
-        arrivals.arm(self.arrays, d)
+        schedule.arm(self.arrays, d)
 
     def subscribe(self, d: int) -> Subscribe:
         """What device `d` asks for when it begins to watch."""
@@ -164,11 +164,11 @@ class Fleet:
 
     def owed_count(self) -> int:
         """Placements that were counted as offered and that no socket has taken. Looks at each of them."""
-        return int(changes.count_all_owed(self.arrays))
+        return int(schedule.count_all_owed(self.arrays))
 
     def backlog_count(self, now_ns: int) -> int:
         """Placements due at `now_ns` that are not in a frame yet, or in one that the socket has not taken."""
-        waiting = int(arrivals.count_backlog(self.arrays, now_ns))
+        waiting = int(schedule.count_backlog(self.arrays, now_ns))
         return waiting + int(self.arrays.devices["rest_frames"].sum())
 
 

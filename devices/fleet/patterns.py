@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.kernels.layout import RIDGES
-from devices.kernels.life import color_ages, next_generation
+from devices.kernels.patterns import color_ages, next_generation
 from devices.kernels.scene import HORIZON
 
 _REPAINTS_PER_GENERATION = 1.5

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.kernels.block import apply_blocks
 from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays, Region, Verdict
-from devices.kernels.region import learn
+from devices.kernels.regions import apply_blocks, learn
 from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
 from server.protocol.messages import DELTA, SNAPSHOT, ServerOp

@@ -11,9 +11,9 @@ from devices.config import FleetConfig
 from devices.fleet.patterns import draw_ridges
 from devices.fleet.watching import join_groups, new_tables
 from devices.kernels import layout
-from devices.kernels.chance import seeded
 from devices.kernels.layout import Arrays
 from devices.kernels.patterns import scatter_bits
+from devices.kernels.random import seeded
 from server.ipc.page import Page
 
 _SECOND_NS = 1_000_000_000

@@ -15,10 +15,10 @@ bytes are those that `Connection.send_binary` would make with the same masks.
 
 import numpy as np
 
-from devices.kernels.arrivals import batch_time, mask_word
-from devices.kernels.chance import advance, mix
 from devices.kernels.layout import PING_FRAME_BYTES, PLACE_FRAME_BYTES, Pattern, Region
 from devices.kernels.patterns import heat_at, heat_color, owned_pixel, paint
+from devices.kernels.random import advance, mix
+from devices.kernels.schedule import batch_time, mask_word
 from server.kernels.kernel import kernel
 
 _OP_PLACE = 0x01

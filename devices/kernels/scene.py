@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from devices.kernels.chance import mix
+from devices.kernels.random import mix
 from server.kernels.kernel import kernel
 from server.palette import CUBE_FIRST, CUBE_LEVELS
 

@@ -18,8 +18,8 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels import layout
 from devices.kernels.layout import Phase, Probe
-from devices.kernels.probe import end_probe
-from devices.kernels.ring import fill_block
+from devices.kernels.memory import fill_block
+from devices.kernels.viewer import end_probe
 from server.ipc.page import Page
 from server.kernels.link import BlockState
 from server.kernels.ring import await_state

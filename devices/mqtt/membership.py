@@ -11,8 +11,8 @@ import numpy as np
 
 from devices.faults import Stalls, draw_share
 from devices.fleet.fleet import Fleet
-from devices.kernels.arrivals import arm
 from devices.kernels.layout import NEVER_NS, Phase
+from devices.kernels.schedule import arm
 from devices.mqtt.gateway import Gateway
 from server.mqtt.topics import Topics
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels.layout import Probe
-from devices.kernels.probe import end_probe
+from devices.kernels.viewer import end_probe
 from devices.limits import FleetFailed
 from devices.mqtt.gateway import Gateway
 from devices.mqtt.membership import Membership

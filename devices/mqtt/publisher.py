@@ -11,7 +11,7 @@ import numpy as np
 
 from devices.fleet.fleet import Fleet
 from devices.kernels import layout
-from devices.kernels.ring import fill_block
+from devices.kernels.memory import fill_block
 from devices.mqtt.gateway import Gateway
 from devices.mqtt.membership import Membership
 from devices.mqtt.publications import batches, publication_bytes, unmask

@@ -14,9 +14,9 @@ from devices.config import FleetConfig
 from devices.faults import Stalls, draw_share
 from devices.fleet.fleet import Fleet
 from devices.fleet.workload import watchers
-from devices.kernels import outlet, watch
-from devices.kernels.drain import send_last_pings
+from devices.kernels import sockets, subscribe
 from devices.kernels.layout import NEVER_NS, Phase
+from devices.kernels.memory import send_last_pings
 from devices.limits import FleetFailed, fit_connections
 from devices.sockets.churn import Churn
 from devices.sockets.redial import Redials
@@ -148,7 +148,7 @@ class Dialer(SocketLinks):
         self._stalls.hold(chosen, now_ns + int(seconds * 1e9))
         for d in chosen:
             self.fleet.arrays.devices["stalled"][d] = 1
-            outlet.update_interest(self.fleet.arrays, self.links, d)
+            sockets.update_interest(self.fleet.arrays, self.links, d)
         self._counters["stalled_count"] = len(self._stalls)
         return ""
 
@@ -174,7 +174,7 @@ class Dialer(SocketLinks):
     def _release_stalled(self, devices: list[int]) -> None:
         for d in devices:
             self.fleet.arrays.devices["stalled"][d] = 0
-            outlet.update_interest(self.fleet.arrays, self.links, d)
+            sockets.update_interest(self.fleet.arrays, self.links, d)
         self._counters["stalled_count"] = len(self._stalls)
 
     def make_room(self) -> None:
@@ -190,7 +190,7 @@ class Dialer(SocketLinks):
         viewers, slow = devices["viewer"].astype(np.bool_), devices["slow"].astype(np.bool_)
         count = self.fleet.config.connections
         viewers[:count], slow[:count] = watchers(self.fleet.config)
-        watch.change_views(self.fleet.arrays, self.links, viewers, slow, is_anew)
+        subscribe.change_views(self.fleet.arrays, self.links, viewers, slow, is_anew)
 
     def _revive(self, now_ns: int) -> None:
         """Devices that are gone go by the new policy."""

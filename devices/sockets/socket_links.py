@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from devices.fleet.fleet import Fleet, describe_violation
-from devices.kernels import outlet, sockets, watch
+from devices.kernels import sockets, subscribe
 from devices.kernels.layout import Phase, Verdict
 from devices.limits import FleetFailed, raise_open_files
 from devices.sockets.poll_state import explain, new_links, widened
@@ -214,9 +214,9 @@ class SocketLinks(ABC):
         self.fleet.set_phase(d, Phase.SLOW)
         self.fleet.begin(d, now_ns)
         if self.fleet.arrays.devices["viewer"][d]:
-            watch.subscribe(self.fleet.arrays, self.links, d, 0, False)
+            subscribe.subscribe(self.fleet.arrays, self.links, d, 0, False)
         if self.fleet.arrays.devices["slow"][d]:
-            outlet.update_interest(self.fleet.arrays, self.links, d)  # From here on it never reads.
+            sockets.update_interest(self.fleet.arrays, self.links, d)  # From here on it never reads.
         self._on_open(d, now_ns)
 
     def _accuse(self, d: int, violation: ProtocolViolation) -> None:
@@ -236,7 +236,7 @@ class SocketLinks(ABC):
         assert connection is not None and opened is not None
         data = connection.data_to_send()
         if data:
-            outlet.send_bytes(self.fleet.arrays, self.links, d, np.frombuffer(bytearray(data), np.uint8))
+            sockets.send_bytes(self.fleet.arrays, self.links, d, np.frombuffer(bytearray(data), np.uint8))
 
     # Ending.
 

@@ -5,7 +5,7 @@ import pytest
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels import arrivals, frames, sockets
+from devices.kernels import frames, schedule, sockets
 from devices.kernels.layout import NEVER_NS, Phase, Probe
 from devices.warm import warm_kernels
 from server.ipc.page import Page, fleet_sections
@@ -39,8 +39,8 @@ def take_writes(fleet, now_ns):
         for frame in words.view(np.uint8)[:size].reshape(-1, 12):
             payload = frame[6:] ^ np.resize(frame[2:6], 6)
             written.append((d, decode_client_message(payload.tobytes())))
-        arrivals.fill_batch(fleet.arrays, d)
-        arrivals.arm(fleet.arrays, d)
+        schedule.fill_batch(fleet.arrays, d)
+        schedule.arm(fleet.arrays, d)
     return written
 
 
@@ -103,11 +103,11 @@ def test_last_ping_measures_nothing():
 
 def test_device_that_is_gone_intends_and_holds_nothing():
     fleet, _ = fleet_of(connections=3)
-    before = int(arrivals.count_offered(fleet.arrays, START_NS + 1000 * MS))
+    before = int(schedule.count_offered(fleet.arrays, START_NS + 1000 * MS))
     fleet.end(1, START_NS + 1000 * MS)
     sockets.release(fleet.arrays, 1)
     assert fleet.arrays.due_ns[1] == NEVER_NS
-    assert arrivals.count_offered(fleet.arrays, START_NS + 2000 * MS) == pytest.approx(before * 2 / 3, abs=2)
+    assert schedule.count_offered(fleet.arrays, START_NS + 2000 * MS) == pytest.approx(before * 2 / 3, abs=2)
     assert fleet.viewers.check(np.zeros((16, 16), np.uint8)) == (2, 0)
     assert np.flatnonzero(fleet.arrays.devices["phase"] == Phase.GONE).tolist() == [1]
 
@@ -117,7 +117,7 @@ def test_device_in_the_slow_path_does_not_send():
     fleet.set_phase(0, Phase.SLOW)
     assert fleet.arrays.due_ns[0] == NEVER_NS
     fleet.set_phase(0, Phase.FAST)
-    assert fleet.arrays.due_ns[0] == arrivals.batch_time(fleet.arrays, 0, 1)
+    assert fleet.arrays.due_ns[0] == schedule.batch_time(fleet.arrays, 0, 1)
 
 
 def test_violation_names_the_message():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from devices.config import FleetConfig
 from devices.faults import Stalls, draw_share
 from devices.fleet.workload import spread
-from devices.kernels.epochs import is_chosen
+from devices.kernels.schedule import is_chosen
 from devices.sockets.churn import Churn
 from devices.sockets.redial import PAUSE_NS_LEAST, PAUSE_NS_MOST, REFUSED_NS, Redials
 

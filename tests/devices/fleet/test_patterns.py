@@ -10,11 +10,11 @@ from websockets.streams import StreamReader
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.fleet.patterns import Life, draw_ridges
-from devices.kernels import frames, life
-from devices.kernels.arrivals import batch_time
+from devices.kernels import frames, patterns
 from devices.kernels.layout import Phase
 from devices.kernels.patterns import owned_pixel, paint
 from devices.kernels.scene import DAY_SECONDS, scene_color
+from devices.kernels.schedule import batch_time
 from server.ipc.page import Page, fleet_sections
 from server.palette import CUBE_FIRST, HEAT_COUNT, HEAT_FIRST, PALETTE, WHITE
 from server.protocol.messages import Ping, Place, decode_client_message
@@ -128,7 +128,7 @@ def test_life_equals_its_naive_twin(width, height, seed):
     ages = np.where(np.random.default_rng(seed).random((height, width)) < 0.4, 1, -5).astype(np.int16)
     following = np.empty_like(ages)
     for _ in range(3):
-        living = life.next_generation(ages, following)
+        living = patterns.next_generation(ages, following)
         expected = naive_generation(ages)
         assert (following == expected).all() and living == (expected > 0).sum()
         ages, following = following, ages

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels.block import apply_blocks
 from devices.kernels.layout import BRANCHES, FRAMES_MAX
+from devices.kernels.regions import apply_blocks
 from server.ipc.page import Page, fleet_sections
 from server.kernels.layout import tile_shape
 from server.protocol.blocks import Block, encode_block, tile_colors

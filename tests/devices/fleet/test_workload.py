@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from devices.config import FleetConfig
 from devices.fleet.workload import new_arrays, spread
-from devices.kernels import arrivals
+from devices.kernels import schedule
 from devices.kernels.layout import NEVER_NS, Arrivals, Phase
 from server.ipc.page import Page, fleet_sections
 from support.naive_schedule import MASK, naive_gap
@@ -20,12 +20,12 @@ BOARD = np.zeros((1, 1), np.uint8)
 def made(**settings_):
     arrays = new_arrays(FleetConfig(**settings_), 16, 16, 7, Page.create(fleet_sections()), BOARD)
     arrays.devices["phase"] = Phase.FAST
-    arrivals.start_schedule(arrays, START_NS)
+    schedule.start_schedule(arrays, START_NS)
     return arrays
 
 
 def batch_times(arrays, d):
-    return [arrivals.batch_time(arrays, d, i) for i in range(arrays.devices["batch_count"][d])]
+    return [schedule.batch_time(arrays, d, i) for i in range(arrays.devices["batch_count"][d])]
 
 
 def drain_batches(arrays, until_ns):
@@ -36,15 +36,15 @@ def drain_batches(arrays, until_ns):
             times = batch_times(arrays, d)
             assert arrays.due_ns[d] == times[-1]
             sent[d] += times
-            arrivals.fill_batch(arrays, d)
-            arrivals.arm(arrays, d)
+            schedule.fill_batch(arrays, d)
+            schedule.arm(arrays, d)
     return sent
 
 
 @given(st.sampled_from(list(Arrivals)), st.integers(1, 10**12), st.floats(1, 1000), st.integers(0, MASK))
 @settings(deadline=None)
 def test_gap_equals_its_naive_twin(kind, interval_ns, burst_ratio, word):
-    gap_ns, after = arrivals.draw_gap(int(kind), interval_ns, burst_ratio, np.uint64(word))
+    gap_ns, after = schedule.draw_gap(int(kind), interval_ns, burst_ratio, np.uint64(word))
     naive_ns, naive_after = naive_gap(kind, interval_ns, word, burst_ratio)
     assert int(after) == naive_after
     assert abs(gap_ns - naive_ns) <= 1 + naive_ns * 1e-12
@@ -53,7 +53,7 @@ def test_gap_equals_its_naive_twin(kind, interval_ns, burst_ratio, word):
 @pytest.mark.parametrize("kind", ["periodic", "poisson", "bursty"])
 def test_mean_rate_is_the_rate_asked_for(kind):
     arrays = made(connections=400, rate_per_s=50, frames_per_write=3, arrivals=kind)
-    offered = arrivals.count_offered(arrays, START_NS + 20 * SECOND_NS)
+    offered = schedule.count_offered(arrays, START_NS + 20 * SECOND_NS)
     assert offered == pytest.approx(400 * 50 * 20, rel=0.02)
 
 
@@ -74,8 +74,8 @@ def test_offered_and_written_are_one_schedule(kind, connections, frames, centise
     until_ns = START_NS + centiseconds * SECOND_NS // 100
     arrays = made(connections=connections, rate_per_s=40, frames_per_write=frames, arrivals=kind)
     twin = made(connections=connections, rate_per_s=40, frames_per_write=frames, arrivals=kind)
-    offered = sum(arrivals.count_offered(arrays, until_ns - SECOND_NS // step) for step in (3, 50, 10**9))
-    arrivals.stop_schedule(twin, until_ns)
+    offered = sum(schedule.count_offered(arrays, until_ns - SECOND_NS // step) for step in (3, 50, 10**9))
+    schedule.stop_schedule(twin, until_ns)
     sent = drain_batches(twin, until_ns)
     assert sum(map(len, sent)) == pytest.approx(offered, abs=connections)
     assert offered == sum(sum(time <= until_ns - 1 for time in times) for times in sent)
@@ -86,23 +86,23 @@ def test_stop_leaves_nothing_that_was_intended():
     arrays = made(connections=7, rate_per_s=30, frames_per_write=12)
     until_ns = START_NS + 130_000_000
     early = drain_batches(arrays, until_ns - 50_000_000)
-    arrivals.stop_schedule(arrays, until_ns)
+    schedule.stop_schedule(arrays, until_ns)
     late = drain_batches(arrays, until_ns)
-    offered = arrivals.count_offered(arrays, until_ns + 10 * SECOND_NS)
+    offered = schedule.count_offered(arrays, until_ns + 10 * SECOND_NS)
     assert sum(map(len, early)) + sum(map(len, late)) == offered
     assert (arrays.due_ns == NEVER_NS).all()
-    assert arrivals.count_backlog(arrays, until_ns) == 0
+    assert schedule.count_backlog(arrays, until_ns) == 0
 
 
 def test_schedule_does_not_wait_for_a_device_that_cannot_send():
     arrays = made(connections=2, rate_per_s=10, frames_per_write=2)
     arrays.devices["rest_end"][0] = 1
-    arrivals.arm(arrays, 0)
+    schedule.arm(arrays, 0)
     assert arrays.due_ns[0] == NEVER_NS
-    assert arrivals.count_offered(arrays, START_NS + 3 * SECOND_NS) == pytest.approx(60, abs=2)
-    assert arrivals.count_backlog(arrays, START_NS + 3 * SECOND_NS) == 4
+    assert schedule.count_offered(arrays, START_NS + 3 * SECOND_NS) == pytest.approx(60, abs=2)
+    assert schedule.count_backlog(arrays, START_NS + 3 * SECOND_NS) == 4
     arrays.devices["rest_end"][0] = 0
-    arrivals.arm(arrays, 0)
+    schedule.arm(arrays, 0)
     assert arrays.due_ns[0] == batch_times(arrays, 0)[1] < START_NS + SECOND_NS
 
 
@@ -115,13 +115,13 @@ def test_phases_are_spread_evenly():
 def test_devices_that_only_watch_intend_nothing():
     arrays = made(connections=5, rate_per_s=0)
     assert (arrays.due_ns == NEVER_NS).all()
-    assert arrivals.count_offered(arrays, NEVER_NS - 1) == 0
+    assert schedule.count_offered(arrays, NEVER_NS - 1) == 0
 
 
 def test_greedy_devices_send_more():
     arrays = made(connections=100, rate_per_s=20, greedy_ratio=0.1, greedy_factor=5)
     assert arrays.devices["greedy"].sum() == 10
-    assert arrivals.count_offered(arrays, START_NS + 10 * SECOND_NS - 1) == pytest.approx(90 * 200 + 10 * 1000, abs=100)
+    assert schedule.count_offered(arrays, START_NS + 10 * SECOND_NS - 1) == pytest.approx(90 * 200 + 10 * 1000, abs=100)
 
 
 @given(st.integers(0, 50), st.integers(0, 50))
@@ -134,7 +134,7 @@ def test_spread_takes_as_many_as_asked(count, of):
 @given(st.integers(1, 5000))
 @settings(deadline=None)
 def test_scatter_visits_everything_once(count):
-    stride = arrivals.scatter_stride(count)
+    stride = schedule.scatter_stride(count)
     assert len(set((np.arange(count) * stride % count).tolist())) == count
 
 
@@ -145,14 +145,14 @@ def test_same_seed_same_schedule():
 
 def test_no_devices_at_all():
     arrays = made(connections=0)
-    assert arrivals.count_offered(arrays, START_NS + SECOND_NS) == 0
+    assert schedule.count_offered(arrays, START_NS + SECOND_NS) == 0
 
 
 @given(st.lists(st.integers(0, 30), max_size=300), st.integers(0, 300), st.integers(0, 30))
 @settings(deadline=None)
 def test_next_due_equals_a_search_one_by_one(times, first, now_ns):
     first = min(first, len(times))
-    found, earliest_ns = arrivals.next_due(np.array(times, np.int64), first, len(times), now_ns)
+    found, earliest_ns = schedule.next_due(np.array(times, np.int64), first, len(times), now_ns)
     naive = next((d for d in range(first, len(times)) if times[d] <= now_ns), len(times))
     assert found == naive
     assert earliest_ns == min(times[first:naive], default=NEVER_NS)

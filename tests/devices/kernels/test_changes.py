@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels import arrivals
+from devices.kernels import schedule
 from devices.kernels.layout import EPOCHS_MAX, NEVER_NS, Arrivals, Phase
 from server.ipc.page import Page, fleet_sections
 from support.naive_schedule import naive_gap
@@ -45,17 +45,17 @@ class Sent:
     def hold(self, held):
         for d in range(DEVICES):
             self.fleet.arrays.devices["stalled"][d] = d in held
-            arrivals.arm(self.fleet.arrays, d)
+            schedule.arm(self.fleet.arrays, d)
 
     def up_to(self, now_ns):
         arrays = self.fleet.arrays
         while (due := np.flatnonzero(arrays.due_ns <= now_ns)).size:
             for d in due:
                 self.times[d] += [
-                    int(arrivals.batch_time(arrays, d, i)) for i in range(arrays.devices["batch_count"][d])
+                    int(schedule.batch_time(arrays, d, i)) for i in range(arrays.devices["batch_count"][d])
                 ]
-                arrivals.fill_batch(arrays, d)
-                arrivals.arm(arrays, d)
+                schedule.fill_batch(arrays, d)
+                schedule.arm(arrays, d)
 
     @property
     def count(self):

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels.arrivals import batch_time
 from devices.kernels.frames import put_batch, put_place
 from devices.kernels.layout import Phase, Probe
 from devices.kernels.patterns import paint
-from devices.kernels.probe import begin_probe, end_probe, is_probed, placed_pixel
+from devices.kernels.schedule import batch_time
+from devices.kernels.viewer import begin_probe, end_probe, is_probed, placed_pixel
 from server.ipc.page import Page, fleet_sections
 from server.kernels.histogram import bucket_index
 

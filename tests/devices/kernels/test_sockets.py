@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels import outlet, sockets
+from devices.kernels import sockets
 from devices.kernels.layout import Phase, Verdict
 from devices.sockets.poll_state import new_links
 from server.ipc.page import Page, fleet_sections
@@ -150,7 +150,7 @@ def test_slow_bytes_go_behind_the_rest():
         chunks = [bytes([i]) * 30_000 for i in range(1, 6)]
         for chunk in chunks:
             data = np.frombuffer(bytearray(chunk), np.uint8)
-            outlet.send_bytes(pair.fleet.arrays, pair.links, 0, data)
+            sockets.send_bytes(pair.fleet.arrays, pair.links, 0, data)
         received = b""
         while len(received) < 150_000:
             received += pair.receive()

@@ -9,9 +9,8 @@ import math
 
 import numpy as np
 
-from devices.kernels.chance import advance, mix, seeded, unit
-from devices.kernels.epochs import interval_in, time_after, walk
 from devices.kernels.layout import EPOCHS_MAX, NEVER_NS, PARKED_NS, Arrivals, Phase
+from devices.kernels.random import advance, mix, seeded, unit
 from server.kernels.kernel import kernel
 
 _PERIODIC, _POISSON = int(Arrivals.PERIODIC), int(Arrivals.POISSON)
@@ -261,3 +260,161 @@ def mask_word(settings):
     """The next random word of a fleet's masks and probe times. Writes settings.mask_word."""
     settings.mask_word = advance(settings.mask_word)
     return mix(settings.mask_word)
+
+
+# DOC epochs: Schedules that change while they run: epochs of one intensity each, and how a time leads from one into the next.
+#
+# DOC epochs: At a change, what is left of each gap is stretched by the ratio of the intervals: no placement is lost and none comes
+# DOC epochs: twice, periodic ones keep their phase and Poisson ones stay Poisson. Where there is no rate, a time is parked: it lies
+# DOC epochs: at PARKED_NS or above and says how many intervals are left, so that the schedule goes on from there. Invariant: a time
+# DOC epochs: in the schedule, and the epoch that it lies in, are never behind a change that came before it.
+
+
+_LEFT_UNIT = 2.0**40
+"""A parked time counts what is left in these parts of an interval,"""
+_LEFT_MAX = 2.0**20
+"""and no more than so many intervals, far below NEVER_NS."""
+
+
+@kernel
+def is_chosen(d, count, of):
+    """Whether device d is one of `count` of `of` that are evenly spread; the twin of `workload.spread`."""
+    return of > 0 and (d + 1) * count // of > d * count // of
+
+
+@kernel
+def interval_in(epoch, d):
+    """The mean time between placements of device d in this EPOCH record; 0: none."""
+    is_greedy = is_chosen(np.int64(d), epoch.greedy_count, epoch.device_count)
+    return np.int64(epoch.greedy_interval_ns if is_greedy else epoch.interval_ns)
+
+
+@kernel
+def time_after(at_ns, left, interval_ns):
+    """The time `left` intervals after `at_ns`, later than it by a nanosecond at least; parked without an interval."""
+    if interval_ns <= 0:
+        return np.int64(PARKED_NS + np.int64(min(left, _LEFT_MAX) * _LEFT_UNIT))
+    return np.int64(at_ns + max(np.int64(left * interval_ns), 1))
+
+
+@kernel
+def stretch(next_ns, change_ns, old_ns, new_ns):
+    """The next intended time, later than the change, when the interval goes from `old_ns` to `new_ns` at it."""
+    if old_ns == new_ns:
+        return np.int64(next_ns)
+    is_parked = next_ns >= PARKED_NS
+    left = (next_ns - PARKED_NS) / _LEFT_UNIT if is_parked else (next_ns - change_ns) / np.float64(old_ns)
+    return time_after(change_ns, left, new_ns)
+
+
+@kernel
+def walk(epochs, newest, d, next_ns, epoch):
+    """Lead a time of device d's schedule through all changes before it. Returns it and its epoch, both int64.
+
+    epochs: as `layout.Arrays.epochs`; epoch: that of `next_ns` so far; newest: the present one. A device that lags by
+    more than EPOCHS_MAX changes goes on with the oldest that is remembered.
+    """
+    epoch = max(np.int64(epoch), newest - EPOCHS_MAX + 1)
+    next_ns = np.int64(next_ns)
+    while epoch < newest and next_ns > epochs[epoch % EPOCHS_MAX].end_ns:
+        before, after = epochs[epoch % EPOCHS_MAX], epochs[(epoch + 1) % EPOCHS_MAX]
+        next_ns = stretch(next_ns, before.end_ns, interval_in(before, d), interval_in(after, d))
+        epoch += 1
+    return next_ns, epoch
+
+
+# DOC changes: Schedules that change or end while devices owe placements: what is owed is counted, kept, and sent first.
+#
+# DOC changes: Invariant: at any time, what was offered is what sockets took, what is owed, and what was abandoned.
+
+
+@kernel
+def count_owed(arrays, d):
+    """Placements of device d that were counted as offered and are in no frame yet. Cost: a draw each."""
+    device = arrays.devices[d]
+    newest, until_ns = np.int64(arrays.settings[0].epoch), np.int64(device.offer_next_ns)
+    if until_ns == NEVER_NS:
+        return np.int64(0)
+    owed = np.int64(0)
+    while owed < device.batch_count and batch_time(arrays, d, owed) < until_ns:
+        owed += 1
+    next_ns, epoch, word = np.int64(device.send_next_ns), np.int64(device.epoch), device.send_word
+    last_ns = min(until_ns - 1, limit_ns(arrays.settings[0]))
+    while True:
+        next_ns, epoch = walk(arrays.epochs, newest, d, next_ns, epoch)
+        if next_ns > last_ns:
+            return owed
+        row = arrays.epochs[epoch % EPOCHS_MAX]
+        gap, word = draw_gap(row.arrivals, interval_in(row, d), row.burst_ratio, word)
+        next_ns += gap
+        owed += 1
+
+
+@kernel
+def count_all_owed(arrays):
+    """`count_owed` of all devices together, and what their sockets have not taken."""
+    owed = np.int64(0)
+    for d in range(len(arrays.devices)):
+        owed += count_owed(arrays, d) + np.int64(arrays.devices[d].rest_frames)
+    return owed
+
+
+@kernel
+def end_schedule(arrays, d, now_ns):
+    """Let device d intend nothing from `now_ns` on, and count what it intended and has not sent as abandoned."""
+    device, settings, counters = arrays.devices[d], arrays.settings[0], arrays.counters[0]
+    epoch = arrays.epochs[settings.epoch % EPOCHS_MAX]
+    counters.offered_count += count_offers(device, settings, epoch, min(np.int64(now_ns), limit_ns(settings)))
+    counters.abandoned_count += count_owed(arrays, d)
+    device.send_next_ns = NEVER_NS
+    device.offer_next_ns = NEVER_NS
+    device.wake_ns = NEVER_NS
+    device.batch_count = 0
+    arm(arrays, d)
+
+
+@kernel
+def change_schedule(arrays, change_ns):
+    """Enter the present epoch at `change_ns`: all that is intended later goes by it, and batches are drawn anew.
+
+    The caller has counted what was offered up to then, ended the epoch before, and written the present one to `epochs`
+    and `settings`. Times up to the change stay as they were; a device that lags sends them first. Cost: a draw of a
+    batch for each device.
+    """
+    settings = arrays.settings[0]
+    newest = np.int64(settings.epoch)
+    row = arrays.epochs[newest % EPOCHS_MAX]
+    for d in range(len(arrays.devices)):
+        device, interval_ns = arrays.devices[d], interval_in(row, d)
+        device.greedy = is_chosen(np.int64(d), row.greedy_count, row.device_count)
+        if device.offer_next_ns == NEVER_NS:
+            device.interval_ns = interval_ns
+            continue
+        for i in range(np.int64(device.batch_count)):
+            arrays.times[d, i] = batch_time(arrays, d, i)
+        device.timed = 1
+        device.offer_next_ns = stretch(device.offer_next_ns, change_ns, np.int64(device.interval_ns), interval_ns)
+        device.interval_ns = interval_ns
+        next_ns, epoch = walk(arrays.epochs, newest, d, device.send_next_ns, device.epoch)
+        device.send_next_ns = next_ns
+        device.epoch = epoch
+        if epoch == newest:
+            _draw_anew(arrays, d, change_ns)
+
+
+@kernel
+def _draw_anew(arrays, d, change_ns):
+    """Keep of device d's batch what comes before a change, and draw the rest from where offers are counted.
+
+    That is the same place of the same stream, because the device does not lag.
+    """
+    device, kept = arrays.devices[d], np.int64(0)
+    while kept < device.batch_count and arrays.times[d, kept] <= change_ns:
+        kept += 1
+    device.send_next_ns = device.offer_next_ns
+    device.send_word = device.offer_word
+    if kept > 0:
+        fill_from(arrays, d, kept)
+    else:
+        fill_batch(arrays, d)
+    arm(arrays, d)

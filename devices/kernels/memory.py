@@ -5,10 +5,11 @@ Invariant: a block holds whole batches of frames, each device's in their order.
 
 import numpy as np
 
-from devices.kernels.arrivals import arm, fill_batch, next_due
-from devices.kernels.frames import put_batch
-from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES, Probe
-from devices.kernels.probe import begin_probe, is_followed, is_probed
+from devices.kernels.frames import put_batch, put_nonce
+from devices.kernels.layout import NEVER_NS, PING_FRAME_BYTES, PLACE_FRAME_BYTES, Phase, Probe
+from devices.kernels.schedule import arm, fill_batch, next_due
+from devices.kernels.sockets import send_bytes
+from devices.kernels.viewer import begin_probe, is_followed, is_probed
 from server.kernels.histogram import record
 from server.kernels.kernel import kernel
 
@@ -72,3 +73,33 @@ def fill_block(arrays, fills, words, segments, now_ns):
             fill.next_ns = min(fill.next_ns, due_ns[d])
             d += 1
     return False
+
+
+# DOC drain: The end of a load: a last PING behind all that a device has sent, whose PONG says that it was applied.
+
+
+_IDLE, _FAST, _GONE = int(Phase.IDLE), int(Phase.FAST), int(Phase.GONE)
+_NONE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
+
+
+@kernel
+def send_last_pings(arrays, links, asked):
+    """Send a PING on each connection that has none under way and was not asked yet. Returns how many are unanswered.
+
+    asked: (devices,) bool, written in place. Devices with placements still to send are left for the next call;
+    those that never read cannot be asked.
+    """
+    unanswered = 0
+    for d in range(len(arrays.devices)):
+        device = arrays.devices[d]
+        if device.phase in (_IDLE, _GONE) or device.slow:
+            continue
+        if not asked[d] and device.phase == _FAST and device.probe == _NONE and device.batch_count == 0:
+            device.probe_nonce = put_nonce(arrays, links.outgoing, 0)
+            device.probe = _PINGED
+            device.probe_count = 0
+            asked[d] = True
+            send_bytes(arrays, links, d, links.outgoing[:PING_FRAME_BYTES])
+        if not asked[d] or device.probe == _PINGED:
+            unanswered += 1
+    return unanswered

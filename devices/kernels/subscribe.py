@@ -7,10 +7,10 @@ is there; one that does not read stays there.
 
 import numpy as np
 
-from devices.kernels.arrivals import mask_word
 from devices.kernels.frames import put_nonce
 from devices.kernels.layout import PING_FRAME_BYTES, Phase, Probe, Region
-from devices.kernels.outlet import send_bytes, update_interest
+from devices.kernels.schedule import mask_word
+from devices.kernels.sockets import send_bytes, update_interest
 from devices.kernels.viewer import move_viewer
 from server.kernels.kernel import kernel
 from server.protocol.messages import CANCEL
