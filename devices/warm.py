@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels import memory, patterns, random, regions, schedule, sockets, subscribe, viewer
+from devices.kernels import memory, messages, patterns, random, regions, schedule, sockets, viewer
 from devices.kernels.layout import FILL, Arrays, PollState
 from devices.sockets.poll_state import new_links
 from server.ipc.page import Page, fleet_sections
@@ -69,8 +69,8 @@ def warm_kernels() -> list[Warm]:
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
         Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),
         Warm("held still", sockets.update_interest, lambda: (*_example(), 0)),
-        Warm("subscription", subscribe.subscribe, lambda: (*_example(), 0, 0, False)),
-        Warm("views", subscribe.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
-        Warm("drain", memory.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
+        Warm("subscription", messages.subscribe, lambda: (*_example(), 0, 0, False)),
+        Warm("views", messages.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
+        Warm("drain", messages.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
         Warm("sockets", sockets.turn, lambda: (*_example(), 0)),
     ]

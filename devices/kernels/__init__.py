@@ -1,4 +1,5 @@
-"""The compiled passes of a fleet: schedule, paint, frame, see, and the one that moves bytes.
+"""The compiled passes of a fleet: schedules, patterns, frames, viewers, and the pass over its sockets.
 
-All but `sockets` are sans-I/O. `layout` holds every dtype; kernels that call each other stay in this package.
+Only `sockets` and `messages` make system calls. `layout` holds every dtype. Kernels that call each other stay in this
+package, because numba's cache does not see a change in another one.
 """

@@ -9,8 +9,8 @@
          8     2  x        little-endian
         10     2  y
 
-A frame is three words of 32 bits, and written as such. A PING for a latency probe may follow the batch. Invariant: the
-bytes are those that `Connection.send_binary` would make with the same masks.
+A frame is three words of 32 bits, and written as such. A PING for a latency probe may follow the batch. The bytes equal
+those of `Connection.send_binary` with the same masks.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ _OP_PING = 0x04
 _LOW = np.uint64(0xFF)
 _PLACE_WORDS = PLACE_FRAME_BYTES // 4
 _STEADY_NS = 1_000_000_000
-"""For so long the heat at a pixel goes nearly evenly."""
+"""The heat at a pixel changes almost linearly within this time."""
 _SENSOR_FIELD, _WHOLE = int(Pattern.SENSOR_FIELD), int(Region.WHOLE)
 
 assert PLACE_FRAME_BYTES % 4 == 0
@@ -59,9 +59,9 @@ def put_ping(buffer, offset, nonce, mask):
 
 @kernel
 def _put_sensor(settings, words, at, pixel, heats, count):
-    """Write `count` frames of one sensor, whose heat goes evenly from the first to the last of `heats`.
+    """Write `count` frames of one sensor, its heat interpolated between the two `heats`.
 
-    A batch is short beside what the field takes to turn, so that the colours are those of `paint` or the next ones.
+    A batch is short compared with the field's motion, so the colours are within one step of those of `paint`.
     """
     width = np.int64(settings.width)
     x, y = pixel % width, pixel // width
@@ -80,7 +80,7 @@ def _put_sensor(settings, words, at, pixel, heats, count):
 
 @kernel
 def _put_painted(arrays, d, words, at):
-    """Write the frames of a batch, each painted by itself."""
+    """Write the frames of a batch, one `paint` per frame."""
     device, settings = arrays.devices[d], arrays.settings[0]
     board, ridges, sequence = arrays.board, arrays.ridges, np.int64(device.sequence)
     for i in range(np.int64(device.batch_count)):
@@ -90,10 +90,10 @@ def _put_painted(arrays, d, words, at):
 
 @kernel
 def put_batch(arrays, d, words, at):
-    """Write the frames of device d's batch from word `at` on, and count its placements as written.
+    """Write the frames of device d's batch from word `at` on, and advance its sequence.
 
-    words: (>= at + frames_per_write * 3,) u4, written in place. Returns the number of bytes. Cost: one paint a frame;
-    two a batch for a sensor of one pixel.
+    words: (>= at + frames_per_write * 3,) u4, written in place. Returns the number of bytes. Cost: one paint per frame;
+    two per batch for a sensor with one pixel.
     """
     device, settings = arrays.devices[d], arrays.settings[0]
     count, sequence = np.int64(device.batch_count), np.int64(device.sequence)

@@ -1,8 +1,8 @@
 """Every dtype and array shape of a fleet. Imports no compiler.
 
-A fleet of n devices that write f frames at a time is one `Arrays`: plain numpy arrays that kernels share and nobody
-else writes while a kernel runs. Times are int64 nanoseconds of CLOCK_MONOTONIC. Invariant: `due_ns[d]` is a time only
-while device d is open, fast and owes the socket nothing; otherwise it is NEVER_NS.
+A fleet of n devices that write f frames at a time is one `Arrays`: plain numpy arrays, written only by the kernel that
+runs. Times are int64 nanoseconds of CLOCK_MONOTONIC. Invariant: `due_ns[d]` is a time only while device d is on the
+fast path and has no unsent bytes; otherwise it is NEVER_NS.
 """
 
 from enum import IntEnum
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 NEVER_NS = 2**63 - 1
 PARKED_NS = 2**62
-"""From here on, a time in a schedule is none: see `kernels.epochs`."""
+"""Values from here on encode a parked time, not a moment: see `schedule`."""
 EPOCHS_MAX = 4096
-"""Changes of the schedule that are remembered for devices that lag behind it."""
+"""Number of past schedule changes kept for devices that lag behind."""
 
 FRAME_HEAD_BYTES = 6
 """Head of a masked client frame with a short payload: two bytes and the mask."""
@@ -31,23 +31,23 @@ PROBE_INTERVAL_NS = 500_000
 """Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little."""
 
 RIDGES = 4
-"""Skylines of the picture: three ranges, far to near, and the near shore."""
+"""Skylines of the picture: three mountain ranges, far to near, and the near shore."""
 BRANCHES = 4
-"""Frames that lead on from a state and are remembered; a fifth replaces the oldest."""
+"""Known transitions per state; a fifth replaces the oldest."""
 FRAMES_MAX = 256
-"""Distinct frames remembered. Viewers are a few ticks apart, so the most recent ones are all that is asked for."""
+"""Distinct frames kept. Viewers are a few ticks apart, so only the most recent ones are needed."""
 STATES_MAX = 1024
-"""Distinct canvases held. State 0 is no canvas at all: nothing received yet, or given up for want of memory."""
+"""Distinct canvases kept. State 0 is no canvas: nothing received yet, or dropped for lack of memory."""
 REGION_PAYLOAD_BYTES_MAX = 4 * 1027 + 44
 """The longest message about one region: four blocks of the full kind, or a SNAPSHOT, which is shorter."""
 REGION_SIDE = 64
 """Pixels across and down of the four tiles around a device."""
 REGION_REACH = 15
-"""How far from its own pixel a device paints that watches what is around it: always within these four tiles."""
+"""How far from its own pixel a device paints that watches its surroundings: always within these four tiles."""
 REGION_FRAMES_MAX = 8
-"""The same of a region that few devices share."""
+"""`FRAMES_MAX` for each region, which few devices share."""
 REGION_STATES_MAX = 8
-"""The same of a region that few devices share."""
+"""`STATES_MAX` for each region, which few devices share."""
 
 
 class Arrivals(IntEnum):
@@ -76,30 +76,30 @@ class Region(IntEnum):
 
 
 class Phase(IntEnum):
-    """What a device's connection is doing."""
+    """State of a device's connection."""
 
-    IDLE = 0  # Not dialled yet.
-    CONNECTING = 1  # TCP connects; waits to become writable.
-    GREETING = 2  # Shakes hands and waits for HELLO, in the Python `Connection`.
+    IDLE = 0  # Not dialed yet.
+    CONNECTING = 1  # TCP connect is pending; waits to become writable.
+    GREETING = 2  # WebSocket handshake and HELLO, in the Python `Connection`.
     SLOW = 3  # Bytes go to the Python `Connection`: control frame, fragment, closing.
     FAST = 4  # Bytes go through the compiled pass.
     GONE = 5  # Lost, refused or closed.
 
 
 class Probe(IntEnum):
-    """How far a device's latency probe is."""
+    """State of a device's latency probe."""
 
     NONE = 0
-    PINGED = 1  # Behind the placements, waits for the PONG that tells the tick.
+    PINGED = 1  # A PING follows the placements; its PONG carries the tick.
     ANSWERED = 2  # Waits for the first DELTA of a later tick.
-    FENCED = 3  # No probe: what comes before this PONG is about what the device watched before.
+    FENCED = 3  # No probe: messages before this PONG belong to the previous subscription.
 
 
 class Verdict(IntEnum):
-    """What the compiled pass made of a message or a step."""
+    """Result of a message or a step of the compiled pass."""
 
     DONE = 0
-    UNKNOWN = 1  # A frame that does not lead on from the viewer's state yet: Python teaches it, then again.
+    UNKNOWN = 1  # No transition from the viewer's state for this frame yet: Python learns it, then the pass retries.
     VIOLATION = 2  # Breaks the canvas protocol.
     HANDOVER = 3  # Bytes for the slow path.
     CONNECTED = 4  # A connecting socket became writable, or failed.
@@ -108,9 +108,9 @@ class Verdict(IntEnum):
 
 DEVICE = np.dtype(
     [
-        ("send_word", "u8"),  # Random state of the schedule where it is sent from ...
-        ("offer_word", "u8"),  # ... and where it is counted from: the same stream, read at its own pace.
-        ("send_next_ns", "i8"),  # Intended time of the first placement behind the batch.
+        ("send_word", "u8"),  # Random state of the schedule at the position that is sent from ...
+        ("offer_word", "u8"),  # ... and at the position that offers are counted from: the same stream, read separately.
+        ("send_next_ns", "i8"),  # Intended time of the first placement after the batch.
         ("offer_next_ns", "i8"),  # Intended time of the next placement to count as offered.
         ("wake_ns", "i8"),  # Intended time of the batch's last placement.
         ("interval_ns", "i8"),  # Mean time between placements.
@@ -124,22 +124,22 @@ DEVICE = np.dtype(
         ("sequence", "u4"),  # Placements of the batches written so far.
         ("batch_count", "u4"),  # Placements in the batch.
         ("probe_tick", "u4"),
-        ("probe_count", "u4"),  # Placements that the probe is about.
-        ("dropped", "u4"),  # As the last THROTTLED told.
+        ("probe_count", "u4"),  # Placements in the probed batch.
+        ("dropped", "u4"),  # As of the last THROTTLED.
         ("epoch", "u4"),  # The epoch that `send_next_ns` lies in.
         ("fd", "i4"),
-        ("state", "i4"),  # What it sees: index into `states`.
-        ("group", "i4"),  # Whose region it watches: index into `groups`.
+        ("state", "i4"),  # The canvas it sees: index into `states`.
+        ("group", "i4"),  # The region it watches: index into `groups`.
         ("phase", "u1"),
         ("probe", "u1"),
         ("greedy", "u1"),
         ("viewer", "u1"),
-        ("seen", "u1"),  # Has had its SNAPSHOT.
-        ("writable_armed", "u1"),  # EPOLLOUT is asked for.
-        ("slow", "u1"),  # Asks to watch and then never reads.
-        ("stalled", "u1"),  # Neither reads nor sends, for a while.
-        ("timed", "u1"),  # The batch's times are in `times`; otherwise they are periodic and follow from the last.
-        ("number", "i8"),  # Of its connection, as HELLO told; over a memory link, counted from 1. 0: not yet told.
+        ("seen", "u1"),  # Received its SNAPSHOT.
+        ("writable_armed", "u1"),  # EPOLLOUT is registered.
+        ("slow", "u1"),  # Subscribes and then never reads.
+        ("stalled", "u1"),  # Neither reads nor sends, until a fault ends.
+        ("timed", "u1"),  # The batch's times are in `times`; otherwise they are periodic and derive from the last.
+        ("number", "i8"),  # Connection number from HELLO; over a memory link, counted from 1. 0: not known yet.
         ("probe_sent_ns", "i8"),
         ("probe_pixel", "i8"),  # Of the probed batch's last placement, y * width + x.
     ],
@@ -159,17 +159,17 @@ SETTINGS = np.dtype(
         ("height", "u4"),
         ("scatter_bits", "u4"),  # See `patterns.scatter_bits`.
         ("frames_per_write", "u4"),
-        ("epoch", "u4"),  # The present one.
-        ("interval_ms", "u4"),  # Of a SUBSCRIBE.
-        ("brake_ns", "u4"),  # What each DELTA costs a viewer in addition.
+        ("epoch", "u4"),  # The current one.
+        ("interval_ms", "u4"),  # Sent in each SUBSCRIBE.
+        ("brake_ns", "u4"),  # Extra time that each DELTA costs a viewer.
         ("arrivals", "u1"),
         ("pattern", "u1"),
         ("region", "u1"),
         ("states_a_group", "u4"),
         ("frames_a_group", "u4"),
-        ("stamp", "u8"),  # Grows with each frame that viewers of regions learn.
-        ("followed", "i8"),  # Number of the device that probes each batch and notes its journeys; -1: none.
-        ("brush_x0", "i8"),  # Tiles whose latency is counted apart, half open.
+        ("stamp", "u8"),  # Counts the frames that viewers of regions have learned.
+        ("followed", "i8"),  # Number of the device whose batches are all probed and noted as journeys; -1: none.
+        ("brush_x0", "i8"),  # Tiles whose latency is also counted on its own, half open.
         ("brush_y0", "i8"),
         ("brush_x1", "i8"),
         ("brush_y1", "i8"),
@@ -179,23 +179,22 @@ SETTINGS = np.dtype(
 
 EPOCH = np.dtype(
     [
-        ("end_ns", "i8"),  # Placements after it belong to the next epoch; NEVER_NS in the present one.
+        ("end_ns", "i8"),  # Placements after it belong to the next epoch; NEVER_NS in the current one.
         ("interval_ns", "i8"),  # Mean time between a device's placements; 0: there are none.
         ("greedy_interval_ns", "i8"),  # The same of a greedy device.
-        ("greedy_count", "i8"),  # So many devices
-        ("device_count", "i8"),  # of so many are greedy.
+        ("greedy_count", "i8"),  # Greedy devices
+        ("device_count", "i8"),  # among this many.
         ("burst_ratio", "f8"),
         ("arrivals", "u1"),
     ],
     align=True,
 )
-"""What all schedules go by between two changes."""
+"""Parameters of all schedules between two changes."""
 
 GROUP = np.dtype([("x", "i4"), ("y", "i4"), ("width", "i4"), ("height", "i4")], align=True)
 """Viewers that watch one region, in pixels: it begins at a tile's corner and ends at one, or at the canvas's edge.
 
-A group has so many states and frames of its own as `Arrays.states` and `frames` have a group; the first of its states
-is no canvas at all."""
+A group owns a fixed number of rows in `Arrays.states` and `frames`; its first state is no canvas."""
 
 FRAME = np.dtype(
     [
@@ -218,9 +217,9 @@ STATE = np.dtype(
 
 BRANCH = np.dtype(
     [
-        ("frame", "i4"),  # Index of the frame that leads on, or -1.
-        ("state", "i4"),  # Where it leads.
-        ("pixel_count", "u4"),  # Pixel changes that it brings to a viewer of this state.
+        ("frame", "i4"),  # Index of the frame, or -1.
+        ("state", "i4"),  # The state after it.
+        ("pixel_count", "u4"),  # Pixel changes that it delivers to a viewer in this state.
         ("op", "u4"),
     ],
     align=True,
@@ -228,38 +227,38 @@ BRANCH = np.dtype(
 
 CURSOR = np.dtype(
     [
-        ("start", "i8"),  # Bytes not looked at yet: [start, end) of the arena.
+        ("start", "i8"),  # Bytes not decoded yet: [start, end) of the arena.
         ("end", "i8"),
-        ("message", "i8"),  # Where the message that an UNKNOWN or VIOLATION is about begins, and
-        ("size", "i8"),  # how long it is.
+        ("message", "i8"),  # Offset of the message that caused an UNKNOWN or VIOLATION, and
+        ("size", "i8"),  # its length.
         ("frame_bytes_max", "i8"),  # A longer message breaks the protocol.
-        ("device", "i4"),  # Whose bytes are under way, or -1.
-        ("subject", "i4"),  # Whom the last verdict is about.
+        ("device", "i4"),  # Owner of the bytes in the arena, or -1.
+        ("subject", "i4"),  # Device of the last verdict.
         ("failure", "i4"),  # errno of an ENDED, 0 at a clean end.
         ("epoll_fd", "i4"),
-        ("event_index", "u4"),  # Next ready socket to look at.
+        ("event_index", "u4"),  # Next ready socket to serve.
         ("event_count", "u4"),
-        ("write_index", "i8"),  # The device at which writing goes on.
-        ("scanned_ns", "i8"),  # When devices were last looked through for what is due.
-        ("next_ns", "i8"),  # When the next will be due, as far as that look could tell; not later than it: some wait.
-        ("braked_ns", "i8"),  # Time that viewers have yet to spend on the DELTAs that they took.
+        ("write_index", "i8"),  # The device at which writing resumes.
+        ("scanned_ns", "i8"),  # Time of the last scan of `due_ns`.
+        ("next_ns", "i8"),  # When the next device is due by that scan; <= scanned_ns: some are due already.
+        ("braked_ns", "i8"),  # Brake time that viewers owe for DELTAs already read.
     ],
     align=True,
 )
-"""Where the socket pass stopped, so that it goes on there when Python has done its part."""
+"""Where the socket pass stopped; it resumes there when Python has handled the verdict."""
 
 FILL = np.dtype(
     [
-        ("write_index", "i8"),  # The device at which writing goes on.
+        ("write_index", "i8"),  # The device at which writing resumes.
         ("segment_count", "i8"),  # Writes in the block.
         ("size", "i8"),  # Bytes in it.
         ("frame_count", "i8"),  # Placements in it.
-        ("next_ns", "i8"),  # When to write next; NEVER_NS when nothing will be due.
+        ("next_ns", "i8"),  # When to write next; NEVER_NS when nothing is scheduled.
         ("probe", "i8"),  # The device whose batch in it is probed, or -1.
     ],
     align=True,
 )
-"""What a block of a memory link was filled with, and where the next one is to go on."""
+"""Contents of a block of a memory link, and where the next one resumes."""
 
 assert DEVICE.itemsize == 160
 assert CURSOR.itemsize == 96
@@ -272,40 +271,40 @@ class Arrays(NamedTuple):
 
     devices: NDArray[Any]  # (n,) DEVICE
     due_ns: NDArray[Any]  # (n,) i8: when to write, or NEVER_NS.
-    times: NDArray[Any]  # (n, f) i8: intended times of the batch, where it is `timed`; never touched elsewhere.
-    probe_times: NDArray[Any]  # (n, f) i8: of the batch that was probed.
+    times: NDArray[Any]  # (n, f) i8: intended times of the batch, where it is `timed`; unused otherwise.
+    probe_times: NDArray[Any]  # (n, f) i8: intended times of the probed batch.
     epochs: NDArray[Any]  # (EPOCHS_MAX,) EPOCH: a ring, number e in row e % EPOCHS_MAX.
     settings: NDArray[Any]  # (1,) SETTINGS
     counters: NDArray[Any]  # (1,) server.kernels.layout.FLEET, on the page of the fleet.
     latency: NDArray[Any]  # (HISTOGRAM_BUCKETS,) i8, microseconds.
     latency_max_us: NDArray[Any]  # (1,) i8
-    brushed_latency: NDArray[Any]  # As `latency`, of what was placed in the brushed tiles.
+    brushed_latency: NDArray[Any]  # As `latency`, for placements in the brushed tiles.
     brushed_latency_max_us: NDArray[Any]  # (1,) i8
     tile_latency: NDArray[Any]  # (TILES_MAX,) server.kernels.layout.TILE_LATENCY
-    journeys: NDArray[Any]  # (JOURNEY_ROWS,) FLEET_JOURNEY: a ring, of the followed device.
-    journey_head: NDArray[Any]  # (1,) i8: journeys ever noted.
+    journeys: NDArray[Any]  # (JOURNEY_ROWS,) FLEET_JOURNEY: a ring, for the followed device.
+    journey_head: NDArray[Any]  # (1,) i8: total journeys noted.
     lateness: NDArray[Any]  # (HISTOGRAM_BUCKETS,) i8, microseconds.
     lateness_max_us: NDArray[Any]  # (1,) i8
-    board: NDArray[Any]  # (height, width) u1: the present generation of life, as colours; (1, 1) for other patterns.
+    board: NDArray[Any]  # (height, width) u1: the current generation of life, as colours; (1, 1) for other patterns.
     ridges: NDArray[Any]  # (RIDGES, width) f4: skylines of the picture's mountains, 0 top to 1 bottom.
-    groups: NDArray[Any]  # (groups,) GROUP: one, the whole canvas, unless viewers watch regions.
+    groups: NDArray[Any]  # (groups,) GROUP: a single one, the whole canvas, unless viewers watch regions.
     frames: NDArray[Any]  # (groups * frames a group,) FRAME
     states: NDArray[Any]  # (groups * states a group,) STATE
     branches: NDArray[Any]  # (groups * states a group, BRANCHES) BRANCH
-    payloads: NDArray[Any]  # (frames, bytes) u1: payloads of regions' frames; one byte for the whole canvas.
-    regions: NDArray[Any]  # (states, side, side) u1: what regions' states show; one byte for the whole canvas.
+    payloads: NDArray[Any]  # (frames, bytes) u1: payloads of frames of regions; (1, 1) for the whole canvas.
+    regions: NDArray[Any]  # (states, side, side) u1: pixels of region states; (1, 1, 1) for the whole canvas.
 
 
 EVENTS_MAX = 4096
 READ_BYTES_MAX = 256 * 1024
-"""Most that one recv asks for: many frames at once, and still within the processor's cache."""
+"""Size of one recv: many frames at once, and still within the processor's cache."""
 
 
 class PollState(NamedTuple):
-    """What the socket pass has beside the fleet. See `devices.sockets.dialer`."""
+    """State of the socket pass beside `Arrays`. See `devices.sockets.dialer`."""
 
     cursor: NDArray[Any]  # (1,) CURSOR
-    arena: NDArray[Any]  # (frame_bytes_max + READ_BYTES_MAX,) u1: the bytes of one socket at a time.
+    arena: NDArray[Any]  # (frame_bytes_max + READ_BYTES_MAX,) u1: bytes of one socket at a time.
     outgoing: NDArray[Any]  # (WRITE_BYTES_MAX,) u1: one write.
     words: NDArray[Any]  # (WRITE_BYTES_MAX / 4,) u4: the same memory.
     events: NDArray[Any]  # (EVENTS_MAX * EVENT_BYTES + 16,) u1: `struct epoll_event`s, the last one for epoll_ctl.

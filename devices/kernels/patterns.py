@@ -1,7 +1,7 @@
-"""What a device paints: its number, the number and the intended time of a placement in, pixel and colour out.
+"""What devices paint: pixel and colour from the device's number, the placement's number and its intended time.
 
-Pure functions of these, the canvas size and the seed; only `life` looks at a board that is computed beside it.
-Invariant: the pixel lies on the canvas and the colour is a palette index.
+Pure functions of these, the canvas size and the seed; only `life` reads a board that is computed beside it. The pixel
+always lies on the canvas, and the colour is a palette index.
 """
 
 import math
@@ -33,7 +33,7 @@ _BLOBS = (
 
 @kernel
 def scatter_bits(pixels):
-    """Bits of the smallest power of two that is not below `pixels`; at least 2."""
+    """Bits of the smallest power of two >= `pixels`; at least 2."""
     bits = 2
     while 1 << bits < pixels:
         bits += 1
@@ -42,7 +42,7 @@ def scatter_bits(pixels):
 
 @kernel
 def _scattered(index, pixels, bits):
-    """A fixed permutation of 0..pixels-1 without visible order: shuffle a power of two, walk on while outside."""
+    """A fixed permutation of 0..pixels-1 without visible order: shuffle a power of two, repeat while outside."""
     mask, half = (1 << bits) - 1, bits >> 1
     while True:
         index = (index * 0x2545F491 + 0x9E37) & mask
@@ -55,14 +55,14 @@ def _scattered(index, pixels, bits):
 
 @kernel
 def home_pixel(settings, d):
-    """The first of the pixels that device d owns, y * width + x."""
+    """The first pixel that device d owns, y * width + x."""
     pixels = np.int64(settings.width) * np.int64(settings.height)
     return _scattered(d % pixels, pixels, np.int64(settings.scatter_bits))
 
 
 @kernel
 def _near(home, width, height, sequence):
-    """A pixel of the patch around `home`, cut to the canvas: all of them in turn, one after another far apart."""
+    """A pixel of the patch around `home`, cut to the canvas: each in turn, successive ones far apart."""
     step = sequence * _PATCH_STRIDE % (_PATCH_SIDE * _PATCH_SIDE)
     x = home % width + step % _PATCH_SIDE - REGION_REACH
     y = home // width + step // _PATCH_SIDE - REGION_REACH
@@ -71,11 +71,11 @@ def _near(home, width, height, sequence):
 
 @kernel
 def owned_pixel(settings, d, sequence):
-    """The pixel, y * width + x, that device d paints at `sequence`: the pixels of its own in turn.
+    """The pixel, y * width + x, that device d paints at `sequence`: its own pixels in turn.
 
-    All devices together own each pixel once (or, being more than there are pixels, share them), and what is painted
-    within a round is scattered over the canvas like grain, so that a picture develops everywhere at once. A device
-    that watches what is around it paints around the first of its pixels, so that it sees what it does.
+    Each pixel has one owner (with more devices than pixels, several). A round of placements is scattered over the
+    canvas, so that a picture develops everywhere at once. A device that watches its surroundings paints around its
+    first pixel, so that it sees its own placements.
     """
     pixels = np.int64(settings.width) * np.int64(settings.height)
     devices = max(np.int64(settings.device_count), 1)
@@ -90,7 +90,7 @@ def owned_pixel(settings, d, sequence):
 
 @kernel
 def heat_at(x, y, width, height, seconds):
-    """The heat, 0 to 1, of the travelling field at a pixel: five soft blobs on a slow swell."""
+    """Heat, 0 to 1, of the sensor field at a pixel: five moving soft blobs on a slow wave."""
     scale = 1.0 / max(width, height)
     u, v = (x + 0.5) * scale, (y + 0.5) * scale
     across, down = width * scale, height * scale
@@ -100,7 +100,7 @@ def heat_at(x, y, width, height, seconds):
         dv = v - down * (0.5 + 0.46 * wave(speed_y * seconds + phase_y))
         fall = 1.0 + (du * du + dv * dv) / (radius * radius)
         heat += weight / (fall * fall)
-    if heat > _KNEE:  # Where blobs meet the ramp must not end in a flat patch.
+    if heat > _KNEE:  # Compress the top, so that overlapping blobs do not clip to a flat patch.
         over = (heat - _KNEE) / (1.0 - _KNEE)
         heat = _KNEE + (1.0 - _KNEE) * over / (1.0 + 0.55 * over)
     return min(max(heat, 0.0), 1.0)
@@ -108,13 +108,13 @@ def heat_at(x, y, width, height, seconds):
 
 @kernel
 def heat_color(heat):
-    """The palette index of a heat, 0 to 1."""
+    """Palette index of a heat, 0 to 1."""
     return HEAT_FIRST + np.int64(heat * (HEAT_COUNT - 1) + 0.5)
 
 
 @kernel
 def hue_color(turns, light):
-    """The cube's colour of a hue (in turns) at a lightness 0..1 of full saturation."""
+    """Cube colour of a hue (in turns) at full saturation and a lightness of 0..1."""
     index = 0
     for channel in range(3):
         levels = CUBE_LEVELS[channel] - 1
@@ -125,7 +125,7 @@ def hue_color(turns, light):
 
 @kernel
 def _hotspot(settings, d, sequence, seconds):
-    """A Gaussian cloud around a spot that wanders in a slow figure, in a hue that turns as it goes."""
+    """A Gaussian cloud around a spot that moves along a slow curve, in a slowly changing hue."""
     width, height = np.int64(settings.width), np.int64(settings.height)
     word = seeded(settings.seed ^ np.uint64(sequence), np.uint64(d))
     radius = math.sqrt(-2.0 * math.log(unit(word)))
@@ -139,10 +139,10 @@ def _hotspot(settings, d, sequence, seconds):
 
 @kernel
 def paint(settings, board, ridges, d, sequence, time_ns):
-    """What device d paints as its placement number `sequence`, intended for `time_ns`: (x, y, color) int64.
+    """What device d paints as placement `sequence`, intended for `time_ns`: (x, y, color) int64.
 
     settings: a SETTINGS record; board and ridges as in `layout.Arrays`; all read only. The pixel is taken modulo or
-    clamped to the canvas. The arrays come one by one because handing on all of a fleet costs more than a paint.
+    clamped to the canvas. The arrays are separate arguments because passing all of `Arrays` costs more than a paint.
     """
     width, height = np.int64(settings.width), np.int64(settings.height)
     seconds = (time_ns - settings.started_ns) * 1e-9
@@ -164,21 +164,17 @@ def paint(settings, board, ridges, d, sequence, time_ns):
     return x, y, heat_color(heat)
 
 
-# DOC life: Conway's life on a torus, as the fleet computes it; colours tell how long a cell has lived or been dead.
-#
-# DOC life: ages: (height, width) i2; n > 0 has lived n generations, n < 0 has been dead -n generations, both stop at 30,000.
-
-
 _AGE_MAX = 30_000
 _TRAIL = 14
-"""Generations for which a dead cell still glows."""
+"""Generations for which a dead cell keeps a fading colour."""
 
 
 @kernel
 def next_generation(ages, following):
-    """Write the generation after `ages` to `following`, both (height, width) i2 and not the same array.
+    """Write the generation of Conway's life after `ages` to `following`, both (height, width) i2, different arrays.
 
-    Returns how many cells live. Cost: nine reads a cell. Neighbours are taken modulo the size.
+    n > 0 has lived n generations, n < 0 has been dead -n generations; both stop at _AGE_MAX. Returns the number of
+    living cells. Cost: nine reads per cell. Neighbours are taken modulo the size.
     """
     height, width = ages.shape
     living = 0
@@ -201,7 +197,7 @@ def next_generation(ages, following):
 
 @kernel
 def color_ages(ages, board):
-    """Write each cell's palette index to `board`, (height, width) u1: newborn pale, old ones red, the dead fade."""
+    """Write each cell's palette index to `board`, (height, width) u1: hot at birth, cooler with age."""
     for y in range(ages.shape[0]):
         for x in range(ages.shape[1]):
             age = np.int64(ages[y, x])

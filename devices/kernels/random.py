@@ -1,6 +1,6 @@
-"""Random numbers in kernels: splitmix64, whose whole state is one word, so that a device carries its own.
+"""Random numbers in kernels: splitmix64. Its state is one word, so that each device can have a stream of its own.
 
-Not for secrets. Invariant: the same word gives the same numbers on every machine.
+Not for secrets. The same word gives the same numbers on every machine.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _UNIT = 1.0 / 9007199254740992.0  # 2**-53: a double holds 53 bits.
 
 @kernel
 def mix(word):
-    """Scatter a uint64: a hash of it, each output bit depending on each input bit."""
+    """Hash a uint64: each output bit depends on each input bit."""
     word = (word ^ (word >> np.uint64(30))) * _MIX_1
     word = (word ^ (word >> np.uint64(27))) * _MIX_2
     return word ^ (word >> np.uint64(31))
@@ -23,13 +23,13 @@ def mix(word):
 
 @kernel
 def advance(word):
-    """The state after one number was drawn; the number is `mix` of it."""
+    """The next state; its number is `mix` of it."""
     return word + _STEP
 
 
 @kernel
 def unit(word):
-    """A float64 in (0, 1] from the state `word`: never 0, so that its logarithm is finite."""
+    """A float64 in (0, 1] from the state `word`. Never 0, so that its logarithm is finite."""
     return (np.float64(mix(word) >> np.uint64(11)) + 1.0) * _UNIT
 
 

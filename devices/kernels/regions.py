@@ -1,4 +1,10 @@
-"""Little-endian numbers in bytes, as int64. The caller has checked that the bytes are there."""
+"""Tile blocks of a DELTA applied to pixels, and what viewers of regions see.
+
+Thousands of regions get frames of their own each tick, too many for Python to learn one by one as it does for the whole
+canvas (`devices.fleet.viewer`). So each group of viewers has a few states and frames of its own, all in arrays. Within
+a group, two states in use never show the same pixels, and a frame leads from a state to the result of its blocks, or to
+no canvas if all states are in use.
+"""
 
 import numpy as np
 
@@ -22,15 +28,12 @@ def read_u32(buffer, at):
     return read_u16(buffer, at) | read_u16(buffer, at + 2) << 16
 
 
-# DOC block: Tile blocks of a DELTA, applied to a canvas or to the part of it that a viewer watches. Every read is checked.
-
-
 _SPARSE, _BITMAP, _FULL = int(BlockKind.SPARSE), int(BlockKind.BITMAP), int(BlockKind.FULL)
 
 
 @kernel
 def _put(pixels, before, origin, offset, color):
-    """Set one cell of the tile whose corner is at `origin` of `pixels`. Returns (within them, changed): 0 or 1 each."""
+    """Set one cell of the tile whose corner is at `origin` of `pixels`. Returns (inside, changed), each 0 or 1."""
     x, y = origin[0] + offset % TILE_SIDE, origin[1] + offset // TILE_SIDE
     if y < 0 or x < 0 or y >= pixels.shape[0] or x >= pixels.shape[1]:
         return 0, 0
@@ -40,44 +43,44 @@ def _put(pixels, before, origin, offset, color):
 
 @kernel
 def _put_sparse(pixels, before, origin, body, at):
-    """A body of the sparse kind. Returns (where it ends or -1, changes told)."""
+    """Apply a sparse body. Returns (its end or -1, number of changes)."""
     if at >= len(body) or at + 1 + 3 * np.int64(body[at]) > len(body):
         return -1, 0
-    told, items = 0, np.int64(body[at])
+    changed, items = 0, np.int64(body[at])
     at += 1
     for _ in range(items):
         offset = read_u16(body, at)
         if offset >= TILE_PIXELS:
             return -1, 0
-        told += _put(pixels, before, origin, offset, body[at + 2])[0]
+        changed += _put(pixels, before, origin, offset, body[at + 2])[0]
         at += 3
-    return at, told
+    return at, changed
 
 
 @kernel
 def _put_bitmap(pixels, before, origin, body, at):
-    """A body of the bitmap kind. Returns (where it ends or -1, changes told)."""
-    told, color_at = 0, at + BITMAP_BYTES
+    """Apply a bitmap body. Returns (its end or -1, number of changes)."""
+    changed, color_at = 0, at + BITMAP_BYTES
     if color_at > len(body):
         return -1, 0
     for offset in range(TILE_PIXELS):
         if body[at + (offset >> 3)] >> (offset & 7) & 1:
             if color_at >= len(body):
                 return -1, 0
-            told += _put(pixels, before, origin, offset, body[color_at])[0]
+            changed += _put(pixels, before, origin, offset, body[color_at])[0]
             color_at += 1
-    return color_at, told
+    return color_at, changed
 
 
 @kernel
 def _put_full(pixels, before, origin, body, at):
-    """A body of the full kind, of which those cells are told that differ. Returns (where it ends or -1, changes)."""
+    """Apply a full body. Returns (its end or -1, number of cells that differ)."""
     if at + TILE_PIXELS > len(body):
         return -1, 0
-    told = 0
+    changed = 0
     for offset in range(TILE_PIXELS):
-        told += _put(pixels, before, origin, offset, body[at + offset])[1]
-    return at + TILE_PIXELS, told
+        changed += _put(pixels, before, origin, offset, body[at + offset])[1]
+    return at + TILE_PIXELS, changed
 
 
 @kernel
@@ -85,14 +88,14 @@ def apply_region_blocks(pixels, before, body, count, corner, canvas):
     """Apply `count` tile blocks to `pixels`, which held `before` and begin at `corner` (x, y) of the canvas.
 
     pixels, before: (height, width) u1, of which `pixels` is written in place; canvas: its (width, height); body: (n,)
-    u1, all blocks and nothing else. What lies outside of `pixels` is dropped. Returns the number of pixel changes
-    told, or -1 where the blocks break the protocol. The sparse and bitmap kinds tell each change; of the full kind
+    u1, all blocks and nothing else. What lies outside of `pixels` is dropped. Returns the number of pixel changes,
+    or -1 where the blocks break the protocol. Each cell of a sparse or bitmap body counts as a change; of a full body
     those cells count that differ. Each read is checked against the body's end first, each tile and offset against its
-    limit. Cost: one write a pixel.
+    limit. Cost: one write per pixel.
     """
     across = (canvas[0] + TILE_SIDE - 1) // TILE_SIDE
     tiles = across * ((canvas[1] + TILE_SIDE - 1) // TILE_SIDE)
-    at, told = 0, 0
+    at, changed = 0, 0
     for _ in range(count):
         if at + 3 > len(body):
             return -1
@@ -111,22 +114,15 @@ def apply_region_blocks(pixels, before, body, count, corner, canvas):
             return -1
         if at < 0:
             return -1
-        told += more
-    return told if at == len(body) else -1
+        changed += more
+    return changed if at == len(body) else -1
 
 
 @kernel
 def apply_blocks(pixels, before, body, count):
-    """`apply_region_blocks` where `pixels` are the whole canvas."""
+    """`apply_region_blocks` for the whole canvas."""
     canvas = (np.int64(pixels.shape[1]), np.int64(pixels.shape[0]))
     return apply_region_blocks(pixels, before, body, count, (np.int64(0), np.int64(0)), canvas)
-
-
-# DOC region: What viewers of regions see: the compiled twin of `devices.fleet.viewer`'s teaching, for many regions of few viewers.
-#
-# DOC region: Thousands of regions get frames of their own each tick, too many to be taught one by one in Python. So each group of
-# DOC region: viewers has a few states and frames of its own, all in arrays. Invariant: within a group, two states in use never show
-# DOC region: the same pixels, and a frame leads from a state to what its blocks make of it, or to none where all states are held.
 
 
 _SNAPSHOT = int(ServerOp.SNAPSHOT)
@@ -137,7 +133,7 @@ _REGION_BYTES = REGION_SIDE * REGION_SIDE
 
 @kernel
 def none_state(arrays, d):
-    """The state of device d that is no canvas."""
+    """The state of device d's group that is no canvas."""
     return np.int64(arrays.devices[d].group) * np.int64(arrays.settings[0].states_a_group)
 
 
@@ -149,7 +145,7 @@ def _row(table, index):
 
 @kernel
 def _base(arrays, none, source):
-    """Begin what a frame makes with what `source` shows, in the spare row: that of the state that is no canvas."""
+    """Copy the pixels of `source` to the spare row, which is that of the state that is no canvas."""
     if source == none:
         arrays.regions[none, :, :] = 0
     else:
@@ -158,7 +154,7 @@ def _base(arrays, none, source):
 
 @kernel
 def _apply_snapshot(group, pixels, settings, plain):
-    """Write a SNAPSHOT's pixels, as far as they are the group's. False where it breaks the protocol."""
+    """Write the part of a SNAPSHOT that lies in the group's region. False if it breaks the protocol."""
     if len(plain) < _SNAPSHOT_HEAD:
         return False
     x, y = read_u16(plain, 6), read_u16(plain, 8)
@@ -175,7 +171,7 @@ def _apply_snapshot(group, pixels, settings, plain):
 
 @kernel
 def _forget(arrays, first, field_is_state, index):
-    """Forget the branches of a group that lead to a state, or by a frame. `first`: the group's first state."""
+    """Delete the branches of a group that lead to a state, or that use a frame. `first`: the group's first state."""
     for state in range(first, first + np.int64(arrays.settings[0].states_a_group)):
         for i in range(BRANCHES):
             branch = arrays.branches[state, i]
@@ -185,7 +181,7 @@ def _forget(arrays, first, field_is_state, index):
 
 @kernel
 def _keep_frame(arrays, group_index, none, buffer, start, size, tick):
-    """The index of a frame with these bytes among the group's; a new one replaces the one unused longest."""
+    """Index of the group's frame with these bytes; a new one replaces the least recently used."""
     settings = arrays.settings[0]
     first = group_index * np.int64(settings.frames_a_group)
     address, oldest = address_of(buffer) + start, first
@@ -208,7 +204,7 @@ def _keep_frame(arrays, group_index, none, buffer, start, size, tick):
 
 @kernel
 def _keep_state(arrays, none, source):
-    """The state that shows what the spare row does: known, or new in a place that nobody holds; `none` without one."""
+    """The state with the pixels of the spare row: a known one, or one in a free place; `none` if there is none."""
     free = none
     for state in range(none + 1, none + np.int64(arrays.settings[0].states_a_group)):
         row = arrays.states[state]
@@ -226,11 +222,11 @@ def _keep_state(arrays, none, source):
 
 @kernel
 def learn(arrays, d, buffer, start, size, plain):
-    """Learn where a SNAPSHOT or DELTA leads from the state of device d.
+    """Learn which state a SNAPSHOT or DELTA leads to from that of device d.
 
     buffer[start : start + size]: the message as it came, (any,) u1; plain: (n,) u1, the same with encoding 0. Writes
-    states, frames, branches, payloads and regions of the device's group. Returns (Verdict, branch). Cost: a copy and a
-    comparison of the region for each state of the group at most.
+    states, frames, branches, payloads and regions of the device's group. Returns (Verdict, branch). Cost: at most one
+    copy and one comparison of the region per state of the group.
     """
     settings, device = arrays.settings[0], arrays.devices[d]
     group_index, source, none = np.int64(device.group), np.int64(device.state), none_state(arrays, d)
@@ -239,7 +235,7 @@ def learn(arrays, d, buffer, start, size, plain):
     if size > arrays.payloads.shape[1] or size < _DELTA_HEAD:
         return _VIOLATION, -1
     _base(arrays, none, source)
-    told, tick, op = 0, read_u32(plain, 2 if buffer[start] == _SNAPSHOT else 4), np.int64(buffer[start])
+    changed, tick, op = 0, read_u32(plain, 2 if buffer[start] == _SNAPSHOT else 4), np.int64(buffer[start])
     if op == _SNAPSHOT:
         if not _apply_snapshot(group, pixels, settings, plain):
             return _VIOLATION, -1
@@ -247,24 +243,24 @@ def learn(arrays, d, buffer, start, size, plain):
         before = arrays.regions[none if source == none else source, : group.height, : group.width]
         corner = (np.int64(group.x), np.int64(group.y))
         canvas = (np.int64(settings.width), np.int64(settings.height))
-        told = apply_region_blocks(pixels, before, plain[_DELTA_HEAD:], read_u16(plain, 2), corner, canvas)
-        if told < 0:
+        changed = apply_region_blocks(pixels, before, plain[_DELTA_HEAD:], read_u16(plain, 2), corner, canvas)
+        if changed < 0:
             return _VIOLATION, -1
     settings.stamp += np.uint64(1)
     target = none if op != _SNAPSHOT and source == none else _keep_state(arrays, none, source)
     arrays.states[target].used = settings.stamp
     index = _keep_frame(arrays, group_index, none, buffer, start, size, tick)
-    return _DONE, _lead(arrays, source, index, target, told, op)
+    return _DONE, _lead(arrays, source, index, target, changed, op)
 
 
 @kernel
-def _lead(arrays, source, index, target, told, op):
-    """Let a frame lead from one state to another, in place of the branch that is oldest. Returns the branch."""
+def _lead(arrays, source, index, target, changed, op):
+    """Add a branch from one state to another, in place of the oldest. Returns its index."""
     place = np.int64(arrays.states[source].branch_next)
     arrays.states[source].branch_next = (place + 1) % BRANCHES
     branch = arrays.branches[source, place]
     branch.frame = index
     branch.state = target
-    branch.pixel_count = told
+    branch.pixel_count = changed
     branch.op = op
     return place

@@ -1,7 +1,7 @@
 """A landscape as a function: mountains over a lake, by day, sunset, starry night and dawn, in four minutes.
 
 Colours are floats, 0 to 1, until the last step dithers them to the palette's cube, whose steps are coarse: the
-threshold of a pixel never changes, so a still scene stands still. Invariant: a pure function of pixel and time.
+threshold of a pixel never changes, so that a still scene does not flicker. A pure function of pixel and time.
 """
 
 import math

@@ -1,8 +1,15 @@
-"""When devices intend to send: draws of the schedule, batches of it, and the count of what it has asked for so far.
+"""Schedules of devices: intended send times, the batches drawn from them, and the count of placements offered so far.
 
-The schedule is open: it depends on the seed alone, never on the server. A device reads its schedule at two places:
-`send_*` is where batches are drawn from and stalls with the socket, `offer_*` is where offered placements are counted
-and follows the clock. Invariant: both places give the same times in the same order.
+The load is open loop: intended times depend on the seed, never on the server. A device reads its schedule at two
+positions: `send_*` is where batches are drawn and stops while the socket is full; `offer_*` is where offered placements
+are counted and follows the clock. Both positions read the same stream of times.
+
+A schedule can change while it runs. An epoch is the time between two changes. At a change, the rest of each gap is
+scaled by the ratio of the intervals: no placement is lost or repeated, periodic schedules keep their phase, and Poisson
+schedules stay Poisson. At a rate of zero a time is parked: a value at PARKED_NS or above encodes how many intervals are
+left, so that the schedule can resume from there. A time and its epoch are never behind a change that came before it.
+
+Invariant: at any time, offered = taken by sockets + owed + abandoned.
 """
 
 import math
@@ -21,7 +28,7 @@ _RUN = 64
 
 @kernel
 def draw_gap(arrivals, interval_ns, burst_ratio, word):
-    """The time to the next placement, and the random state behind it.
+    """Draw the time to the next placement. Returns it with the random state after the draw.
 
     Periodic: the interval. Poisson: exponential with the interval as its mean. Bursty: bursts of 32 placements on
     average, at `burst_ratio` times the rate, and pauses whose mean restores the interval. Returns (gap_ns int64,
@@ -41,19 +48,19 @@ def draw_gap(arrivals, interval_ns, burst_ratio, word):
 
 @kernel
 def count_periodic(next_ns, until_ns, interval_ns):
-    """How many of the times next_ns, next_ns + interval_ns, ... are not after `until_ns`."""
+    """Number of the times next_ns, next_ns + interval_ns, ... that are not after `until_ns`."""
     return (until_ns - next_ns) // interval_ns + 1 if next_ns <= until_ns else 0
 
 
 @kernel
 def limit_ns(settings):
-    """No placement is intended after it: the end of the schedules, and less than any parked time."""
+    """Last possible intended time: the end of the schedules, and less than any parked time."""
     return min(np.int64(settings.stop_ns), PARKED_NS - 1)
 
 
 @kernel
 def _fill_periodic(device, settings):
-    """`fill_batch` where the times follow from the first."""
+    """`fill_batch` for periodic times, which derive from the first."""
     next_ns, interval_ns = np.int64(device.send_next_ns), np.int64(device.interval_ns)
     count = min(np.int64(settings.frames_per_write), count_periodic(next_ns, limit_ns(settings), interval_ns))
     device.timed = 0
@@ -64,7 +71,7 @@ def _fill_periodic(device, settings):
 
 @kernel
 def batch_time(arrays, d, i):
-    """The intended time of placement number i of device d's batch."""
+    """The intended time of placement i of device d's batch."""
     device = arrays.devices[d]
     if device.timed:
         return np.int64(arrays.times[d, i])
@@ -73,7 +80,7 @@ def batch_time(arrays, d, i):
 
 @kernel
 def fill_from(arrays, d, count):
-    """`fill_batch` behind the `count` times that times[d] holds already."""
+    """`fill_batch` after the `count` times that times[d] already holds."""
     device, settings, times = arrays.devices[d], arrays.settings[0], arrays.times[d]
     newest, last_ns = np.int64(settings.epoch), limit_ns(settings)
     next_ns, epoch, word = np.int64(device.send_next_ns), np.int64(device.epoch), device.send_word
@@ -99,7 +106,7 @@ def fill_batch(arrays, d):
     """Draw the next batch of device d: its intended times up to the end of the schedule, and when to write it.
 
     Writes times[d] unless they are periodic, and batch_count, wake_ns, send_* of devices[d]; not due_ns. Cost:
-    frames_per_write draws; nothing where they are periodic and no change of the schedule lies between.
+    frames_per_write draws; O(1) where they are periodic and the schedule has not changed in between.
     """
     device, settings = arrays.devices[d], arrays.settings[0]
     if settings.arrivals == _PERIODIC and device.epoch == settings.epoch:
@@ -110,7 +117,7 @@ def fill_batch(arrays, d):
 
 @kernel
 def arm(arrays, d):
-    """Make device d due at its batch's time, if its connection may be written to; never otherwise."""
+    """Set due_ns of device d: its batch's time if its connection can be written to, else NEVER_NS."""
     device = arrays.devices[d]
     free_to_send = device.phase == _FAST and device.rest_end == 0 and not device.stalled
     arrays.due_ns[d] = device.wake_ns if free_to_send else NEVER_NS
@@ -118,10 +125,10 @@ def arm(arrays, d):
 
 @kernel
 def next_due(due_ns, first, end, now_ns):
-    """The first device of [first, end) that is due at `now_ns`, or `end`; and when the first one passed will be due.
+    """The first device of [first, end) that is due at `now_ns`, or `end`; and the least due time of those skipped.
 
-    due_ns: (>= end,) i8, read. Returns (d, earliest_ns), NEVER_NS where none was passed. Cost: a minimum over runs of
-    devices, which the processor takes several at a time; only a run that holds one which is due is looked through.
+    due_ns: (>= end,) i8, read. Returns (d, earliest_ns), NEVER_NS where none was skipped. Cost: a minimum per run of
+    devices, which compiles to SIMD; only a run that contains a due device is searched.
     """
     earliest_ns = NEVER_NS
     at = first
@@ -142,10 +149,11 @@ def next_due(due_ns, first, end, now_ns):
 
 @kernel
 def begin_schedule(arrays, d, now_ns, hop):
-    """Let device d intend placements from `now_ns` on and draw its first batch. hop: `scatter_stride` of all.
+    """Start the schedule of device d at `now_ns` and draw its first batch. hop: `scatter_stride` of the device count.
 
-    Phases are spread evenly over the time between two writes, in a scattered order, so that the server sees neither
-    a wave nor a scan. Without a rate it begins parked. A device that comes back goes on with its random numbers.
+    Phases are spread evenly over the time between two writes, in scattered order, so that the load is neither a wave
+    nor a scan of the canvas. Without a rate the schedule begins parked. A device that reconnects continues its random
+    stream.
     """
     device, settings = arrays.devices[d], arrays.settings[0]
     count = max(np.int64(settings.device_count), 1)
@@ -166,7 +174,7 @@ def begin_schedule(arrays, d, now_ns, hop):
 
 @kernel
 def start_schedule(arrays, started_ns):
-    """Lay out the schedules of all open devices from `started_ns` on and draw the first batches."""
+    """Start the schedules of all open devices at `started_ns` and draw the first batches."""
     settings = arrays.settings[0]
     settings.started_ns = started_ns
     settings.stop_ns = NEVER_NS
@@ -178,9 +186,9 @@ def start_schedule(arrays, started_ns):
 
 @kernel
 def stop_schedule(arrays, stop_ns):
-    """End the schedules: nothing is intended after `stop_ns`; what batches hold of earlier times is due at once.
+    """End the schedules at `stop_ns`: placements of batches with earlier times become due at once.
 
-    The first end stands: a later one would intend anew what was never drawn.
+    The first end is kept: a later one would offer placements that were never drawn.
     """
     stop_ns = min(stop_ns, arrays.settings[0].stop_ns)
     arrays.settings[0].stop_ns = stop_ns
@@ -197,7 +205,7 @@ def stop_schedule(arrays, stop_ns):
 
 @kernel
 def count_offers(device, settings, epoch, until_ns):
-    """Count placements of a device whose intended time has come since the last call. Writes its offer_*."""
+    """Count placements of a device that became due since the last call. Writes its offer_*."""
     next_ns, word, offered = np.int64(device.offer_next_ns), device.offer_word, np.int64(0)
     if next_ns > until_ns:
         return offered
@@ -217,7 +225,7 @@ def count_offers(device, settings, epoch, until_ns):
 
 @kernel
 def count_offered(arrays, now_ns):
-    """Count placements whose intended time has come since the last call. A device that is gone intends nothing.
+    """Count placements that became due since the last call. A device that is gone offers none.
 
     Returns their number. Cost: one draw each, or one division a device where they are periodic. Writes offer_* of
     the devices.
@@ -234,7 +242,7 @@ def count_offered(arrays, now_ns):
 
 @kernel
 def count_backlog(arrays, now_ns):
-    """Placements due and not yet in a frame, in batches drawn so far: 0 when every device is on time."""
+    """Placements due and not yet in a frame, among the batches drawn so far: 0 when every device is on time."""
     backlog = 0
     for d in range(len(arrays.devices)):
         if arrays.devices[d].wake_ns <= now_ns:
@@ -244,7 +252,7 @@ def count_backlog(arrays, now_ns):
 
 @kernel
 def scatter_stride(count):
-    """A step near the golden section of `count`, coprime to it: multiples of it visit all residues, well apart."""
+    """A step near the golden section of `count` and coprime to it: its multiples visit all residues, far apart."""
     stride = max(np.int64(count * 0.6180339887498949), 1)
     while True:
         a, b = stride, np.int64(count)
@@ -257,41 +265,33 @@ def scatter_stride(count):
 
 @kernel
 def mask_word(settings):
-    """The next random word of a fleet's masks and probe times. Writes settings.mask_word."""
+    """The next random word for masks and probe times. Writes settings.mask_word."""
     settings.mask_word = advance(settings.mask_word)
     return mix(settings.mask_word)
 
 
-# DOC epochs: Schedules that change while they run: epochs of one intensity each, and how a time leads from one into the next.
-#
-# DOC epochs: At a change, what is left of each gap is stretched by the ratio of the intervals: no placement is lost and none comes
-# DOC epochs: twice, periodic ones keep their phase and Poisson ones stay Poisson. Where there is no rate, a time is parked: it lies
-# DOC epochs: at PARKED_NS or above and says how many intervals are left, so that the schedule goes on from there. Invariant: a time
-# DOC epochs: in the schedule, and the epoch that it lies in, are never behind a change that came before it.
-
-
 _LEFT_UNIT = 2.0**40
-"""A parked time counts what is left in these parts of an interval,"""
+"""Resolution of a parked time: parts of an interval."""
 _LEFT_MAX = 2.0**20
-"""and no more than so many intervals, far below NEVER_NS."""
+"""Longest parked time in intervals; keeps the sum far below NEVER_NS."""
 
 
 @kernel
 def is_chosen(d, count, of):
-    """Whether device d is one of `count` of `of` that are evenly spread; the twin of `workload.spread`."""
+    """Whether device d is among `count` of `of` devices, evenly spread; twin of `workload.spread`."""
     return of > 0 and (d + 1) * count // of > d * count // of
 
 
 @kernel
 def interval_in(epoch, d):
-    """The mean time between placements of device d in this EPOCH record; 0: none."""
+    """Mean time between placements of device d in this EPOCH record; 0: no placements."""
     is_greedy = is_chosen(np.int64(d), epoch.greedy_count, epoch.device_count)
     return np.int64(epoch.greedy_interval_ns if is_greedy else epoch.interval_ns)
 
 
 @kernel
 def time_after(at_ns, left, interval_ns):
-    """The time `left` intervals after `at_ns`, later than it by a nanosecond at least; parked without an interval."""
+    """The time `left` intervals after `at_ns`, at least 1 ns later; parked if `interval_ns` is 0."""
     if interval_ns <= 0:
         return np.int64(PARKED_NS + np.int64(min(left, _LEFT_MAX) * _LEFT_UNIT))
     return np.int64(at_ns + max(np.int64(left * interval_ns), 1))
@@ -299,7 +299,7 @@ def time_after(at_ns, left, interval_ns):
 
 @kernel
 def stretch(next_ns, change_ns, old_ns, new_ns):
-    """The next intended time, later than the change, when the interval goes from `old_ns` to `new_ns` at it."""
+    """The next intended time when the interval changes from `old_ns` to `new_ns` at `change_ns` < `next_ns`."""
     if old_ns == new_ns:
         return np.int64(next_ns)
     is_parked = next_ns >= PARKED_NS
@@ -309,10 +309,10 @@ def stretch(next_ns, change_ns, old_ns, new_ns):
 
 @kernel
 def walk(epochs, newest, d, next_ns, epoch):
-    """Lead a time of device d's schedule through all changes before it. Returns it and its epoch, both int64.
+    """Move a time of device d's schedule through all changes before it. Returns it and its epoch, both int64.
 
-    epochs: as `layout.Arrays.epochs`; epoch: that of `next_ns` so far; newest: the present one. A device that lags by
-    more than EPOCHS_MAX changes goes on with the oldest that is remembered.
+    epochs: as `layout.Arrays.epochs`; epoch: that of `next_ns` so far; newest: the current one. A device that lags by
+    more than EPOCHS_MAX changes resumes with the oldest kept epoch.
     """
     epoch = max(np.int64(epoch), newest - EPOCHS_MAX + 1)
     next_ns = np.int64(next_ns)
@@ -323,14 +323,9 @@ def walk(epochs, newest, d, next_ns, epoch):
     return next_ns, epoch
 
 
-# DOC changes: Schedules that change or end while devices owe placements: what is owed is counted, kept, and sent first.
-#
-# DOC changes: Invariant: at any time, what was offered is what sockets took, what is owed, and what was abandoned.
-
-
 @kernel
 def count_owed(arrays, d):
-    """Placements of device d that were counted as offered and are in no frame yet. Cost: a draw each."""
+    """Placements of device d that were counted as offered and are in no frame yet. Cost: one draw each."""
     device = arrays.devices[d]
     newest, until_ns = np.int64(arrays.settings[0].epoch), np.int64(device.offer_next_ns)
     if until_ns == NEVER_NS:
@@ -352,7 +347,7 @@ def count_owed(arrays, d):
 
 @kernel
 def count_all_owed(arrays):
-    """`count_owed` of all devices together, and what their sockets have not taken."""
+    """`count_owed` of all devices, plus the placements that their sockets have not taken."""
     owed = np.int64(0)
     for d in range(len(arrays.devices)):
         owed += count_owed(arrays, d) + np.int64(arrays.devices[d].rest_frames)
@@ -361,7 +356,7 @@ def count_all_owed(arrays):
 
 @kernel
 def end_schedule(arrays, d, now_ns):
-    """Let device d intend nothing from `now_ns` on, and count what it intended and has not sent as abandoned."""
+    """End the schedule of device d at `now_ns`, and count its unsent placements as abandoned."""
     device, settings, counters = arrays.devices[d], arrays.settings[0], arrays.counters[0]
     epoch = arrays.epochs[settings.epoch % EPOCHS_MAX]
     counters.offered_count += count_offers(device, settings, epoch, min(np.int64(now_ns), limit_ns(settings)))
@@ -375,11 +370,10 @@ def end_schedule(arrays, d, now_ns):
 
 @kernel
 def change_schedule(arrays, change_ns):
-    """Enter the present epoch at `change_ns`: all that is intended later goes by it, and batches are drawn anew.
+    """Enter the current epoch at `change_ns`: later times follow it, and batches are redrawn.
 
-    The caller has counted what was offered up to then, ended the epoch before, and written the present one to `epochs`
-    and `settings`. Times up to the change stay as they were; a device that lags sends them first. Cost: a draw of a
-    batch for each device.
+    The caller has counted offers up to then, ended the previous epoch, and written the current one to `epochs` and
+    `settings`. Times up to the change stay; a device that lags sends them first. Cost: one batch draw per device.
     """
     settings = arrays.settings[0]
     newest = np.int64(settings.epoch)
@@ -399,14 +393,14 @@ def change_schedule(arrays, change_ns):
         device.send_next_ns = next_ns
         device.epoch = epoch
         if epoch == newest:
-            _draw_anew(arrays, d, change_ns)
+            _redraw(arrays, d, change_ns)
 
 
 @kernel
-def _draw_anew(arrays, d, change_ns):
-    """Keep of device d's batch what comes before a change, and draw the rest from where offers are counted.
+def _redraw(arrays, d, change_ns):
+    """Keep the part of device d's batch before a change, and draw the rest from the offer position.
 
-    That is the same place of the same stream, because the device does not lag.
+    Both positions are equal here, because the device does not lag.
     """
     device, kept = arrays.devices[d], np.int64(0)
     while kept < device.batch_count and arrays.times[d, kept] <= change_ns:

@@ -1,7 +1,10 @@
-"""What a device sends: one call, and what its socket did not take is kept until it does.
+"""The compiled half of the dialer: the pass that writes to and reads from the sockets of a fleet. Linux only.
 
-Invariant: bytes are sent in the order in which they came here, and while some are kept, the device is off its schedule
-and epoll is asked for EPOLLOUT, unless it is stalled.
+`turn` writes what is due, reads what arrived, and waits for either, without the interpreter lock, until its time is
+over or Python is needed: the verdict says for what, the cursor for which device. The next call resumes there.
+
+Invariants: bytes of a connection are sent and decoded in order, whichever path takes them. While a device has unsent
+bytes it is off its schedule, and EPOLLOUT is registered unless it is stalled.
 """
 
 import numpy as np
@@ -31,7 +34,7 @@ _CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
 
 @kernel
 def _watch(arrays, links, d, writable):
-    """Ask epoll for EPOLLIN, unless device d does not read, and for EPOLLOUT when `writable`; stalled, for neither."""
+    """Register device d for EPOLLIN, unless it does not read, and EPOLLOUT if `writable`; for neither while stalled."""
     device, events = arrays.devices[d], links.events
     device.writable_armed = writable
     wanted = (0 if device.slow else libc.EPOLLIN) | (libc.EPOLLOUT if writable else 0)
@@ -46,14 +49,14 @@ def _watch(arrays, links, d, writable):
 
 @kernel
 def update_interest(arrays, links, d):
-    """Have epoll and the schedule go by device d's `slow` and `stalled`, which the caller has changed."""
+    """Update epoll and the schedule after the caller has changed `slow` or `stalled` of device d."""
     _watch(arrays, links, d, 1 if arrays.devices[d].rest_end > 0 else 0)
     arm(arrays, d)
 
 
 @kernel
 def keep_rest(arrays, links, d, address, size):
-    """Keep `size` bytes at `address` behind device d's rest, and ask to be told when the socket takes more."""
+    """Append `size` bytes at `address` to device d's unsent bytes, and register for EPOLLOUT."""
     device = arrays.devices[d]
     held = np.int64(device.rest_end) - np.int64(device.rest_start)
     grown = libc.malloc(held + size)
@@ -71,7 +74,7 @@ def keep_rest(arrays, links, d, address, size):
 
 @kernel
 def send_some(arrays, d, address, size):
-    """One send call. Returns the bytes taken, 0 when the socket is full or broken: a broken one is found by reading."""
+    """One send call. Returns the bytes taken, 0 when the socket is full or broken: reading detects a broken one."""
     counters = arrays.counters[0]
     taken = libc.send(arrays.devices[d].fd, address, size, _SEND_FLAGS)
     counters.write_count += 1
@@ -82,7 +85,7 @@ def send_some(arrays, d, address, size):
 
 @kernel
 def send_bytes(arrays, links, d, data):
-    """Send bytes of the slow path behind all that device d has to send. data: (n,) u1, n > 0, copied where kept."""
+    """Send bytes of the slow path after all unsent bytes of device d. data: (n,) u1, n > 0, copied if kept."""
     address, taken = address_of(data), 0
     if arrays.devices[d].rest_end == 0:
         taken = send_some(arrays, d, address, len(data))
@@ -92,7 +95,7 @@ def send_bytes(arrays, links, d, data):
 
 @kernel
 def flush(arrays, links, d):
-    """Send what the socket did not take before; when all is gone, the device is on its schedule again."""
+    """Send unsent bytes; when none are left, the device returns to its schedule."""
     device = arrays.devices[d]
     size = np.int64(device.rest_end) - np.int64(device.rest_start)
     taken = send_some(arrays, d, device.rest_pointer + np.int64(device.rest_start), size)
@@ -109,24 +112,16 @@ def flush(arrays, links, d):
     arm(arrays, d)
 
 
-# DOC sockets: The compiled half of the dialer: the one pass of a fleet that calls the kernel of the machine.
-#
-# DOC sockets: `turn` writes what is due, reads what came, and waits for either, without the interpreter lock, until its time is over
-# DOC sockets: or Python is needed: the verdict says for what, the cursor for whom. It goes on there at the next call. Linux only.
-# DOC sockets: Invariant: bytes of a connection are sent and looked at in their order, whichever path takes them.
-
-
 STEP_NS = 1_000_000
-"""Least time between two looks at the sockets: a broadcast reaches thousands one by one, and a wake for each would
-cost more than the reading. Adds at most as much to a latency that is seen."""
+"""Least time between two polls of the sockets: a broadcast reaches thousands of them one by one, and a wakeup for each
+would cost more than the reading. Adds at most this much to a measured latency."""
 
 WRITES_A_STEP = 512
-"""Batches written before the sockets are read again, a few milliseconds' worth: a fleet that is behind its schedule
-still hears what it is sent."""
+"""Batches written before the sockets are read again, a few milliseconds of work, so that a fleet that is behind its
+schedule still reads."""
 
 BRAKE_NS_A_STEP = 20_000_000
-"""Most that the viewers' brake takes of a step. What is not read meanwhile waits in the sockets, and then at the
-server."""
+"""Limit of the viewers' brake per step. Unread data waits in the sockets, and then at the server."""
 _SLEEP_NS_LEAST = 1_000_000
 
 _CONNECTING, _SLOW, _FAST = int(Phase.CONNECTING), int(Phase.SLOW), int(Phase.FAST)
@@ -140,7 +135,7 @@ _DELTA = int(ServerOp.DELTA)
 
 @kernel
 def _add_probe(arrays, links, d, size, now_ns):
-    """Append a PING to a write of `size` bytes when it is time for a probe. Returns the bytes of the write."""
+    """Append a PING to a write of `size` bytes if a probe is due. Returns the new size."""
     if not is_probed(arrays, d, 1, now_ns):
         return size
     arrays.devices[d].probe_nonce = put_nonce(arrays, links.outgoing, size)
@@ -173,9 +168,9 @@ def _write_batch(arrays, links, d, now_ns):
 
 @kernel
 def _write_due(arrays, links, now_ns):
-    """Write batches that are due, WRITES_A_STEP at most, from where the cursor stands. Returns when to write next.
+    """Write due batches, at most WRITES_A_STEP, from the cursor's position. Returns when to write next.
 
-    That is now, when some had to wait for the sockets to be read first; NEVER_NS when nothing will be due.
+    That is `now_ns` when some are left until the sockets have been read; NEVER_NS when nothing is scheduled.
     """
     due_ns, cursor = arrays.due_ns, links.cursor[0]
     earliest_ns = NEVER_NS
@@ -199,7 +194,7 @@ def _write_due(arrays, links, now_ns):
 
 @kernel
 def _keep_carry(arrays, links, d):
-    """Keep the arena's unread bytes until the rest of their frame comes."""
+    """Keep the arena's undecoded bytes until the rest of their frame arrives."""
     device, cursor = arrays.devices[d], links.cursor[0]
     size = cursor.end - cursor.start
     if size > 0:
@@ -223,7 +218,7 @@ def take_carry(arrays, links, d):
 
 @kernel
 def _read(arrays, links, d):
-    """Receive what the socket of device d has, behind its carry. Returns DONE with bytes or none, HANDOVER, ENDED."""
+    """Receive from the socket of device d, after its carry. Returns DONE (with or without bytes), HANDOVER or ENDED."""
     device, cursor = arrays.devices[d], links.cursor[0]
     held = take_carry(arrays, links, d)
     taken = libc.recv(device.fd, address_of(links.arena) + held, READ_BYTES_MAX, libc.MSG_DONTWAIT)
@@ -245,7 +240,7 @@ def _read(arrays, links, d):
 
 @kernel
 def _frame_size(links, at, available):
-    """Head and payload length of the server frame at `at`, or (0, 0) while its head is not whole."""
+    """Head and payload length of the server frame at `at`, or (0, 0) while its head is incomplete."""
     arena = links.arena
     size = np.int64(arena[at + 1])
     if size < 126:
@@ -262,7 +257,7 @@ def _frame_size(links, at, available):
 
 @kernel
 def _decode(arrays, links, now_ns):
-    """Take the whole frames among the arena's bytes and keep the rest as carry. Returns a Verdict."""
+    """Decode the complete frames in the arena and keep the rest as carry. Returns a Verdict."""
     cursor = links.cursor[0]
     d = cursor.device
     while cursor.end - cursor.start >= 2:
@@ -291,7 +286,7 @@ def _decode(arrays, links, now_ns):
 
 @kernel
 def _brake(cursor):
-    """Spend the time that viewers owe for their DELTAs, in pieces that are worth a sleep. Returns what it spent."""
+    """Sleep for the brake time that viewers owe, once it is long enough for a sleep. Returns the time slept, in ns."""
     owed_ns = np.int64(cursor.braked_ns)
     if owed_ns < _SLEEP_NS_LEAST:
         return 0
@@ -302,7 +297,7 @@ def _brake(cursor):
 
 @kernel
 def _serve_events(arrays, links):
-    """Look at each ready socket in turn, from where the cursor stands. Returns a Verdict.
+    """Serve each ready socket in turn, from the cursor's position. Returns a Verdict.
 
     With a brake on, some may be left to the next step, so that there is time to send.
     """
@@ -334,7 +329,7 @@ def _serve_events(arrays, links):
 
 @kernel
 def _is_scan_due(cursor, now_ns):
-    """Whether to look for what is due: once a step when something may be, at once when the last look left some."""
+    """Whether to scan for due devices: at most once per step, at once when the last scan left some."""
     if cursor.next_ns <= cursor.scanned_ns:
         return True
     may_be_due = now_ns >= cursor.next_ns or cursor.event_count > 0
@@ -343,15 +338,15 @@ def _is_scan_due(cursor, now_ns):
 
 @kernel
 def turn(arrays, links, until_ns):
-    """Drive all sockets until `until_ns`, or until Python is needed. Returns a Verdict, and for whom in the cursor.
+    """Drive all sockets until `until_ns`, or until Python is needed. Returns a Verdict; the device is in the cursor.
 
-    Writes all of both. Cost: a scan of due_ns a step, a system call a write or read. Descriptors in the events are
-    those registered, so they lie within device_of_fd; recv is bounded by the arena, which exceeds the longest carry
-    by READ_BYTES_MAX.
+    Writes both arguments. Cost: a scan of due_ns per step, a system call per write or read. Descriptors in the events
+    are the registered ones, so they lie within device_of_fd; recv is bounded by the arena, which exceeds the longest
+    carry by READ_BYTES_MAX.
     """
     cursor = links.cursor[0]
     if cursor.next_ns > cursor.scanned_ns:
-        cursor.next_ns = cursor.scanned_ns + 1  # Since the last turn, Python may have made any device due.
+        cursor.next_ns = cursor.scanned_ns + 1  # Python may have made any device due since the last turn.
     while True:
         begun_ns = libc.monotonic_ns()
         verdict = _serve_events(arrays, links)
@@ -366,7 +361,7 @@ def turn(arrays, links, until_ns):
         if cursor.event_index < cursor.event_count:
             if is_over:
                 return _DONE
-            continue  # The brake was on: those that were not looked at come next.
+            continue  # The brake was on: the sockets not served yet come next.
         is_behind = cursor.next_ns <= cursor.scanned_ns
         if not is_over and not is_behind and cursor.event_count < EVENTS_MAX and now_ns - begun_ns < STEP_NS:
             libc.usleep((STEP_NS - (now_ns - begun_ns)) // 1000)
@@ -376,14 +371,14 @@ def turn(arrays, links, until_ns):
         cursor.event_index = 0
         cursor.event_count = max(count, 0)
         if is_over:
-            return _DONE  # After the look at the sockets: however long the writes took, they are read next.
+            return _DONE  # Only after polling: however long the writes took, the next turn reads.
 
 
 @kernel
 def release(arrays, d):
-    """Give back all that device d holds, its state included, so that it can be dialled anew.
+    """Free the buffers and the view of device d, so that it can be dialed again. Sets its phase to GONE.
 
-    Its schedule was ended and its socket is closed by the caller. Sets its phase to GONE.
+    The caller has ended its schedule and closes its socket.
     """
     device = arrays.devices[d]
     arrays.counters[0].abandoned_count += device.rest_frames

@@ -1,8 +1,13 @@
-"""Latency probes: which batch is probed, what is remembered of it, and what is recorded when its device has seen it.
+"""What devices receive: the compiled half of the viewers, and the latency probes that their messages answer.
 
-Of all devices a few batches at a time are probed, drawn by lot, and of the followed device each batch that it writes
-while none of its own is under way. Invariant: what a device that sends more than the limit lets in waits for is no
-latency: it may be followed, and is not counted.
+Thousands of viewers receive the same bytes. So a viewer holds no canvas but the index of a state, and a frame leads
+from one state to the next along a branch that `devices.fleet.viewer` has learned once. Following a branch costs one
+comparison of the whole message. Viewers of regions learn on their own (`regions`). Two viewers are in one state only if
+they see the same pixels of the same region.
+
+A probe is a batch whose intended times are kept until its device sees its last placement. A few random batches are
+probed at a time, and every batch of the followed device while it has no other probe pending. The latency of a greedy
+device is not counted, because the rate limit drops part of what it sends.
 """
 
 import numpy as np
@@ -23,14 +28,14 @@ _PLACE_WORDS = PLACE_FRAME_BYTES // 4
 
 @kernel
 def is_followed(arrays, d):
-    """True for the device whose journeys are noted."""
+    """Whether device d is the one whose journeys are noted."""
     followed = arrays.settings[0].followed
     return followed >= 0 and arrays.devices[d].number == followed
 
 
 @kernel
 def is_probed(arrays, d, stride, now_ns):
-    """Whether the batch that device d writes now is to be probed. Of those drawn by lot, each `stride`th may be."""
+    """Whether to probe the batch that device d writes now. Random probes use every `stride`-th device."""
     device = arrays.devices[d]
     if device.probe != _NONE or not device.seen:
         return False
@@ -40,7 +45,7 @@ def is_probed(arrays, d, stride, now_ns):
 
 @kernel
 def placed_pixel(words, at, width):
-    """The pixel, y * width + x, of the PLACE frame whose three words stand at `at`. words: (>= at + 3,) u4."""
+    """The pixel, y * width + x, of the PLACE frame in the three words at `at`. words: (>= at + 3,) u4."""
     low, high = np.int64(words[at]) >> 16, np.int64(words[at + 1]) & 0xFFFF
     place = np.int64(words[at + 2]) ^ (high | low << 16)
     return (place >> 16) * width + (place & 0xFFFF)
@@ -48,7 +53,7 @@ def placed_pixel(words, at, width):
 
 @kernel
 def begin_probe(arrays, d, words, end, now_ns):
-    """Remember of device d's batch when each placement was intended, and where the last one goes.
+    """Start a probe of device d's batch: keep the intended time of each placement, and the pixel of the last.
 
     words: u4, the batch's frames up to word `end`. Cost: O(placements).
     """
@@ -79,7 +84,7 @@ def _note_journey(arrays, d, tick, now_ns):
 
 @kernel
 def _record(arrays, d, now_ns):
-    """Count the latency of each placement of the probed batch, and of the last one for its tile."""
+    """Record the latency of each placement of the probed batch, and of the last one for its tile."""
     device, settings = arrays.devices[d], arrays.settings[0]
     pixel, width = np.int64(device.probe_pixel), np.int64(settings.width)
     tile_x, tile_y = pixel % width // TILE_SIDE, pixel // width // TILE_SIDE
@@ -100,7 +105,7 @@ def _record(arrays, d, now_ns):
 
 @kernel
 def end_probe(arrays, d, tick, now_ns):
-    """Record what device d's probed batch has waited, from its intended times to now, when `tick` showed it."""
+    """Record the latency of device d's probed batch, from its intended times until now, when `tick` showed it."""
     device = arrays.devices[d]
     if device.probe_count > 0:
         if is_followed(arrays, d):
@@ -108,14 +113,6 @@ def end_probe(arrays, d, tick, now_ns):
         if not device.greedy:
             _record(arrays, d, now_ns)
     device.probe = _NONE
-
-
-# DOC viewer: What devices receive: the compiled half of the viewers.
-#
-# DOC viewer: Thousands of viewers receive the same bytes. So a viewer does not hold a canvas but the index of a state, and a frame
-# DOC viewer: leads from one state to the next along a branch that `devices.fleet.viewer` has taught once. Following a branch is one
-# DOC viewer: comparison of bytes, every one of them. Viewers of regions learn by themselves (`region`). Invariant: two viewers are
-# DOC viewer: in one state only if they see the same pixels of the same region.
 
 
 _SNAPSHOT, _DELTA, _THROTTLED = int(ServerOp.SNAPSHOT), int(ServerOp.DELTA), int(ServerOp.THROTTLED)
@@ -141,7 +138,7 @@ def move_viewer(arrays, d, state):
 
 @kernel
 def _follow(arrays, d, buffer, start, size):
-    """The branch of viewer d's state whose frame is these bytes, or -1. Cost: mostly one memcmp."""
+    """Index of the branch of viewer d's state whose frame equals these bytes, or -1. Cost: usually one memcmp."""
     state = arrays.devices[d].state
     address = address_of(buffer) + start
     for i in range(BRANCHES):
@@ -155,11 +152,11 @@ def _follow(arrays, d, buffer, start, size):
 
 @kernel
 def _see(arrays, d, buffer, start, size, now_ns):
-    """A SNAPSHOT or DELTA: follow its branch, count it, and end the probe that waited for it."""
+    """Handle a SNAPSHOT or DELTA: follow its branch, count it, and end the probe that waited for it."""
     device, counters = arrays.devices[d], arrays.counters[0]
     is_early = arrays.settings[0].region == _AROUND and not device.seen and buffer[start] == _DELTA
     if device.probe == _FENCED or not device.viewer or is_early:
-        return _DONE  # It is about what the device watched before.
+        return _DONE  # It belongs to the previous subscription.
     branch_index = _follow(arrays, d, buffer, start, size)
     if branch_index < 0:
         is_plain = size >= 2 and buffer[start + 1] == 0
@@ -186,7 +183,7 @@ def _see(arrays, d, buffer, start, size, now_ns):
 
 @kernel
 def _throttled(arrays, d, buffer, start):
-    """A THROTTLED: what was dropped since the last one counts for the reason that this one gives."""
+    """Handle a THROTTLED: drops since the last one count for the reason that this one gives."""
     device, counters = arrays.devices[d], arrays.counters[0]
     dropped, reason = read_u32(buffer, start + 4), buffer[start + 1]
     fresh = (dropped - np.int64(device.dropped)) & 0xFFFFFFFF
@@ -207,8 +204,7 @@ def receive_message(arrays, d, buffer, start, size, now_ns):
     """Take one canvas message for device d: buffer[start : start + size], at the time of its receipt.
 
     buffer: (>= start + size,) u1, read only. Returns a Verdict: DONE; UNKNOWN, nothing was done and
-    `devices.fleet.viewer` is to teach the frame; VIOLATION. Cost: one comparison of the bytes, where the frame was seen
-    before.
+    `devices.fleet.viewer` must learn the frame; VIOLATION. Cost: one comparison of the bytes of a known frame.
     """
     device = arrays.devices[d]
     op = buffer[start] if size > 0 else 0

@@ -14,9 +14,9 @@ from devices.config import FleetConfig
 from devices.faults import Stalls, draw_share
 from devices.fleet.fleet import Fleet
 from devices.fleet.workload import watchers
-from devices.kernels import sockets, subscribe
+from devices.kernels import messages, sockets
 from devices.kernels.layout import NEVER_NS, Phase
-from devices.kernels.memory import send_last_pings
+from devices.kernels.messages import send_last_pings
 from devices.limits import FleetFailed, fit_connections
 from devices.sockets.churn import Churn
 from devices.sockets.redial import Redials
@@ -190,7 +190,7 @@ class Dialer(SocketLinks):
         viewers, slow = devices["viewer"].astype(np.bool_), devices["slow"].astype(np.bool_)
         count = self.fleet.config.connections
         viewers[:count], slow[:count] = watchers(self.fleet.config)
-        subscribe.change_views(self.fleet.arrays, self.links, viewers, slow, is_anew)
+        messages.change_views(self.fleet.arrays, self.links, viewers, slow, is_anew)
 
     def _revive(self, now_ns: int) -> None:
         """Devices that are gone go by the new policy."""

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from devices.fleet.fleet import Fleet, describe_violation
-from devices.kernels import sockets, subscribe
+from devices.kernels import messages, sockets
 from devices.kernels.layout import Phase, Verdict
 from devices.limits import FleetFailed, raise_open_files
 from devices.sockets.poll_state import explain, new_links, widened
@@ -214,7 +214,7 @@ class SocketLinks(ABC):
         self.fleet.set_phase(d, Phase.SLOW)
         self.fleet.begin(d, now_ns)
         if self.fleet.arrays.devices["viewer"][d]:
-            subscribe.subscribe(self.fleet.arrays, self.links, d, 0, False)
+            messages.subscribe(self.fleet.arrays, self.links, d, 0, False)
         if self.fleet.arrays.devices["slow"][d]:
             sockets.update_interest(self.fleet.arrays, self.links, d)  # From here on it never reads.
         self._on_open(d, now_ns)

@@ -1,8 +1,8 @@
-"""Devices that begin, change or end what they watch, many at a time, while their connections are in use.
+"""Messages other than placements: subscriptions that change while connections are in use, and the last PING of a load.
 
-A device that subscribes anew sends a PING first: what comes before its PONG is about what it watched before, and is
-left unread. Invariant: from the change on, a device is in its group's state that is no canvas until its new SNAPSHOT
-is there; one that does not read stays there.
+A device that subscribes again sends a PING first: messages before its PONG belong to the previous subscription and are
+ignored. From the change until its new SNAPSHOT arrives, a device is in its group's state that is no canvas; a device
+that does not read stays there.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ from server.protocol.messages import CANCEL
 SUBSCRIBE_FRAME_BYTES = 18
 _OP_SUBSCRIBE = 0x03
 _CANCEL = int(CANCEL)
-_SLOW, _FAST = int(Phase.SLOW), int(Phase.FAST)
-_NONE, _FENCED = int(Probe.NONE), int(Probe.FENCED)
+_IDLE, _SLOW, _FAST, _GONE = int(Phase.IDLE), int(Phase.SLOW), int(Phase.FAST), int(Phase.GONE)
+_NONE, _PINGED, _FENCED = int(Probe.NONE), int(Probe.PINGED), int(Probe.FENCED)
 _WHOLE = int(Region.WHOLE)
 
 assert SUBSCRIBE_FRAME_BYTES == PING_FRAME_BYTES  # Both have 12 bytes after the head of 6.
@@ -48,7 +48,7 @@ def put_subscribe(buffer, offset, flags, words, mask):
 
 @kernel
 def forget_view(arrays, d):
-    """Let device d see nothing, and end its probe: nothing will show it what it waits for."""
+    """Reset the view of device d to no canvas, and cancel its probe, which cannot be answered any more."""
     device = arrays.devices[d]
     arrays.counters[0].subscriber_count -= device.seen
     device.seen = 0
@@ -58,7 +58,7 @@ def forget_view(arrays, d):
 
 @kernel
 def subscribe(arrays, links, d, flags, is_fenced):
-    """Send device d's SUBSCRIBE for the region of its group, `is_fenced` behind a PING. Forgets what it saw."""
+    """Send device d's SUBSCRIBE for the region of its group, after a PING if `is_fenced`. Resets its view."""
     device = arrays.devices[d]
     forget_view(arrays, d)
     at = 0
@@ -77,11 +77,11 @@ def subscribe(arrays, links, d, flags, is_fenced):
 
 
 @kernel
-def change_views(arrays, links, viewers, slow, is_anew):
-    """Make devices viewers, or slow ones, that are marked, and the others not; `is_anew`: all subscribe once more.
+def change_views(arrays, links, viewers, slow, resubscribe):
+    """Set which devices are viewers and which are slow; `resubscribe`: all viewers subscribe again.
 
-    viewers, slow: (devices,) bool. Writes viewer, slow and what they see of the devices. Cost: up to two system calls
-    for each open device that changes.
+    viewers, slow: (devices,) bool. Writes viewer, slow and the views of the devices. Cost: up to two system calls per
+    open device that changes.
     """
     for d in range(len(arrays.devices)):
         device = arrays.devices[d]
@@ -95,7 +95,30 @@ def change_views(arrays, links, viewers, slow, is_anew):
         if not device.viewer:
             if was_viewer:
                 subscribe(arrays, links, d, _CANCEL, True)
-        elif is_anew or not was_viewer or (was_slow and not device.slow):
+        elif resubscribe or not was_viewer or (was_slow and not device.slow):
             subscribe(arrays, links, d, 0, True)
         elif device.slow and not was_slow:
             forget_view(arrays, d)
+
+
+@kernel
+def send_last_pings(arrays, links, asked):
+    """Send a final PING on each idle connection; its PONG says that all its placements were applied.
+
+    asked: (devices,) bool, written in place: devices with a final PING. Devices with placements still to send are left
+    for the next call; those that never read cannot answer. Returns the number of unanswered devices.
+    """
+    unanswered = 0
+    for d in range(len(arrays.devices)):
+        device = arrays.devices[d]
+        if device.phase in (_IDLE, _GONE) or device.slow:
+            continue
+        if not asked[d] and device.phase == _FAST and device.probe == _NONE and device.batch_count == 0:
+            device.probe_nonce = put_nonce(arrays, links.outgoing, 0)
+            device.probe = _PINGED
+            device.probe_count = 0
+            asked[d] = True
+            send_bytes(arrays, links, d, links.outgoing[:PING_FRAME_BYTES])
+        if not asked[d] or device.probe == _PINGED:
+            unanswered += 1
+    return unanswered
