@@ -70,7 +70,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "workbench/machine/facts.py",
     ),
     "selectors": ("server/loops/portable.py", "workbench/rerun/playback.py"),
-    "segno": ("workbench/window/overview/address_card.py",),
+    "segno": ("workbench/window/overview/cards.py",),
     "prometheus_client": ("server/web/metrics.py", "workbench/export/exposition.py"),
     "PIL": (
         "server/web/routes.py",
@@ -187,7 +187,7 @@ class TestReadme:
         assert cells(readme(), "keys") == [[binding.keys, binding.meaning] for binding in BINDINGS]
 
     def test_keys_of_a_replay_are_the_bound_ones(self) -> None:
-        from workbench.window.toolkit.replay_keys import REPLAY_BINDINGS
+        from workbench.window.toolkit.keys import REPLAY_BINDINGS
 
         assert cells(readme(), "replay keys") == [[binding.keys, binding.meaning] for binding in REPLAY_BINDINGS]
 
@@ -383,6 +383,12 @@ class TestRulesComplain:
             "server/canvas.py:2 A",
             "server/canvas.py:3 b",
         ]
+
+    def test_about_a_docstring_only_where_no_base_class_has_it(self, house: House) -> None:
+        base = 'class A:\n    """A."""\n    def b(self):\n        """Do b."""\n'
+        write(house, "server/canvas.py", base)
+        write(house, "server/layer.py", 'class C(A):\n    """C."""\n    def b(self): ...\n    def d(self): ...\n')
+        assert [line.split(" has ")[0] for line in check_docstrings(house)] == ["server/layer.py:5 d"]
 
     def test_about_a_vague_name(self, house: House) -> None:
         write(house, "server/frame_utils.py", "")

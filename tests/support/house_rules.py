@@ -230,16 +230,36 @@ def check_init_files(house: House) -> list[str]:
 
 
 def check_docstrings(house: House) -> list[str]:
-    """Every module, and every public class, function and method, says what it is."""
+    """Every module, and every public class, function and method, says what it is. An override need not repeat it."""
     complaints = []
+    classes = {
+        node.name: node for path in house.sources() for node in parsed(path).body if isinstance(node, ast.ClassDef)
+    }
     for path in house.sources():
+        overrides = {
+            method
+            for class_ in parsed(path).body
+            if isinstance(class_, ast.ClassDef)
+            for method in class_.body
+            if isinstance(method, ast.FunctionDef) and _is_documented_in_a_base(method.name, class_, classes)
+        }
         for node in _public(parsed(path)):
-            if not ast.get_docstring(node):
+            if not ast.get_docstring(node) and node not in overrides:
                 place = f":{node.lineno} {node.name}" if not isinstance(node, ast.Module) else ""
                 complaints.append(
                     f"{house.name(path)}{place} has no docstring: say what it is, in one line if it can be"
                 )
     return complaints
+
+
+def _is_documented_in_a_base(name: str, class_: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> bool:
+    bases = (classes.get(base.id) for base in class_.bases if isinstance(base, ast.Name))
+    return any(
+        any(isinstance(node, ast.FunctionDef) and node.name == name and ast.get_docstring(node) for node in base.body)
+        or _is_documented_in_a_base(name, base, classes)
+        for base in bases
+        if base is not None and base is not class_
+    )
 
 
 def _public(

@@ -1,8 +1,8 @@
 """What tests of knobs view share."""
 
 from support.window_stage import FakeSession
-from workbench.window.frame.window import Window
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.shell.window import Window
+from workbench.window.toolkit.display import pygame
 
 SIZE = (1280, 720)
 
@@ -24,7 +24,7 @@ class Hand:
 
     def box(self, key: str) -> pygame.Rect:
         """Where a widget is seen."""
-        knobs = self.window._frame.knobs
+        knobs = self.window._layout.knobs
         placed = knobs._find(key)
         assert placed is not None, key
         seen = knobs._seen(placed)
@@ -33,7 +33,7 @@ class Hand:
 
     def show(self, key: str) -> None:
         """Scroll until a widget of the body is seen."""
-        knobs = self.window._frame.knobs
+        knobs = self.window._layout.knobs
         placed = knobs._find(key)
         assert placed is not None
         self.move(knobs._zones[1].center)
@@ -71,7 +71,7 @@ class Hand:
     def focus(self, key: str) -> None:
         """Tab until a widget has the focus."""
         for _ in range(80):
-            if self.window._frame.knobs._focus == key:
+            if self.window._layout.knobs._focus == key:
                 return
             self.key(pygame.K_TAB)
         raise AssertionError(f"{key} cannot be reached by tab")

@@ -4,9 +4,9 @@ import numpy as np
 
 from server.kernels.layout import Phase
 from support.window_stage import FAR_NS, READING, FakeSession, rgb
-from workbench.window.frame.canvas_area import CanvasArea
-from workbench.window.frame.window import Window
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.shell.canvas_area import CanvasArea
+from workbench.window.shell.window import Window
+from workbench.window.toolkit.display import pygame
 
 SIZE = (1280, 720)
 SECOND_NS = 1_000_000_000
@@ -29,8 +29,8 @@ class Person:
         self.window.close()
 
     @property
-    def easel(self) -> CanvasArea:
-        return self.window._frame.easel
+    def canvas_area(self) -> CanvasArea:
+        return self.window._layout.canvas_area
 
     def see(self, *events: pygame.event.Event, passed_ns: int = 10_000_000) -> np.ndarray:
         """Let these happen and some time pass. Returns the picture."""
@@ -60,14 +60,14 @@ class Person:
         return self.see(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=positions[-1], button=button))
 
     def press_button(self, name: str) -> np.ndarray:
-        return self.drag(self.easel._bar._boxes[name].center)
+        return self.drag(self.canvas_area._bar._boxes[name].center)
 
     def asked(self, what: str) -> list[tuple[object, ...]]:
         return [entry[1:] for entry in self.session.asked if entry[0] == what]
 
     def place_of(self, x: int, y: int) -> tuple[int, int]:
         """Where the middle of a canvas pixel is in the window."""
-        return self.easel.canvas.viewport.rect_of(x, y, x + 1, y + 1).center
+        return self.canvas_area.canvas.viewport.rect_of(x, y, x + 1, y + 1).center
 
 
 def fill_connections(session: FakeSession, count: int) -> np.ndarray:

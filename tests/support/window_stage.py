@@ -11,12 +11,12 @@ from server.ipc.page import Page, canvas_sections, connection_sections, fleet_se
 from workbench.controls.controls import Controls
 from workbench.scenarios.scenario import load_scenario
 from workbench.telemetry.view import Diagnosis, Journey, Part, Reading, StageReading, TileBox, View
-from workbench.window.frame.canvas_area import CanvasArea
-from workbench.window.frame.window import Window
+from workbench.window.shell.canvas_area import CanvasArea
+from workbench.window.shell.window import Window
 from workbench.window.toolkit import arrangement
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Replay
-from workbench.window.toolkit.toolkit import pygame
 
 FAR_NS = 10**18
 """Later than the clock of any machine, by which a window has drawn its first picture."""
@@ -237,9 +237,9 @@ def canvas_area(session: FakeSession, size: tuple[int, int]) -> pygame.Rect:
 
 def canvas_room(session: FakeSession, size: tuple[int, int] = (1600, 1000)) -> pygame.Rect:
     """The canvas's place without the tools under it."""
-    placed, easel = boxes(session, size), CanvasArea()
-    easel.place(placed.canvas, Painter(placed.scale))
-    return easel.room
+    placed, canvas_area = boxes(session, size), CanvasArea()
+    canvas_area.place(placed.canvas, Painter(placed.scale))
+    return canvas_area.room
 
 
 def noise(size: tuple[int, int]) -> np.ndarray:

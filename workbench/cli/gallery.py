@@ -17,7 +17,7 @@ from workbench.scenarios.scenario import load_scenario
 from workbench.session.session import COMMANDS, Session
 from workbench.stop_signal import StopSignal
 from workbench.telemetry.counters import NANOSECONDS
-from workbench.window.frame.window import Window
+from workbench.window.shell.window import Window
 
 RUNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("first_light", ()),

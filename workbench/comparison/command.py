@@ -131,7 +131,7 @@ def _show(comparison: Comparison) -> None:
     from plots.overlay import DEFAULT_NAMES, PLOTS, draw_overlay_pixels
     from plots.style import THEMES
     from workbench.window.panels.picture_viewer import PictureViewer
-    from workbench.window.toolkit.toolkit import NoDisplay
+    from workbench.window.toolkit.display import NoDisplay
 
     runs = overlay_runs(comparison)
     titles = {name: plot.title for name, plot in PLOTS.items()}

@@ -23,8 +23,8 @@ from workbench.scenarios.scenario import Scenario
 from workbench.session.session import COMMANDS
 from workbench.stop_signal import StopSignal
 from workbench.telemetry.counters import NANOSECONDS
-from workbench.window.frame.window import Window
-from workbench.window.toolkit.toolkit import NoDisplay
+from workbench.window.shell.window import Window
+from workbench.window.toolkit.display import NoDisplay
 
 _PATIENCE_NS = 20 * NANOSECONDS
 """For a picture of the panels, which takes a second to start and a tenth of one to draw."""

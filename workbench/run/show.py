@@ -30,7 +30,7 @@ from workbench.telemetry.counters import NANOSECONDS
 from workbench.telemetry.summary import machine, summarise
 
 if TYPE_CHECKING:
-    from workbench.window.frame.window import Window
+    from workbench.window.shell.window import Window
 
 _PACE_S = 0.5
 """A run without a window looks up at least so often."""
@@ -216,8 +216,8 @@ class Show:
         if self._window is not None:
             self._window.show(session)
             return self._window
-        from workbench.window.frame.window import Window
-        from workbench.window.toolkit.toolkit import NoDisplay
+        from workbench.window.shell.window import Window
+        from workbench.window.toolkit.display import NoDisplay
 
         try:
             self._window = Window(session, headless=self._outputs.headless)

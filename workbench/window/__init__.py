@@ -1,9 +1,7 @@
-"""The window: what a person sees of a session and works it with, by pygame. It looks at frozen views and is never
-waited for.
+"""The window: shows a session and lets the user control it, with pygame. It reads frozen views and never blocks.
 
-`window` takes events, time and the session; `routing` says which view an event is for; `frame` holds all views in
-their places (`arrangement`) and draws them; `stack` lays the overlays on top. A view keeps what it drew, and draws what
-differs (`scene`: `Drawable`, `Handler`). Under them are `widget` and `slider`, `pen`, `theme` and `toolkit`;
-`keys` says what the keyboard does, `glossary` what the words mean, `figure` how numbers are written.
-The door is `window.Window`.
+`shell.window` handles events, time and the session; `toolkit.routing` decides which view gets an event; `shell.layout`
+places all views (`toolkit.arrangement`) and draws them; `overview.overlay` puts the overlays on top. A view remembers
+what it drew and draws what differs (`toolkit.view`). `toolkit` also has the painter, the themes, the key bindings and
+the wording of numbers and terms. The entry point is `shell.window.Window`.
 """

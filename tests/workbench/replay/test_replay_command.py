@@ -14,7 +14,7 @@ from workbench.replay import command as replay_command
 from workbench.replay.command import FILM_FPS, replay_recording
 from workbench.replay.session import ReplaySession
 from workbench.stop_signal import StopSignal
-from workbench.window.frame.window import Window
+from workbench.window.shell.window import Window
 
 TICKS = 20
 

@@ -21,7 +21,7 @@ from workbench.run.show import Outputs, Show
 from workbench.run.tour import TOUR, Cue, Guide, Leg, tour_for
 from workbench.scenarios.scenario import Scenario
 from workbench.stop_signal import StopSignal
-from workbench.window.toolkit.toolkit import NoDisplay
+from workbench.window.toolkit.display import NoDisplay
 
 HEADLESS = Outputs(headless=True)
 
@@ -102,7 +102,7 @@ class FakeWindow:
 
 @pytest.fixture
 def wishes(monkeypatch: pytest.MonkeyPatch) -> list[Scenario | int | None]:
-    from workbench.window.frame import window
+    from workbench.window.shell import window
 
     monkeypatch.setattr(window, "Window", FakeWindow)
     FakeWindow.wishes = []
@@ -122,7 +122,7 @@ class TestShow:
     def test_what_could_not_be_run_next_is_refused_while_this_one_runs(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        from workbench.window.frame import window
+        from workbench.window.shell import window
 
         refusals = []
 
@@ -170,7 +170,7 @@ class TestShow:
                 self.wanted = [controls.scenario, named("picked"), None][len(undoable) - 1]
                 self.closed = self.wanted is None
 
-        from workbench.window.frame import window
+        from workbench.window.shell import window
 
         monkeypatch.setattr(window, "Window", Turning)
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
@@ -250,7 +250,7 @@ class TestShow:
         def refuse(*_: object, **__: object) -> None:
             raise NoDisplay("no display")
 
-        monkeypatch.setattr("workbench.window.frame.window.Window", refuse)
+        monkeypatch.setattr("workbench.window.shell.window.Window", refuse)
         with pytest.raises(UserError, match="no display"):
             run_scenario(SCENARIO, Outputs(headless=False, record=tmp_path / "a.pxr"), commands=commands())
         assert list(tmp_path.iterdir()) == []
@@ -277,7 +277,7 @@ class TestGallery:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from workbench.cli import gallery
-        from workbench.window.frame.layout import VIEWS
+        from workbench.window.shell.layout import VIEWS
 
         monkeypatch.setattr(gallery, "RUNS", (("first_light", ()),))
         monkeypatch.setattr(gallery, "_PATIENCE_S", 0.0)  # These panels draw nothing.

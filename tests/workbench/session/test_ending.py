@@ -9,8 +9,8 @@ from workbench.session.processes import Processes
 from workbench.session.session import Session
 from workbench.session.shutdown import UNASKED_PATIENCE
 from workbench.stop_signal import StopSignal
-from workbench.window.frame.window import Window
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.shell.window import Window
+from workbench.window.toolkit.display import pygame
 
 
 def running(**manners: str) -> Session:
@@ -69,7 +69,7 @@ class TestWindow:
         before = rgb(window.draw())
         assert window.attend("Ending it: waiting") and (rgb(window._screen) != before).any()
         self.press(pygame.K_l)  # Nothing else can be wanted any more.
-        assert window.attend("Ending it: waiting") and not window._frame.picker.shown
+        assert window.attend("Ending it: waiting") and not window._layout.picker.shown
         self.press(pygame.K_ESCAPE)
         assert not window.attend("Ending it: waiting")
         window.close()

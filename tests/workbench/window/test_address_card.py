@@ -6,9 +6,9 @@ import segno
 
 from support.window_stage import FakeSession, headless, heat_map, note_writing, rgb, words
 from workbench.address import Address, network_host
-from workbench.window.overview.address_card import ONLY_HERE, OPEN_TO_ALL, QUIET_MODULES, draw_code
+from workbench.window.overview.cards import ONLY_HERE, OPEN_TO_ALL, QUIET_MODULES, draw_code
+from workbench.window.toolkit.display import offscreen
 from workbench.window.toolkit.keys import Action
-from workbench.window.toolkit.toolkit import offscreen
 
 URL = "http://192.168.1.20:43121/"
 

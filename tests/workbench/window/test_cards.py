@@ -11,7 +11,7 @@ from support.window_stage import READING, FakeSession, Written, canvas_area, hea
 from workbench.telemetry.view import Journey
 from workbench.window.connections.journey_view import NOTICE
 from workbench.window.toolkit import ramp, theme
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_map_has_a_cell_for_each_connection_in_the_colour_of_its_lag(person:
     person.session.change(reading=replace(READING, connection_target=60))
     person.window._reading = None
     picture = person.key(pygame.K_c)
-    view = person.easel.connections
+    view = person.canvas_area.connections
 
     def colour(index: int) -> tuple[int, ...]:
         left, top = view.grid.corner(index)
@@ -36,14 +36,14 @@ def test_the_map_has_a_cell_for_each_connection_in_the_colour_of_its_lag(person:
     assert colour(0) == ramp.AMOUNT_COLORS[ramp.LEVEL_LEAST] and colour(3) == ramp.AMOUNT_COLORS[ramp.LEVEL_MOST]
     assert colour(4) == ramp.AMOUNT_COLORS[ramp.LEVEL_NONE]
     if view.grid.columns * view.grid.rows > 60:
-        assert colour(60) == theme.BACKGROUND
+        assert colour(60) == theme.DARK.background
 
 
 def test_a_click_on_a_cell_opens_and_follows_its_connection(person: Person, written: list[Written]) -> None:
     rows = fill_connections(person.session, 60)
     rows["admitted_count"], rows["sent_bytes"] = 812, 4_000
     person.key(pygame.K_c)
-    view = person.easel.connections
+    view = person.canvas_area.connections
     left, top = view.grid.corner(7)
     at = (view.map_box.left + left + 2, view.map_box.top + top + 2)
     person.point(at)
@@ -59,7 +59,7 @@ def test_a_click_on_a_cell_opens_and_follows_its_connection(person: Person, writ
     person.see(passed_ns=SECOND_NS)
     assert "30, 40" in words(written) and "59 /s  (872)" in words(written)
     person.key(pygame.K_ESCAPE)
-    assert person.asked("follow") == [(107,), (None,)] and person.easel.opened == "none"
+    assert person.asked("follow") == [(107,), (None,)] and person.canvas_area.opened == "none"
 
 
 def journey(start_ns: int, waited_ns: int = 60_000_000) -> Journey:
@@ -81,11 +81,11 @@ def test_a_followed_placement_is_a_time_line(person: Person, written: list[Writt
     for name, time in (("sent", "200 us"), ("read", "2.0 ms"), ("encoded", "\N{BULLET} 60 ms"), ("seen", "3.0 ms")):
         assert f"{name}\n{time}" in said
     assert "journaled" not in said
-    rows = person.easel.journeys._rows
+    rows = person.canvas_area.journeys._rows
     longest = rows[5][0]
     colors = picture[longest.centery, longest.left : longest.right]
-    assert (colors == theme.ORANGE).all(axis=1).sum() > 10
-    lines = person.easel.journeys
+    assert (colors == theme.DARK.orange).all(axis=1).sum() > 10
+    lines = person.canvas_area.journeys
     person.drag(lines._bars[0][0].center)
     person.see(passed_ns=SECOND_NS)
     assert lines.shown == person.session.journey_list[0]
@@ -103,7 +103,7 @@ def test_before_the_first_journey_it_says_what_it_waits_for(person: Person, writ
 
 def test_with_nobody_to_follow_nothing_opens(person: Person) -> None:
     person.key(pygame.K_j)
-    assert person.easel.opened == "none" and person.asked("follow") == []
+    assert person.canvas_area.opened == "none" and person.asked("follow") == []
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
@@ -113,13 +113,13 @@ def test_cards_are_inside_the_canvas_place_and_apart(size: tuple[int, int], card
     fill_connections(session, 2_000)
     session.journey_list = [journey(number * 10**9) for number in range(60)]
     window = headless(session, size)
-    easel, box = window._frame.easel, window._frame.boxes.canvas
+    canvas_area, box = window._layout.canvas_area, window._layout.boxes.canvas
     for connections in (False, True):
-        easel.show(connections=connections)
-        easel.open(card, window._scene(session.view(), 0), 107)
+        canvas_area.show(connections=connections)
+        canvas_area.open(card, window._scene(session.view(), 0), 107)
         window.draw()
-        pane = (easel.card if card == "connection" else easel.journeys).pane.box
-        parts = [easel.room, pane, easel._bar._box]
+        pane = (canvas_area.card if card == "connection" else canvas_area.journeys).pane.box
+        parts = [canvas_area.room, pane, canvas_area._bar._box]
         assert all(box.contains(part) for part in parts)
         assert not any(part.collidelist(parts[:index]) >= 0 for index, part in enumerate(parts))
         for entry in written:
@@ -129,6 +129,6 @@ def test_cards_are_inside_the_canvas_place_and_apart(size: tuple[int, int], card
 def test_the_whole_canvas_is_seen_above_a_card(person: Person) -> None:
     fill_connections(person.session, 9)
     person.key(pygame.K_j)
-    room, area = person.easel.room, person.easel.canvas.area
+    room, area = person.canvas_area.room, person.canvas_area.canvas.area
     assert room.contains(area) and area.height < canvas_area(person.session, SIZE).height
-    assert person.easel.canvas.pixel_at(area.topleft) == (0, 0)
+    assert person.canvas_area.canvas.pixel_at(area.topleft) == (0, 0)

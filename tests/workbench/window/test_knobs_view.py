@@ -13,7 +13,7 @@ from workbench.scenarios.scenario import load_scenario
 from workbench.window.knobs.load_curve_view import FACTOR_TOP, SPAN_S, with_stroke
 from workbench.window.knobs.slider import DOUBLE_CLICK_NS
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 RATE = "fleet.rate_per_s"
 
@@ -30,7 +30,7 @@ def hand() -> Iterator[Hand]:
 
 def test_a_slider_dragged_turns_its_knob(hand: Hand) -> None:
     controls, box = hand.session.controls, hand.box(RATE)
-    track = hand.window._frame.knobs._column._sliders[RATE].track(box, hand.window._frame._pen)
+    track = hand.window._layout.knobs._column._sliders[RATE].track(box, hand.window._layout._pen)
     hand.press((track.left + 20, track.centery))
     low = controls.value(RATE)
     hand.move((track.right - 10, track.centery + 200))
@@ -51,8 +51,8 @@ def test_a_slider_shows_where_it_stands(hand: Hand) -> None:
     for value in (0, 1000):
         hand.session.controls.set(RATE, value, hand.now_ns)
         hand.step()
-        picture = rgb(hand.window._frame._picture)  # SDL's dummy screen ends left of the column.
-        lit.append(int((part_of(picture, box) == theme.SKY).all(axis=2).sum()))
+        picture = rgb(hand.window._layout._picture)  # SDL's dummy screen ends left of the column.
+        lit.append(int((part_of(picture, box) == theme.DARK.sky).all(axis=2).sum()))
     assert lit[0] < 5 and lit[1] > 400
 
 
@@ -95,7 +95,7 @@ def test_per_cent_are_typed_as_they_are_shown(hand: Hand) -> None:
 
 @pytest.mark.parametrize("key", ["fleet.rate_per_s", "fleet.frames_per_write", "server.tick_ms", "fleet.greedy_ratio"])
 def test_arrows_reach_both_ends_and_every_step_is_another_value(hand: Hand, key: str) -> None:
-    slider, controls = hand.window._frame.knobs._column._sliders[key], hand.session.controls
+    slider, controls = hand.window._layout.knobs._column._sliders[key], hand.session.controls
     knob = controls.knob(key)
     for way, end in ((-1, knob.least), (1, knob.most)):
         steps = 0
@@ -167,7 +167,7 @@ def test_every_knob_can_be_reached_by_tab(hand: Hand) -> None:
     reached = set()
     for _ in range(80):
         hand.key(pygame.K_TAB)
-        reached.add(hand.window._frame.knobs._focus)
+        reached.add(hand.window._layout.knobs._focus)
     knobs = {knob.key for knob in hand.session.controls.knobs if not knob.is_brake}
     faults = {f"fault {button.kind}" for button in hand.session.controls.faults}
     assert knobs | faults | {"undo", "redo", "reset", "fold", "load_curve", "brake stage", "copy"} <= reached
@@ -176,10 +176,10 @@ def test_every_knob_can_be_reached_by_tab(hand: Hand) -> None:
 def test_no_text_of_the_column_is_cut(hand: Hand, written: list[Written]) -> None:
     for number, stage in enumerate(("fan_out", "decode", "apply")):
         hand.session.controls.set(f"server.brakes.{stage}.item_us", 499.0, hand.now_ns + number * 10 * SECOND_NS)
-    for placed in list(hand.window._frame.knobs._placed):
+    for placed in list(hand.window._layout.knobs._placed):
         if placed.zone == 1:
             hand.show(placed.widget.key)
-    column = hand.window._frame.boxes.knobs
+    column = hand.window._layout.boxes.knobs
     cut = [entry for entry in written if column.contains(entry.box) and not entry.whole]
     assert cut == [] and len(written) > 50
 
@@ -216,18 +216,18 @@ def test_copy_writes_a_scenario_that_reproduces_the_run(
 def test_the_column_folds_and_opens(hand: Hand) -> None:
     session = hand.session
     hand.key(pygame.K_k)
-    assert hand.window._frame.boxes.knobs.width < 40
+    assert hand.window._layout.boxes.knobs.width < 40
     hand.step()
     assert session.resized[-1][0] > boxes(session, SIZE).panels.width + 100
-    hand.click(hand.window._frame.boxes.knobs.center)
-    assert hand.window._frame.boxes.knobs == boxes(session, SIZE).knobs
+    hand.click(hand.window._layout.boxes.knobs.center)
+    assert hand.window._layout.boxes.knobs == boxes(session, SIZE).knobs
 
 
 # --- Brakes -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_click_on_a_stage_has_its_brakes_at_hand(hand: Hand, written: list[Written]) -> None:
-    strip = hand.window._frame.boxes.pipeline
+    strip = hand.window._layout.boxes.pipeline
     slot = strip.width // len(STAGES)
     index = [stage.name for stage in STAGES].index("apply")
     hand.click((strip.left + index * slot + slot // 2, strip.top + 40))
@@ -259,8 +259,8 @@ def test_brakes_that_are_on_are_listed_and_released_by_a_click(hand: Hand, writt
 def test_the_load_curve_is_drawn_by_hand_and_cleared(hand: Hand) -> None:
     controls, now_s = hand.session.controls, hand.session.shown.run_seconds
     hand.show("load_curve")
-    view = hand.window._frame.knobs._column._curve
-    plot = view.plot(hand.box("load_curve"), hand.window._frame._pen)
+    view = hand.window._layout.knobs._column._curve
+    plot = view.plot(hand.box("load_curve"), hand.window._layout._pen)
     hand.press((plot.left + plot.width // 4, plot.bottom - 1))
     hand.move((plot.left + plot.width // 2, plot.top))
     hand.step(0)

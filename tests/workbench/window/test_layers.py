@@ -12,8 +12,8 @@ from workbench.window.canvas.viewport import Viewport
 from workbench.window.readings.connection_row import tokens_left, watchers_by_tile
 from workbench.window.readings.tile_rates import READ_INTERVAL_NS, TileRates
 from workbench.window.toolkit import ramp
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
 
 TICK = READING.tick
 

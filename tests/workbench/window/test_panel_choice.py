@@ -16,8 +16,8 @@ from support.window_stage import FakeSession, Written, headless, heat_map, noise
 from workbench.telemetry.view import TileBox
 from workbench.window.panels.panel_choice import KEPT_NS, SPANS_S, PanelChoice
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import Action
-from workbench.window.toolkit.toolkit import pygame
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 10**15
@@ -37,14 +37,14 @@ def told(person: Person) -> ShowPanels:
 
 
 def panels_of(person: Person) -> pygame.Rect:
-    return person.window._frame.boxes.panels
+    return person.window._layout.boxes.panels
 
 
 # --- The choice -------------------------------------------------------------------------------------------------------
 
 
 def test_at_first_it_is_what_the_panels_show_unasked() -> None:
-    assert PanelChoice().order() == ShowPanels(DEFAULT_NAMES, theme.name)
+    assert PanelChoice().order("light") == ShowPanels(DEFAULT_NAMES, "light")
 
 
 def test_where_clients_misbehave_one_sees_how_until_one_chooses() -> None:
@@ -174,7 +174,7 @@ def test_a_picture_that_is_drawn_over_while_it_is_looked_at_is_not_shown(
         return buffer_of(self, index, width, height)
 
     monkeypatch.setattr(Picture, "_buffer", overtaken)
-    person.window._frame.forget()
+    person.window._layout.forget()
     assert (part_of(person.see(), box) == first).all() and shapes == [box.size]
     assert not part_of(person.see(), box).any()
 
@@ -187,7 +187,7 @@ def test_what_is_not_live_is_framed_and_says_so(person: Person, written: list[Wr
     for _ in range(5):
         person.key(pygame.K_COMMA)
     past = part_of(rgb(person.picture), box)
-    assert (past[0, 20:-20] == theme.ORANGE).all() and (past[-1, 20:-20] == theme.ORANGE).all()
+    assert (past[0, 20:-20] == theme.DARK.orange).all() and (past[-1, 20:-20] == theme.DARK.orange).all()
     assert "00:30 ago" in words(written)
     assert not part_of(person.key(pygame.K_n), box).any()
 
@@ -204,7 +204,7 @@ def test_a_paused_window_that_is_scrolled_shows_the_past(person: Person) -> None
 
 
 def test_the_buttons_under_the_panels(person: Person) -> None:
-    bar = person.window._frame._panel_bar._bar
+    bar = person.window._layout._panel_bar._bar
     person.drag(bar._boxes["10 min"].center)
     assert told(person).span_s == 600
     person.drag(bar._boxes["15 s"].center)
@@ -213,14 +213,14 @@ def test_the_buttons_under_the_panels(person: Person) -> None:
     person.drag(bar._boxes["now"].center)
     assert told(person).end_ns == 0 and told(person).span_s == 15
     person.drag(bar._boxes["panels"].center)
-    assert person.window._frame.chooser.shown
+    assert person.window._layout.chooser.shown
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1600, 900), (1920, 1080), (3840, 2160)])
 @pytest.mark.parametrize("names", [DEFAULT_NAMES, ("ledger", "fairness", "cost", "throughput"), tuple(PANELS)[-4:]])
 def test_a_click_on_a_title_means_its_panel(size: tuple[int, int], names: tuple[str, ...]) -> None:
     window = headless(FakeSession(heat_map(64, 64)), size)
-    view, boxes = window._frame.panels, window._frame.boxes
+    view, boxes = window._layout.panels, window._layout.boxes
     places = [panel.place for panel in Panels(*boxes.panels.size, float(boxes.scale), names).panels]
     for number, place in enumerate(places):
         x, y = (place.title.left + 20 * boxes.scale, round(place.title.top + 0.62 * place.title.height))
@@ -232,13 +232,13 @@ def test_a_click_on_a_title_means_its_panel(size: tuple[int, int], names: tuple[
 def test_a_click_on_a_title_and_one_in_the_list(person: Person) -> None:
     box = panels_of(person)
     person.drag((box.left + 60, box.centery + 14))
-    chooser = person.window._frame.chooser
+    chooser = person.window._layout.chooser
     assert chooser.shown and chooser._place == 2
-    span_s = person.window._frame.choice.span_s
+    span_s = person.window._layout.choice.span_s
     person.point(chooser._box.center)
     person.wheel(-1)
-    assert person.window._frame.choice.span_s == span_s, "the panels under it have no part in it"
-    row = chooser._row(tuple(PANELS).index("ledger"), person.window._frame._pen)
+    assert person.window._layout.choice.span_s == span_s, "the panels under it have no part in it"
+    row = chooser._row(tuple(PANELS).index("ledger"), person.window._layout._pen)
     person.drag(row.center)
     assert not chooser.shown
     assert told(person).names == (*DEFAULT_NAMES[:2], "ledger", DEFAULT_NAMES[3])
@@ -254,7 +254,7 @@ def test_the_list_by_keys(person: Person) -> None:
     assert names.index("drops") + 1 == names.index("heat")
     person.key(pygame.K_v)
     person.key(pygame.K_ESCAPE)
-    assert not person.window._frame.chooser.shown and not person.window.closed
+    assert not person.window._layout.chooser.shown and not person.window.closed
 
 
 def test_the_list_names_all_panels_whole(written: list[Written]) -> None:
@@ -268,16 +268,16 @@ def test_the_list_names_all_panels_whole(written: list[Written]) -> None:
 
 
 def test_what_is_brushed_is_said_beside_the_titles(person: Person) -> None:
-    person.easel.mouse.brushed = TileBox(1, 2, 4, 6)
+    person.canvas_area.mouse.brushed = TileBox(1, 2, 4, 6)
     person.see()
     assert told(person).note == "brushed: tiles 1,2 to 3,5"
-    person.easel.mouse.brushed = None
+    person.canvas_area.mouse.brushed = None
     person.see()
     assert told(person).note == ""
 
 
 def test_another_session_has_the_panels_but_not_the_past(person: Person) -> None:
-    person.window._frame.choice.put(0, "cost")
+    person.window._layout.choice.put(0, "cost")
     person.key(pygame.K_x)
     person.key(pygame.K_COMMA)
     after = FakeSession(heat_map(64, 64), now_ns=NOW_NS)

@@ -11,8 +11,8 @@ from workbench.cli.portraits import SITTINGS
 from workbench.machine import file_limit
 from workbench.scenarios.catalog import Pick, all_picks
 from workbench.scenarios.scenario import FOLDER, PORTRAIT_SIZE, builtin_names, load_scenario
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import Action
-from workbench.window.toolkit.toolkit import pygame
 
 PICKS = all_picks()
 PICTURE_BYTES_MAX = 30_000
@@ -96,9 +96,9 @@ def test_escape_goes_on_with_what_runs(person: Person) -> None:
 
 
 def test_a_click_on_the_name_and_one_on_a_card(person: Person) -> None:
-    header = person.window._frame.boxes.header
+    header = person.window._layout.boxes.header
     person.drag((header.left + 60, header.centery))
-    picker = person.window._frame.picker
+    picker = person.window._layout.picker
     assert picker.shown
     mailbox = next(index for index, pick in enumerate(PICKS) if pick.variant == "mailbox")
     person.drag(picker.card(mailbox).center)
@@ -108,7 +108,7 @@ def test_a_click_on_the_name_and_one_on_a_card(person: Person) -> None:
 def test_a_click_beside_the_cards_does_nothing(person: Person) -> None:
     person.key(pygame.K_l)
     person.drag((4, 700))
-    assert person.window._frame.picker.shown and person.window.wanted is None
+    assert person.window._layout.picker.shown and person.window.wanted is None
 
 
 def test_what_runs_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_what_runs_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     window = headless(session)
     window.press(Action.SCENARIOS, 0)
     window.draw()
-    assert words(written).count("runs now") == 1
+    assert [entry.text for entry in written].count("running") == 1
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160), (800, 600)])
@@ -126,8 +126,8 @@ def test_all_cards_are_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPa
     window.press(Action.SCENARIOS, 0)
     written = note_writing(monkeypatch)
     window.draw()
-    cards = [window._frame.picker.card(index) for index in range(len(PICKS))]
-    screen = pygame.Rect((0, 0), window._frame.boxes.size)
+    cards = [window._layout.picker.card(index) for index in range(len(PICKS))]
+    screen = pygame.Rect((0, 0), window._layout.boxes.size)
     assert all(screen.contains(card) for card in cards)
     assert all(card.collidelist(cards[:index]) == -1 for index, card in enumerate(cards))
     said = words(written)

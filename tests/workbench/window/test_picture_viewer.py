@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from workbench.window.panels.picture_viewer import FOOT_PIXELS, PictureViewer
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 TITLES = {"one": "One", "two": "Two", "three": "Three"}
 
@@ -34,10 +34,8 @@ def asked() -> Asked:
 
 @pytest.fixture
 def viewer(asked: Asked) -> Iterator[PictureViewer]:
-    before = theme.name
     shown = PictureViewer("runs", TITLES, ("one", "two"), asked)
     yield shown
-    theme.use(before)
 
 
 def press(*keys: int) -> None:
@@ -60,12 +58,13 @@ def test_one_plot_stays(viewer: PictureViewer) -> None:
 
 
 def test_all_plots_and_other_colours(viewer: PictureViewer, asked: Asked) -> None:
-    before = theme.name
+    viewer.show()
+    assert asked.theme == "dark"
     assert viewer.handle(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_0))
     assert viewer.handle(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_t))
     viewer.show()
     assert asked.names[-1] == tuple(TITLES)
-    assert asked.theme == theme.name != before
+    assert asked.theme == "light"
     viewer.handle(pygame.event.Event(pygame.QUIT))
     viewer.run()
 

@@ -19,13 +19,12 @@ from support.window_stage import (
     words,
 )
 from workbench.telemetry.view import Diagnosis, StageReading
-from workbench.window.overview.pipeline_view import BUSY, OK, UNKNOWN, drops_texts, state_of
-from workbench.window.overview.queue_bar import QueueBar, queue_tip
+from workbench.window.overview.pipeline_view import BUSY, OK, UNKNOWN, QueueBar, drops_texts, queue_tip, state_of
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.glossary import TERMS
+from workbench.window.toolkit.display import offscreen, pygame
 from workbench.window.toolkit.keys import Action
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.toolkit import offscreen, pygame
+from workbench.window.toolkit.wording import TERMS
 
 SIZE = (1920, 1080)
 QUEUE = StageReading("read", "reads", depth_max=1000)
@@ -43,9 +42,9 @@ def filled_rows(stage: StageReading) -> float:
     pen, gutter = Painter(1), pygame.Rect(0, 0, 26, 118)
     target = offscreen(gutter.size)
     bar = QueueBar(gutter)
-    assert bar.draw(target, stage, theme.SKY, pen) == [gutter]
+    assert bar.draw(target, stage, theme.DARK.sky, pen) == [gutter]
     inside = part_of(rgb(target), bar.inside(pen))
-    rows = [not (row == theme.TRACK).all() and not (row == theme.TEXT).all() for row in inside]
+    rows = [not (row == theme.DARK.track).all() and not (row == theme.DARK.text).all() for row in inside]
     return sum(rows) / len(rows)
 
 
@@ -67,12 +66,12 @@ def test_a_queue_that_the_tick_fills_does_not_look_like_one_that_jams() -> None:
     stages = tuple(replace(stage, **full) for stage in STAGES)
     session = FakeSession(heat_map(64, 64), stages=stages, diagnosis=Diagnosis("none"))
     window = headless(session, SIZE)
-    strip, picture = window._frame.pipeline, rgb(window.draw())
+    strip, picture = window._layout.pipeline, rgb(window.draw())
     for stage, queue in zip(stages, strip._queues, strict=True):
         inside = part_of(picture, queue.inside(Painter(1)))
-        expected = theme.FAINT if stage.name in ("encode", "fan-out") else theme.SKY
+        expected = theme.DARK.faint if stage.name in ("encode", "fan-out") else theme.DARK.sky
         assert (inside == expected).all(), stage.name
-        assert ("full is no fault" in queue_tip(stage)) == (stage.name in ("encode", "fan-out"))
+        assert ("being full is normal" in queue_tip(stage)) == (stage.name in ("encode", "fan-out"))
 
 
 def test_a_queue_with_anything_in_it_is_not_drawn_empty() -> None:
@@ -82,18 +81,18 @@ def test_a_queue_with_anything_in_it_is_not_drawn_empty() -> None:
 def test_the_high_water_mark_is_where_the_queue_was() -> None:
     pen, gutter = Painter(1), pygame.Rect(0, 0, 26, 118)
     target, bar = offscreen(gutter.size), QueueBar(gutter)
-    bar.draw(target, replace(QUEUE, depth=100, depth_peak=600), theme.SKY, pen)
+    bar.draw(target, replace(QUEUE, depth=100, depth_peak=600), theme.DARK.sky, pen)
     inside = part_of(rgb(target), bar.inside(pen))
-    (first, *_) = np.flatnonzero((inside == theme.TEXT).all(axis=(1, 2)))
+    (first, *_) = np.flatnonzero((inside == theme.DARK.text).all(axis=(1, 2)))
     assert 1 - first / len(inside) == pytest.approx(0.6, abs=0.02)
 
 
 def test_a_queue_that_stays_as_it_is_costs_nothing() -> None:
     bar, target = QueueBar(pygame.Rect(0, 0, 26, 118)), offscreen((26, 118))
     stage = replace(QUEUE, depth=500, depth_peak=500)
-    assert bar.draw(target, stage, theme.SKY, Painter(1))
-    assert not bar.draw(target, replace(stage, depth=500.4), theme.SKY, Painter(1))
-    assert bar.draw(target, stage, theme.VERMILION, Painter(1))
+    assert bar.draw(target, stage, theme.DARK.sky, Painter(1))
+    assert not bar.draw(target, replace(stage, depth=500.4), theme.DARK.sky, Painter(1))
+    assert bar.draw(target, stage, theme.DARK.vermilion, Painter(1))
 
 
 def test_a_queue_has_the_colour_of_its_stages_state() -> None:
@@ -101,7 +100,8 @@ def test_a_queue_has_the_colour_of_its_stages_state() -> None:
     strip = part_of(rgb(headless(session, SIZE).draw()), boxes(session, SIZE).pipeline)
     slot = strip.shape[1] // len(STAGES)
     index = [stage.name for stage in STAGES].index("fan-out")
-    lit = [int((strip[:, i * slot : i * slot + 20] == theme.VERMILION).all(axis=2).sum()) for i in range(len(STAGES))]
+    parts = [strip[:, i * slot : i * slot + 20] for i in range(len(STAGES))]
+    lit = [int((part == theme.DARK.vermilion).all(axis=2).sum()) for part in parts]
     assert lit[index] > 500 and sum(lit) == lit[index]
 
 
@@ -134,7 +134,7 @@ def test_the_bottleneck_is_marked_and_only_it() -> None:
     session = staged()
     window = headless(session, SIZE)
     strip = part_of(rgb(window.draw()), boxes(session, SIZE).pipeline)
-    edge = (strip[1] == theme.VERMILION).all(axis=1)
+    edge = (strip[1] == theme.DARK.vermilion).all(axis=1)
     slot = strip.shape[1] / len(STAGES)
     index = [stage.name for stage in STAGES].index("fan-out")
     columns = np.flatnonzero(edge)
@@ -142,7 +142,7 @@ def test_the_bottleneck_is_marked_and_only_it() -> None:
     assert index * slot <= columns[0] and columns[-1] < (index + 1) * slot
     session.change(diagnosis=Diagnosis("none", "41 % headroom"), reading=replace(READING, tick=9))
     after = part_of(rgb(window.draw()), boxes(session, SIZE).pipeline)
-    assert not (after[1] == theme.VERMILION).all(axis=1).any()
+    assert not (after[1] == theme.DARK.vermilion).all(axis=1).any()
 
 
 def test_states_by_utilisation() -> None:
@@ -165,7 +165,7 @@ def test_a_brake_is_always_seen(written: list[Written]) -> None:
 
 def test_before_the_server_runs_the_strip_says_so(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64)), SIZE)
-    assert "the server's stages show here once it runs" in words(written)
+    assert "The pipeline appears here when the server runs." in words(written)
 
 
 def test_tips_explain_the_term_under_the_mouse() -> None:
@@ -174,10 +174,10 @@ def test_tips_explain_the_term_under_the_mouse() -> None:
     strip, scene = boxes(session, SIZE).pipeline, window._scene(session.view(), 0)
     slot = strip.width // len(STAGES)
     left = strip.left + slot // 2
-    tips = [window._frame.pipeline.tip((left, strip.top + y), scene) for y in (10, 40, 56, 72, 86)]
+    tips = [window._layout.pipeline.tip((left, strip.top + y), scene) for y in (10, 40, 56, 72, 86)]
     for tip, term in zip(tips, ("utilisation", "throughput", "service time", "waiting time", "drops"), strict=True):
         assert TERMS[term] in tip
-    assert "queue before accept" in window._frame.pipeline.tip((strip.left + 5, strip.top + 40), scene)
+    assert "queue before accept" in window._layout.pipeline.tip((strip.left + 5, strip.top + 40), scene)
 
 
 # --- The line ---------------------------------------------------------------------------------------------------------

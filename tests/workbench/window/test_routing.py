@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 import pytest
 
 from support.window_stage import FakeSession, headless, heat_map
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.routing import TIP_REST_NS, Router, Targets
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Focusable, Handler
 
 LEFT, RIGHT = pygame.Rect(0, 0, 100, 100), pygame.Rect(100, 0, 100, 100)
 
 
 @dataclass
-class Told:
+class Told(Handler):
     """A view that notes what it is told."""
 
     takes: bool = True
@@ -32,7 +33,7 @@ class Told:
 
 
 @dataclass
-class ToldItems(Told):
+class ToldItems(Told, Focusable):
     """One with two items for the focus."""
 
     item: int | None = None

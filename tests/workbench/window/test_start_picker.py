@@ -10,8 +10,8 @@ from support.person import Person
 from support.window_stage import STARTING, FakeSession, headless, heat_map, noise, note_writing, part_of, rgb, words
 from workbench.machine import file_limit
 from workbench.scenarios.catalog import all_picks
-from workbench.window.pickers.start_picker import StartPicker
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.pickers.picker import StartPicker
+from workbench.window.toolkit.display import pygame
 
 PICKS = all_picks()
 SIZES = [(800, 600), (1280, 720), (1600, 900), (1920, 1080), (3840, 2160)]
@@ -27,11 +27,11 @@ def person() -> Iterator[Person]:
 
 
 def start_of(person: Person) -> StartPicker:
-    return person.window._frame.start
+    return person.window._layout.start
 
 
 def test_what_runs_is_seen_beside_it_and_lives(person: Person) -> None:
-    boxes = person.window._frame.boxes
+    boxes = person.window._layout.boxes
     before = rgb(person.picture)
     reading = replace(person.session.shown.reading, tick=person.session.shown.reading.tick + 1)
     person.session.change(pixels=np.zeros((64, 64), np.uint8), reading=reading)
@@ -65,21 +65,21 @@ def test_a_key_goes_on_with_what_runs(person: Person, key: int) -> None:
 
 
 def test_a_click_beside_it_goes_on_and_does_nothing_else(person: Person) -> None:
-    fold = person.window._frame.boxes.knobs
+    fold = person.window._layout.boxes.knobs
     person.drag((fold.right - 20, fold.top + 20))  # Where a click would fold the column.
-    assert not start_of(person).shown and not person.window._frame.knobs.folded
+    assert not start_of(person).shown and not person.window._layout.knobs.folded
     person.drag((fold.right - 20, fold.top + 20))
-    assert person.window._frame.knobs.folded
+    assert person.window._layout.knobs.folded
 
 
 def test_a_wheel_over_the_canvas_is_no_click(person: Person) -> None:
-    person.point(person.window._frame.boxes.canvas.center)
+    person.point(person.window._layout.boxes.canvas.center)
     person.wheel(1)
-    assert start_of(person).shown and person.easel.canvas.viewport.zoomed
+    assert start_of(person).shown and person.canvas_area.canvas.viewport.zoomed
 
 
 def test_arrows_and_enter_begin_another(person: Person) -> None:
-    columns = start_of(person)._columns
+    columns = start_of(person).columns
     assert 1 < columns < len(PICKS)
     person.key(pygame.K_DOWN)
     person.key(pygame.K_RIGHT)
@@ -97,7 +97,7 @@ def test_a_click_on_a_card_begins_it(person: Person) -> None:
 def test_the_card_under_the_mouse_says_what_it_teaches(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     written = note_writing(monkeypatch)
     person.point(start_of(person).card(4).center)
-    assert PICKS[4].text in words(written) and "first_light runs already" in words(written)
+    assert PICKS[4].text in words(written) and "first_light is running" in words(written)
 
 
 def test_what_does_not_fit_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_other_keys_are_the_windows(person: Person) -> None:
     assert person.window.paused and start_of(person).shown
     person.key(pygame.K_F1)
     person.key(pygame.K_ESCAPE)
-    assert start_of(person).shown and not person.window._frame.help.shown
+    assert start_of(person).shown and not person.window._layout.help.shown
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -125,7 +125,7 @@ def test_all_cards_and_words_are_whole(size: tuple[int, int], theme: str, monkey
     window.ask()
     written = note_writing(monkeypatch)
     window.draw()
-    start = window._frame.start
+    start = window._layout.start
     for index in range(len(PICKS)):
         card = start.card(index)
         assert start._box.contains(card)
@@ -137,7 +137,7 @@ def test_all_cards_and_words_are_whole(size: tuple[int, int], theme: str, monkey
     assert all(pick.name in said for pick in PICKS)
     for index, pick in reversed(list(enumerate(PICKS))):
         written.clear()
-        start.deck.cursor = index
+        start.cursor = index
         window.draw()
         assert all(entry.whole for entry in written if start._box.contains(entry.letters))
         assert " ".join(pick.text.split()) in " ".join(words(written).split())

@@ -1,9 +1,6 @@
-"""Both sets of colours: legible, of the same names, and switched without a rest of the other."""
+"""Both themes: legible, and switched without a trace of the other."""
 
-import ast
-from collections.abc import Iterator
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,15 +9,8 @@ from support.window_stage import FakeSession, headless, heat_map, rgb
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.keys import Action
 
-ROOT = Path(__file__).parents[3]
 CONTRAST_MIN = 4.5
 GROUNDS = ("background", "surface", "header", "raised")
-
-
-@pytest.fixture(autouse=True)
-def dark_again() -> Iterator[None]:
-    yield
-    theme.use("dark")
 
 
 def luminance(color: theme.Color) -> float:
@@ -39,7 +29,7 @@ def test_contrast_is_that_of_the_standard() -> None:
 
 @pytest.mark.parametrize("name", ["dark", "light"])
 def test_letters_stand_out_from_every_ground(name: theme.Name) -> None:
-    colors = theme.SETS[name]
+    colors = theme.THEMES[name]
     for letters in ("text", "dim"):
         for ground in GROUNDS:
             assert contrast(getattr(colors, letters), getattr(colors, ground)) >= CONTRAST_MIN, (letters, ground)
@@ -49,55 +39,31 @@ def test_letters_stand_out_from_every_ground(name: theme.Name) -> None:
     assert contrast(colors.alarm_text, colors.alarm_surface) >= CONTRAST_MIN
 
 
-@pytest.mark.parametrize("name", ["dark", "light"])
-def test_every_lettering_is_in_the_colours_in_use(name: theme.Name) -> None:
-    theme.use(name)
-    colors = {getattr(theme.SETS[name], field.name) for field in fields(theme.Colors)}
+def test_every_lettering_has_a_role_of_the_theme() -> None:
     letterings = [value for value in vars(theme).values() if isinstance(value, theme.Lettering)]
     assert len(letterings) > 15
-    assert all(lettering.color in colors for lettering in letterings)
-    assert set(theme.STATE_COLORS.values()) <= colors
-    assert theme.color("SKY") == theme.SKY == theme.SETS[name].sky
+    roles = {field.name for field in fields(theme.Theme)} - {"name"}
+    assert {lettering.role for lettering in letterings} | set(theme.STATE_ROLES.values()) <= roles
+    with pytest.raises(AssertionError):
+        theme.Lettering(12, "name")
 
 
-def test_a_switch_leaves_nothing_of_the_other_set() -> None:
+def test_a_switch_leaves_nothing_of_the_other_theme(monkeypatch: pytest.MonkeyPatch) -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session, (1280, 720))
     first = rgb(window.draw())
     assert window.press(Action.THEME, 0)
     switched = rgb(window.draw())
-    assert np.array_equal(switched, rgb(headless(FakeSession(heat_map(64, 64)), (1280, 720)).draw()))
     assert not np.array_equal(switched, first)
     window.press(Action.THEME, 0)
     assert np.array_equal(rgb(window.draw()), first)
+    monkeypatch.setattr("workbench.window.shell.layout.DARK", theme.LIGHT)  # A window that is light from the start.
+    assert np.array_equal(switched, rgb(headless(FakeSession(heat_map(64, 64)), (1280, 720)).draw()))
 
 
-def test_the_panels_are_told_the_set() -> None:
+def test_the_panels_get_the_theme() -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     window.use_theme("light")
     ((kind, order),) = session.asked
     assert kind == "show_panels" and order.theme == "light"
-
-
-def test_no_module_keeps_a_colour() -> None:
-    """A name of the theme that is looked up while a module is imported would stay what it was then."""
-    kept = []
-    for path in sorted((ROOT / "workbench" / "window").glob("*.py")):
-        for node in early(ast.parse(path.read_text(encoding="utf-8"))):
-            of_theme = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "theme"
-            if of_theme and node.attr.isupper() and node.attr not in ("DARK", "LIGHT", "SETS"):
-                kept.append(f"{path.name}:{node.lineno} theme.{node.attr}")
-    assert kept == []
-
-
-def early(node: ast.AST) -> Iterator[ast.AST]:
-    """What is evaluated while a module is imported: all but the bodies of functions."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            for default in (*child.args.defaults, *child.args.kw_defaults):
-                if default is not None:
-                    yield from (default, *early(default))
-        elif not isinstance(child, ast.Lambda):
-            yield child
-            yield from early(child)

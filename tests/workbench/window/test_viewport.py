@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workbench.window.canvas.viewport import LADDER, Viewport
 from workbench.window.toolkit.arrangement import fit
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 ROOM = pygame.Rect(40, 30, 600, 500)
 SIZES = st.tuples(st.integers(1, 8192), st.integers(1, 8192))

@@ -32,13 +32,14 @@ from support.window_stage import (
 )
 from workbench.scenarios.catalog import Pick, all_picks
 from workbench.telemetry.view import Part, Reading
-from workbench.window.frame.window import FIGURES_INTERVAL_NS
-from workbench.window.toolkit import arrangement, theme, toolkit
+from workbench.window.shell.window import FIGURES_INTERVAL_NS
+from workbench.window.toolkit import arrangement, theme
+from workbench.window.toolkit import display as toolkit
 from workbench.window.toolkit import painter as pen
-from workbench.window.toolkit.figure import UNKNOWN
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import Action
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.wording import UNKNOWN
 
 BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "panel_bar", "knobs", "status", "hints")
 SIZES = ((1280, 720), (1600, 1000), (1920, 1080), (3840, 2160))
@@ -48,7 +49,7 @@ SIZES = ((1280, 720), (1600, 1000), (1920, 1080), (3840, 2160))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(theme.DARK, plots_style.DARK), (theme.LIGHT, plots_style.LIGHT)])
-def test_the_panels_lie_on_the_window_without_a_seam(ours: theme.Colors, theirs: plots_style.Theme) -> None:
+def test_the_panels_lie_on_the_window_without_a_seam(ours: theme.Theme, theirs: plots_style.Theme) -> None:
     shared = {"background": "page", "surface": "plot", "line": "edge", "dim": "text_muted", "faint": "text_faint"}
     same = ("text", "orange", "sky", "green", "vermilion", "purple", "silver")
     for name, other in (shared | {name: name for name in same}).items():
@@ -188,7 +189,7 @@ def test_around_the_canvas_is_the_letterbox() -> None:
     picture = rgb(headless(session).draw())
     box, area = boxes(session).canvas, canvas_area(session, (1600, 1000))
     above = picture[box.top : area.top - 1, box.left : box.right]
-    assert above.size and (above == theme.LETTERBOX).all()
+    assert above.size and (above == theme.DARK.letterbox).all()
     assert (picture[area.top : area.bottom, area.left : area.right] == 255).all()
 
 
@@ -233,7 +234,7 @@ def test_a_picture_of_another_size_is_fitted_and_centred() -> None:
     lit = np.flatnonzero((shown == 200).all(axis=(1, 2)))
     assert len(lit) == round(box.width / 4)
     assert abs(lit[0] - (box.height - 1 - lit[-1])) <= 1
-    assert (shown[: lit[0]] == theme.BACKGROUND).all()
+    assert (shown[: lit[0]] == theme.DARK.background).all()
 
 
 def test_before_the_first_picture_the_panels_say_what_they_do(written: list[Written]) -> None:
@@ -281,7 +282,7 @@ def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None
     for text in ("server\n0.31 core", "fleet\n0.42 core", "panels\n0.12 core", "tick\n1,234", "utilisation\n28 %"):
         assert text in said
     assert "connections\n1,000 of 1,000, 3 lost" in said
-    assert "ledger\nadds up" in said and "merge\n3.4 : 1" in said
+    assert "ledger\nbalanced" in said and "merge\n3.4 : 1" in said
     assert "join at ws://127.0.0.1:43121/canvas" in said
 
 
@@ -303,7 +304,7 @@ def test_the_status_line_says_how_the_broker_does(written: list[Written], told: 
 def test_a_stretched_tick_says_why_and_loops_say_what_they_hold(written: list[Written]) -> None:
     crowded = replace(READING, tick_ms=310.0, tick_ms_configured=220.0, loop_connection_counts=(501, 499))
     headless(FakeSession(heat_map(64, 64), reading=crowded))
-    assert "broadcast\ntoo slow for 220 ms" in words(written)
+    assert "broadcast\nbehind: target 220 ms" in words(written)
     assert "on loops\n501 499" in words(written)
     written.clear()
     headless(FakeSession(heat_map(64, 64), reading=replace(crowded, tick_ms=220.0, loop_connection_counts=(1_000,))))
@@ -317,7 +318,7 @@ def test_a_ledger_that_does_not_add_up_is_red() -> None:
 
     def red_pixels() -> int:
         picture = pygame.surfarray.array3d(window.draw())[row.left : row.right, row.top : row.bottom]
-        return int((picture == theme.VERMILION).all(axis=2).sum())
+        return int((picture == theme.DARK.vermilion).all(axis=2).sum())
 
     assert red_pixels() == 0
     session.change(reading=replace(READING, ledger_gap=12))
@@ -340,9 +341,9 @@ def test_loading_says_what_each_process_does(written: list[Written]) -> None:
     session = FakeSession(heat_map(64, 64), parts=STARTING, run_seconds=0.0, url="", reading=Reading())
     window = headless(session)
     assert "server:\ncompiling kernels 7 of 19, once per machine\nfleet:\nstarting" in words(written)
-    done = _lit_columns(window.draw(), session, theme.SKY)
+    done = _lit_columns(window.draw(), session, theme.DARK.sky)
     session.change(parts=(replace(STARTING[0], progress=Progress("admit", 14, 19)), *STARTING[1:]))
-    assert _lit_columns(window.draw(), session, theme.SKY) == pytest.approx(2 * done, abs=6)
+    assert _lit_columns(window.draw(), session, theme.DARK.sky) == pytest.approx(2 * done, abs=6)
     written.clear()
     connecting = replace(READING, connection_count=640)
     session.change(parts=(RUNNING[0], Part("fleet", "connecting"), STARTING[2]), reading=connecting)
@@ -353,7 +354,7 @@ def test_loading_says_what_each_process_does(written: list[Written]) -> None:
     window.draw()
     assert "\nconnecting 1,640 of 2,000\n" in words(written)
     session.change(parts=RUNNING, run_seconds=0.1)
-    assert _lit_columns(window.draw(), session, theme.SKY) == 0
+    assert _lit_columns(window.draw(), session, theme.DARK.sky) == 0
 
 
 def _lit_columns(surface: pygame.Surface, session: FakeSession, color: tuple[int, int, int]) -> int:
@@ -373,8 +374,8 @@ def test_a_failure_is_named_and_the_rest_lives_on(written: list[Written]) -> Non
     assert before.banner.height == 0 < placed.banner.height
     assert "fleet failed\nkilled by signal 9" in words(written)
     assert "tick\n2,000" in words(written)
-    assert tuple(picture[placed.banner.centery, placed.banner.right - 30]) == theme.ALARM_SURFACE
-    assert tuple(picture[placed.banner.top, placed.banner.centerx]) == theme.VERMILION
+    assert tuple(picture[placed.banner.centery, placed.banner.right - 30]) == theme.DARK.alarm_surface
+    assert tuple(picture[placed.banner.top, placed.banner.centerx]) == theme.DARK.vermilion
     window.step(FAR_NS)
     assert session.resized[-1][:2] == placed.panels.size
 

@@ -9,8 +9,8 @@ from support.knobs_view_parts import SECOND_NS, Hand
 from support.window_stage import FakeSession, Written, heat_map, words
 from workbench.errors import RunError, UserError
 from workbench.scenarios.scenario import Scenario
+from workbench.window.toolkit.display import Display, pygame
 from workbench.window.toolkit.keys import BINDINGS
-from workbench.window.toolkit.toolkit import Display, pygame
 
 GONE = "the current folder is gone; start the program in another one"
 
@@ -31,8 +31,8 @@ def raising(error: Exception) -> Callable[..., None]:
 
 def told(hand: Hand, written: list[Written]) -> str:
     """The message that the window draws over its picture; the window is still open."""
-    toast = hand.window._frame.toast
-    assert not hand.window.closed and toast._color == "VERMILION"
+    toast = hand.window._layout.toast
+    assert not hand.window.closed and toast._role == "vermilion"
     assert toast._text in " ".join(words(written).split())
     return toast._text
 
@@ -55,7 +55,7 @@ def test_no_key_that_fails_ends_the_window(
     for binding in BINDINGS:
         hand.key(binding.codes[0], mod=pygame.KMOD_SHIFT if binding.with_shift else 0)
         assert told(hand, written) == message
-        hand.window._frame.toast.show("", 0)
+        hand.window._layout.toast.show("", 0)
 
 
 class TestWithoutAFolder:
@@ -84,7 +84,7 @@ class TestPicking:
         )
         hand.key(pygame.K_l)
         assert told(hand, written) == "scenario crowd cannot be read"
-        assert not hand.window._frame.picker.shown
+        assert not hand.window._layout.picker.shown
 
     def test_one_whose_picture_is_gone(
         self, hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -92,7 +92,7 @@ class TestPicking:
         monkeypatch.setattr("workbench.scenarios.catalog.portrait_path", lambda name: tmp_path / f"{name}.png")
         hand.key(pygame.K_l)
         assert "first_light.png" in told(hand, written)
-        assert not hand.window._frame.picker.shown
+        assert not hand.window._layout.picker.shown
 
     def test_one_whose_file_goes_while_the_cards_are_open(
         self, hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch
@@ -144,7 +144,7 @@ def test_a_folder_that_takes_no_file(
 ) -> None:
     path = tmp_path / "gone" / "file"
     for name in ("free_path", "free_toml_path"):
-        monkeypatch.setattr(f"workbench.window.frame.window.{name}", lambda folder, name: path)
+        monkeypatch.setattr(f"workbench.window.shell.window.{name}", lambda folder, name: path)
     if what == "screenshot":
         hand.key(pygame.K_s)
     else:
@@ -157,7 +157,7 @@ def test_a_folder_that_takes_no_file(
 def test_a_full_disk_is_told_once(
     hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("workbench.window.frame.window.free_path", lambda folder, name: Path("/dev/full"))
+    monkeypatch.setattr("workbench.window.shell.window.free_path", lambda folder, name: Path("/dev/full"))
     hand.key(pygame.K_s)
     assert told(hand, written).startswith("/dev/full cannot be written: No space left on device; make room")
     assert capfd.readouterr().err == ""
@@ -171,4 +171,4 @@ def test_a_long_message_is_shown_whole(hand: Hand, written: list[Written]) -> No
     assert text in " ".join(words(written).split())
     assert all(entry.whole for entry in written)
     hand.step(5 * SECOND_NS)
-    assert hand.window._frame.toast._text == text
+    assert hand.window._layout.toast._text == text

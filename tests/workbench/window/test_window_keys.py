@@ -23,14 +23,14 @@ from support.window_stage import (
     words,
 )
 from workbench.errors import RunError
-from workbench.window.frame import screenshot
-from workbench.window.frame.pace import FAST_INTERVAL_NS, INTERVAL_NS, Pace
-from workbench.window.frame.window import RESIZE_SETTLE_NS, Window
 from workbench.window.overview.header import FIGURES
 from workbench.window.overview.overlay import Toast
-from workbench.window.toolkit import toolkit
+from workbench.window.shell import saving
+from workbench.window.shell.pace import FAST_INTERVAL_NS, INTERVAL_NS, Pace
+from workbench.window.shell.window import RESIZE_SETTLE_NS, Window
+from workbench.window.toolkit import display as toolkit
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import BINDINGS, Action, action_of
-from workbench.window.toolkit.toolkit import pygame
 
 SECOND_NS = 1_000_000_000
 
@@ -122,8 +122,8 @@ def test_a_screenshot_is_saved_and_its_path_is_shown(
 
 
 def test_a_screenshots_name_is_a_file_name(tmp_path: Path) -> None:
-    assert screenshot.free_path(tmp_path, "../my scenario.toml").name == "my_scenario.toml-001.png"
-    assert screenshot.free_path(tmp_path, "///").name == "canvas-001.png"
+    assert saving.free_path(tmp_path, "../my scenario.toml").name == "my_scenario.toml-001.png"
+    assert saving.free_path(tmp_path, "///").name == "canvas-001.png"
 
 
 def test_save_writes_png_whatever_the_suffix(tmp_path: Path) -> None:
@@ -309,11 +309,11 @@ def test_what_lies_under_the_help_is_not_explained_over_it(on_display: Callable[
     window = on_display(FakeSession(heat_map(64, 64)))
     window.press(Action.HELP, FAR_NS)
     window.step(FAR_NS)
-    middle = window._frame.boxes.panels.center
+    middle = window._layout.boxes.panels.center
     for help_shown in (True, False):
-        window._frame.help.shown = help_shown
+        window._layout.help.shown = help_shown
         pygame.event.post(pygame.event.Event(pygame.MOUSEMOTION, pos=middle, rel=(1, 1), buttons=(0, 0, 0)))
         middle = (middle[0] + 1, middle[1])
         for seconds in (1, 2, 3):
             window.step(FAR_NS + (seconds + 10 * (not help_shown)) * 10**9)
-        assert (window._frame.tooltip._tip is None) == help_shown
+        assert (window._layout.tooltip._tip is None) == help_shown

@@ -24,12 +24,11 @@ SHOWN = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 from support.window_stage import DIAGNOSIS, STAGES, FakeSession, heat_map
-from workbench.window.toolkit import theme
-from workbench.window.frame.window import Window
+from workbench.window.shell.window import Window
 
 session = FakeSession(heat_map(64, 64), stages=STAGES, diagnosis=DIAGNOSIS)
 window = Window(session, size=(1280, 720))
-knobs, told = window._frame.knobs, None
+knobs, told = window._layout.knobs, None
 
 def tell():
     global told
@@ -37,13 +36,13 @@ def tell():
     state = {
         "rate": session.controls.value("fleet.rate_per_s"),
         "slider": list(placed.box) if placed else None,
-        "theme": theme.name,
+        "theme": window._layout.theme.name,
         "folded": knobs.folded,
-        "help": window._frame.help.shown,
+        "help": window._layout.help.shown,
         "focus": knobs._focus,
-        "stage": window._frame.pipeline.selected,
-        "tip": window._frame.tooltip._tip is not None,
-        "pipeline": list(window._frame.boxes.pipeline),
+        "stage": window._layout.pipeline.selected,
+        "tip": window._layout.tooltip._tip is not None,
+        "pipeline": list(window._layout.boxes.pipeline),
     }
     if state != told:
         told = state

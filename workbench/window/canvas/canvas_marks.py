@@ -10,9 +10,9 @@ from workbench.telemetry.view import TileBox
 from workbench.window.canvas.layers import Layer, sampled
 from workbench.window.canvas.viewport import Viewport
 from workbench.window.toolkit import ramp, theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
 
 _MAP_SIDE, _MARGIN, _CROSS, _BAR = 112, 8, 18, 8
 _LEGEND_WIDTH_MIN, _LEGEND_PAD = 150, 9
@@ -35,14 +35,14 @@ def cross_of(tiles: TileBox, viewport: Viewport, pen: Painter) -> pygame.Rect:
 def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: Painter, *, with_cross: bool) -> None:
     """The brushed tiles, framed; what is beside them stays as it is, so that colours can be compared."""
     frame = frame_of(tiles, viewport)
-    pygame.draw.rect(target, theme.BACKGROUND, frame.inflate(pen.px(2), pen.px(2)), width=pen.px(3))
-    pygame.draw.rect(target, theme.SKY, frame, width=pen.px(2))
+    pygame.draw.rect(target, pen.theme.background, frame.inflate(pen.px(2), pen.px(2)), width=pen.px(3))
+    pygame.draw.rect(target, pen.theme.sky, frame, width=pen.px(2))
     if with_cross:
         cross = cross_of(tiles, viewport, pen)
-        pen.card(target, cross, theme.RAISED, theme.SKY, radius=3)
+        pen.card(target, cross, pen.theme.raised, pen.theme.sky, radius=3)
         arm = cross.inflate(-pen.px(10), -pen.px(10))
-        pygame.draw.line(target, theme.TEXT, arm.topleft, arm.bottomright, pen.px(2))
-        pygame.draw.line(target, theme.TEXT, arm.bottomleft, arm.topright, pen.px(2))
+        pygame.draw.line(target, pen.theme.text, arm.topleft, arm.bottomright, pen.px(2))
+        pygame.draw.line(target, pen.theme.text, arm.bottomleft, arm.topright, pen.px(2))
 
 
 def map_box(viewport: Viewport, pen: Painter) -> pygame.Rect:
@@ -64,19 +64,19 @@ def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Pain
     shown = pygame.surfarray.pixels2d(picture).T
     shown[...] = sampled(scene.pixels, columns, rows).take(columns.shown, axis=1).take(rows.shown, axis=0)
     del shown  # It holds the surface locked.
-    pygame.draw.rect(target, theme.RAISED, box.inflate(pen.px(6), pen.px(6)))
+    pygame.draw.rect(target, pen.theme.raised, box.inflate(pen.px(6), pen.px(6)))
     target.blit(picture, picture.get_rect(center=box.center))
     left, top, width, height = viewport.seen
     across, down = box.width / viewport.size[0], box.height / viewport.size[1]
     seen = pygame.Rect(box.left + round(left * across), box.top + round(top * down), 0, 0)
     seen.size = (max(3, round(width * across)), max(3, round(height * down)))
-    pygame.draw.rect(target, theme.BACKGROUND, seen.inflate(2, 2), width=1)
-    pygame.draw.rect(target, theme.TEXT, seen, width=pen.scale)
+    pygame.draw.rect(target, pen.theme.background, seen.inflate(2, 2), width=1)
+    pygame.draw.rect(target, pen.theme.text, seen, width=pen.scale)
     size = f"{viewport.scale:g} x" if viewport.scale >= 1 else f"1/{round(1 / viewport.scale)} x"
     text = f"{size}, 0 fits"
     label = pygame.Rect(0, 0, pen.width(text, theme.LABEL) + pen.px(10), pen.px(18))
     label.topright = (box.right + pen.px(3), box.bottom + pen.px(3))
-    target.fill(theme.RAISED, label)
+    target.fill(pen.theme.raised, label)
     pen.write(target, text, label, theme.LABEL, "center")
 
 
@@ -99,7 +99,7 @@ def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Pa
     if legend is None:
         return
     box = legend_box(layer, room, pen)
-    pen.card(target, box, theme.RAISED, theme.LINE)
+    pen.card(target, box, pen.theme.raised, pen.theme.line)
     row_height = pen.px(16)
     row = pygame.Rect(box.left + pen.px(_LEGEND_PAD), box.top + pen.px(_LEGEND_PAD - 2), 0, row_height)
     row.width = box.width - 2 * pen.px(_LEGEND_PAD)
@@ -114,7 +114,7 @@ def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Pa
     if legend.nothing:
         swatch = pygame.Rect(row.left, row.centery - pen.px(4), pen.px(12), pen.px(_BAR))
         pygame.draw.rect(target, layer.colors[ramp.LEVEL_NONE], swatch)
-        pygame.draw.rect(target, theme.FAINT, swatch, width=1)
+        pygame.draw.rect(target, pen.theme.faint, swatch, width=1)
         left = swatch.right + pen.px(6)
         pen.write(target, legend.nothing, pygame.Rect(left, row.top, row.right - left, row_height), theme.LABEL)
 
@@ -131,5 +131,5 @@ def draw_pixel_mark(target: pygame.Surface, x: int, y: int, viewport: Viewport, 
     pixel = viewport.rect_of(x, y, x + 1, y + 1)
     if viewport.area.collidepoint(pixel.center):
         radius = max(pen.px(6), pixel.width)
-        pygame.draw.circle(target, theme.BACKGROUND, pixel.center, radius + pen.scale, width=pen.px(3))
-        pygame.draw.circle(target, theme.TEXT, pixel.center, radius, width=pen.scale)
+        pygame.draw.circle(target, pen.theme.background, pixel.center, radius + pen.scale, width=pen.px(3))
+        pygame.draw.circle(target, pen.theme.text, pixel.center, radius, width=pen.scale)

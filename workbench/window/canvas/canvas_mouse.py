@@ -11,9 +11,9 @@ from server.kernels.layout import TILE_SIDE
 from workbench.telemetry.view import TileBox
 from workbench.window.canvas.canvas_marks import cross_of
 from workbench.window.canvas.canvas_view import CanvasView
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
 
 DOUBLE_CLICK_NS = 350_000_000
 PINCH_STEP = 0.06

@@ -11,10 +11,10 @@ import numpy as np
 
 from workbench.window.canvas.layers import Layer, Readings, all_layers
 from workbench.window.canvas.viewport import Viewport
-from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Drawable
 
 COARSE_SCALE = 0.5
 """Of a canvas shown so small or smaller, overlays look at a quarter: what they cost is going there in memory."""
@@ -24,7 +24,7 @@ HELD = -1
 _UNPLACED = pygame.Rect(0, 0, 1, 1)
 
 
-class CanvasView:
+class CanvasView(Drawable):
     """Draws the canvas in its box, and knows which pixel is where."""
 
     def __init__(self) -> None:
@@ -38,7 +38,6 @@ class CanvasView:
         self.forget()
 
     def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
         if box != self._box:
             self.viewport = self.viewport.resized(box)
         self._box, self._pen = box.copy(), pen
@@ -50,7 +49,6 @@ class CanvasView:
         return self.viewport.area
 
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._drawn: tuple[object, ...] | None = None
         self._drawn_where: tuple[object, ...] | None = None
 
@@ -76,7 +74,6 @@ class CanvasView:
         return self.viewport.pixel_at(position)
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         self._take_shape(scene)
         is_read = self.readings.read(scene)
         memory = (int(scene.pixels.__array_interface__["data"][0]), scene.pixels.shape)
@@ -89,9 +86,9 @@ class CanvasView:
             self.layer.renew(self.readings, scene)
         self._drawn, self._drawn_where = drawn, where
         if moved:
-            target.fill(theme.LETTERBOX, self._box)
+            target.fill(self._pen.theme.letterbox, self._box)
             if self.area.width < self._box.width or self.area.height < self._box.height:
-                pygame.draw.rect(target, theme.LINE, self.area.inflate(2, 2).clip(self._box), width=1)
+                pygame.draw.rect(target, self._pen.theme.line, self.area.inflate(2, 2).clip(self._box), width=1)
         self._draw_layer(target, scene)
         return [self._box if moved else self.area]
 

@@ -16,9 +16,9 @@ from workbench.window.canvas.viewport import Sampling
 from workbench.window.readings.connection_row import watchers_by_tile
 from workbench.window.readings.tile_rates import TileRates
 from workbench.window.toolkit import ramp
-from workbench.window.toolkit.figure import format_count
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Color
+from workbench.window.toolkit.wording import format_count
 
 CHANGE_TICKS = 16
 """A change has faded after so many ticks."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.window.toolkit.arrangement import fit
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 LADDER = (1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Window pixels a canvas pixel, above the fit."""

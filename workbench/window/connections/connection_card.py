@@ -10,11 +10,12 @@ from server.ipc.page import newest_rows
 from server.kernels.layout import Kind
 from workbench.window.readings.connection_row import ConnectionRow, read_row
 from workbench.window.toolkit import ramp, theme
-from workbench.window.toolkit.figure import format_count, format_ms, format_whole
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.pane import Pane
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.tool_bar import Pane
+from workbench.window.toolkit.view import Drawable
+from workbench.window.toolkit.wording import format_count, format_ms, format_whole
 
 HEIGHT = 176
 JOURNEYS = "journeys"
@@ -36,7 +37,7 @@ MEANINGS = {
 }
 
 
-class ConnectionCard:
+class ConnectionCard(Drawable):
     """Draws the card of the connection that was opened."""
 
     def __init__(self) -> None:
@@ -55,13 +56,11 @@ class ConnectionCard:
         self.forget()
 
     def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
         self._pen = pen
         self.pane.place(box, pen)
         self.forget()
 
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._drawn_ns: int | None = None
 
     def tip(self, position: tuple[int, int]) -> str:
@@ -149,7 +148,7 @@ class ConnectionCard:
         pen.write(target, text, value, theme.STATUS, "right")
         left = box.left + pen.px(_LABEL)
         bar = pygame.Rect(left, box.centery - pen.px(4), value.left - left - pen.px(8), pen.px(8))
-        pen.bar(target, bar, tokens / max(1, burst), theme.SKY if tokens >= 1 else theme.ORANGE)
+        pen.bar(target, bar, tokens / max(1, burst), pen.theme.sky if tokens >= 1 else pen.theme.orange)
 
     def _draw_messages(self, target: pygame.Surface, scene: Scene, box: pygame.Rect) -> None:
         """The placements last decoded from it, the newest first, as many as there is room for."""
@@ -168,7 +167,7 @@ class ConnectionCard:
         for row, place in zip(placements, places, strict=False):
             swatch = pygame.Rect(place.left, place.centery - pen.px(_SWATCH) // 2, pen.px(_SWATCH), pen.px(_SWATCH))
             pygame.draw.rect(target, ramp.CANVAS_COLORS[int(row["color"])], swatch)
-            pygame.draw.rect(target, theme.FAINT, swatch, width=1)
+            pygame.draw.rect(target, pen.theme.faint, swatch, width=1)
             text = pygame.Rect(
                 swatch.right + pen.px(5), place.top, place.right - swatch.right - pen.px(9), place.height
             )

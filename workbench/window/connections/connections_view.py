@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from workbench.window.canvas.canvas_marks import draw_scale
 from workbench.window.connections.connection_map import Grid, Snapshots, grid_for, is_closing, paint_cells, values_of
 from workbench.window.toolkit import ramp, theme
-from workbench.window.toolkit.figure import format_count, format_ms, format_whole
-from workbench.window.toolkit.painter import Painter
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.tool_bar import Button
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.tool_bar import Tool
+from workbench.window.toolkit.view import Drawable
+from workbench.window.toolkit.wording import format_count, format_ms, format_whole
 
 MEASURES = (
-    Button("lag", "Ticks that each connection is behind the newest broadcast. One that watches nothing has none"),
-    Button("rate", "Placements a second that each connection had admitted over the last second"),
-    Button("drops", "Placements a second of each connection that were not let in: throttled, shed, out of bounds"),
-    Button("age", "How long each connection has been open"),
+    Tool("lag", "Ticks that each connection is behind the newest broadcast. One that watches nothing has none"),
+    Tool("rate", "Placements a second that each connection had admitted over the last second"),
+    Tool("drops", "Placements a second of each connection that were not let in: throttled, shed, out of bounds"),
+    Tool("age", "How long each connection has been open"),
 )
 _UNITS = {"lag": "ticks behind", "rate": "admitted a second", "drops": "dropped a second", "age": "seconds open"}
 _NONE = {"lag": "watches nothing", "rate": "just come", "drops": "just come", "age": ""}
@@ -30,7 +30,7 @@ _LEAST_TOP = {"lag": 5.0, "rate": 10.0, "drops": 10.0, "age": 10.0}
 _HEAD, _BAR_WIDTH, _BAR, _CELL_MAX = 40, 120, 8, 32
 
 
-class ConnectionsView:
+class ConnectionsView(Drawable):
     """Draws the map in its box, and knows whose cell is where."""
 
     def __init__(self) -> None:
@@ -46,17 +46,11 @@ class ConnectionsView:
         self._session: object = None
         self.forget()
 
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box.copy(), pen
+    def _lay_out(self) -> None:
+        box, pen = self._box, self._pen
         head = pen.px(_HEAD)
         self._head = pygame.Rect(box.left, box.top, box.width, head)
         self._map = pygame.Rect(box.left, box.top + head, box.width, max(1, box.height - head))
-        self.forget()
-
-    def forget(self) -> None:
-        """Draw all of it next time."""
-        self._drawn: tuple[object, ...] | None = None
 
     @property
     def grid(self) -> Grid:
@@ -88,7 +82,6 @@ class ConnectionsView:
         return [f"connection {format_whole(number)}", told, f"open for {age}", "click to open and follow it"]
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         if scene.session is not self._session:
             self._begin()
             self._session = scene.session
@@ -101,7 +94,7 @@ class ConnectionsView:
         if self._snapshots.newest is None:
             self._snapshots.read(scene.session.connections_page["connections"], scene.view.now_ns)
         self._drawn = state
-        target.fill(theme.BACKGROUND, self._box)
+        target.fill(self._pen.theme.background, self._box)
         self._draw_map(target, scene)
         self._draw_head(target)
         return [self._box]
@@ -121,9 +114,9 @@ class ConnectionsView:
         surface.set_colorkey(ramp.AMOUNT_COLORS[ramp.LEVEL_NOBODY])  # The ground shows between cells.
         target.blit(surface, self._map)
         for index in np.flatnonzero(is_closing(newest)).tolist() if self._grid.side >= 4 else []:
-            self._ring(target, index, theme.VERMILION)
+            self._ring(target, index, self._pen.theme.vermilion)
         for index in np.flatnonzero(newest.number == self.chosen).tolist() if self.chosen is not None else []:
-            self._ring(target, index, theme.TEXT)
+            self._ring(target, index, self._pen.theme.text)
 
     def _ring(self, target: pygame.Surface, index: int, color: theme.Color) -> None:
         left, top = self._grid.corner(index)
@@ -149,7 +142,7 @@ class ConnectionsView:
         if _NONE[self.measure]:
             swatch = pygame.Rect(letters.right + pen.px(12), bar.top, pen.px(12), bar.height)
             pygame.draw.rect(target, ramp.AMOUNT_COLORS[ramp.LEVEL_NONE], swatch)
-            pygame.draw.rect(target, theme.FAINT, swatch, width=1)
+            pygame.draw.rect(target, pen.theme.faint, swatch, width=1)
             rest = pygame.Rect(swatch.right + pen.px(6), lower.top, 0, lower.height)
             rest.width = max(0, self._head.right - rest.left)
             pen.write(target, _NONE[self.measure], rest, theme.LABEL)

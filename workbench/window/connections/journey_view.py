@@ -18,11 +18,12 @@ from workbench.window.readings.journey_line import (
     total_ns,
 )
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.figure import format_whole
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.pane import Pane
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.tool_bar import Pane
+from workbench.window.toolkit.view import Drawable
+from workbench.window.toolkit.wording import format_whole
 
 HEIGHT = 196
 LIVE = "newest"
@@ -37,7 +38,7 @@ NOTICE = (
 )
 
 
-class JourneyView:
+class JourneyView(Drawable):
     """Draws the journeys of the followed connection."""
 
     def __init__(self) -> None:
@@ -69,13 +70,11 @@ class JourneyView:
         return found is not None
 
     def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
         self._pen = pen
         self.pane.place(box, pen)
         self.forget()
 
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._drawn_ns: int | None = None
 
     def tip(self, position: tuple[int, int]) -> str:
@@ -134,9 +133,9 @@ class JourneyView:
         for index, (span, length) in enumerate(zip(spans, drawn_lengths(spans, line.width), strict=True)):
             row = pygame.Rect(box.left, box.top + index * pen.px(_ROW), box.width, pen.px(_ROW))
             self._rows.append((row, span))
-            color = theme.ORANGE if index == slowest else theme.SKY
+            color = pen.theme.orange if index == slowest else pen.theme.sky
             pen.write(target, span.name, pygame.Rect(row.left, row.top, pen.px(_NAME), row.height), theme.LABEL)
-            pygame.draw.line(target, theme.LINE, (line.left, row.centery), (line.right - 1, row.centery))
+            pygame.draw.line(target, pen.theme.line, (line.left, row.centery), (line.right - 1, row.centery))
             bar = pygame.Rect(left, row.top + pen.px(3), max(2, length), row.height - pen.px(6))
             pygame.draw.rect(target, color, bar, border_radius=pen.px(2))
             text = f"\N{BULLET} {format_span(span.length_ns)}" if index == slowest else format_span(span.length_ns)
@@ -160,6 +159,6 @@ class JourneyView:
         for index, (journey, took) in enumerate(seen):
             height = max(2, round(room.height * took / max(1, most)))
             bar = pygame.Rect(room.left + index * width, room.bottom - height, max(1, width - (width > 2)), height)
-            pygame.draw.rect(target, theme.TEXT if journey == self.shown else theme.FAINT, bar)
+            pygame.draw.rect(target, pen.theme.text if journey == self.shown else pen.theme.faint, bar)
             self._bars.append((pygame.Rect(bar.left, room.top, width, room.height), journey))
-        pygame.draw.line(target, theme.LINE, room.bottomleft, (room.right - 1, room.bottom))
+        pygame.draw.line(target, pen.theme.line, room.bottomleft, (room.right - 1, room.bottom))

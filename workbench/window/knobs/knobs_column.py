@@ -12,7 +12,7 @@ from workbench.controls.knob import Knob
 from workbench.window.knobs.load_curve_view import LoadCurveView
 from workbench.window.knobs.slider import Slider
 from workbench.window.knobs.widget import Button, Caption, Choice, Widget
-from workbench.window.toolkit.glossary import TERMS
+from workbench.window.toolkit.wording import TERMS
 
 BRAKES_LISTED_MAX = 3
 _ROOM = 6  # What a button has beside its letters, in letters.

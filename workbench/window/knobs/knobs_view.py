@@ -10,10 +10,10 @@ from workbench.scenarios.scenario import Scenario
 from workbench.window.knobs.knobs_column import BRAKES_CAPTION, Callbacks, KnobsColumn, Row
 from workbench.window.knobs.widget import Caption, Look, Widget
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import ENTER
-from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Drawable, Focusable
 
 _PAD, _ROW_GAP, _BESIDE, _BAR_WIDTH, _SCROLL_STEP = 12, 4, 6, 3, 40
 HEAD, BODY, FOOT = range(3)
@@ -28,7 +28,7 @@ class _Placed:
     box: pygame.Rect
 
 
-class KnobsView:
+class KnobsView(Drawable, Focusable):
     """The column; folded it is a strip that opens at a click."""
 
     def __init__(self, deeds: Callbacks) -> None:
@@ -42,13 +42,7 @@ class KnobsView:
         """Something was done here since the last draw."""
         self._seen_at: tuple[Scenario | None, int] = (None, 0)
 
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
-        self.forget()
-
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._shape: tuple[object, ...] | None = None
         self._drawn: dict[str, object] = {}
         self._whole = True
@@ -58,7 +52,7 @@ class KnobsView:
         column = self._column
         if column is not None and stage in column.stages:
             column.stage = stage
-            self._lay_out(column)
+            self._lay_out_rows(column)
             caption = next(p for p in self._placed if p.widget.key == f"caption {BRAKES_CAPTION}")
             self._scroll_to(caption.box.top - self._zones[BODY].top)
 
@@ -70,7 +64,6 @@ class KnobsView:
     # --- Drawing ---
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         if self.folded:
             return self._draw_folded(target)
         column = self._column
@@ -83,12 +76,12 @@ class KnobsView:
             return []
         self._touched, self._seen_at = False, seen
         if column.shape != self._shape:
-            self._lay_out(column)
+            self._lay_out_rows(column)
         dirty = []
         if self._whole:
             self._whole, self._drawn = False, {}
-            target.fill(theme.BACKGROUND, self._box)
-            self._pen.card(target, self._box, theme.SURFACE, theme.LINE)
+            target.fill(self._pen.theme.background, self._box)
+            self._pen.card(target, self._box, self._pen.theme.surface, self._pen.theme.line)
             self._draw_scroll_bar(target)
             dirty.append(self._box)
         for placed in self._placed:
@@ -106,7 +99,7 @@ class KnobsView:
         edge = self._pen.px(5)
         around = box.inflate(2 * edge, 0).clip(self._zones[placed.zone].inflate(2 * edge, 0))
         target.set_clip(around)
-        target.fill(theme.SURFACE, around)
+        target.fill(self._pen.theme.surface, around)
         placed.widget.draw(target, box, scene, self._pen, look)
         target.set_clip(None)
         return around
@@ -115,11 +108,12 @@ class KnobsView:
         if not self._whole:
             return []
         self._whole = False
-        target.fill(theme.BACKGROUND, self._box)
-        self._pen.card(target, self._box, theme.SURFACE, theme.SKY if self._focus else theme.LINE)
+        target.fill(self._pen.theme.background, self._box)
+        colors = self._pen.theme
+        self._pen.card(target, self._box, colors.surface, colors.sky if self._focus else colors.line)
         line = pygame.Rect(0, 0, self._pen.px(120), self._box.width)
         letters = pygame.Surface(line.size, depth=32)
-        letters.fill(theme.SURFACE)
+        letters.fill(self._pen.theme.surface)
         self._pen.write(letters, "Knobs  K", line, theme.LABEL, "center")
         upright = pygame.transform.rotate(letters.subsurface(line.inflate(0, -self._pen.px(6))), -90)
         target.blit(upright, upright.get_rect(midtop=(self._box.centerx, self._box.top + self._pen.px(10))))
@@ -132,11 +126,11 @@ class KnobsView:
             top = body.top + (body.height - length) * self._scroll // hidden
             width = self._pen.px(_BAR_WIDTH)
             bar = pygame.Rect(self._box.right - width - self._pen.px(3), top, width, length)
-            pygame.draw.rect(target, theme.FAINT, bar, border_radius=width)
+            pygame.draw.rect(target, self._pen.theme.faint, bar, border_radius=width)
 
     # --- Places ---
 
-    def _lay_out(self, column: KnobsColumn) -> None:
+    def _lay_out_rows(self, column: KnobsColumn) -> None:
         """Head from the top, foot from the bottom, the body between."""
         self._shape = column.shape
         pad, gap = self._pen.px(_PAD), self._pen.px(_ROW_GAP)

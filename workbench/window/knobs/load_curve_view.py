@@ -10,10 +10,10 @@ from workbench.controls.controls import Controls
 from workbench.scenarios.load_curve import factor_at
 from workbench.window.knobs.widget import Look
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.glossary import explain
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.wording import explain
 
 SPAN_S = 120.0
 FACTOR_TOP = 4.0
@@ -56,14 +56,14 @@ class LoadCurveView:
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """Draw all of it."""
         plot, now_s = self.plot(box, pen), scene.view.run_seconds
-        pen.card(target, plot, theme.BACKGROUND, theme.FAINT if look.hovered else theme.LINE, radius=3)
+        pen.card(target, plot, pen.theme.background, pen.theme.faint if look.hovered else pen.theme.line, radius=3)
         for factor in (1.0, 2.0, 3.0):
             y = self._y(factor, plot)
-            pygame.draw.line(target, theme.LINE, (plot.left + 1, y), (plot.right - 2, y))
+            pygame.draw.line(target, pen.theme.line, (plot.left + 1, y), (plot.right - 2, y))
         points = self._seen(now_s, plot)
-        pygame.draw.lines(target, theme.SKY, False, points, width=pen.px(2))
+        pygame.draw.lines(target, pen.theme.sky, False, points, width=pen.px(2))
         factor = factor_at(self._controls.load_curve, now_s)
-        pen.dot(target, points[0], theme.SKY, 3)
+        pen.dot(target, points[0], pen.theme.sky, 3)
         inner = pygame.Rect(plot.left + pen.px(6), plot.top + pen.px(2), plot.width - pen.px(12), pen.px(16))
         pen.write(target, f"x {factor:.2f}" if self._controls.load_curve else "x 1: draw here", inner, theme.SMALL)
         row = pygame.Rect(plot.left, plot.bottom, plot.width, pen.px(_AXIS))
@@ -71,7 +71,7 @@ class LoadCurveView:
             pen.write(target, text, row, theme.SMALL, align)  # type: ignore[arg-type]
         if look.focused:
             x = plot.left + round(self._cursor_s / SPAN_S * (plot.width - 1))
-            pygame.draw.line(target, theme.SKY, (x, plot.top), (x, plot.bottom - 1), width=pen.px(1))
+            pygame.draw.line(target, pen.theme.sky, (x, plot.top), (x, plot.bottom - 1), width=pen.px(1))
             pen.ring(target, plot)
 
     def plot(self, box: pygame.Rect, pen: Painter) -> pygame.Rect:

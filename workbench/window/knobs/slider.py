@@ -8,9 +8,9 @@ from workbench.controls.controls import Controls
 from workbench.controls.knob import Knob
 from workbench.window.knobs.widget import Look
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
 
 STEP, PAGE = 0.02, 0.1
 """Of a slider's way, by arrows and wheel, and by page keys."""
@@ -68,14 +68,14 @@ class Slider:
     def _draw_track(self, target: pygame.Surface, box: pygame.Rect, pen: Painter, look: Look, value: float) -> None:
         track, knob = self.track(box, pen), self._knob
         is_on = not knob.is_brake or value > 0
-        color = theme.ORANGE if knob.is_brake else theme.SKY
+        color = pen.theme.orange if knob.is_brake else pen.theme.sky
         pen.bar(target, track, knob.position(value), color)
         first = self._controls.first_value(self.key)
         if value != first:  # Where it stood at first, to find the way back.
             x = track.left + round(knob.position(float(first)) * track.width)
-            pygame.draw.rect(target, theme.DIM, (x, track.top - pen.px(3), pen.px(2), track.height + pen.px(6)))
+            pygame.draw.rect(target, pen.theme.dim, (x, track.top - pen.px(3), pen.px(2), track.height + pen.px(6)))
         center = (track.left + round(knob.position(value) * track.width), track.centery)
-        pen.dot(target, center, theme.TEXT if is_on else theme.FAINT, _HANDLE + 1 if look.hovered else _HANDLE)
+        pen.dot(target, center, pen.theme.text if is_on else pen.theme.faint, _HANDLE + 1 if look.hovered else _HANDLE)
 
     def track(self, box: pygame.Rect, pen: Painter) -> pygame.Rect:
         """The way of the handle's middle."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import ENTER
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Caption(_Still):
         line = pygame.Rect(box.left, box.bottom - pen.px(20), box.width, pen.px(18))
         written = pen.write(target, self._text, line, theme.KEY)
         left = written.right + pen.px(8)
-        pygame.draw.rect(target, theme.LINE, (left, line.centery, max(0, box.right - left), pen.px(1)))
+        pygame.draw.rect(target, pen.theme.line, (left, line.centery, max(0, box.right - left), pen.px(1)))
 
     def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
         """Nothing to press."""
@@ -141,8 +141,8 @@ class Button(_Still):
         """Draw all of it."""
         inner = box.inflate(0, -pen.px(4))
         is_off = bool(self._unavailable())
-        fill = theme.LINE if look.hovered and not is_off else theme.RAISED
-        pen.card(target, inner, theme.BACKGROUND if is_off else fill, theme.LINE, radius=5)
+        fill = pen.theme.line if look.hovered and not is_off else pen.theme.raised
+        pen.card(target, inner, pen.theme.background if is_off else fill, pen.theme.line, radius=5)
         room, text = inner.inflate(-pen.px(8), 0), f"{self.label}{self._mark}"
         large, small = (theme.STATUS, theme.SMALL_TEXT)
         if is_off or self._mark:
@@ -193,7 +193,7 @@ class Choice(_Still):
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
         """The label at the left, the word between two arrows at the right."""
         field = self._field(box, pen)
-        pen.card(target, field, theme.RAISED, theme.FAINT if look.hovered else theme.LINE, radius=4)
+        pen.card(target, field, pen.theme.raised, pen.theme.faint if look.hovered else pen.theme.line, radius=4)
         label = pygame.Rect(box.left, box.top, field.left - box.left - pen.px(6), box.height)
         texts = (f"{self._label} ({self._note})", self._label) if self._note else (self._label,)
         pen.write(target, pen.first_that_fits(texts, label.width, theme.LABEL), label, theme.LABEL)
@@ -202,7 +202,7 @@ class Choice(_Still):
         for x, way in ((field.left + pen.px(9), -1), (field.right - pen.px(9), 1)):
             tip, y = x + way * size, field.centery
             points = ((x - way * size, y - size), (tip, y), (x - way * size, y + size))
-            pygame.draw.polygon(target, theme.DIM, points)
+            pygame.draw.polygon(target, pen.theme.dim, points)
         if look.focused:
             pen.ring(target, field)
 

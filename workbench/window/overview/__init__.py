@@ -1,1 +1,1 @@
-"""What stands around the canvas: header, pipeline, diagnosis line, status line, help and banners."""
+"""The rows around the canvas (header, diagnosis, pipeline, status), and the overlays on top of the picture."""

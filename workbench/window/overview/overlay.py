@@ -1,74 +1,102 @@
-"""What lies over the picture for a while: the loading card, the help, a toast, the pixel under the mouse, the pause.
+"""The overlays on top of the picture that no view owns: loading card, pause mark, caption, toast and tooltip.
 
-An overlay is opaque and knows its box before it is drawn, so that the window can put back what was under it.
+`Stack` composes them. Views draw into the picture; the screen is a copy of it with the overlays on top. Where an
+overlay was, the picture is restored: views never redraw because of an overlay.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
 
+from workbench.telemetry.view import Part, Reading
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Overlay
+from workbench.window.toolkit.wording import format_whole
 
 
-class Overlay(Protocol):
-    """One thing over the picture."""
+class Stack:
+    """Composes the screen from the picture and the overlays, lowest first."""
 
-    def content(self, scene: Scene) -> object:
-        """What it shows, or None when it is not there. The window draws it again when this changes."""
-        ...
+    def __init__(self, overlays: Sequence[Overlay]) -> None:
+        self._overlays = overlays
+        self._shown: list[tuple[Overlay, object, pygame.Rect]] = []
 
-    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
-        """Where it is, inside `screen`."""
-        ...
+    @property
+    def shown(self) -> list[tuple[Overlay, pygame.Rect]]:
+        """The overlays shown by the last `compose`, lowest first, and their boxes."""
+        return [(overlay, box) for overlay, _, box in self._shown]
 
-    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
-        """Draw all of it."""
-        ...
+    def compose(
+        self, screen: pygame.Surface, picture: pygame.Surface, dirty: list[pygame.Rect], scene: Scene, pen: Painter
+    ) -> list[pygame.Rect]:
+        """Update the screen where the picture is `dirty` or an overlay changed. Returns the changed rectangles."""
+        shown = self._present(scene, picture.get_rect(), pen)
+        changed = dirty + self._differences(shown)
+        boxes = [box for _, _, box in shown]
+        if any(box.collidelist(changed) >= 0 for box in boxes):
+            # Redraw all overlays, not only the one that changed: where two overlap, their order must be kept.
+            changed = changed + boxes
+        for rect in changed:
+            screen.blit(picture, rect, rect)
+        if changed:
+            for overlay, _, box in shown:
+                if box.collidelist(changed) >= 0:
+                    overlay.draw(screen, box, scene, pen)
+        self._shown = shown
+        return changed
+
+    def _present(self, scene: Scene, bounds: pygame.Rect, pen: Painter) -> list[tuple[Overlay, object, pygame.Rect]]:
+        contents = ((overlay, overlay.content(scene)) for overlay in self._overlays)
+        return [
+            (overlay, content, overlay.box(scene, bounds, pen)) for overlay, content in contents if content is not None
+        ]
+
+    def _differences(self, shown: list[tuple[Overlay, object, pygame.Rect]]) -> list[pygame.Rect]:
+        """Boxes of overlays that appeared, disappeared, moved or changed their content."""
+        gone = [entry for entry in self._shown if entry not in shown]
+        come = [entry for entry in shown if entry not in self._shown]
+        return [box for _, _, box in (*gone, *come)]
 
 
-class Toast:
-    """A message for a few seconds, such as where a screenshot went, or why there is none."""
+class Toast(Overlay):
+    """A message shown for a few seconds, such as the path of a screenshot, or why there is none."""
 
     SHOWN_NS = 4_000_000_000
     LETTER_NS = 40_000_000
-    """A long one is shown for as long as it takes to read."""
+    """A long message is shown for this time per character."""
     ROWS_MAX = 3
     _BESIDE = 52
-    """Units of the card's width that are not its letters'."""
+    """Width of the card that is not text, in units."""
 
     def __init__(self) -> None:
-        self._text, self._color, self._until_ns = "", "GREEN", 0
+        self._text, self._role, self._until_ns = "", "green", 0
 
-    def show(self, text: str, now_ns: int, color: str = "GREEN") -> None:
-        """Show this from now on, in place of what was shown. `color` is a name of the theme."""
+    def show(self, text: str, now_ns: int, role: str = "green") -> None:
+        """Show this message instead of the present one, in the theme's colour of this role."""
         shown_ns = max(self.SHOWN_NS, len(text) * self.LETTER_NS)
-        self._text, self._color, self._until_ns = text, color, now_ns + shown_ns
+        self._text, self._role, self._until_ns = text, role, now_ns + shown_ns
 
     def advance(self, now_ns: int) -> None:
-        """Go away when the time has come."""
+        """Hide the message when its time is over."""
         if now_ns >= self._until_ns:
             self._text = ""
 
     def content(self, scene: Scene) -> object:
-        """The message, or None; see `Overlay`."""
         return self._text or None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
-        """At the bottom, centred, above the status line."""
         rows = self._rows(screen.width - pen.px(80 + self._BESIDE), pen)
         width = min(max(pen.width(row, theme.BODY) for row in rows) + pen.px(self._BESIDE), screen.width - pen.px(80))
         box = pygame.Rect(0, 0, width, pen.px(38) + (len(rows) - 1) * pen.line_height(theme.BODY))
-        box.midbottom = (screen.centerx, screen.bottom - pen.px(84))
+        box.midbottom = (screen.centerx, screen.bottom - pen.px(84))  # Above the status line.
         return box
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
-        """Draw all of it."""
-        color = theme.color(self._color)
-        pen.card(target, box, theme.RAISED, color)
+        color = pen.theme.color(self._role)
+        pen.card(target, box, pen.theme.raised, color)
         pen.dot(target, (box.left + pen.px(18), box.centery), color)
-        height = pen.line_height(theme.BODY)
-        width = box.width - pen.px(self._BESIDE)
+        height, width = pen.line_height(theme.BODY), box.width - pen.px(self._BESIDE)
         rows = self._rows(width, pen)
         row = pygame.Rect(box.left + pen.px(32), box.centery - len(rows) * height // 2, width, height)
         for index, text in enumerate(rows):
@@ -78,39 +106,37 @@ class Toast:
         return pen.wrapped(self._text, width, theme.BODY, self.ROWS_MAX)
 
 
-class PauseMark:
-    """Says over the canvas that the view stands still."""
+class PauseMark(Overlay):
+    """Says over the canvas that the display is frozen."""
 
     TEXT = "paused"
-    NOTE = "the server goes on; space resumes"
+    NOTE = "the server keeps running; Space resumes"
 
     def __init__(self) -> None:
         self.canvas = pygame.Rect(0, 0, 0, 0)
+        """The box of the canvas."""
 
     def content(self, scene: Scene) -> object:
-        """Whether it is paused; see `Overlay`."""
         return (self.TEXT, self.canvas.topleft) if scene.paused else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
-        """At the top of the canvas, centred."""
         width = pen.width(self.TEXT, theme.TITLE) + pen.width(self.NOTE, theme.NOTE) + pen.px(12 + 2 * 16)
         box = pygame.Rect(0, 0, width, pen.px(36))
         box.midtop = (self.canvas.centerx, self.canvas.top + pen.px(14))
         return box.clamp(screen)
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
-        """Draw all of it."""
-        pen.card(target, box, theme.RAISED, theme.ORANGE)
+        pen.card(target, box, pen.theme.raised, pen.theme.orange)
         inner = box.inflate(-2 * pen.px(16), 0)
         word = pen.write(target, self.TEXT, inner, theme.TITLE)
         left = word.right + pen.px(12)
         pen.write(target, self.NOTE, pygame.Rect(left, box.top, inner.right - left, box.height), theme.NOTE)
 
 
-class Caption:
-    """A sentence for a room: what is seen now, such as a guided demo says it. Its text is set from outside.
+class Caption(Overlay):
+    """A sentence large enough for an audience, such as the tour's comment on what is shown. Set from outside.
 
-    It lies on the two bottom rows and the tools, of which no caption speaks.
+    It covers the two bottom rows and the tools, which no caption mentions.
     """
 
     ROWS_MAX = 3
@@ -119,14 +145,12 @@ class Caption:
     def __init__(self) -> None:
         self.text = ""
         self.guided = False
-        """Whether one may go on and back."""
+        """Whether the keys for the next and previous scenario work."""
 
     def content(self, scene: Scene) -> object:
-        """The sentence, or None; see `Overlay`."""
-        return (self.text, self.guided, theme.name) if self.text else None
+        return (self.text, self.guided) if self.text else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
-        """At the bottom, as wide as the window."""
         width = screen.width - pen.px(32)
         height = len(self._rows(width, pen)) * pen.line_height(theme.CAPTION) + pen.px(16) + self._note_height(pen)
         box = pygame.Rect(0, 0, width, height)
@@ -134,8 +158,7 @@ class Caption:
         return box
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
-        """Draw all of it."""
-        pen.card(target, box, theme.RAISED, theme.SKY, radius=8)
+        pen.card(target, box, pen.theme.raised, pen.theme.sky, radius=8)
         height = pen.line_height(theme.CAPTION)
         row = pygame.Rect(box.left, box.top + pen.px(8), box.width, height)
         for index, text in enumerate(self._rows(box.width, pen)):
@@ -149,5 +172,118 @@ class Caption:
         return pen.line_height(theme.LABEL) if self.guided else 0
 
     def _rows(self, width: int, pen: Painter) -> list[str]:
-        """The sentence in rows, in a card so wide."""
         return pen.wrapped(self.text, width - pen.px(40), theme.CAPTION, self.ROWS_MAX)
+
+
+class Tooltip(Overlay):
+    """A card beside the mouse about what is under it. Lines that are too long are wrapped."""
+
+    _WIDTH_MAX, _ROWS_MAX, _PAD, _OFFSET = 340, 12, 9, 18
+
+    def __init__(self) -> None:
+        self._tip: tuple[str, tuple[int, int]] | None = None
+
+    def show(self, tip: tuple[str, tuple[int, int]] | None) -> None:
+        """Show this text beside this position; None: nothing."""
+        self._tip = tip
+
+    def content(self, scene: Scene) -> object:
+        return self._tip
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
+        """Below the mouse, or above it where there is no room."""
+        assert self._tip is not None
+        rows, (x, y) = self._rows(pen), self._tip[1]
+        pad, offset = pen.px(self._PAD), pen.px(self._OFFSET)
+        width = max(pen.width(row, theme.NOTE) for row in rows) + 2 * pad
+        box = pygame.Rect(x + offset // 2, y + offset, width, len(rows) * pen.line_height(theme.NOTE) + 2 * pad)
+        if box.bottom > screen.bottom:
+            box.bottom = y - offset // 2
+        return box.clamp(screen)
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
+        pen.card(target, box, pen.theme.raised, pen.theme.faint, radius=4)
+        height, pad = pen.line_height(theme.NOTE), pen.px(self._PAD)
+        row = pygame.Rect(box.left + pad, box.top + pad, box.width - 2 * pad, height)
+        for index, text in enumerate(self._rows(pen)):
+            pen.write(target, text, row.move(0, index * height), theme.BODY if index == 0 else theme.NOTE)
+
+    def _rows(self, pen: Painter) -> list[str]:
+        assert self._tip is not None
+        rows: list[str] = []
+        for line in self._tip[0].splitlines():
+            rows += pen.wrapped(line, pen.px(self._WIDTH_MAX), theme.NOTE, self._ROWS_MAX)
+        return rows[: self._ROWS_MAX]
+
+
+def loading_text(part: Part, reading: Reading) -> str:
+    """What a process is starting with: `compiling kernels 7 of 19, once per machine`."""
+    if part.failure:
+        return "failed"
+    if part.progress and part.progress.done < part.progress.total:
+        steps = f"{format_whole(part.progress.done)} of {format_whole(part.progress.total)}"
+        if part.state == "compiling":
+            return f"compiling kernels {steps}, once per machine"
+        if part.progress.what == part.state:
+            return f"{part.state} {steps}"
+        return f"{part.state}: {part.progress.what}, {steps}"
+    if part.state == "connecting" and reading.connection_target:
+        done, target = format_whole(reading.connection_count or 0), format_whole(reading.connection_target)
+        return f"connecting {done} of {target}"
+    return part.state
+
+
+def loading_ratio(part: Part, reading: Reading) -> float:
+    """How far a process has started, 0..1."""
+    if part.state in ("running", "draining", "stopped"):
+        return 1.0
+    if part.progress and part.progress.total:
+        return part.progress.done / part.progress.total
+    if part.state == "connecting" and reading.connection_target:
+        return (reading.connection_count or 0) / reading.connection_target
+    return 0.0
+
+
+class LoadingCard(Overlay):
+    """Over the canvas until there is something to show: a row and a progress bar for each process."""
+
+    _WIDTH, _ROW, _MARGIN, _TITLE_ROW = 500, 48, 20, 44
+
+    def __init__(self) -> None:
+        self.canvas = pygame.Rect(0, 0, 0, 0)
+        """The box of the canvas."""
+
+    def content(self, scene: Scene) -> object:
+        if not scene.loading:
+            return None
+        reading, parts = scene.view.reading, scene.view.parts
+        rows = tuple((part.name, loading_text(part, reading), loading_ratio(part, reading)) for part in parts)
+        return rows, self.canvas.topleft
+
+    def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
+        height = self._TITLE_ROW + len(scene.view.parts) * self._ROW + 2 * self._MARGIN - 10
+        box = pygame.Rect(0, 0, pen.px(self._WIDTH), pen.px(height))
+        box.center = self.canvas.center
+        return box.clamp(screen.inflate(-2 * pen.px(self._MARGIN), 0))
+
+    def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
+        pen.card(target, box, pen.theme.raised, pen.theme.line, radius=10)
+        inner = box.inflate(-2 * pen.px(self._MARGIN), -2 * pen.px(self._MARGIN))
+        title = pygame.Rect(inner.left, inner.top, inner.width, pen.px(self._TITLE_ROW - 18))
+        name = scene.view.scenario_name
+        pen.write(target, f"{name} did not start" if scene.view.failures else f"Starting {name}", title, theme.TITLE)
+        for index, part in enumerate(scene.view.parts):
+            top = inner.top + pen.px(self._TITLE_ROW + index * self._ROW)
+            row = pygame.Rect(inner.left, top, inner.width, pen.px(self._ROW))
+            self._draw_row(target, row, part, scene.view.reading, pen)
+
+    @staticmethod
+    def _draw_row(target: pygame.Surface, row: pygame.Rect, part: Part, reading: Reading, pen: Painter) -> None:
+        line = pygame.Rect(row.left, row.top, row.width, pen.px(22))
+        color = pen.theme.color("vermilion" if part.failure else theme.STATE_ROLES.get(part.state, "faint"))
+        name = pen.write(target, f"{part.name}:", line, theme.BODY)
+        left = name.right + pen.px(6)
+        words = pygame.Rect(left, line.top, line.right - left, line.height)
+        pen.write(target, loading_text(part, reading), words, theme.NOTE)
+        bar = pygame.Rect(row.left, line.bottom + pen.px(4), row.width, pen.px(4))
+        pen.bar(target, bar, loading_ratio(part, reading), color)

@@ -1,7 +1,8 @@
-"""The pipeline strip: the stages as cards in their real order, and before each its queue as a bar that fills.
+"""The pipeline strip: a card for each stage in processing order, and before each its queue as a bar.
 
-It draws what `View.stages` and `View.diagnosis` hold and judges nothing but how busy is busy. Numbers are renewed with
-the figures, bars with every view. Invariant: every state has a mark of its own shape, never a colour alone.
+It shows `View.stages` and `View.diagnosis`. Numbers change with the figures, bars with every view. Invariants: every
+state has a mark of its own shape, not only a colour; a queue at its limit fills its bar. A queue without a limit is
+scaled to the greatest depth it had.
 """
 
 from collections.abc import Callable
@@ -9,18 +10,109 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from workbench.telemetry.view import StageReading
-from workbench.window.overview.queue_bar import TICK_QUEUES, QueueBar, queue_tip
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.figure import format_count, format_ms, format_ratio, format_us
-from workbench.window.toolkit.glossary import explain
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import ENTER
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Color, Lettering
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Drawable, Focusable
+from workbench.window.toolkit.wording import (
+    TERMS,
+    explain,
+    format_count,
+    format_ms,
+    format_ratio,
+    format_us,
+    format_whole,
+)
+
+_WIDTH, _LEFT, _LIMIT_WIDTH, _ARROW = 12, 4, 18, 5
+UNBOUNDED_MIN, UNBOUNDED_ROOM = 8.0, 1.25
+"""A queue without a limit is scaled to its greatest depth times this, and at least to a few items."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Heights in pixels, from the bottom of the bar."""
+
+    filled: int
+    peak: int
+    has_limit: bool
+    color: Color
+
+
+class QueueBar:
+    """The bar of one queue, in the gutter before its stage. It fills from below, with a line at the high-water mark."""
+
+    def __init__(self, gutter: pygame.Rect) -> None:
+        self._gutter = gutter
+        self._drawn: _Shape | None = None
+        self._deepest = UNBOUNDED_MIN
+
+    def inside(self, pen: Painter) -> pygame.Rect:
+        """The box that a full queue fills."""
+        left = self._gutter.left + pen.px(_LEFT)
+        top = self._gutter.top + pen.px(8)
+        return pygame.Rect(left, top, pen.px(_WIDTH), self._gutter.height - pen.px(12))
+
+    def draw(self, target: pygame.Surface, stage: StageReading, color: Color, pen: Painter) -> list[pygame.Rect]:
+        """Draw what changed, filled with this colour. Returns the rectangles that changed."""
+        inside = self.inside(pen)
+        self._deepest = max(self._deepest, stage.depth_peak, stage.depth)
+        limit = stage.depth_max or self._deepest * UNBOUNDED_ROOM
+        shape = _Shape(
+            _height(stage.depth / limit, inside.height),
+            _height(stage.depth_peak / limit, inside.height),
+            stage.depth_max > 0,
+            color,
+        )
+        if shape == self._drawn:
+            return []
+        self._drawn = shape
+        target.fill(pen.theme.background, self._gutter)
+        self._draw_shape(target, shape, inside, pen)
+        return [self._gutter]
+
+    def _draw_shape(self, target: pygame.Surface, shape: _Shape, inside: pygame.Rect, pen: Painter) -> None:
+        target.fill(pen.theme.track, inside)
+        target.fill(shape.color, (inside.left, inside.bottom - shape.filled, inside.width, shape.filled))
+        line = pen.px(2)
+        if shape.peak > shape.filled:
+            top = max(inside.top, inside.bottom - shape.peak)
+            target.fill(pen.theme.text, (inside.left, top, inside.width, line))
+        if shape.has_limit:
+            extra = (pen.px(_LIMIT_WIDTH) - inside.width) // 2
+            target.fill(pen.theme.dim, (inside.left - extra, inside.top - line, inside.width + 2 * extra, line))
+        x, y, size = self._gutter.right - pen.px(_ARROW + 1), inside.centery, pen.px(_ARROW)
+        pygame.draw.polygon(target, pen.theme.dim, ((x, y - size), (x + size, y), (x, y + size)))
+
+
+TICK_QUEUES = ("encode", "fan-out")
+"""Batch queues, which the tick fills and drains: being full is normal."""
+
+
+def queue_tip(stage: StageReading) -> str:
+    """The tooltip of a queue: its depth, trend and high-water mark."""
+    limit = f" of {format_whole(stage.depth_max)}" if stage.depth_max else ""
+    trend = "grows" if stage.growth_per_s > 0 else "shrinks"
+    growth = f"\nIt {trend} by {format_count(abs(stage.growth_per_s), '/s')}." if abs(stage.growth_per_s) >= 1 else ""
+    return (
+        f"queue before {stage.name}: {format_count(max(0.0, stage.depth))}{limit} {stage.item_name}\n"
+        f"High-water mark (line across): {format_whole(stage.depth_peak)}. Waiting: {format_ms(stage.waiting_ms)}."
+        f"{growth}\n"
+        f"{TERMS['tick queue' if stage.name in TICK_QUEUES else 'queue']}"
+    )
+
+
+def _height(ratio: float, height: int) -> int:
+    """Height of a filling in pixels; at least 1 if anything is queued."""
+    pixels = round(min(1.0, max(0.0, ratio)) * height)
+    return max(1, pixels) if ratio > 0 else 0
+
 
 BUSY_RATIO_MIN = 0.7
-"""From here on a stage is called busy: its waiting time begins to rise steeply."""
+"""From this utilisation on a stage is called busy: its waiting time begins to rise steeply."""
 BOTTLENECK, BUSY, OK, UNKNOWN = "bottleneck", "busy", "ok", "unknown"
 
 _GUTTER, _PAD, _NAME_ROW, _BAR_TOP, _BAR_HEIGHT, _ROWS_TOP, _ROW = 25, 7, 20, 27, 5, 36, 15
@@ -30,7 +122,7 @@ _ROW_TERMS = ("throughput", "service time", "waiting time", "drops", "brake")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What one card says."""
+    """What one card shows."""
 
     stage: StageReading
     state: str
@@ -38,31 +130,24 @@ class Card:
     focused: bool
 
 
-class PipelineView:
-    """Draws the strip; a click on a card selects its stage."""
+class PipelineView(Drawable, Focusable):
+    """The strip. A click on a card selects its stage; the strip is one item for Tab, and arrows move between cards."""
 
     def __init__(self, on_select: Callable[[str], None]) -> None:
         self._on_select = on_select
         self.selected = ""
-        """The stage whose brakes are at hand."""
+        """The stage whose brakes are shown."""
         self._focus: int | None = None
         self._stages: tuple[StageReading, ...] = ()
         self._reading: object = None
 
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
-        self.forget()
-
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._cards: list[Card] = []
         self._queues: list[QueueBar] = []
         self._slots: list[tuple[pygame.Rect, pygame.Rect]] = []
         self._whole = True
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         if scene.reading is not self._reading or len(self._stages) != len(scene.view.stages):
             self._stages, self._reading = scene.view.stages, scene.reading
         if self._whole or len(self._slots) != len(self._stages):
@@ -77,7 +162,6 @@ class PipelineView:
         return dirty
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """A click or enter selects a stage; arrows move the focus."""
         if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
             index = self._index_at(event.pos)
             if index is not None:
@@ -95,7 +179,6 @@ class PipelineView:
         return False
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """The term under the mouse, and what it is here."""
         index = self._index_at(position)
         if index is None or index >= len(scene.view.stages):
             return ""
@@ -104,7 +187,7 @@ class PipelineView:
             return queue_tip(stage)
         row = (position[1] - card.top - self._pen.px(_ROWS_TOP)) // self._pen.px(_ROW)
         if row < 0:
-            return f"{stage.name}: serves {stage.item_name}\n{explain('utilisation')}\nClick: its brakes"
+            return f"{stage.name}: serves {stage.item_name}\n{explain('utilisation')}\nClick: show its brakes"
         term = _ROW_TERMS[min(row, len(_ROW_TERMS) - 1)]
         if term == "drops" and stage.drops_per_s:
             return f"{explain(term)}\n" + "\n".join(f"{name}: {format_count(n, '/s')}" for name, n in stage.drops_per_s)
@@ -113,7 +196,6 @@ class PipelineView:
         return explain(term)
 
     def step_focus(self, step: int) -> bool:
-        """The whole strip is one stop of the keyboard; arrows go from card to card."""
         if self._focus is not None or not self._slots:
             self._focus = None
             return False
@@ -141,7 +223,7 @@ class PipelineView:
 
     def _draw_whole(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         self._whole = False
-        target.fill(theme.BACKGROUND, self._box)
+        target.fill(self._pen.theme.background, self._box)
         self._slots = _slots(self._box, len(self._stages), self._pen.px(_GUTTER))
         self._queues = [QueueBar(gutter) for gutter, _ in self._slots]
         self._cards = self._wanted(scene)
@@ -150,29 +232,29 @@ class PipelineView:
         for card, (_, box) in zip(self._cards, self._slots, strict=True):
             self._draw_card(target, card, box)
         if not self._slots:
-            self._pen.write(target, "the server's stages show here once it runs", self._box, theme.NOTE, "center")
+            self._pen.write(target, "The pipeline appears here when the server runs.", self._box, theme.NOTE, "center")
         return [self._box]
 
     def _draw_queue(
         self, target: pygame.Surface, queue: QueueBar, stage: StageReading, scene: Scene
     ) -> list[pygame.Rect]:
         state = state_of(stage, scene.view.diagnosis.bottleneck)
-        is_well = theme.FAINT if stage.name in TICK_QUEUES else theme.SKY
-        color = _color_of(state) if state in (BOTTLENECK, BUSY) else is_well
+        is_well = self._pen.theme.faint if stage.name in TICK_QUEUES else self._pen.theme.sky
+        color = _color_of(state, self._pen) if state in (BOTTLENECK, BUSY) else is_well
         return queue.draw(target, stage, color, self._pen)
 
     def _draw_card(self, target: pygame.Surface, card: Card, box: pygame.Rect) -> pygame.Rect:
         pen, stage = self._pen, card.stage
-        color = _color_of(card.state)
-        target.fill(theme.BACKGROUND, box)
-        pen.card(target, box, theme.RAISED if card.selected else theme.SURFACE, theme.LINE)
+        color = _color_of(card.state, pen)
+        target.fill(pen.theme.background, box)
+        pen.card(target, box, pen.theme.raised if card.selected else pen.theme.surface, pen.theme.line)
         if card.state == BOTTLENECK or card.focused or card.selected:
-            edge = theme.SKY if card.focused else theme.VERMILION if card.state == BOTTLENECK else theme.DIM
+            edge = pen.theme.sky if card.focused else pen.theme.vermilion if card.state == BOTTLENECK else pen.theme.dim
             pygame.draw.rect(target, edge, box, width=pen.px(2), border_radius=pen.px(6))
         inner = pygame.Rect(box.left + pen.px(_PAD), box.top + pen.px(5), box.width - 2 * pen.px(_PAD), 0)
         row = pygame.Rect(inner.topleft, (inner.width, pen.px(_NAME_ROW)))
         _draw_mark(target, card.state, (row.left + pen.px(4), row.centery), pen)
-        ratio = Lettering(12, theme.TEXT, bold=True)
+        ratio = theme.VALUE
         written = pen.write(target, format_ratio(stage.utilisation_ratio), row, ratio, "right")
         left = row.left + pen.px(_MARK_WIDTH)
         name = pygame.Rect(left, row.top, written.left - left - pen.px(3), row.height)
@@ -187,7 +269,7 @@ class PipelineView:
         pen = self._pen
         row = pygame.Rect(inner.left, top, inner.width, pen.px(_ROW))
         waiting = f"{format_count(max(0.0, stage.depth))} waiting"
-        # All cards have the label of the widest number, or none has.
+        # Either all cards have this label or none, whatever their numbers.
         has_room = pen.width("throughput 9.99 M/s", theme.VALUE) <= inner.width
         for labels, value in (
             (("throughput", "") if has_room else ("",), format_count(stage.throughput_per_s, "/s")),
@@ -210,7 +292,7 @@ class PipelineView:
 
 
 def state_of(stage: StageReading, bottleneck: str) -> str:
-    """bottleneck, busy, ok or unknown."""
+    """The state of a stage: bottleneck, busy, ok or unknown."""
     if stage.name == bottleneck:
         return BOTTLENECK
     if stage.utilisation_ratio is None:
@@ -219,7 +301,7 @@ def state_of(stage: StageReading, bottleneck: str) -> str:
 
 
 def drops_texts(stage: StageReading) -> tuple[tuple[str, ...], Lettering]:
-    """What is dropped, from the longest way to say it to the shortest, and how it is written."""
+    """What is dropped, from the longest wording to the shortest, and its lettering."""
     if not stage.drops_per_s:
         return ("no drops",), theme.SMALL
     (reason, rate), *others = sorted(stage.drops_per_s, key=lambda drop: -drop[1])
@@ -228,12 +310,12 @@ def drops_texts(stage: StageReading) -> tuple[tuple[str, ...], Lettering]:
     return (f"{format_count(rate, '/s')} {reason}{more}", f"{total} dropped", total), theme.DROPS
 
 
-def _color_of(state: str) -> Color:
-    return {BOTTLENECK: theme.VERMILION, BUSY: theme.ORANGE, OK: theme.GREEN}.get(state, theme.FAINT)
+def _color_of(state: str, pen: Painter) -> Color:
+    return pen.theme.color({BOTTLENECK: "vermilion", BUSY: "orange", OK: "green"}.get(state, "faint"))
 
 
 def _slots(box: pygame.Rect, count: int, gutter: int) -> list[tuple[pygame.Rect, pygame.Rect]]:
-    """The gutter and the card of each stage, from left to right, without a rest."""
+    """The gutter and the card of each stage, from left to right; they fill the box exactly."""
     edges = [box.left + round(index * box.width / max(1, count)) for index in range(count + 1)]
     return [
         (
@@ -245,8 +327,8 @@ def _slots(box: pygame.Rect, count: int, gutter: int) -> list[tuple[pygame.Rect,
 
 
 def _draw_mark(target: pygame.Surface, state: str, center: tuple[int, int], pen: Painter) -> None:
-    """A disc for ok, a triangle for busy, a square for the bottleneck, a ring for what is not known."""
-    color, radius, (x, y) = _color_of(state), pen.px(4), center
+    """A disc for ok, a triangle for busy, a square for the bottleneck, a ring for unknown."""
+    color, radius, (x, y) = _color_of(state, pen), pen.px(4), center
     if state == BOTTLENECK:
         pygame.draw.rect(target, color, (x - radius, y - radius, 2 * radius, 2 * radius))
     elif state == BUSY:
@@ -258,7 +340,7 @@ def _draw_mark(target: pygame.Surface, state: str, center: tuple[int, int], pen:
 
 
 def _draw_brake(target: pygame.Surface, center: tuple[int, int], pen: Painter) -> None:
-    """A shoe against a wheel: a bar and a disc."""
+    """A brake: a bar against a disc."""
     x, y = center
-    pygame.draw.rect(target, theme.ORANGE, (x - pen.px(4), y - pen.px(5), pen.px(2), pen.px(10)))
-    pen.dot(target, (x + pen.px(2), y), theme.ORANGE, 3)
+    pygame.draw.rect(target, pen.theme.orange, (x - pen.px(4), y - pen.px(5), pen.px(2), pen.px(10)))
+    pen.dot(target, (x + pen.px(2), y), pen.theme.orange, 3)

@@ -1,7 +1,7 @@
-"""The two bottom rows: how each process does, and what one can press or join.
+"""The two bottom rows: the status of each process and of the run, and under it key hints and the server's address.
 
 Items keep the width of their longest text, so that nothing moves while figures change. An item that does not fit is
-left out whole.
+omitted.
 """
 
 from collections.abc import Sequence
@@ -9,53 +9,52 @@ from dataclasses import dataclass
 
 from workbench.telemetry.view import Part, Reading, View
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.figure import UNKNOWN, format_cores, format_count, format_ratio, format_whole
-from workbench.window.toolkit.glossary import TERMS
-from workbench.window.toolkit.keys import BINDINGS, Action
-from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.replay_keys import LIVE_ONLY, REPLAY_BINDINGS
+from workbench.window.toolkit.display import pygame
+from workbench.window.toolkit.keys import BINDINGS, LIVE_ONLY, REPLAY_BINDINGS, Action
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.theme import Color, Lettering
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.theme import Lettering
+from workbench.window.toolkit.view import Drawable, Focusable
+from workbench.window.toolkit.wording import TERMS, UNKNOWN, format_cores, format_count, format_ratio, format_whole
 
 _DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX, _HINT_GAP = 14, 5, 34, 20
 _LOOPS_SHOWN = 4
 
-PROCESS_MEANING = "A process of its own: its state, or how many processor cores it uses."
+PROCESS_MEANING = "A separate process: its state, or the CPU cores it uses."
 MEANINGS: dict[str, str] = {
-    "window": "Processor cores that this window uses, and its redraws a second.",
-    "broker": "What MQTT devices speak through. Held still: by a fault. Gone: since when, and how often dialled.",
-    "tick": "Engine steps so far: each broadcasts what changed since the one before.",
-    "broadcast": "Whether broadcasts fit into the tick interval; when one does not, the interval stretches.",
+    "window": "CPU cores that this window uses, and its frames per second (fps).",
+    "broker": "The MQTT broker. Held still: paused by a fault. Gone: for how long, and reconnect attempts.",
+    "tick": "Engine steps so far. Each broadcasts the changes since the previous one.",
+    "broadcast": "Whether broadcasts fit into the tick interval; otherwise the interval is lengthened.",
     "utilisation": TERMS["utilisation"],
-    "connections": "WebSocket connections open, of those intended; lost are those that ended unasked.",
-    "on loops": "Connections that each of the server's loops holds.",
-    "ledger": "Sent = admitted + throttled + shed + out of bounds + in flight. It adds up, or there is a bug.",
-    "merge": "Admitted placements to one that is broadcast: a pixel painted twice in a tick is sent once.",
-    "a viewer": "What each viewer receives.",
+    "connections": "Open WebSocket connections, of the intended number; lost = closed unexpectedly.",
+    "on loops": "Connections of each of the server's loops.",
+    "ledger": "Sent = admitted + throttled + shed + out of bounds + in flight. "
+    "Balanced: every placement is accounted for; otherwise it is a bug.",
+    "merge": "Coalescing ratio: accepted placements per broadcast pixel change.",
+    "per viewer": "Bytes per second that each viewer receives.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A dim name and its value, perhaps with a dot before it. `widest` is the longest value there can be."""
+    """A dim name and its value, optionally after a dot. `widest` is the longest expected value."""
 
     name: str
     value: str
     widest: str
-    dot: Color | None = None
+    dot: str | None = None
 
 
 def _part_item(part: Part, cores: float | None) -> Item:
     state = "failed" if part.failure else part.state
-    color = theme.STATE_COLORS.get(state, theme.FAINT)
+    color = theme.STATE_ROLES.get(state, "faint")
     if state == "running" and cores is not None:
         return Item(part.name, format_cores(cores), "connecting", color)
     return Item(part.name, state, "connecting", color)
 
 
 def _window_item(fps: float, cores: float | None) -> Item:
-    return Item("window", f"{format_cores(cores)}  {fps:.0f} fps", "0.00 core  00 fps", theme.GREEN)
+    return Item("window", f"{format_cores(cores)}  {fps:.0f} fps", "0.00 core  00 fps", "green")
 
 
 def _connections(reading: Reading) -> str:
@@ -66,17 +65,17 @@ def _connections(reading: Reading) -> str:
 
 
 def _broadcast_item(reading: Reading) -> Item:
-    """Whether broadcasts fit into the tick interval; if not, why the interval is what it is."""
-    widest = "too slow for 0,000 ms"
+    """Whether broadcasts fit into the tick interval; if not, the interval that was asked for."""
+    widest = "behind: target 0,000 ms"
     if reading.tick_ms is None or reading.tick_ms_configured is None:
         return Item("broadcast", UNKNOWN, widest)
     if reading.tick_ms <= reading.tick_ms_configured:
         return Item("broadcast", "on time", widest)
-    return Item("broadcast", f"too slow for {format_whole(round(reading.tick_ms_configured))} ms", widest)
+    return Item("broadcast", f"behind: target {format_whole(round(reading.tick_ms_configured))} ms", widest)
 
 
 def _loops_items(reading: Reading) -> list[Item]:
-    """How connections are spread over the loops, where there is more than one."""
+    """The connections of each loop, where there is more than one."""
     counts = reading.loop_connection_counts
     if len(counts) < 2:
         return []
@@ -87,23 +86,23 @@ def _loops_items(reading: Reading) -> list[Item]:
 
 
 def _ledger_item(reading: Reading) -> Item:
-    """Green while every placement is accounted for, and red the moment one is not."""
+    """Green while every placement is accounted for, otherwise red."""
     if reading.ledger_gap:
-        return Item("ledger", f"off by {format_whole(reading.ledger_gap)}", "off by 000", theme.VERMILION)
-    return Item("ledger", UNKNOWN if reading.ledger_gap is None else "adds up", "off by 000", theme.GREEN)
+        return Item("ledger", f"off by {format_whole(reading.ledger_gap)}", "off by 000", "vermilion")
+    return Item("ledger", UNKNOWN if reading.ledger_gap is None else "balanced", "off by 000", "green")
 
 
 def _broker_items(view: View) -> list[Item]:
-    """Which broker there is between MQTT devices and server, whether it is held still, and since when it is gone."""
+    """The MQTT broker and its state, in a run that has one."""
     if view.broker is None:
         return []
-    color = theme.GREEN if view.broker.is_connected else theme.VERMILION
-    color = theme.ORANGE if view.broker.is_held else color
+    color = "green" if view.broker.is_connected else "vermilion"
+    color = "orange" if view.broker.is_held else color
     return [Item("broker", view.broker_text, f"{view.broker.name} gone for 00 s, 00 attempts", color)]
 
 
 def _merge_ratio(reading: Reading) -> str:
-    """Admitted placements to one that is broadcast."""
+    """Admitted placements per broadcast pixel change."""
     if not reading.merged_per_s or reading.admitted_per_s is None:
         return UNKNOWN
     return f"{reading.admitted_per_s / reading.merged_per_s:.1f} : 1"
@@ -116,7 +115,7 @@ def _viewer_bytes(reading: Reading) -> str:
 
 
 def items_of(scene: Scene) -> list[Item]:
-    """What the status line says, the most important first."""
+    """The items of the status line, most important first."""
     reading = scene.reading
     cores = {
         "server": reading.server_cpu_cores,
@@ -136,31 +135,24 @@ def items_of(scene: Scene) -> list[Item]:
         *_loops_items(reading),
         _ledger_item(reading),
         Item("merge", _merge_ratio(reading), "1,000 : 1"),
-        Item("a viewer", _viewer_bytes(reading), "999 kB/s"),
+        Item("per viewer", _viewer_bytes(reading), "999 kB/s"),
     ]
 
 
-class StatusLine:
-    """Draws the state of things; each item in a slot of its own."""
-
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
-        self.forget()
+class StatusLine(Drawable, Focusable):
+    """The status of processes and run, each item in a slot of its own."""
 
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._drawn: list[Item] = []
         self._slots: list[pygame.Rect] = []
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         items = items_of(scene)
         if items == self._drawn:
             return []
-        slots = self._lay_out(items)
+        slots = self._slots_of(items)
         if slots != self._slots:
-            target.fill(theme.BACKGROUND, self._box)
+            target.fill(self._pen.theme.background, self._box)
             self._slots, self._drawn = slots, []
             for item, slot in zip(items, slots, strict=False):
                 self._draw_item(target, item, slot)
@@ -174,21 +166,12 @@ class StatusLine:
         self._drawn = items
         return dirty
 
-    def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """There is nothing to press."""
-        return False
-
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """What an item means."""
         found = (item for item, slot in zip(self._drawn, self._slots, strict=False) if slot.collidepoint(position))
         return "\n".join(f"{item.name}\n{MEANINGS.get(item.name, PROCESS_MEANING)}" for item in found)
 
     def step_focus(self, step: int) -> bool:
-        """Nothing to press, nothing to focus."""
-        return False
-
-    def drop_focus(self) -> None:
-        """It never has the focus."""
+        return False  # Nothing to press.
 
     def _item_width(self, item: Item) -> int:
         pen = self._pen
@@ -196,8 +179,8 @@ class StatusLine:
         lead = pen.px(_DOT_WIDTH) if item.dot else 0
         return lead + pen.width(item.name, theme.STATUS_DIM) + pen.px(_WORD_GAP) + value
 
-    def _lay_out(self, items: list[Item]) -> list[pygame.Rect]:
-        """A slot for each item that fits, the room between them shared out."""
+    def _slots_of(self, items: list[Item]) -> list[pygame.Rect]:
+        """A slot for each item that fits; gaps share the remaining room."""
         widths = [self._item_width(item) for item in items]
         least = self._pen.px(8)
         while sum(widths) + least * (len(widths) - 1) > self._box.width:
@@ -210,10 +193,10 @@ class StatusLine:
         return slots
 
     def _draw_item(self, target: pygame.Surface, item: Item, slot: pygame.Rect) -> pygame.Rect:
-        target.fill(theme.BACKGROUND, slot)
+        target.fill(self._pen.theme.background, slot)
         rest = slot.copy()
         if item.dot:
-            self._pen.dot(target, (slot.left + self._pen.px(4), slot.centery), item.dot)
+            self._pen.dot(target, (slot.left + self._pen.px(4), slot.centery), self._pen.theme.color(item.dot))
             rest.left, rest.width = rest.left + self._pen.px(_DOT_WIDTH), rest.width - self._pen.px(_DOT_WIDTH)
         name = self._pen.write(target, item.name, rest, theme.STATUS_DIM)
         left = name.right + self._pen.px(_WORD_GAP)
@@ -222,7 +205,7 @@ class StatusLine:
 
 
 def _hints(*, is_replay: bool) -> list[tuple[str, str]]:
-    """Keys and what they do in a word, the help's own first; in a replay its keys, and what still is of use."""
+    """Keys and what they do in a word, the help key first. In a replay: its keys, and those that work there."""
     hinted = sorted((b for b in BINDINGS if b.hint), key=lambda binding: binding.action is not Action.HELP)
     wanted = [(b.keys, b.hint) for b in hinted if not is_replay or b.action not in LIVE_ONLY]
     if not is_replay:
@@ -230,25 +213,13 @@ def _hints(*, is_replay: bool) -> list[tuple[str, str]]:
     return [wanted[0], *((each.keys, each.hint) for each in REPLAY_BINDINGS), *wanted[1:]]
 
 
-class HintLine:
-    """Draws the keys at the left and the address for other clients at the right."""
-
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
-        self.forget()
-
-    def forget(self) -> None:
-        """Draw all of it next time."""
-        self._drawn_of: tuple[object, ...] | None = None
+class HintLine(Drawable):
+    """Key hints at the left, the address for other clients at the right."""
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
-        state = (scene.view.url, scene.session.replay is not None)
-        if state == self._drawn_of:
+        if not self._changed((scene.view.url, scene.session.replay is not None)):
             return []
-        self._drawn_of = state
-        target.fill(theme.BACKGROUND, self._box)
+        target.fill(self._pen.theme.background, self._box)
         right = self._box.right
         if scene.view.url:
             is_open = scene.view.is_open_to_network
@@ -259,7 +230,7 @@ class HintLine:
         return [self._box]
 
     def _draw_hints(self, target: pygame.Surface, right: int, hints: Sequence[tuple[str, str]]) -> None:
-        """Keys up to `right`; one that does not fit is left out whole."""
+        """Draw the hints up to `right`; one that does not fit is omitted."""
         left, gap = self._box.left, self._pen.px(_HINT_GAP)
         for keys, says in hints:
             key, hint = (self._pen.width(*of) for of in ((keys, theme.KEY), (says, theme.STATUS_DIM)))
@@ -269,6 +240,6 @@ class HintLine:
             left = self._word(target, says, left, theme.STATUS_DIM) + gap
 
     def _word(self, target: pygame.Surface, text: str, left: int, lettering: Lettering) -> int:
-        """Write a word from `left` on. Returns where it ends."""
+        """Write a word at `left`. Returns its right end."""
         box = pygame.Rect(left, self._box.top, self._box.right - left, self._box.height)
         return self._pen.write(target, text, box, lettering).right

@@ -7,41 +7,37 @@ from collections.abc import Callable
 
 from workbench.window.panels.panel_choice import SPANS_S, PanelChoice
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.figure import format_clock
-from workbench.window.toolkit.painter import Painter
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.tool_bar import Button, ToolBar
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.tool_bar import Tool, ToolBar
+from workbench.window.toolkit.view import Drawable, Focusable
+from workbench.window.toolkit.wording import format_clock
 
 _CHOOSE, _NOW, _GAP = "panels", "now", 10
 
-_TOOLS = (Button(_CHOOSE, "Choose which four panels are shown; so does a click on a panel's title. Key: V"),)
+_TOOLS = (Tool(_CHOOSE, "Choose which four panels are shown; so does a click on a panel's title. Key: V"),)
 _CHOICES = (
-    *(Button(text, f"Show {text}. Keys: X and Shift X, or the wheel over the panels") for text in SPANS_S),
-    Button(_NOW, "Follow the present again. Key: N"),
+    *(Tool(text, f"Show {text}. Keys: X and Shift X, or the wheel over the panels") for text in SPANS_S),
+    Tool(_NOW, "Follow the present again. Key: N"),
 )
 
 
-class PanelBar:
+class PanelBar(Drawable, Focusable):
     """Draws the row; all it does can be done by keys as well."""
 
     def __init__(self, choice: PanelChoice, on_choose: Callable[[int], None]) -> None:
         self._choice, self._on_choose = choice, on_choose
         self._bar = ToolBar(_TOOLS, _CHOICES)
 
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
+    def _lay_out(self) -> None:
+        box, pen = self._box, self._pen
         self._bar.place(box, pen)
-        self.forget()
 
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._bar.forget()
         self._drawn: str | None = None
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         choice = self._choice
         pressed = {text for text, span_s in SPANS_S.items() if span_s == choice.span_s} | (
             {_NOW} if choice.live else set()
@@ -78,13 +74,10 @@ class PanelBar:
         """The panels above have the keyboard's focus, with keys for all of this."""
         return False
 
-    def drop_focus(self) -> None:
-        """It never has the focus."""
-
     def _say(self, target: pygame.Surface, text: str) -> None:
         left = self._bar.right + self._pen.px(_GAP)
         room = pygame.Rect(left, self._box.top, max(0, self._box.right - left), self._box.height)
-        target.fill(theme.BACKGROUND, room)
+        target.fill(self._pen.theme.background, room)
         # Where the bar is narrow the words are fewer, and never cut.
         texts = (f"not live: {text} ago", f"{text} ago") if text else ("",)
         self._pen.write(

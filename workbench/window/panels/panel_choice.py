@@ -7,7 +7,7 @@ Invariant: as many different panels as there are places, and a time that is stil
 from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
 from server.ipc.control import ShowPanels
 from workbench.telemetry.view import TileBox
-from workbench.window.toolkit import theme
+from workbench.window.toolkit.theme import Name
 
 SPANS_S = {"15 s": 15.0, "30 s": 30.0, "1 min": 60.0, "3 min": 180.0, "10 min": 600.0}
 """How far panels may look back, by what the buttons say."""
@@ -34,9 +34,9 @@ class PanelChoice:
         """Whether the present is shown."""
         return self.end_ns == 0
 
-    def order(self) -> ShowPanels:
-        """What to tell the panels' process, in the window's colours."""
-        return ShowPanels(self.names, theme.name, self.end_ns, self.span_s, _note(self.brushed))
+    def order(self, theme: Name) -> ShowPanels:
+        """What to tell the panels' process, in these colours."""
+        return ShowPanels(self.names, theme, self.end_ns, self.span_s, _note(self.brushed))
 
     def take(self, order: ShowPanels) -> None:
         """Show what somebody else wants shown."""

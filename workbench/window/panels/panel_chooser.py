@@ -6,10 +6,11 @@ Invariant: every panel there is has its row, and those that are shown say where.
 from plots.series import PANELS
 from workbench.window.panels.panel_choice import PanelChoice
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import ENTER
 from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Handler, Overlay
 
 PLACES = ("upper left", "upper right", "lower left", "lower right")
 NAMES = tuple(PANELS)
@@ -18,7 +19,7 @@ _CLOSING = (pygame.K_ESCAPE, pygame.K_q, pygame.K_v)
 _FOOT_TEXT = "arrows and enter choose   1 to 4: another place   Esc closes"
 
 
-class PanelChooser:
+class PanelChooser(Overlay, Handler):
     """A card over the panels; while it is open, keys are its own."""
 
     def __init__(self, choice: PanelChoice) -> None:
@@ -38,7 +39,7 @@ class PanelChooser:
 
     def content(self, scene: Scene) -> object:
         """The panels shown, the place and the row of the cursor, or None; see `Overlay`."""
-        return (self._choice.names, self._place, self._cursor, theme.name) if self.shown else None
+        return (self._choice.names, self._place, self._cursor) if self.shown else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
         """Beside the panel that is to be replaced, which stays in sight where there is room."""
@@ -53,15 +54,14 @@ class PanelChooser:
         return self._box.copy()
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
-        """Draw all of it."""
-        pen.card(target, box, theme.RAISED, theme.FAINT, radius=10)
+        pen.card(target, box, pen.theme.raised, pen.theme.faint, radius=10)
         inner = box.inflate(-2 * pen.px(_PAD), -2 * pen.px(_PAD))
         head = pygame.Rect(inner.left, inner.top, inner.width, pen.px(22))
         pen.write(target, "Choose a panel", head, theme.TITLE)
         for place, tab in enumerate(self._tabs(pen)):
             is_chosen = place == self._place
-            pen.card(target, tab, theme.SKY if is_chosen else theme.SURFACE, theme.LINE, radius=4)
-            lettering = theme.Lettering(theme.LABEL.size, theme.BACKGROUND) if is_chosen else theme.LABEL
+            pen.card(target, tab, pen.theme.sky if is_chosen else pen.theme.surface, pen.theme.line, radius=4)
+            lettering = theme.Lettering(theme.LABEL.size, "background") if is_chosen else theme.LABEL
             pen.write(target, f"{place + 1}  {PLACES[place]}", tab, lettering, "center")
         for index, name in enumerate(NAMES):
             self._draw_row(target, self._row(index, pen), name, index == self._cursor, pen)
@@ -85,10 +85,6 @@ class PanelChooser:
             elif index is not None:
                 self._choose()
         return True
-
-    def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """Nothing: it says all itself."""
-        return ""
 
     def _press_key(self, key: int) -> bool:
         step = {pygame.K_UP: -1, pygame.K_DOWN: 1, pygame.K_TAB: 1}.get(key, 0)
@@ -124,7 +120,7 @@ class PanelChooser:
     def _draw_row(self, target: pygame.Surface, row: pygame.Rect, name: str, is_under: bool, pen: Painter) -> None:
         spec = PANELS[name]
         if is_under:
-            pen.card(target, row, theme.LINE, theme.SKY, radius=4)
+            pen.card(target, row, pen.theme.line, pen.theme.sky, radius=4)
         inner = row.inflate(-pen.px(12), 0)
         badge = pygame.Rect(inner.left, row.top, pen.px(_BADGE), row.height)
         if name in self._choice.names:

@@ -14,10 +14,10 @@ from server.ipc.page import Page
 from workbench.telemetry.view import Part
 from workbench.window.panels.panel_choice import PanelChoice
 from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import ENTER, Action, action_of
-from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Drawable, Focusable
 
 _FRAME_GAP = 14
 _HEAD, _HEAD_RAISED = 46, 4
@@ -37,7 +37,7 @@ def fitted(size: tuple[int, int], box: pygame.Rect) -> pygame.Rect:
     return place
 
 
-class PanelsView:
+class PanelsView(Drawable, Focusable):
     """Draws the newest finished picture, or the one that a paused view holds; what it is to show is `choice`."""
 
     def __init__(self, choice: PanelChoice, on_choose: Callable[[int], None]) -> None:
@@ -55,15 +55,6 @@ class PanelsView:
         """Where the button went down, and what time was at the right edge."""
         self._dragged = False
 
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box, pen
-        self.forget()
-
-    def forget(self) -> None:
-        """Draw all of it next time."""
-        self._drawn: tuple[object, ...] | None = None
-
     def hold(self, scene: Scene) -> None:
         """Keep showing the picture of now. Nothing to hold before the first."""
         self._look(scene)
@@ -75,7 +66,6 @@ class PanelsView:
         self.forget()
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         self._look(scene)
         picture = self._held or self._newest
         shown = ("held",) if self._held else (self._serial, () if picture else self._notice(scene))
@@ -90,7 +80,8 @@ class PanelsView:
         else:
             self._draw_fitted(target, picture)
         if not self.choice.live:
-            pygame.draw.rect(target, theme.ORANGE, self._box, width=self._pen.px(2), border_radius=self._pen.px(4))
+            color, width = self._pen.theme.orange, self._pen.px(2)
+            pygame.draw.rect(target, color, self._box, width=width, border_radius=self._pen.px(4))
         if self._ringed:
             self._pen.ring(target, self._box)
         return [self._box]
@@ -98,7 +89,6 @@ class PanelsView:
     # --- What the person does ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Click on a title, drag, wheel and keys; see `Handler`."""
         match event.type:
             case pygame.MOUSEBUTTONDOWN if event.button == 1:
                 self._pressed = (event.pos, self.choice.end_ns or scene.view.now_ns)
@@ -205,7 +195,7 @@ class PanelsView:
             self._newest = pygame.image.frombuffer(self._pixels.data, (width, height), "RGBX")
 
     def _draw_fitted(self, target: pygame.Surface, picture: pygame.Surface) -> None:
-        target.fill(theme.BACKGROUND, self._box)
+        target.fill(self._pen.theme.background, self._box)
         place = fitted(picture.size, self._box)
         # Smooth scaling writes all four bytes, so it works on a picture of the same order of bytes as its source.
         target.blit(pygame.transform.smoothscale(picture, place.size), place)
@@ -219,17 +209,17 @@ class PanelsView:
 
     def _draw_frames(self, target: pygame.Surface, notice: tuple[str, ...]) -> None:
         """Four frames where the panels will be, and one quiet line."""
-        target.fill(theme.BACKGROUND, self._box)
-        gap = self._pen.px(_FRAME_GAP)
+        target.fill(self._pen.theme.background, self._box)
+        gap, colors = self._pen.px(_FRAME_GAP), self._pen.theme
         width, height = (self._box.width - gap) // 2, (self._box.height - gap) // 2
         for column in range(2):
             for row in range(2):
                 corner = (self._box.left + column * (width + gap), self._box.top + row * (height + gap))
-                self._pen.card(target, pygame.Rect(corner, (width, height)), theme.HEADER, theme.SURFACE)
+                self._pen.card(target, pygame.Rect(corner, (width, height)), colors.header, colors.surface)
         text = " ".join(notice)
         pill = pygame.Rect(0, 0, self._pen.width(text, theme.NOTE) + self._pen.px(36), self._pen.px(36))
         pill.center = self._box.center
-        self._pen.card(target, pill, theme.RAISED, theme.LINE)
+        self._pen.card(target, pill, self._pen.theme.raised, self._pen.theme.line)
         self._pen.write(target, text, pill, theme.NOTE, "center")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.window.toolkit import theme, toolkit
+from workbench.window.toolkit import theme
+from workbench.window.toolkit.display import Display, pygame
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.toolkit import pygame
 
 Draw = Callable[[Sequence[str], tuple[int, int], theme.Name], NDArray[np.uint8]]
 """Plots of these names in a picture of (width, height) pixels, in a theme; shape (height, width, 3)."""
@@ -29,7 +29,7 @@ class PictureViewer:
         self.shown = tuple(name for name in self._names if name in shown)
         """The plots that are shown, from above."""
         self.closed = False
-        self._display = toolkit.Display(title, SIZE, SIZE_MIN)
+        self._display = Display(title, SIZE, SIZE_MIN)
         self._pen = Painter(1)
         legend = "   ".join(f"{number} {name}" for number, name in enumerate(self._names, 1))
         self._foot = f"{legend}   0 all   T colours   Esc close"
@@ -64,8 +64,8 @@ class PictureViewer:
         """Draw the picture, and the keys below it."""
         surface = self._display.surface
         width, height = self.size
-        pixels = self._draw(self.shown, (width, max(height - FOOT_PIXELS, 1)), theme.name)
-        surface.fill(theme.BACKGROUND)
+        pixels = self._draw(self.shown, (width, max(height - FOOT_PIXELS, 1)), self._pen.theme.name)
+        surface.fill(self._pen.theme.background)
         surface.blit(pygame.surfarray.make_surface(pixels.swapaxes(0, 1)), (0, 0))
         foot = pygame.Rect(MARGIN_PIXELS, height - FOOT_PIXELS, width - 2 * MARGIN_PIXELS, FOOT_PIXELS)
         self._pen.write(surface, self._foot, foot, theme.SMALL)
@@ -75,7 +75,7 @@ class PictureViewer:
         if key in (pygame.K_ESCAPE, pygame.K_q):
             self.closed = True
         elif key == pygame.K_t:
-            theme.use("light" if theme.name == "dark" else "dark")
+            self._pen = Painter(1, self._pen.theme.other)
             return True
         elif key == pygame.K_0:
             self.shown = self._names

@@ -1,1 +1,1 @@
-"""Choosing a scenario: cards with pictures, at the start and at any time."""
+"""Choosing a scenario from cards with pictures, at the start and at any time."""

@@ -1,1 +1,1 @@
-"""The bar that winds a replay."""
+"""The playback bar of a replay."""

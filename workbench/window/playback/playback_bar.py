@@ -1,7 +1,7 @@
-"""The bar by which a replay is wound: play and pause, speed, time, and the canvas at a glance to drag along.
+"""The playback bar of a replay: play and pause, speed, time, and a strip of thumbnails to seek on.
 
-Only in a replay. It reads no recording: small pictures and marks are handed to it. Invariant: what is under the mouse
-on the strip is the moment that a click there leads to.
+It reads no recording: thumbnails and markers come from the session. Invariant: the tooltip on the strip shows the
+moment that a click there seeks to.
 """
 
 from collections.abc import Callable
@@ -12,42 +12,41 @@ from numpy.typing import NDArray
 
 from workbench.telemetry.view import Marker
 from workbench.window.toolkit import ramp, theme
-from workbench.window.toolkit.figure import format_clock
-from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.replay_keys import ReplayAction, replay_action_of
+from workbench.window.toolkit.display import pygame
+from workbench.window.toolkit.keys import ReplayAction, replay_action_of
 from workbench.window.toolkit.scene import Replay, Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.view import Drawable, Handler
+from workbench.window.toolkit.wording import format_clock
 
-MARKER_COLORS = {"knob": "ORANGE", "fault": "VERMILION", "brake": "PURPLE", "note": "SILVER"}
-"""As the panels' lines."""
+MARKER_COLORS = {"knob": "orange", "fault": "vermilion", "brake": "purple", "note": "silver"}
+"""The colours of the panels' event lines."""
 _LEFT, _BUTTON, _BUTTON_GAP, _SPEED, _ROW, _GAP = 236, 28, 4, 64, 26, 12
 _TRACK, _MARK, _MARK_REACH, _HEAD_WIDTH = 10, 4, 5, 2
-_BACK, _STEP_BACK, _PLAY, _STEP, _FORTH = "mark before", "tick before", "play", "next tick", "next mark"
+_BACK, _STEP_BACK, _PLAY, _STEP, _FORTH = "previous event", "previous tick", "play", "next tick", "next event"
 BUTTONS = (_BACK, _STEP_BACK, _PLAY, _STEP, _FORTH)
 _TIPS = {
-    _BACK: "Back to what was done before. Key: Shift left",
-    _STEP_BACK: "Back by a tick. Key: left",
-    _PLAY: "Play, or hold. Key: space",
-    _STEP: "On by a tick. Key: right",
-    _FORTH: "On to what was done next. Key: Shift right",
+    _BACK: "Go to the previous event. Key: Shift left",
+    _STEP_BACK: "Pause at the previous tick. Key: left",
+    _PLAY: "Play or pause. Key: space",
+    _STEP: "Pause at the next tick. Key: right",
+    _FORTH: "Go to the next event. Key: Shift right",
 }
 _SPEED_TIP = "speed\nClick: faster; right click: slower. Keys: up and down, or the wheel here"
 
 
-class TransportView:
-    """Draws the bar, and winds the replay of the scene's session."""
+class PlaybackBar(Drawable, Handler):
+    """Draws the bar, and controls the replay of the scene's session."""
 
     def __init__(self) -> None:
         self._box = pygame.Rect(0, 0, 0, 0)
         self._held: bool | None = None
-        """While the strip is dragged: whether it played before."""
+        """While the strip is dragged: whether the replay was playing before; otherwise None."""
         self.forget()
 
-    # --- Places ---
+    # --- Boxes ---
 
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box.copy(), pen
+    def _lay_out(self) -> None:
+        box, pen = self._box, self._pen
         button, gap = pen.px(_BUTTON), pen.px(_BUTTON_GAP)
         row = pygame.Rect(box.left, box.top, button, pen.px(_ROW))
         self._buttons = {name: row.move(index * (button + gap), 0) for index, name in enumerate(BUTTONS)}
@@ -57,10 +56,8 @@ class TransportView:
         left = box.left + pen.px(_LEFT) + pen.px(_GAP)
         self._strip = pygame.Rect(left, box.top, box.right - left, box.height - pen.px(_TRACK))
         self._track = pygame.Rect(left, self._strip.bottom, self._strip.width, pen.px(_TRACK))
-        self.forget()
 
     def forget(self) -> None:
-        """Draw all of it next time."""
         self._drawn: tuple[object, ...] | None = None
         self._film: pygame.Surface | None = None
         self._film_of: tuple[object, ...] = ()
@@ -68,17 +65,16 @@ class TransportView:
 
     @property
     def strip(self) -> pygame.Rect:
-        """Where the moments of the recording are, from its beginning at the left to its end."""
+        """The box of the recording's timeline, from its start at the left to its end."""
         return self._strip.copy()
 
     def button(self, name: str) -> pygame.Rect:
-        """Where one of `BUTTONS` is."""
+        """The box of one of `BUTTONS`."""
         return self._buttons[name]
 
     # --- Drawing ---
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
         replay = scene.session.replay
         if replay is None:
             return []
@@ -92,23 +88,25 @@ class TransportView:
         self._drawn = state
         if self._film is None or film != self._film_of:
             self._film, self._film_of = self._new_film(replay), film
-        target.fill(theme.BACKGROUND, self._box)
+        target.fill(self._pen.theme.background, self._box)
         for name, box in self._buttons.items():
             self._draw_button(target, name, box, playing=transport.playing)
-        self._pen.card(target, self._speed, theme.SURFACE, theme.LINE, radius=5)
+        self._pen.card(target, self._speed, self._pen.theme.surface, self._pen.theme.line, radius=5)
         self._pen.write(target, speed_text(transport.speed), self._speed, theme.VALUE, "center")
         self._pen.write(target, clock_text, self._time, theme.TITLE)
         target.blit(self._film, self._strip)
-        self._draw_head(target, head, theme.SKY)
+        self._draw_head(target, head, self._pen.theme.sky)
         if self._pointed is not None:
-            self._draw_head(target, self._pointed[0], theme.DIM, with_knob=False)
+            self._draw_head(target, self._pointed[0], self._pen.theme.dim, with_knob=False)
         return [self._box]
 
     def _draw_button(self, target: pygame.Surface, name: str, box: pygame.Rect, *, playing: bool) -> None:
-        """Marks of a recorder: triangles and bars."""
-        is_play = name == _PLAY
-        self._pen.card(target, box, theme.SKY if is_play else theme.SURFACE, theme.SKY if is_play else theme.LINE, 5)
-        color, arm = theme.BACKGROUND if is_play else theme.TEXT, self._pen.px(5)
+        """Draw a button with a player's symbol: triangles and bars."""
+        is_play, colors = name == _PLAY, self._pen.theme
+        lit, unlit = (colors.sky, colors.sky, colors.background), (colors.surface, colors.line, colors.text)
+        fill, line, color = lit if is_play else unlit
+        self._pen.card(target, box, fill, line, radius=5)
+        arm = self._pen.px(5)
         x, y, bar = box.centerx, box.centery, max(1, self._pen.px(2))
         if is_play and playing:
             for left in (x - arm, x + arm - 2 * bar):
@@ -125,31 +123,31 @@ class TransportView:
             pygame.draw.lines(target, color, False, (points[0], points[2], points[1]), bar)
 
     def _new_film(self, replay: Replay) -> pygame.Surface:
-        """The small pictures side by side, and under them a mark for all that was done."""
+        """The thumbnails side by side, and under them a marker for each event."""
         area = pygame.Rect(0, 0, self._strip.width, self._box.height)
         film = pygame.Surface(area.size, depth=32)
-        film.fill(theme.BACKGROUND)
+        film.fill(self._pen.theme.background)
         strip = pygame.Rect(0, 0, self._strip.width, self._strip.height)
-        film.fill(theme.LETTERBOX, strip)
+        film.fill(self._pen.theme.letterbox, strip)
         count = len(replay.filmstrip.times_ns)
         for index in range(replay.filmstrip.made_count):
             picture = replay.filmstrip.picture(index)
             left, right = strip.width * index // count, strip.width * (index + 1) // count
             if picture is not None:
                 film.blit(_covering(picture, (right - left, strip.height)), (left, 0))
-        pygame.draw.rect(film, theme.LINE, strip, width=1)
-        pygame.draw.line(film, theme.LINE, (0, area.bottom - 1), (area.right, area.bottom - 1))
+        pygame.draw.rect(film, self._pen.theme.line, strip, width=1)
+        pygame.draw.line(film, self._pen.theme.line, (0, area.bottom - 1), (area.right, area.bottom - 1))
         arm = self._pen.px(_MARK)
         for marker in replay.markers:
             x, y = self._x_of(_ratio(replay, marker.time_ns)) - self._strip.left, strip.bottom
-            color = theme.color(MARKER_COLORS[marker.kind])
+            color = self._pen.theme.color(MARKER_COLORS[marker.kind])
             pygame.draw.polygon(film, color, ((x, y), (x - arm, y + 2 * arm), (x + arm, y + 2 * arm)))
         return film
 
     def _draw_head(self, target: pygame.Surface, x: int, color: theme.Color, *, with_knob: bool = True) -> None:
         width = self._pen.px(_HEAD_WIDTH)
         line = pygame.Rect(x - width // 2, self._box.top, width, self._box.height).clamp(self._box)
-        pygame.draw.rect(target, theme.BACKGROUND, line.inflate(2, 0).clip(self._box))
+        pygame.draw.rect(target, self._pen.theme.background, line.inflate(2, 0).clip(self._box))
         pygame.draw.rect(target, color, line)
         if with_knob:
             self._pen.dot(target, (line.centerx, self._track.centery), color, 4)
@@ -157,10 +155,9 @@ class TransportView:
     def _x_of(self, ratio: float) -> int:
         return self._strip.left + round(min(max(ratio, 0.0), 1.0) * (self._strip.width - 1))
 
-    # --- What the person does ---
+    # --- Events ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Take what the person did; see `Handler`."""
         replay = scene.session.replay
         if replay is None:
             return False
@@ -181,11 +178,10 @@ class TransportView:
                 self._pointed = None
                 return True
             case pygame.KEYDOWN:
-                return wind(replay, replay_action_of(event.key, getattr(event, "mod", 0)))
+                return perform(replay, replay_action_of(event.key, getattr(event, "mod", 0)))
         return False
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """What a button does, or the time and what was done there."""
         replay = scene.session.replay
         name = self._button_at(position)
         if name:
@@ -207,7 +203,7 @@ class TransportView:
             return False
         name = self._button_at(event.pos)
         if name:
-            wind(replay, _ACTIONS[name])
+            perform(replay, _ACTIONS[name])
             return True
         if not self._over_strip(event.pos):
             return False
@@ -242,7 +238,7 @@ class TransportView:
         return next((name for name, box in self._buttons.items() if box.collidepoint(position)), "")
 
     def _marks_at(self, position: tuple[int, int], replay: Replay) -> list[Marker]:
-        """What was done about there, the nearest first."""
+        """The events near a position, nearest first."""
 
         def distance(marker: Marker) -> int:
             return abs(self._x_of(_ratio(replay, marker.time_ns)) - position[0])
@@ -258,7 +254,7 @@ _ACTIONS = {
     _STEP: ReplayAction.TICK,
     _FORTH: ReplayAction.MARK,
 }
-_DEEDS: dict[ReplayAction, Callable[[Replay], None]] = {
+_CALLS: dict[ReplayAction, Callable[[Replay], None]] = {
     ReplayAction.PLAY: lambda replay: replay.transport.toggle(),
     ReplayAction.TICK: lambda replay: replay.step_tick(1),
     ReplayAction.TICK_BEFORE: lambda replay: replay.step_tick(-1),
@@ -269,24 +265,24 @@ _DEEDS: dict[ReplayAction, Callable[[Replay], None]] = {
     ReplayAction.BEGIN: lambda replay: replay.transport.seek_ratio(0.0),
     ReplayAction.END: lambda replay: replay.transport.seek_ratio(1.0),
 }
-assert set(_DEEDS) == set(ReplayAction)
+assert set(_CALLS) == set(ReplayAction)
 
 
-def wind(replay: Replay, action: ReplayAction | None) -> bool:
-    """Do this to a replay. False when there is nothing to do."""
+def perform(replay: Replay, action: ReplayAction | None) -> bool:
+    """Perform an action on a replay. False for None."""
     if action is None:
         return False
-    _DEEDS[action](replay)
+    _CALLS[action](replay)
     return True
 
 
 def speed_text(speed: float) -> str:
-    """How a speed is written: `0.25 x`, `10 x`."""
+    """A speed as text: `0.25 x`, `10 x`."""
     return f"{speed:g} \N{MULTIPLICATION SIGN}"
 
 
 def _clock(time_ns: int, replay: Replay) -> str:
-    """Minutes, seconds and tenths from the recording's beginning to a moment."""
+    """Minutes, seconds and tenths from the recording's start to a moment."""
     tenths = (time_ns - replay.transport.origin_ns) // 100_000_000
     return f"{format_clock(tenths / 10)}.{tenths % 10}"
 
@@ -297,7 +293,7 @@ def _ratio(replay: Replay, time_ns: int) -> float:
 
 
 def _covering(picture: NDArray[Any], size: tuple[int, int]) -> pygame.Surface:
-    """The middle of a picture of palette indices, enlarged or reduced to fill a place of this size."""
+    """The middle of a picture of palette indices, scaled to fill a box of this size."""
     height, width = picture.shape
     across, down = size
     factor = max(across / width, down / height)

@@ -1,55 +1,55 @@
-"""Where everything goes. Rows are cut off the top and the bottom, the knobs off the right side, and what is left is
-shared by canvas and panels.
+"""Computes the boxes of all views. Rows are cut off the top and the bottom and the knobs off the right side; canvas and
+panels share the rest.
 
 Invariant: the boxes lie inside the window and do not overlap, whatever its size.
 """
 
 from dataclasses import dataclass
 
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 SIZE_MIN = (1280, 720)
-"""Nothing is clipped from here on up. A smaller window shows the upper left part of this."""
+"""Nothing is clipped from this size on. A smaller window shows the upper left part."""
 
-_UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # A window of twice this gets letters of twice the size, and so on.
+_UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # Twice this window size doubles the text size, and so on.
 _MARGIN, _GAP = 16, 8
 _HEADER, _STATUS, _HINTS, _BANNER_ROW = 54, 22, 26, 26
 _BOTTLENECK, _PIPELINE = 32, 118
 _PANEL_BAR, _PANEL_GAP = 24, 2
-_TRANSPORT = 58
+_PLAYBACK = 58
 _KNOBS_SHARE, _KNOBS_MIN, _KNOBS_MAX, _KNOBS_FOLDED = 0.19, 244, 320, 26
 BANNER_ROWS_MAX = 3
 _CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
 WHOLE_SCALE_FILL_MIN = 0.8
-"""Pixels of one size look best; where that would use less than this of the room there is, they differ by one."""
+"""Canvas pixels of equal size look best. Where that would fill less than this ratio, sizes differ by one pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Boxes in pixels at one size of the window."""
+    """Boxes in pixels for one window size."""
 
     size: tuple[int, int]
     scale: int
-    """Pixels a unit: 1, or 2 from 3840 x 2160."""
+    """Pixels per unit: 1, or 2 from 3840 x 2160."""
     header: pygame.Rect
     banner: pygame.Rect
-    """Of no height while nothing has failed."""
+    """Zero height while nothing has failed."""
     bottleneck: pygame.Rect
     pipeline: pygame.Rect
     canvas: pygame.Rect
     panels: pygame.Rect
     panel_bar: pygame.Rect
-    """Under the panels, in line with the canvas's tools."""
+    """Under the panels, level with the canvas's tools."""
     knobs: pygame.Rect
-    """A narrow strip while they are folded."""
-    transport: pygame.Rect
-    """Of no height in a live session."""
+    """A narrow strip while folded."""
+    playback: pygame.Rect
+    """Zero height in a live session."""
     status: pygame.Rect
     hints: pygame.Rect
 
 
-class _Rest:
-    """What is left of the window while rows are cut off it."""
+class _Remaining:
+    """The part of the window that is not assigned yet."""
 
     def __init__(self, rect: pygame.Rect, scale: int) -> None:
         self.rect, self.scale = rect, scale
@@ -72,12 +72,12 @@ class _Rest:
 
 
 def scale_of(size: tuple[int, int]) -> int:
-    """Pixels a unit in a window of this size."""
+    """Pixels per unit in a window of this size."""
     return max(1, min(size[0] // _UNITS_WIDE, size[1] // _UNITS_HIGH))
 
 
 def fit(canvas: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a canvas of `canvas` pixels shown in `room`: as large as it can be, its aspect kept."""
+    """The largest width and height for a canvas of `canvas` pixels in `room`, keeping its aspect ratio."""
     factor = min(room[0] / canvas[0], room[1] / canvas[1])
     if int(factor) >= WHOLE_SCALE_FILL_MIN * factor:
         factor = int(factor)
@@ -95,7 +95,7 @@ def arrange(
     """The boxes for a window of `size` pixels. `canvas` is the canvas's width and height."""
     size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
     scale = scale_of(size)
-    rest = _Rest(pygame.Rect((0, 0), size), scale)
+    rest = _Remaining(pygame.Rect((0, 0), size), scale)
     header = rest.top(_HEADER)
     rest.rect = rest.rect.inflate(-2 * _MARGIN * scale, 0)
     rest.top(_GAP)
@@ -110,38 +110,38 @@ def arrange(
     hints = rest.bottom(_HINTS)
     status = rest.bottom(_STATUS)
     rest.bottom(_GAP)
-    transport = rest.bottom(_TRANSPORT if is_replay else 0)
+    playback = rest.bottom(_PLAYBACK if is_replay else 0)
     rest.bottom(_GAP if is_replay else 0)
     knobs = rest.right(_knobs_width(rest.rect.width // scale) if knobs_shown else _KNOBS_FOLDED)
     rest.right(_GAP + 4)
     canvas_box, panels = _share(rest.rect, canvas, (_GAP + 4) * scale)
-    below = _Rest(panels, scale)
+    below = _Remaining(panels, scale)
     panel_bar = below.bottom(_PANEL_BAR)
     below.bottom(_PANEL_GAP)
     return Arrangement(
-        size,
-        scale,
-        header,
-        banner,
-        bottleneck,
-        pipeline,
-        canvas_box,
-        below.rect,
-        panel_bar,
-        knobs,
-        transport,
-        status,
-        hints,
+        size=size,
+        scale=scale,
+        header=header,
+        banner=banner,
+        bottleneck=bottleneck,
+        pipeline=pipeline,
+        canvas=canvas_box,
+        panels=below.rect,
+        panel_bar=panel_bar,
+        knobs=knobs,
+        playback=playback,
+        status=status,
+        hints=hints,
     )
 
 
 def _knobs_width(units: int) -> int:
-    """How wide the knobs' column is beside a body of so many units."""
+    """Width of the knobs' column in a body of `units` width, in units."""
     return min(_KNOBS_MAX, max(_KNOBS_MIN, round(units * _KNOBS_SHARE)))
 
 
 def _share(body: pygame.Rect, canvas: tuple[int, int], gap: int) -> tuple[pygame.Rect, pygame.Rect]:
-    """Canvas at the left, as wide as it is shown but no more than half; panels in the rest."""
+    """The canvas at the left, as wide as it is shown but at most half; the panels in the rest."""
     shown, _ = fit(canvas, (round(body.width * _CANVAS_SHARE_MAX), body.height))
     width = max(shown, round(body.width * _CANVAS_SHARE_MIN))
     box = pygame.Rect(body.left, body.top, width, body.height)

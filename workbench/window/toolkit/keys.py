@@ -1,16 +1,19 @@
-"""What the keyboard does: one table that binds the keys, writes the hints and fills the help."""
+"""The key bindings: one table binds the keys, fills the help card and the hints, and is printed in the README.
+
+A replay has bindings of its own, which take precedence: space and arrows control the playback.
+"""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 ENTER = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
-"""What presses that which has the focus."""
+"""The keys that press the item with the focus."""
 
 
 class Action(Enum):
-    """What a key asks for."""
+    """What a key does."""
 
     PAUSE = auto()
     SCREENSHOT = auto()
@@ -46,65 +49,89 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One action and the keys that ask for it."""
+    """An action and its keys."""
 
     action: Action
     codes: tuple[int, ...]
     keys: str
-    """As written on the keyboard."""
+    """As printed on the keyboard."""
     hint: str
-    """One or two words for the bottom line; "" for a key that only the help tells."""
+    """One or two words for the bottom line; "" for a key that only the help card lists."""
     meaning: str
-    """A sentence for the help."""
+    """A line for the help card."""
     with_shift: bool = False
     """Only while shift is held down."""
 
 
+def _bind(action: Action, *codes: int, keys: str, meaning: str, hint: str = "", with_shift: bool = False) -> Binding:
+    return Binding(action, codes, keys, hint, meaning, with_shift)
+
+
+_ARROWS = (pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN)
+_PLUS, _MINUS = (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), (pygame.K_MINUS, pygame.K_KP_MINUS)
 BINDINGS: tuple[Binding, ...] = (
-    Binding(Action.SCENARIOS, (pygame.K_l,), "L", "scenarios", "Pick another scenario; so does a click on its name"),
-    Binding(Action.PAUSE, (pygame.K_SPACE,), "space", "pause", "Hold canvas and panels still; the server goes on"),
-    Binding(Action.WHY, (pygame.K_w,), "W", "why", "Show or hide why the bottleneck is named, step by step"),
-    Binding(Action.KNOBS, (pygame.K_k,), "K", "knobs", "Fold the column of knobs, or open it"),
-    Binding(Action.UNDO, (pygame.K_u,), "U", "undo", "Take the last turn of a knob back"),
-    Binding(Action.REDO, (pygame.K_u,), "Shift U", "", "Do again what was taken back", with_shift=True),
-    Binding(Action.THEME, (pygame.K_t,), "T", "theme", "Dark colours, or light ones for a projector"),
-    Binding(Action.CONNECTIONS, (pygame.K_c,), "C", "connections", "All connections as a map, or the canvas again"),
-    Binding(Action.JOURNEYS, (pygame.K_j,), "J", "follow", "Follow the placements of who painted under the mouse"),
-    Binding(Action.PAINT, (pygame.K_p,), "P", "", "Paint by hand, or put the colour away; alt click takes one up"),
-    Binding(Action.LAYER, (pygame.K_o,), "O", "", "Next overlay of the canvas, or measure of the connections"),
-    Binding(Action.LAYER_BACK, (pygame.K_o,), "Shift O", "", "The overlay before", with_shift=True),
-    Binding(
-        Action.ZOOM_IN, (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), "+ or wheel", "", "See less, and larger"
+    _bind(
+        Action.SCENARIOS, pygame.K_l, keys="L", meaning="Choose another scenario (or click its name)", hint="scenarios"
     ),
-    Binding(Action.ZOOM_OUT, (pygame.K_MINUS, pygame.K_KP_MINUS), "-", "", "See more, and smaller"),
-    Binding(Action.FIT, (pygame.K_0, pygame.K_KP_0), "0", "", "See all of the canvas; a double click does too"),
-    Binding(
-        Action.PAN,
-        (pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN),
-        "arrows",
-        "",
-        "Look around; so does a drag. Shift drag brushes tiles",
+    _bind(
+        Action.PAUSE,
+        pygame.K_SPACE,
+        keys="space",
+        meaning="Freeze the display (the server keeps running)",
+        hint="pause",
     ),
-    Binding(Action.PANELS, (pygame.K_v,), "V", "panels", "Choose the panels; so does a click on a panel's title"),
-    Binding(Action.SPAN, (pygame.K_x,), "X or wheel", "", "Let the panels look back on a longer time"),
-    Binding(Action.SPAN_BACK, (pygame.K_x,), "Shift X", "", "On a shorter time", with_shift=True),
-    Binding(
+    _bind(Action.WHY, pygame.K_w, keys="W", meaning="Show or hide how the bottleneck was determined", hint="why"),
+    _bind(Action.KNOBS, pygame.K_k, keys="K", meaning="Show or hide the controls", hint="knobs"),
+    _bind(Action.UNDO, pygame.K_u, keys="U", meaning="Undo the last change", hint="undo"),
+    _bind(Action.REDO, pygame.K_u, keys="Shift U", meaning="Redo", with_shift=True),
+    _bind(Action.THEME, pygame.K_t, keys="T", meaning="Dark theme, or light for projectors", hint="theme"),
+    _bind(
+        Action.CONNECTIONS, pygame.K_c, keys="C", meaning="Map of all connections, or the canvas", hint="connections"
+    ),
+    _bind(
+        Action.JOURNEYS,
+        pygame.K_j,
+        keys="J",
+        meaning="Trace the connection that painted the pixel under the pointer",
+        hint="follow",
+    ),
+    _bind(Action.PAINT, pygame.K_p, keys="P", meaning="Paint mode on or off (Alt-click picks a colour)"),
+    _bind(Action.LAYER, pygame.K_o, keys="O", meaning="Next overlay (canvas) or metric (connections)"),
+    _bind(Action.LAYER_BACK, pygame.K_o, keys="Shift O", meaning="Previous overlay or metric", with_shift=True),
+    _bind(Action.ZOOM_IN, *_PLUS, keys="+ or wheel", meaning="Zoom in"),
+    _bind(Action.ZOOM_OUT, *_MINUS, keys="-", meaning="Zoom out"),
+    _bind(Action.FIT, pygame.K_0, pygame.K_KP_0, keys="0", meaning="Fit the whole canvas (or double-click)"),
+    _bind(Action.PAN, *_ARROWS, keys="arrows", meaning="Pan (or drag). Shift-drag selects tiles to filter the charts"),
+    _bind(Action.PANELS, pygame.K_v, keys="V", meaning="Choose the panels (or click a panel's title)", hint="panels"),
+    _bind(Action.SPAN, pygame.K_x, keys="X or wheel", meaning="Longer time range"),
+    _bind(Action.SPAN_BACK, pygame.K_x, keys="Shift X", meaning="Shorter time range", with_shift=True),
+    _bind(
         Action.TRAVEL,
-        (pygame.K_COMMA, pygame.K_PERIOD),
-        ", .",
-        "",
-        "Panels of earlier or later; so does a drag on them",
+        pygame.K_COMMA,
+        pygame.K_PERIOD,
+        keys=", .",
+        meaning="Move the time range back or forward (or drag a chart)",
     ),
-    Binding(Action.NOW, (pygame.K_n,), "N", "", "Panels of the present again"),
-    Binding(Action.TOUR_NEXT, (pygame.K_PAGEDOWN,), "page down", "", "Guided demo: on to the next scenario"),
-    Binding(Action.TOUR_BACK, (pygame.K_PAGEUP,), "page up", "", "Guided demo: back to the one before"),
-    Binding(Action.ADDRESS, (pygame.K_a,), "A", "", "Let others join: the web page's address, and its code for phones"),
-    Binding(Action.SCREENSHOT, (pygame.K_s,), "S", "screenshot", "Save this picture as PNG in the current folder"),
-    Binding(Action.HELP, (pygame.K_F1,), "F1", "help", "Show or hide this help"),
-    Binding(Action.FULL_SCREEN, (pygame.K_F11,), "F11", "full screen", "Take the whole screen, or give it back"),
-    Binding(Action.NEXT, (pygame.K_TAB,), "Tab", "next view", "Go to the next view or knob; arrows then work there"),
-    Binding(Action.PREVIOUS, (pygame.K_TAB,), "Shift Tab", "", "Go back to the one before", with_shift=True),
-    Binding(Action.QUIT, (pygame.K_ESCAPE, pygame.K_q), "Esc or Q", "quit", "Close what is open, or end the session"),
+    _bind(Action.NOW, pygame.K_n, keys="N", meaning="Back to live"),
+    _bind(Action.TOUR_NEXT, pygame.K_PAGEDOWN, keys="page down", meaning="Tour: next scenario"),
+    _bind(Action.TOUR_BACK, pygame.K_PAGEUP, keys="page up", meaning="Tour: previous scenario"),
+    _bind(Action.ADDRESS, pygame.K_a, keys="A", meaning="Share: show the web page's address and QR code"),
+    _bind(
+        Action.SCREENSHOT,
+        pygame.K_s,
+        keys="S",
+        meaning="Save a screenshot (PNG) to the current directory",
+        hint="screenshot",
+    ),
+    _bind(Action.HELP, pygame.K_F1, keys="F1", meaning="Show or hide this help", hint="help"),
+    _bind(Action.FULL_SCREEN, pygame.K_F11, keys="F11", meaning="Toggle full screen", hint="full screen"),
+    _bind(Action.NEXT, pygame.K_TAB, keys="Tab", meaning="Focus the next view or control", hint="next view"),
+    _bind(
+        Action.PREVIOUS, pygame.K_TAB, keys="Shift Tab", meaning="Focus the previous view or control", with_shift=True
+    ),
+    _bind(
+        Action.QUIT, pygame.K_ESCAPE, pygame.K_q, keys="Esc or Q", meaning="Close the open card, or quit", hint="quit"
+    ),
 )
 
 _BY_KEY = {(code, binding.with_shift): binding.action for binding in BINDINGS for code in binding.codes}
@@ -114,6 +141,77 @@ assert len(_BY_KEY) == sum(len(binding.codes) for binding in BINDINGS)
 
 
 def action_of(code: int, modifiers: int = 0) -> Action | None:
-    """The action of a pygame key code, or None. Shift only matters to keys that have an action with it."""
+    """The action of a pygame key code, or None. Shift matters only for keys that have an action with it."""
     with_shift = bool(modifiers & pygame.KMOD_SHIFT)
     return _BY_KEY.get((code, with_shift)) or _BY_KEY.get((code, False))
+
+
+# --- In a replay ---
+
+LIVE_ONLY = frozenset(
+    {Action.PAUSE, Action.UNDO, Action.REDO, Action.CONNECTIONS, Action.JOURNEYS, Action.PAINT, Action.TOUR_NEXT}
+)
+"""Actions that need a live run; a replay ignores them."""
+
+
+class ReplayAction(Enum):
+    """What a key does in a replay."""
+
+    PLAY = auto()
+    TICK = auto()
+    TICK_BEFORE = auto()
+    MARK = auto()
+    MARK_BEFORE = auto()
+    FASTER = auto()
+    SLOWER = auto()
+    BEGIN = auto()
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayBinding:
+    """One row of the help card, and what it binds: (action, key code, with shift)."""
+
+    keys: str
+    hint: str
+    """One or two words for the bottom line."""
+    meaning: str
+    binds: tuple[tuple[ReplayAction, int, bool], ...]
+
+
+REPLAY_BINDINGS: tuple[ReplayBinding, ...] = (
+    ReplayBinding("space", "play", "Play / pause", ((ReplayAction.PLAY, pygame.K_SPACE, False),)),
+    ReplayBinding(
+        "left right",
+        "tick",
+        "Previous / next tick (pauses)",
+        ((ReplayAction.TICK_BEFORE, pygame.K_LEFT, False), (ReplayAction.TICK, pygame.K_RIGHT, False)),
+    ),
+    ReplayBinding(
+        "Shift arrows",
+        "event",
+        "Previous / next event",
+        ((ReplayAction.MARK_BEFORE, pygame.K_LEFT, True), (ReplayAction.MARK, pygame.K_RIGHT, True)),
+    ),
+    ReplayBinding(
+        "up down",
+        "speed",
+        "Faster / slower (0.1x to 100x)",
+        ((ReplayAction.FASTER, pygame.K_UP, False), (ReplayAction.SLOWER, pygame.K_DOWN, False)),
+    ),
+    ReplayBinding(
+        "Home End",
+        "ends",
+        "Start / end of the recording",
+        ((ReplayAction.BEGIN, pygame.K_HOME, False), (ReplayAction.END, pygame.K_END, False)),
+    ),
+)
+
+_REPLAY_BY_KEY = {(code, shift): action for binding in REPLAY_BINDINGS for action, code, shift in binding.binds}
+
+assert set(_REPLAY_BY_KEY.values()) == set(ReplayAction)
+
+
+def replay_action_of(code: int, modifiers: int = 0) -> ReplayAction | None:
+    """The replay's action of a pygame key code, or None."""
+    return _REPLAY_BY_KEY.get((code, bool(modifiers & pygame.KMOD_SHIFT)))

@@ -1,55 +1,55 @@
-"""Letters, marks and bars. Everything the window writes goes through here, so nothing is written outside its box.
+"""Draws text, marks and bars. All text of the window goes through here, so none is drawn outside its box.
 
-Text surfaces are kept: a figure that comes back costs a blit. A text too wide for its box ends in an ellipsis.
+Rendered texts are cached: drawing one again costs a blit. A text too wide for its box ends in an ellipsis.
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
 from workbench.window.toolkit import theme
-from workbench.window.toolkit.theme import Color, Lettering
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
+from workbench.window.toolkit.theme import Color, Lettering, Theme
 
 Align = Literal["left", "center", "right"]
 
 TEXTS_KEPT_MAX = 1024
-"""About 4 MB of letters: several times what one screen shows, so only figures of long ago are given up."""
+"""Least recently used texts beyond this are dropped. About 4 MB: several times what one screen shows."""
 
 
 class Painter:
-    """Writes at one scale. Boxes are in pixels; sizes of letterings in units of `scale` pixels."""
+    """Draws at one scale in one theme. Boxes are in pixels; letterings are sized in units of `scale` pixels."""
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale: int, colors: Theme = theme.DARK) -> None:
         pygame.font.init()
-        self.scale = scale
+        self.scale, self.theme = scale, colors
         self._fonts: dict[tuple[int, bool], pygame.Font] = {}
         self._texts: dict[tuple[str, Lettering], pygame.Surface] = {}
 
     def px(self, units: int) -> int:
-        """Pixels of a length in units."""
+        """Units in pixels."""
         return units * self.scale
 
     def font(self, lettering: Lettering) -> pygame.Font:
-        """The font of a lettering, opened once."""
+        """The font of a lettering; each is opened once."""
         key = (lettering.size, lettering.bold)
         if key not in self._fonts:
             self._fonts[key] = pygame.font.Font(theme.typeface_path(lettering.bold), self.px(lettering.size))
         return self._fonts[key]
 
     def width(self, text: str, lettering: Lettering) -> int:
-        """Pixels across of a text on one line."""
+        """Width in pixels of a text on one line."""
         return int(self.font(lettering).size(text)[0])
 
     def line_height(self, lettering: Lettering) -> int:
-        """Pixels from line to line."""
+        """Distance between lines in pixels."""
         return int(self.font(lettering).get_linesize())
 
     def elided(self, text: str, width: int, lettering: Lettering) -> str:
-        """The text, or as much of its beginning as fits into `width` pixels with an ellipsis after it."""
+        """The text, or the longest prefix that fits into `width` pixels together with an ellipsis."""
         if self.width(text, lettering) <= width:
             return text
         low, high = 0, len(text)
-        while low < high:  # The longest beginning that fits.
+        while low < high:  # Bisect for the longest prefix that fits.
             middle = (low + high + 1) // 2
             if self.width(text[:middle].rstrip() + "…", lettering) <= width:
                 low = middle
@@ -58,7 +58,7 @@ class Painter:
         return text[:low].rstrip() + "…" if low else ""
 
     def wrapped(self, text: str, width: int, lettering: Lettering, rows_max: int) -> list[str]:
-        """The text in at most `rows_max` rows, broken between words. The last holds all the rest, however wide."""
+        """The text in at most `rows_max` rows, broken between words. The last row takes the rest, however wide."""
         rows: list[str] = []
         for word in text.split():
             longer = f"{rows[-1]} {word}" if rows else word
@@ -69,17 +69,17 @@ class Painter:
         return rows
 
     def first_that_fits(self, texts: Sequence[str], width: int, lettering: Lettering) -> str:
-        """The first of these that is whole in `width` pixels, or the last."""
+        """The first text that fits into `width` pixels, or the last."""
         return next((text for text in texts if self.width(text, lettering) <= width), texts[-1])
 
     def lettering_that_fits(self, text: str, width: int, letterings: Sequence[Lettering]) -> Lettering:
-        """The first of these in which the text is whole in `width` pixels, or the last."""
+        """The first lettering in which the text fits into `width` pixels, or the last."""
         return next((each for each in letterings if self.width(text, each) <= width), letterings[-1])
 
     def write(
         self, target: pygame.Surface, text: str, box: pygame.Rect, lettering: Lettering, align: Align = "left"
     ) -> pygame.Rect:
-        """Write one line into `box`, centred from top to bottom. Returns the rectangle that the letters take."""
+        """Write one line into `box`, centred vertically. Returns the rectangle of the text."""
         shown = self.elided(text, box.width, lettering)
         if not shown:
             return pygame.Rect(box.topleft, (0, 0))
@@ -102,13 +102,13 @@ class Painter:
         pygame.draw.rect(target, line, box, width=self.scale, border_radius=self.px(radius))
 
     def ring(self, target: pygame.Surface, box: pygame.Rect) -> None:
-        """The line around what the keyboard works with."""
-        pygame.draw.rect(target, theme.SKY, box, width=self.px(2), border_radius=self.px(4))
+        """The ring around the item with the keyboard focus."""
+        pygame.draw.rect(target, self.theme.sky, box, width=self.px(2), border_radius=self.px(4))
 
     def bar(self, target: pygame.Surface, box: pygame.Rect, ratio: float, color: Color) -> None:
         """A bar filled from the left by `ratio`, 0..1."""
         radius = box.height // 2
-        pygame.draw.rect(target, theme.TRACK, box, border_radius=radius)
+        pygame.draw.rect(target, self.theme.track, box, border_radius=radius)
         filled = box.copy()
         filled.width = round(box.width * min(1.0, max(0.0, ratio)))
         if filled.width:
@@ -118,8 +118,8 @@ class Painter:
         key = (text, lettering)
         found = self._texts.pop(key, None)
         if found is None:
-            found = self.font(lettering).render(text, True, lettering.color)
+            found = self.font(lettering).render(text, True, self.theme.color(lettering.role))
             if len(self._texts) >= TEXTS_KEPT_MAX:
                 del self._texts[next(iter(self._texts))]
-        self._texts[key] = found  # Last in, so that the first is the one not used for longest.
+        self._texts[key] = found  # Inserted last: the first is the least recently used.
         return found

@@ -1,7 +1,7 @@
-"""The colours of measured things: one ramp for amounts, one set for names, and a scale that moves seldom.
+"""Colour maps: a ramp for amounts, a set of distinct colours for names, and a scale whose top rarely changes.
 
-A level is a palette index of an 8-bit surface: 0 is "nothing known", 1 to 64 grow from least to most.
-Invariant: the ramp grows evenly in lightness, so that it can be read without colour.
+A level is a palette index of an 8-bit surface: 0 is "unknown", 1 to 64 grow from least to most. The ramp grows evenly
+in lightness, so it can be read without seeing colour.
 """
 
 import colorsys
@@ -15,9 +15,9 @@ from workbench.window.toolkit.theme import Color
 
 LEVEL_NONE, LEVEL_LEAST, LEVEL_MOST = 0, 1, HEAT_COUNT
 LEVEL_NOBODY = 255
-"""Where there is nothing to have an amount; drawn as the ground, not as a colour."""
+"""No item at this place; drawn as background, not as an amount."""
 NAME_COUNT = 250
-"""Colours that names are spread over; the levels 1 to 250 of a surface that shows names."""
+"""Number of colours for names: levels 1 to 250 of a surface that shows names."""
 
 _NOTHING: Color = (40, 44, 52)
 _GOLDEN = 0.61803398875
@@ -25,16 +25,16 @@ _DARKEST = 9
 
 
 def _amount_colors() -> list[Color]:
-    """The heat ramp but for its darkest end, which could not be told from the ground."""
+    """The heat ramp without its darkest end, which would look like the background."""
     heat, places = PALETTE[HEAT_FIRST : HEAT_FIRST + HEAT_COUNT], np.linspace(_DARKEST, HEAT_COUNT - 1, HEAT_COUNT)
     channels = [np.interp(places, np.arange(HEAT_COUNT), heat[:, channel]).round().astype(int) for channel in range(3)]
     colors = [_NOTHING, *zip(*(channel.tolist() for channel in channels), strict=True)]
     colors += [colors[-1]] * (LEVEL_NOBODY - len(colors))
-    return [*colors, (1, 2, 3)]  # A colour of its own, so that it can be left out of a picture.
+    return [*colors, (1, 2, 3)]  # A unique colour, so that it can be made transparent.
 
 
 def _name_colors() -> list[Color]:
-    """Neighbours in number far apart in hue, and in three lightnesses."""
+    """Consecutive numbers get distant hues, in three lightnesses."""
     colors = [_NOTHING]
     for index in range(NAME_COUNT):
         lightness = (0.45, 0.62, 0.78)[index % 3]
@@ -49,9 +49,9 @@ CANVAS_COLORS: list[Color] = [tuple(color) for color in PALETTE.tolist()]
 
 
 def levels_of(values: NDArray[Any], most: float, *, is_log: bool = False) -> NDArray[np.uint8]:
-    """Levels of amounts from 0 to `most`, of the same shape; NaN and below 0: nothing known. What is more is most.
+    """Levels of amounts from 0 to `most`, same shape. NaN and negative values: unknown. Larger values: the top level.
 
-    A logarithmic scale gives what is small a colour of its own: it is even in log(1 + value).
+    The logarithmic scale, linear in log(1 + value), makes small amounts distinguishable.
     """
     ratio = np.asarray(values, np.float32) / np.float32(max(most, 1e-9))
     if is_log:
@@ -62,26 +62,26 @@ def levels_of(values: NDArray[Any], most: float, *, is_log: bool = False) -> NDA
 
 
 def name_levels(numbers: NDArray[Any]) -> NDArray[np.uint8]:
-    """Levels of names: number n + 1 gets colour n % NAME_COUNT; 0 is nobody."""
+    """Levels of names: number n + 1 gets colour n % NAME_COUNT; 0 means no name."""
     return np.where(numbers > 0, 1 + (numbers - 1) % NAME_COUNT, 0).astype(np.uint8)
 
 
 class Top:
-    """The upper end of a scale: 1, 2 or 5 times a power of ten, and steady while what is shown fits it."""
+    """The top of a scale: 1, 2 or 5 times a power of ten, stable while the values fit it well enough."""
 
     def __init__(self, least: float) -> None:
         self._least = least
         self.value = least
 
     def cover(self, most: float) -> float:
-        """Cover amounts up to `most`: grows at once, and shrinks only when that is below a fifth of it."""
+        """Cover values up to `most`. It grows at once, and shrinks only when `most` is below a fifth of it."""
         if most > self.value or most < self.value / 5:
             self.value = max(self._least, nice_above(most))
         return self.value
 
 
 def nice_above(value: float) -> float:
-    """The least of 1, 2, 5, 10, 20, ... times a power of ten that is not below `value`; 0 for what is not above 0."""
+    """The smallest 1, 2 or 5 times a power of ten that is at least `value`; 0 if `value` is not positive and finite."""
     if value <= 0 or not np.isfinite(value):
         return 0.0
     power = 10.0 ** np.floor(np.log10(value))

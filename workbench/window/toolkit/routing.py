@@ -1,42 +1,43 @@
-"""Who gets what the person does: the view under the mouse, the one that holds a button, the one with the focus.
+"""Decides which view gets an event: the view under the mouse, the one that captured the mouse, or the focused one.
 
-Not what is done with it: that is the view's. It draws nothing. Invariant: from a press that a view took until its
-release, all that the mouse does is that view's, and other buttons do nothing.
+It draws nothing and acts on nothing. Invariant: from a press that a view took until the release of that button, that
+view gets all mouse events, and other buttons are ignored.
 """
 
 from collections.abc import Sequence
 
-from workbench.window.toolkit.scene import Focusable, Handler, Scene
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
+from workbench.window.toolkit.scene import Scene
+from workbench.window.toolkit.view import Focusable, Handler
 
 TIP_REST_NS = 400_000_000
-"""The mouse rests for so long before it is taken for a question."""
+"""The mouse must rest this long before a tooltip is shown."""
 BUTTONS = (1, 2, 3)
-"""Left, middle, right. pygame tells the wheel as buttons 4 and 5 too, beside the wheel's own event."""
+"""Left, middle, right. pygame also reports the wheel as buttons 4 and 5, in addition to MOUSEWHEEL."""
 
 Targets = Sequence[tuple[Handler, pygame.Rect]]
-"""Views and where they are: what lies on top comes first, and beside each other in the order of reading."""
+"""Views and their boxes: topmost first, those on one level in reading order."""
 
 
 class Router:
-    """Hands events to views, and knows which of them has the focus."""
+    """Dispatches events to views, and keeps the focus."""
 
     def __init__(self) -> None:
         self.focused: Handler | None = None
         self.ring_shown = False
-        """The focus came by the keyboard, so it must be seen."""
+        """The focus was moved by keyboard, so it is marked."""
         self._captor: Handler | None = None
         self._captor_button = 0
         self._under: Handler | None = None
         self._position: tuple[int, int] | None = None
         self._rests_since_ns = 0
-        self._asks = False
-        """Whether the mouse was moved since the last key."""
+        self._tip_allowed = False
+        """Whether the mouse moved since the last key press."""
 
     def route(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
-        """Give an event of mouse or keyboard to the view it is meant for. True when one took it."""
+        """Dispatch a mouse or keyboard event. True when a view took it."""
         if self._captor is not None and all(view is not self._captor for view, _ in targets):
-            self._captor = None  # It is gone, and the release with it.
+            self._captor = None  # The view has gone, so it gets no release.
         match event.type:
             case pygame.MOUSEMOTION:
                 return self._move(event, targets, scene, now_ns)
@@ -50,16 +51,16 @@ class Router:
                 self._position = None
                 return self._leave(None, event, scene, now_ns)
             case pygame.KEYDOWN:
-                self._asks = False  # Who works with keys has no question: a tip would lie on what they opened.
+                self._tip_allowed = False  # A tooltip would cover what the key opens.
                 return self._has_focus(targets) and self._handled_by_focus(event, scene, now_ns)
         return False
 
     def offer(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
-        """Give a key that neither the focus nor the window wants to whoever does."""
+        """Offer a key that neither the focused view nor the window took to all other views."""
         return any(view.handle(event, scene, now_ns) for view, _ in targets if view is not self.focused)
 
     def move_focus(self, step: int, targets: Targets) -> None:
-        """Give the focus to the next (1) or the previous (-1) item: of the same view, or of the next that has one."""
+        """Move the focus to the next (1) or previous (-1) item, in the same view or in the next one that has items."""
         self.ring_shown = True
         views = [view for view, _ in targets]
         focused = self.focused if self._has_focus(targets) else None
@@ -74,16 +75,16 @@ class Router:
                 return
 
     def focus(self, view: Handler | None) -> None:
-        """Give the focus to this view, or to nobody."""
+        """Focus this view; None: no view."""
         if isinstance(self.focused, Focusable) and self.focused is not view:
             self.focused.drop_focus()
         self.focused = view
 
     def tip(self, targets: Targets, scene: Scene, now_ns: int) -> tuple[str, tuple[int, int]] | None:
-        """What there is to say of where the mouse rests, and where that is; None while it moves or holds something."""
+        """The tooltip of where the mouse rests, and that position; None while it moves or a button is held."""
         position = self._position
-        asks = self._asks and self._captor is None and now_ns - self._rests_since_ns >= TIP_REST_NS
-        if position is None or not asks:
+        may_show = self._tip_allowed and self._captor is None and now_ns - self._rests_since_ns >= TIP_REST_NS
+        if position is None or not may_show:
             return None
         for view, box in targets:
             if box.collidepoint(position):
@@ -99,7 +100,7 @@ class Router:
 
     def _move(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
         if event.pos != self._position:
-            self._position, self._rests_since_ns, self._asks = event.pos, now_ns, True
+            self._position, self._rests_since_ns, self._tip_allowed = event.pos, now_ns, True
         if self._captor is not None:
             return self._captor.handle(event, scene, now_ns)
         under = next((view for view, box in targets if box.collidepoint(event.pos)), None)
@@ -107,7 +108,7 @@ class Router:
         return under is not None and under.handle(event, scene, now_ns)
 
     def _leave(self, under: Handler | None, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Tell the view that the mouse was over that it is no longer."""
+        """Send WINDOWLEAVE to the view that the mouse was over."""
         left, self._under = self._under, under
         return left is not None and left is not under and left.handle(event, scene, now_ns)
 
@@ -133,7 +134,7 @@ class Router:
         return captor.handle(event, scene, now_ns)
 
     def _wheel(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
-        """Events of the wheel, and of two fingers, do not say where the mouse is: it is told along."""
+        """Events of wheel and touchpad carry no mouse position: add it as `pos`."""
         self._rests_since_ns = now_ns
         position = self._position
         if position is None:

@@ -1,9 +1,8 @@
-"""Colours, letterings and the typeface file of the window, in two sets of the same names: dark, and light for
-projectors. Nothing here draws.
+"""The colours, letterings and typeface of the window. There are two themes: dark, and light for projectors.
 
-The accents are Okabe and Ito's, told apart by the colour-blind, darker where they stand on white; no state is told by
-colour alone. Sizes are in units: one unit is `scale` pixels (see `arrangement`). `use` changes the set that the names
-of this module stand for, so they are looked up when something is drawn: whoever keeps a colour keeps the old one.
+A `Theme` is immutable and travels with the `Painter`. A `Lettering` names its colour, so it is the same in both themes.
+The accents are the palette of Okabe and Ito, which colour-blind readers can distinguish, darker where they stand on
+white. No state is shown by colour alone. Sizes are in units: one unit is `scale` pixels (see `arrangement`).
 """
 
 import importlib.util
@@ -16,16 +15,17 @@ Name = Literal["dark", "light"]
 
 
 @dataclass(frozen=True, slots=True)
-class Colors:
-    """One set. Those that the panels have too are theirs to the digit: their picture lies here without a seam."""
+class Theme:
+    """The colours by their roles. Those that the panels use too are equal to theirs, so that no seam shows."""
 
+    name: Name
     background: Color
     surface: Color
     line: Color
     text: Color
     dim: Color
     faint: Color
-    """For marks and edges; too faint for letters."""
+    """For marks and edges; too faint for text."""
     orange: Color
     sky: Color
     green: Color
@@ -33,19 +33,30 @@ class Colors:
     purple: Color
     silver: Color
     green_text: Color
-    """Letters in green; on white the green of lines is too light for them."""
+    """Green text: on white, the green of lines is too light for it."""
     purple_text: Color
     header: Color
     letterbox: Color
-    """Around the canvas: told from an empty canvas, and calmer than a plot."""
+    """Around the canvas: distinct from an empty canvas, and calmer than a plot."""
     raised: Color
     track: Color
     """The part of a bar or a slider that is not filled."""
     alarm_surface: Color
     alarm_text: Color
 
+    def color(self, role: str) -> Color:
+        """The colour of a role, such as "sky"."""
+        found: Color = getattr(self, role)
+        return found
 
-DARK = Colors(
+    @property
+    def other(self) -> "Theme":
+        """The theme to switch to."""
+        return LIGHT if self.name == "dark" else DARK
+
+
+DARK = Theme(
+    name="dark",
     background=(15, 17, 21),
     surface=(22, 25, 31),
     line=(44, 50, 60),
@@ -67,7 +78,8 @@ DARK = Colors(
     alarm_surface=(46, 21, 9),
     alarm_text=(255, 205, 170),
 )
-LIGHT = Colors(
+LIGHT = Theme(
+    name="light",
     background=(244, 245, 247),
     surface=(255, 255, 255),
     line=(206, 211, 219),
@@ -89,127 +101,63 @@ LIGHT = Colors(
     alarm_surface=(255, 236, 224),
     alarm_text=(116, 31, 6),
 )
-SETS: dict[Name, Colors] = {"dark": DARK, "light": LIGHT}
+THEMES: dict[Name, Theme] = {"dark": DARK, "light": LIGHT}
+ROLES = tuple(field.name for field in fields(Theme) if field.name != "name")
 
 
 @dataclass(frozen=True, slots=True)
 class Lettering:
-    """How a text looks: size in units, colour, weight."""
+    """How a text looks: size in units, the role of its colour, and weight."""
 
     size: int
-    color: Color
+    role: str
     bold: bool = False
 
+    def __post_init__(self) -> None:
+        assert self.role in ROLES, self.role
 
-name: Name = "dark"
-"""Of the set in use."""
-BACKGROUND: Color
-SURFACE: Color
-LINE: Color
-TEXT: Color
-DIM: Color
-FAINT: Color
-ORANGE: Color
-SKY: Color
-GREEN: Color
-VERMILION: Color
-PURPLE: Color
-SILVER: Color
-GREEN_TEXT: Color
-PURPLE_TEXT: Color
-HEADER: Color
-LETTERBOX: Color
-RAISED: Color
-TRACK: Color
-ALARM_SURFACE: Color
-ALARM_TEXT: Color
-PRODUCT: Lettering
-CAPTION: Lettering
-TITLE: Lettering
-BODY: Lettering
-NOTE: Lettering
-LABEL: Lettering
-FIGURE: Lettering
-FIGURE_SMALL: Lettering
-STATUS: Lettering
-STATUS_DIM: Lettering
-KEY: Lettering
-VALUE: Lettering
-CARD: Lettering
-SMALL: Lettering
-SMALL_TEXT: Lettering
-LINK: Lettering
-ALARM: Lettering
-ALARM_NAME: Lettering
-WARNING: Lettering
-WARNING_NAME: Lettering
-GOOD_NAME: Lettering
-WARNING_LINK: Lettering
-TYPED: Lettering
-DROPS: Lettering
-STATE_COLORS: dict[str, Color]
 
-_LETTERINGS: dict[str, tuple[int, str, bool]] = {
-    "PRODUCT": (18, "TEXT", True),
-    "CAPTION": (19, "TEXT", True),
-    "TITLE": (15, "TEXT", True),
-    "BODY": (13, "TEXT", False),
-    "NOTE": (13, "DIM", False),
-    "LABEL": (12, "DIM", False),
-    "FIGURE": (20, "TEXT", True),
-    "FIGURE_SMALL": (15, "TEXT", True),
-    "STATUS": (12, "TEXT", False),
-    "STATUS_DIM": (12, "DIM", False),
-    "KEY": (12, "TEXT", True),
-    "VALUE": (12, "TEXT", True),
-    "CARD": (13, "TEXT", True),
-    "SMALL": (11, "DIM", False),
-    "SMALL_TEXT": (11, "TEXT", False),
-    "LINK": (12, "SKY", False),
-    "ALARM": (13, "ALARM_TEXT", False),
-    "ALARM_NAME": (13, "VERMILION", True),
-    "WARNING": (11, "ORANGE", False),
-    "WARNING_NAME": (13, "ORANGE", True),
-    "GOOD_NAME": (13, "GREEN_TEXT", True),
-    "WARNING_LINK": (12, "ORANGE", False),
-    "TYPED": (12, "SKY", True),
-    "DROPS": (11, "PURPLE_TEXT", False),
+PRODUCT = Lettering(18, "text", bold=True)
+CAPTION = Lettering(19, "text", bold=True)
+TITLE = Lettering(15, "text", bold=True)
+BODY = Lettering(13, "text")
+NOTE = Lettering(13, "dim")
+LABEL = Lettering(12, "dim")
+FIGURE = Lettering(20, "text", bold=True)
+FIGURE_SMALL = Lettering(15, "text", bold=True)
+STATUS = Lettering(12, "text")
+STATUS_DIM = Lettering(12, "dim")
+KEY = Lettering(12, "text", bold=True)
+VALUE = Lettering(12, "text", bold=True)
+CARD = Lettering(13, "text", bold=True)
+SMALL = Lettering(11, "dim")
+SMALL_TEXT = Lettering(11, "text")
+LINK = Lettering(12, "sky")
+ALARM = Lettering(13, "alarm_text")
+ALARM_NAME = Lettering(13, "vermilion", bold=True)
+WARNING = Lettering(11, "orange")
+WARNING_NAME = Lettering(13, "orange", bold=True)
+GOOD_NAME = Lettering(13, "green_text", bold=True)
+WARNING_LINK = Lettering(12, "orange")
+TYPED = Lettering(12, "sky", bold=True)
+DROPS = Lettering(11, "purple_text")
+
+STATE_ROLES = {
+    "starting": "sky",
+    "compiling": "sky",
+    "connecting": "sky",
+    "running": "green",
+    "draining": "orange",
+    "stopped": "faint",
+    "failed": "vermilion",
 }
-_STATES = {
-    "starting": "SKY",
-    "compiling": "SKY",
-    "connecting": "SKY",
-    "running": "GREEN",
-    "draining": "ORANGE",
-    "stopped": "FAINT",
-    "failed": "VERMILION",
-}
-
-
-def use(wanted: Name) -> None:
-    """Have the names of this module stand for this set from now on. What is on a screen stays until drawn anew."""
-    present = globals()
-    present["name"] = wanted
-    for field in fields(Colors):
-        present[field.name.upper()] = getattr(SETS[wanted], field.name)
-    for lettering, (size, color, bold) in _LETTERINGS.items():
-        present[lettering] = Lettering(size, present[color], bold)
-    present["STATE_COLORS"] = {state: present[color] for state, color in _STATES.items()}
-
-
-def color(called: str) -> Color:
-    """The present colour of a name: "SKY"."""
-    found: Color = getattr(SETS[name], called.lower())
-    return found
+"""The colour of a process by its state."""
 
 
 def typeface_path(bold: bool) -> Path:
-    """The file of DejaVu Sans, which comes with matplotlib; found without the cost of importing it."""
+    """The file of DejaVu Sans, which matplotlib brings; found without the cost of importing matplotlib."""
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("matplotlib, which brings the window's typeface, is not installed; install it by pip")
+        raise FileNotFoundError("matplotlib, which brings the window's typeface, is not installed; install it with pip")
     file = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / file
-
-
-use("dark")

@@ -1,7 +1,7 @@
-"""The window of a session: opens at once, shows the newest frozen view at 30 or 60 redraws a second, never waits.
+"""The window of a session: shows the latest frozen view at 30 or 60 redraws per second, and never blocks.
 
-Not the session: it starts and ends nothing but itself. Invariant: what is drawn depends only on the views, the panels'
-picture and the time it is told, so that a picture in memory and one on a display are the same.
+It does not start or stop the session. Invariant: the picture depends only on the views, the panels' picture and the
+time passed in, so a picture in memory and one on a display are equal.
 """
 
 from collections.abc import Callable
@@ -18,55 +18,54 @@ from workbench.errors import CommandError, line_of
 from workbench.output_file import current_folder, write_atomically
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry.view import Reading, View
-from workbench.window.frame.layout import VIEWS, Frame
-from workbench.window.frame.pace import Pace
-from workbench.window.frame.scenario_copy import free_toml_path, put_on_clipboard
-from workbench.window.frame.screenshot import free_path, rgb_of, save_png
 from workbench.window.knobs.knobs_column import Callbacks
-from workbench.window.toolkit import theme, toolkit
+from workbench.window.shell.layout import VIEWS, Layout
+from workbench.window.shell.pace import Pace
+from workbench.window.shell.saving import free_path, free_toml_path, put_on_clipboard, rgb_of, save_png
 from workbench.window.toolkit.arrangement import SIZE_MIN
+from workbench.window.toolkit.display import Display, offscreen, pygame
 from workbench.window.toolkit.keys import Action, action_of
 from workbench.window.toolkit.routing import BUTTONS, Router
 from workbench.window.toolkit.scene import Scene, Session
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.theme import THEMES, Name
 
 FIGURES_INTERVAL_NS = 250_000_000
-"""Numbers change four times a second: faster ones are not read."""
+"""Numbers change four times per second; faster ones cannot be read."""
 RESIZE_SETTLE_NS = 150_000_000
-"""The panels are drawn anew when the window has kept its size for so long, not at every step of a drag."""
+"""The panels are redrawn once the window has kept its size for this long, not at every step of a drag."""
 
 
 class Window:
     """Shows a session, on a display or in memory.
 
-    Raises NoDisplay (see `toolkit`) when there is none and `headless` is false. A headless window takes no keys and
-    asks for panels of its size at once; `draw` or `save` it whenever its picture is wanted.
+    Raises NoDisplay when there is no display and `headless` is false. A headless window gets no events; call `draw` or
+    `save` for a picture.
     """
 
     def __init__(self, session: Session, *, size: tuple[int, int] = (1600, 900), headless: bool = False) -> None:
         self._session = session
-        self._display = None if headless else toolkit.Display(_title(session), size, SIZE_MIN)
-        self._screen = self._display.surface if self._display else toolkit.offscreen(size)
+        self._display = None if headless else Display(_title(session), size, SIZE_MIN)
+        self._screen = self._display.surface if self._display else offscreen(size)
         self._closed = self._ending = self._hurried = False
         self._pace = Pace()
-        self._deeds = Callbacks(self._copy_scenario, self._want_restart, self._fold, self._complain)
-        self._frame, self._router = Frame(self._deeds, self._switch_theme, self._want), Router()
+        self._callbacks = Callbacks(self._copy_scenario, self._want_restart, self._fold, self._complain)
+        self._layout, self._router = Layout(self._callbacks, self._switch_theme, self._want), Router()
         self.require: Callable[[Scenario], None] = lambda scenario: None
-        """Raises UserError for what could not be run after this session; set by what would run it."""
+        """Raises UserError for a scenario that cannot run after this session; set by the caller."""
         self.wanted: Scenario | None = None
-        """What the person wants to see next; whoever runs the window ends this session and shows one of it."""
+        """The scenario that the user picked; the caller ends this session and starts one of it."""
         self.caption = ""
-        """A line over the picture, such as a guided demo's; "" for none."""
+        """A line over the picture, such as the tour's; "" for none."""
         self.guided = False
-        """Whether a guided demo is shown, in which one may go on and back."""
+        """Whether the tour is running, so that the keys for the next and previous scenario work."""
         self.leg_step = 0
-        """How many of the demo's scenarios the person wants to go on (1) or back (-1); 0: none."""
+        """The user wants the tour's next (1) or previous (-1) scenario; 0: neither."""
         self._reading: Reading | None = None
         self._reading_ns = 0
         self._held_pixels: NDArray[Any] | None = None
         self._panels_asked: tuple[int, int] | None = None
         self._panels_wanted_ns = 0
-        self._panels_order = self._frame.choice.order()
+        self._panels_order = self._layout.choice.order(self._layout.theme.name)
         self._begin_choice()
         if self._display:
             self._display.set_icon(_icon())
@@ -74,31 +73,31 @@ class Window:
 
     @property
     def fps(self) -> float | None:
-        """Redraws a second over the last second of `run`; None before there were enough to tell."""
+        """Redraws per second over the last second of `run`; None before it is known."""
         return self._pace.fps
 
     @property
     def cpu_cores(self) -> float | None:
-        """Processor time of this process / time over the last second of `run`; None before that can be told."""
+        """CPU time of this process / time over the last second of `run`; None before it is known."""
         return self._pace.cpu_cores
 
     @property
     def closed(self) -> bool:
-        """Whether the person is done with it."""
+        """Whether the user closed it."""
         return self._closed
 
     @property
     def panels_size(self) -> tuple[int, int]:
-        """Width and height in pixels that the panels' picture has when it fits."""
-        return self._frame.boxes.panels.size
+        """Width and height in pixels that the panels' picture should have."""
+        return self._layout.boxes.panels.size
 
     @property
     def paused(self) -> bool:
-        """Whether canvas and panels are held still."""
+        """Whether canvas and panels are frozen."""
         return self._held_pixels is not None
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Poll the session and redraw until `until()` is true, the person closes the window or wants another run."""
+        """Poll the session and redraw until `until()` is true, or the user closes the window or wants another run."""
         while not self._closed and self.wanted is None and not self.leg_step and not until():
             now_ns = clock.now_ns()
             self._pace.count(now_ns, clock.process_cpu_ns())
@@ -107,105 +106,105 @@ class Window:
             clock.wait_s(self._pace.rest_s(clock.now_ns()))
 
     def attend(self, caption: str) -> bool:
-        """One redraw while the session ends, with this line over it. False once the person will not wait for that."""
+        """One redraw while the session ends, with this line over it. False once the user does not want to wait."""
         self._ending, self.caption = True, caption
         self.step(clock.now_ns())
         return not self._hurried
 
     def draw(self) -> pygame.Surface:
-        """Bring the picture up to date. Returns it: the window's own surface, changed by the next draw."""
+        """Update the picture and return it: the window's own surface, which the next draw changes."""
         self._reading = None
         return self.step(clock.now_ns())
 
     def step(self, now_ns: int) -> pygame.Surface:
-        """One redraw: take what the person did, draw what changed, show it. Returns the picture."""
+        """One redraw: handle events, draw what changed, show it. Returns the picture."""
         if self._display:
             self._screen = self._take_events(self._display, now_ns)
         view = self._session.view()
-        if self._frame.arrange(self._screen.size, view, is_replay=self._session.replay is not None):
+        if self._layout.arrange(self._screen.size, view, is_replay=self._session.replay is not None):
             self._panels_wanted_ns = now_ns
         self._ask_for_panels(now_ns)
         self._order_panels()
-        self._frame.toast.advance(now_ns)
-        self._frame.caption.text, self._frame.caption.guided = self.caption, self.guided
-        self._frame.hover.advance(now_ns)
+        self._layout.toast.advance(now_ns)
+        self._layout.caption.text, self._layout.caption.guided = self.caption, self.guided
+        self._layout.hover.advance(now_ns)
         scene = self._scene(view, now_ns)
-        targets = self._frame.targets()
+        targets = self._layout.targets()
         tip = self._router.tip(targets, scene, now_ns)
-        self._frame.tooltip.show(None if tip is not None and self._frame.hides(tip[1]) else tip)
-        self._frame.mark_focus(self._router.focused if self._router.ring_shown else None)
-        if self._frame.draw(self._screen, scene) and self._display:
+        self._layout.tooltip.show(None if tip is not None and self._layout.hides(tip[1]) else tip)
+        self._layout.mark_focus(self._router.focused if self._router.ring_shown else None)
+        if self._layout.draw(self._screen, scene) and self._display:
             self._display.show()
         return self._screen
 
     def show(self, session: Session) -> None:
-        """Show another session from now on; what was wanted is had."""
+        """Show another session from now on, and clear `wanted`."""
         self._session, self.wanted, self.leg_step = session, None, 0
         self._ending, self._hurried, self.caption = False, False, ""
         self._held_pixels, self._reading = None, None
-        self._frame.panels.release()
+        self._layout.panels.release()
         self._panels_asked = None
         self._begin_choice()
-        self._panels_order = self._frame.choice.order()
+        self._panels_order = self._layout.choice.order(self._layout.theme.name)
         session.show_panels(self._panels_order)
-        self._frame.forget()
+        self._layout.forget()
         if self._display:
             self._display.set_title(_title(session))
         self.draw()
 
     def ask(self) -> None:
-        """Ask the person what to see, beside what runs already."""
-        self._frame.start.open(self._scene(self._session.view(), clock.now_ns()))
+        """Open the start picker beside the running scenario."""
+        self._layout.start.open(self._scene(self._session.view(), clock.now_ns()))
 
     def show_panels(self, order: ShowPanels) -> None:
-        """Have the panels show this, in the window's colours."""
-        self._frame.choice.take(order)
+        """Ask for these panels, in the window's theme."""
+        self._layout.choice.take(order)
         self._order_panels()
 
     def views(self) -> tuple[str, ...]:
-        """The states that are worth a picture, for `show_view`."""
+        """The states that `show_view` accepts."""
         return VIEWS
 
     def show_view(self, name: str) -> None:
-        """Bring the window into one of these states, and out of all others. Raises ValueError for a name of none."""
+        """Bring the window into one of `views()`, and out of all others. Raises ValueError for another name."""
         if name not in VIEWS:
             raise ValueError(f"view is {name!r}; it must be one of {', '.join(VIEWS)}")
         self.use_theme("light" if name == "light" else "dark")
         scene = self._scene(self._session.view(), clock.now_ns())
-        self._frame.show_view(name, scene)
+        self._layout.show_view(name, scene)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture of now as PNG, whatever the suffix. Raises RunError."""
+        """Draw, and write the picture as PNG, whatever the suffix. Raises RunError."""
         save_png(self.draw(), Path(path))
 
     def picture(self) -> NDArray[np.uint8]:
-        """What the last step drew: red, green and blue, shape (height, width, 3)."""
+        """The last picture as red, green and blue, shape (height, width, 3)."""
         return rgb_of(self._screen)
 
     def close(self) -> None:
-        """Close the window on the display. A headless one has nothing to close."""
+        """Close the window on the display. No effect when headless."""
         if self._display:
             self._display.close()
 
     def press(self, action: Action, now_ns: int) -> bool:
-        """Do what a key asks for. False when it is not for the window but for one of its views."""
+        """Perform an action. False when it belongs to one of the views."""
         match action:
             case Action.PAUSE:
                 self._toggle_pause(now_ns)
             case Action.SCREENSHOT:
                 self._take_screenshot(now_ns)
             case Action.HELP:
-                self._frame.help.shown = not self._frame.help.shown
+                self._layout.help.shown = not self._layout.help.shown
             case Action.FULL_SCREEN:
                 self._toggle_full_screen()
             case Action.WHY:
-                self._frame.toggle_explanation()
+                self._layout.toggle_explanation()
             case Action.KNOBS:
                 self._fold(now_ns)
             case Action.SCENARIOS:
-                self._frame.picker.open(self._scene(self._session.view(), now_ns))
+                self._layout.picker.open(self._scene(self._session.view(), now_ns))
             case Action.PANELS:
-                self._frame.chooser.open(0)
+                self._layout.chooser.open(0)
             case Action.UNDO:
                 self._session.controls.undo(now_ns)
             case Action.REDO:
@@ -215,85 +214,85 @@ class Window:
             case Action.TOUR_NEXT | Action.TOUR_BACK if self.guided:
                 self.leg_step = 1 if action is Action.TOUR_NEXT else -1
             case Action.NEXT:
-                self._router.move_focus(1, self._frame.targets())
+                self._router.move_focus(1, self._layout.targets())
             case Action.PREVIOUS:
-                self._router.move_focus(-1, self._frame.targets())
-            case Action.QUIT if self._frame.help.shown:
-                self._frame.help.shown = False
+                self._router.move_focus(-1, self._layout.targets())
+            case Action.QUIT if self._layout.help.shown:
+                self._layout.help.shown = False
             case Action.ADDRESS:
-                self._frame.address.shown = not self._frame.address.shown
-            case Action.QUIT if self._frame.address.shown:
-                self._frame.address.shown = False
-            case Action.QUIT if self._frame.explanation.shown:
-                self._frame.explanation.shown = False
+                self._layout.address.shown = not self._layout.address.shown
+            case Action.QUIT if self._layout.address.shown:
+                self._layout.address.shown = False
+            case Action.QUIT if self._layout.explanation.shown:
+                self._layout.explanation.shown = False
             case Action.QUIT:
                 self._closed = True
             case _:
                 return False
         return True
 
-    def _take_events(self, display: toolkit.Display, now_ns: int) -> pygame.Surface:
-        """Do what the person asked for. Returns the surface to draw on, which a change of size replaces."""
+    def _take_events(self, display: Display, now_ns: int) -> pygame.Surface:
+        """Handle the pending events. Returns the surface to draw on, which a resize replaces."""
         for event in pygame.event.get():
             if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
                 self._closed, self._hurried = True, self._ending
             elif event.type == pygame.WINDOWEXPOSED:
-                display.show()  # What the desktop covered is lost; what we drew is still in our surface.
+                display.show()  # What other windows covered is lost on the display, not in our surface.
             elif not self._ending:
                 self._attempt(event, now_ns)
             elif event.type == pygame.KEYDOWN and action_of(event.key) is Action.QUIT:
-                self._hurried = True  # Nothing else can be wanted of a session that ends.
+                self._hurried = True  # While the session ends, no other key has an effect.
         return display.surface
 
     def _attempt(self, event: pygame.event.Event, now_ns: int) -> None:
-        """Do what an event asks for. If that fails, a message in the window says why, and the run goes on."""
+        """Handle an event. If that fails, a message in the window says why, and the run continues."""
         try:
             self._take(event, now_ns)
         except (CommandError, OSError, pygame.error) as error:
             self._complain(line_of(error), now_ns)
 
     def _take(self, event: pygame.event.Event, now_ns: int) -> None:
-        """An event of mouse or keyboard: to the view it is meant for, or done here."""
-        scene, targets = self._scene(self._session.view(), now_ns), self._frame.targets()
+        """Dispatch a mouse or keyboard event to a view, or perform its action."""
+        scene, targets = self._scene(self._session.view(), now_ns), self._layout.targets()
         if event.type == pygame.MOUSEMOTION:
-            self._frame.hover.move(event.pos, now_ns)
+            self._layout.hover.move(event.pos, now_ns)
         elif event.type == pygame.WINDOWLEAVE:
-            self._frame.hover.move(None, now_ns)
+            self._layout.hover.move(None, now_ns)
         is_press = event.type == pygame.MOUSEBUTTONDOWN and event.button in BUTTONS
-        if is_press and self._frame.page is self._frame.start and self._frame.start.leave(event.pos):
+        if is_press and self._layout.page is self._layout.start and self._layout.start.leave(event.pos):
             return
-        if event.type == pygame.KEYDOWN and self._frame.page and self._frame.page.handle(event, scene, now_ns):
+        if event.type == pygame.KEYDOWN and self._layout.page and self._layout.page.handle(event, scene, now_ns):
             return
         if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
             return
-        if not self._frame.covered and self._frame.transport.handle(event, scene, now_ns):
+        if not self._layout.covered and self._layout.playback.handle(event, scene, now_ns):
             return
         action = action_of(event.key, getattr(event, "mod", 0))
-        # What a view has open is closed before the window is.
-        escapes = event.key == pygame.K_ESCAPE and not self._frame.covered
+        # Escape leaves a view's mode before it closes the window.
+        escapes = event.key == pygame.K_ESCAPE and not self._layout.covered
         if escapes and self._router.offer(event, targets, scene, now_ns):
             return
         if action is None or not self.press(action, now_ns):
             self._router.offer(event, targets, scene, now_ns)
 
     def _ask_for_panels(self, now_ns: int) -> None:
-        """Have the panels drawn at the size of their box, once that stands still."""
-        wanted = self._frame.boxes.panels.size
+        """Ask for panels of the size of their box, once it is stable."""
+        wanted = self._layout.boxes.panels.size
         settled = self._panels_asked is None or now_ns - self._panels_wanted_ns >= RESIZE_SETTLE_NS
         if wanted != self._panels_asked and settled:
-            self._session.resize_panels(*wanted, float(self._frame.boxes.scale))
+            self._session.resize_panels(*wanted, float(self._layout.boxes.scale))
             self._panels_asked = wanted
 
     def _order_panels(self) -> None:
-        """Tell the panels what is wanted of them, when that is something else than before."""
-        self._frame.choice.brushed = self._frame.easel.mouse.brushed
-        order = self._frame.choice.order()
+        """Ask for other panels when the choice changed."""
+        self._layout.choice.brushed = self._layout.canvas_area.mouse.brushed
+        order = self._layout.choice.order(self._layout.theme.name)
         if order != self._panels_order:
             self._panels_order = order
             self._session.show_panels(order)
 
     def _begin_choice(self) -> None:
-        self._frame.choice.begin(is_harassed=self._session.controls.scenario.fleet.hostile.connections > 0)
+        self._layout.choice.begin(is_harassed=self._session.controls.scenario.fleet.hostile.connections > 0)
 
     def _scene(self, view: View, now_ns: int) -> Scene:
         if self._reading is None or now_ns - self._reading_ns >= FIGURES_INTERVAL_NS:
@@ -308,28 +307,27 @@ class Window:
     def _toggle_pause(self, now_ns: int) -> None:
         if self._held_pixels is not None:
             self._held_pixels = None
-            self._frame.panels.release()
+            self._layout.panels.release()
             return
         view = self._session.view()
-        self._frame.panels.hold(self._scene(view, now_ns))
+        self._layout.panels.hold(self._scene(view, now_ns))
         self._held_pixels = view.pixels.copy()
 
     def _take_screenshot(self, now_ns: int) -> None:
         path = free_path(current_folder(), self._session.view().scenario_name)
         save_png(self._screen, path)
-        self._frame.toast.show(f"saved {path}", now_ns)
+        self._layout.toast.show(f"saved {path}", now_ns)
 
-    def use_theme(self, name: theme.Name) -> None:
-        """Draw window and panels in this set of colours from now on."""
-        theme.use(name)
-        self._frame.forget()
+    def use_theme(self, name: Name) -> None:
+        """Draw window and panels in this theme from now on."""
+        self._layout.theme = THEMES[name]
         self._order_panels()
 
     def _switch_theme(self) -> None:
-        self.use_theme("light" if theme.name == "dark" else "dark")
+        self.use_theme(self._layout.theme.other.name)
 
     def _fold(self, now_ns: int) -> None:
-        self._frame.knobs.folded = not self._frame.knobs.folded
+        self._layout.knobs.folded = not self._layout.knobs.folded
 
     def _want(self, scenario: Scenario) -> None:
         self.require(scenario)
@@ -339,20 +337,20 @@ class Window:
         self._want(self._session.controls.scenario)
 
     def _complain(self, text: str, now_ns: int) -> None:
-        self._frame.toast.show(text, now_ns, "VERMILION")
+        self._layout.toast.show(text, now_ns, "vermilion")
 
     def _copy_scenario(self, now_ns: int) -> None:
-        """The settings as a file, and on the clipboard; a toast says where."""
+        """Save the settings as a file and to the clipboard; a toast says where."""
         text = self._session.controls.as_toml()
         path = free_toml_path(current_folder(), self._session.view().scenario_name)
         write_atomically(path, text.encode())
         copied = " and on the clipboard" if self._display and put_on_clipboard(text) else ""
-        self._frame.toast.show(f"saved {path}{copied}", now_ns)
+        self._layout.toast.show(f"saved {path}{copied}", now_ns)
 
     def _toggle_full_screen(self) -> None:
         if self._display:
             self._display.toggle_full_screen()
-            self._frame.forget()
+            self._layout.forget()
 
 
 def _title(session: Session) -> str:
@@ -360,7 +358,7 @@ def _title(session: Session) -> str:
 
 
 def _icon() -> pygame.Surface:
-    """A mark in the heat colours."""
+    """A square in the heat colours."""
     ramp = bytes(palette.HEAT_FIRST + x + y for y in range(32) for x in range(32))
     icon = pygame.image.frombuffer(ramp, (32, 32), "P")
     icon.set_palette([tuple(color) for color in palette.PALETTE.tolist()])

@@ -1,38 +1,38 @@
-"""The pace of redraws: when the next is due, how many there were, and what they cost this process.
+"""The redraw rate: when the next redraw is due, how many there were, and their CPU cost.
 
-There are 60 a second while they are cheap and on time, else 30: the window must not take from what it shows.
-Invariant: a late redraw is not made up for, so a busy machine gets fewer pictures and never a burst of them.
+It is 60 per second while redraws are cheap and on time, otherwise 30: the window must not slow what it measures.
+Invariant: a late redraw is not made up for, so a busy machine gets fewer redraws and never a burst.
 """
 
 from collections import deque
 
 INTERVAL_NS = 33_333_333
-"""30 redraws a second."""
+"""30 redraws per second."""
 FAST_INTERVAL_NS = 16_666_667
-"""60 redraws a second."""
-CHEAP_CORES, DEAR_CORES = 0.06, 0.10
-"""30 a second that cost no more become 60, and 60 that cost more become 30. The gap keeps it from swaying: a redraw in
-which nothing changed costs little, so 60 are far from twice as dear."""
+"""60 redraws per second."""
+CHEAP_CORES, EXPENSIVE_CORES = 0.06, 0.10
+"""CPU cores. At 30 per second, a cost up to the first raises the rate; at 60, a cost above the second lowers it. The
+gap is hysteresis: a redraw in which nothing changed is cheap, so 60 per second cost far less than twice as much."""
 LATE_RATIO = 0.9
-"""Fewer than so many of 60 a second come: then the processor is wanted elsewhere."""
+"""With fewer redraws than this ratio of the wanted rate, the CPU is needed elsewhere."""
 PATIENCE_NS = 5_000_000_000
-"""After a change down it stays there for so long."""
+"""After lowering the rate, it is kept for this long."""
 SPAN_NS = 1_000_000_000
-"""What `fps` and `cpu_cores` look back on."""
+"""`fps` and `cpu_cores` are measured over this time."""
 
 
 class Pace:
-    """Counts redraws by the times it is told."""
+    """Measures and schedules redraws. Time is passed in."""
 
     def __init__(self) -> None:
         self._due_ns = 0
         self._marks: deque[tuple[int, int]] = deque()
         self.interval_ns = INTERVAL_NS
-        """From one redraw to the next."""
+        """Time between redraws."""
         self._kept_until_ns = 0
 
     def count(self, now_ns: int, cpu_ns: int) -> None:
-        """A redraw begins. `cpu_ns`: processor time of this process so far."""
+        """Count a redraw. `cpu_ns`: CPU time of this process so far."""
         self._marks.append((now_ns, cpu_ns))
         while now_ns - self._marks[0][0] > SPAN_NS:
             self._marks.popleft()
@@ -41,31 +41,31 @@ class Pace:
         self._due_ns = (self._due_ns if on_time else now_ns) + self.interval_ns
 
     def _choose(self, now_ns: int) -> None:
-        """60 or 30 a second, by what the last second's redraws cost and whether they came."""
+        """Choose 60 or 30 per second, by cost and number of the redraws of the last second."""
         fps, cores = self.fps, self.cpu_cores
         if fps is None or cores is None or now_ns < self._kept_until_ns:
             return
         if self.interval_ns == INTERVAL_NS:
             if cores <= CHEAP_CORES and fps >= 30 * LATE_RATIO:
                 self.interval_ns = FAST_INTERVAL_NS
-                self._kept_until_ns = now_ns + SPAN_NS  # Look again after a second of 60.
-        elif cores > DEAR_CORES or fps < 60 * LATE_RATIO:
+                self._kept_until_ns = now_ns + SPAN_NS  # Re-evaluate after one second at 60.
+        elif cores > EXPENSIVE_CORES or fps < 60 * LATE_RATIO:
             self.interval_ns = INTERVAL_NS
             self._kept_until_ns = now_ns + PATIENCE_NS
 
     def rest_s(self, now_ns: int) -> float:
-        """Seconds from now until the next redraw is due; 0 when it is late."""
+        """Seconds until the next redraw is due; 0 when it is late."""
         return max(0, self._due_ns - now_ns) / 1e9
 
     @property
     def fps(self) -> float | None:
-        """Redraws a second over the last second; None before there are enough to tell."""
+        """Redraws per second over the last second; None before half a second has passed."""
         span_ns = self._span_ns()
         return (len(self._marks) - 1) * 1e9 / span_ns if span_ns >= SPAN_NS / 2 else None
 
     @property
     def cpu_cores(self) -> float | None:
-        """Processor time / time over the last second; None before that can be told."""
+        """CPU time / time over the last second; None before half a second has passed."""
         span_ns = self._span_ns()
         return (self._marks[-1][1] - self._marks[0][1]) / span_ns if span_ns >= SPAN_NS / 2 else None
 

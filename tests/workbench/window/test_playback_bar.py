@@ -10,7 +10,7 @@ from support.window_stage import FakeSession, heat_map
 from workbench.controls.playhead import Transport
 from workbench.telemetry.view import Marker
 from workbench.window.playback.playback_bar import BUTTONS, speed_text
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.display import pygame
 
 SECOND_NS = 1_000_000_000
 
@@ -51,7 +51,7 @@ def at_s(person: Person) -> float:
 
 
 def place_of(person: Person, ratio: float) -> tuple[int, int]:
-    strip = person.window._frame.transport.strip
+    strip = person.window._layout.playback.strip
     return strip.left + round(ratio * (strip.width - 1)), strip.centery
 
 
@@ -68,7 +68,7 @@ def test_a_drag_along_the_strip_goes_to_what_is_under_the_mouse(person: Person) 
 
 def test_a_click_on_a_mark_goes_to_its_very_moment(person: Person) -> None:
     x, _ = place_of(person, 0.25)
-    bar = person.window._frame.transport
+    bar = person.window._layout.playback
     person.drag((x + 3, bar.strip.bottom + 4))
     assert at_s(person) == 25
     assert "rate limit 60 > 30 /s" in bar.tip((x, bar.strip.centery), person.window._scene(person.session.view(), 0))
@@ -93,7 +93,7 @@ def test_keys_wind_it_before_they_do_anything_else(person: Person) -> None:
 
 
 def test_buttons_do_what_the_keys_do(person: Person) -> None:
-    bar, replay = person.window._frame.transport, person.session.replay
+    bar, replay = person.window._layout.playback, person.session.replay
     for name in BUTTONS:
         person.drag(bar.button(name).center)
     assert replay.steps == [-1, 1]
@@ -102,7 +102,7 @@ def test_buttons_do_what_the_keys_do(person: Person) -> None:
 
 
 def test_the_strip_shows_the_pictures_that_are_made(person: Person) -> None:
-    strip = person.window._frame.transport.strip
+    strip = person.window._layout.playback.strip
     picture = pygame.surfarray.array3d(person.picture)
     made = picture[strip.left + 20 : strip.centerx - 20, strip.top + 3 : strip.bottom - 3]
     missing = picture[strip.centerx + 20 : strip.right - 20, strip.top + 3 : strip.bottom - 3]
@@ -111,18 +111,18 @@ def test_the_strip_shows_the_pictures_that_are_made(person: Person) -> None:
 
 
 def test_what_is_not_recorded_is_not_offered(person: Person) -> None:
-    names = [layer.name for layer in person.easel.canvas.layers]
+    names = [layer.name for layer in person.canvas_area.canvas.layers]
     assert names == ["pixels", "changes", "age", "tiles"]
     person.key(pygame.K_c)
     person.key(pygame.K_p)
     person.drag(person.place_of(10, 10), person.place_of(90, 90), mod=pygame.KMOD_SHIFT)
-    assert not person.easel.shows_connections
+    assert not person.canvas_area.shows_connections
     assert person.asked("paint") == person.asked("brush") == []
 
 
 def test_a_live_session_has_no_bar() -> None:
     person = Person(FakeSession(heat_map(256, 192)))
-    assert person.window._frame.boxes.transport.height == 0
+    assert person.window._layout.boxes.playback.height == 0
     person.key(pygame.K_SPACE)
     assert person.window.paused
 

@@ -1,7 +1,7 @@
-"""The canvas's place: the canvas with its tools, or the map of connections, and a card under either.
+"""The canvas area: the canvas or the map of connections, a tool bar under it, and a card above the bar.
 
-It lays its parts out, passes on what the person does, and draws none of them itself. Invariant: its parts never
-overlap but for what lies on the canvas, and what is followed is what an open card shows.
+It places its parts and dispatches events to them. Invariants: the parts do not overlap, except for the marks on the
+canvas; the traced connection is the one that the open card shows.
 """
 
 from typing import Literal
@@ -15,35 +15,33 @@ from workbench.window.connections.connections_view import MEASURES, ConnectionsV
 from workbench.window.connections.journey_view import CONNECTION, LIVE, JourneyView
 from workbench.window.connections.journey_view import HEIGHT as JOURNEY_HEIGHT
 from workbench.window.readings.connection_row import first_number, place_of
-from workbench.window.toolkit import theme
-from workbench.window.toolkit.keys import Action, action_of
+from workbench.window.toolkit.display import pygame
+from workbench.window.toolkit.keys import LIVE_ONLY, Action, action_of
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.pane import CLOSE
-from workbench.window.toolkit.replay_keys import LIVE_ONLY
 from workbench.window.toolkit.scene import Scene, Session
-from workbench.window.toolkit.tool_bar import Button, ToolBar, color_text
-from workbench.window.toolkit.toolkit import pygame
+from workbench.window.toolkit.tool_bar import CLOSE, Tool, ToolBar, color_text
+from workbench.window.toolkit.view import Drawable, Handler
 
 PAN_UNITS = 64
 _GAP = 6
 _PAINT, _CONNECTIONS, _JOURNEYS = "paint", "connections", "journeys"
 
 TOOLS = (
-    Button(_PAINT, "Paint by hand, through a connection of your own: drag on the canvas; alt click takes up a colour"),
-    Button(_CONNECTIONS, "All connections as a map, in the canvas's place"),
-    Button(_JOURNEYS, "Follow one placement from the device to the viewer, step by step"),
+    Tool(_PAINT, "Paint by hand, over a connection of your own: drag on the canvas; Alt-click picks a colour"),
+    Tool(_CONNECTIONS, "Map of all connections, in place of the canvas"),
+    Tool(_JOURNEYS, "Trace one connection's placements from the device to the viewer, step by step"),
 )
 
 RECORDED_LAYERS = ("pixels", "changes", "age", "tiles")
-"""What can be seen of a recorded canvas: a recording holds who did what to it of none."""
+"""The layers of a recorded canvas: a recording does not hold which connection painted a pixel."""
 
 VIEWS = ("connections", "connection", "journeys", "zoom", "age", "delay", "painters")
-"""States that are worth a picture; the last are overlays."""
+"""States to take pictures of; the last three are layers of the canvas."""
 
 Card = Literal["none", "connection", "journeys"]
 
 
-class CanvasArea:
+class CanvasArea(Drawable, Handler):
     """Everything in the canvas's box."""
 
     def __init__(self) -> None:
@@ -51,7 +49,7 @@ class CanvasArea:
         self.mouse = CanvasMouse(self.canvas)
         self.connections = ConnectionsView()
         self.card, self.journeys = ConnectionCard(), JourneyView()
-        layers = tuple(Button(layer.name, layer.meaning) for layer in self.canvas.layers)
+        layers = tuple(Tool(layer.name, layer.meaning) for layer in self.canvas.layers)
         self._bars = {False: ToolBar(TOOLS, layers), True: ToolBar(TOOLS[1:], MEASURES)}
         recorded = tuple(button for button in layers if button.name in RECORDED_LAYERS)
         self._replay_bar = ToolBar((), recorded)
@@ -59,35 +57,27 @@ class CanvasArea:
         self.shows_connections = False
         self.opened: Card = "none"
         self.followed: int | None = None
-        """Number of the connection whose journeys are noted."""
+        """Number of the connection whose placements are traced."""
         self._session: Session | None = None
         self._pointed: tuple[int, int] | None = None
         self._box = pygame.Rect(0, 0, 1, 1)
-        self._pen: Painter | None = None
         self._marks: tuple[object, ...] = ()
         self._cleared = False
 
-    # --- Places ---
-
-    def place(self, box: pygame.Rect, pen: Painter) -> None:
-        """Take this box; see `Drawable`."""
-        self._box, self._pen = box.copy(), pen
-        self._lay_out()
+    # --- Boxes ---
 
     def forget(self) -> None:
-        """Draw all of it next time."""
-        self._lay_out()
+        self._arrange()
 
     @property
     def room(self) -> pygame.Rect:
-        """Where the canvas or the map is, without bar and card."""
+        """The box of the canvas or the map, without bar and card."""
         return self._room.copy()
 
-    def _lay_out(self) -> None:
-        """Give the parts that are there their boxes: the bar at the bottom, a card above it, the rest on top."""
-        pen = self._pen
-        assert pen is not None, "placed before it is laid out"
-        gap, box, bar = pen.px(_GAP), self._box, self._bar
+    def _arrange(self) -> None:
+        """Place the visible parts: the bar at the bottom, the card above it, canvas or map in the rest."""
+        pen, box, bar = self._pen, self._box, self._bar
+        gap = pen.px(_GAP)
         height = bar.height(box.width, pen)
         bar.place(pygame.Rect(box.left, box.bottom - height, box.width, height), pen)
         bottom = box.bottom - height - gap
@@ -107,13 +97,11 @@ class CanvasArea:
     # --- Drawing ---
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw what changed. Returns the rectangles that did."""
-        assert self._pen is not None
         if scene.session is not self._session:
             self._begin(scene.session)
         dirty = []
         if not self._cleared:
-            target.fill(theme.BACKGROUND, self._box)
+            target.fill(self._pen.theme.background, self._box)
             self._cleared, dirty = True, [self._box]
         dirty += self._bar.draw(target, self._pressed(), self.mouse.color if self._paints else None)
         if self.opened == "connection":
@@ -129,7 +117,7 @@ class CanvasArea:
         marks = (*self.mouse.state, journey and (journey.x, journey.y))
         if marks != self._marks:
             self._marks = marks
-            self.canvas.forget()  # What lay on the canvas is taken away by drawing it.
+            self.canvas.forget()  # Redrawing the canvas erases the old marks.
         drawn = self.canvas.draw(target, scene)
         if drawn:
             viewport = self.canvas.viewport
@@ -159,7 +147,7 @@ class CanvasArea:
         return pressed
 
     def _begin(self, session: Session) -> None:
-        """Another session: what was read, brushed and followed was of the one before."""
+        """Start with another session: drop everything that belongs to the previous one."""
         self._session, self._in_replay = session, session.replay is not None
         self.canvas.begin(RECORDED_LAYERS if self._in_replay else None)
         self.mouse.is_looking_only = self._in_replay
@@ -167,13 +155,11 @@ class CanvasArea:
             self.shows_connections = False
         self.mouse.brushed, self.followed, self.connections.chosen = None, None, None
         self.opened = "none"
-        self._lay_out()
+        self._arrange()
 
-    # --- What the person does ---
+    # --- Events ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Take what the person did; see `Handler`."""
-        assert self._pen is not None
         if event.type == pygame.KEYDOWN:
             return self._press_key(event, scene)
         if event.type == pygame.MOUSEMOTION:
@@ -191,12 +177,12 @@ class CanvasArea:
         return taken
 
     def show(self, *, connections: bool) -> None:
-        """Have the map of connections in the canvas's place, or the canvas again."""
+        """Show the map of connections, or the canvas."""
         self.shows_connections = connections
-        self._lay_out()
+        self._arrange()
 
     def show_view(self, name: str, scene: Scene) -> None:
-        """Be in one of `VIEWS`, or for any other name as at first."""
+        """Enter one of the states in `VIEWS`, or the initial state for any other name."""
         self.mouse.painting = False
         self.canvas.viewport.fit()
         self.canvas.choose(name if name in VIEWS[4:] else "pixels")
@@ -207,7 +193,7 @@ class CanvasArea:
             self.canvas.viewport.zoom(3)
 
     def open(self, card: Card, scene: Scene, number: int | None = None) -> None:
-        """Open a card of this connection, or of the followed one, or of whom the mouse or chance points out."""
+        """Open a card of this connection; None: the traced one, the one that painted under the mouse, or the first."""
         if card != "none":
             number = self._choice(scene) if number is None else number
             if number is None:
@@ -220,10 +206,10 @@ class CanvasArea:
                 self.journeys.open(number)
         self.connections.chosen = number
         self.opened = card
-        self._lay_out()
+        self._arrange()
 
     def _choice(self, scene: Scene) -> int | None:
-        """Whom to follow when nobody was named."""
+        """The connection to trace when none was named."""
         if self.followed is not None:
             return self.followed
         connections = scene.session.connections_page["connections"]
@@ -233,7 +219,7 @@ class CanvasArea:
         return first_number(connections)
 
     def _painter(self, scene: Scene) -> int | None:
-        """Number of the connection that painted the pixel under the mouse."""
+        """Number of the connection that painted the pixel under the mouse; None: none."""
         pixel = self.canvas.pixel_at(self._pointed) if self._pointed and not self.shows_connections else None
         if pixel is None:
             return None
@@ -241,7 +227,7 @@ class CanvasArea:
         return number if number >= 0 else None
 
     def _press(self, position: tuple[int, int], scene: Scene) -> bool:
-        """A click on a button, a card, a cell or the map of a zoomed canvas. False: on the canvas, or on nothing."""
+        """A click on a button, a card, a cell or the overview map of a zoomed canvas. False: on none of them."""
         button = self._bar.button_at(position, with_swatches=self._paints)
         if button is not None:
             self._use(button.name, scene)
@@ -277,7 +263,6 @@ class CanvasArea:
 
     def _press_map(self, position: tuple[int, int]) -> bool:
         viewport = self.canvas.viewport
-        assert self._pen is not None
         box = map_box(viewport, self._pen)
         if not viewport.zoomed or not box.collidepoint(position):
             return False
@@ -286,7 +271,7 @@ class CanvasArea:
         return True
 
     def _use(self, name: str, scene: Scene) -> None:
-        """Do what a button says."""
+        """Act on a button."""
         if name == _PAINT:
             self.mouse.painting = not self.mouse.painting
             self.canvas.choose("pixels")
@@ -301,7 +286,7 @@ class CanvasArea:
 
     def _press_key(self, event: pygame.event.Event, scene: Scene) -> bool:
         if event.key == pygame.K_ESCAPE:
-            return self._leave_something(scene)
+            return self._leave_mode(scene)
         match action_of(event.key, getattr(event, "mod", 0)):
             case action if self._in_replay and action in LIVE_ONLY:
                 return False
@@ -324,7 +309,7 @@ class CanvasArea:
         return True
 
     def _step_choice(self, step: int) -> None:
-        """The next layer of the canvas, or the next measure of the map."""
+        """Choose the next or previous layer of the canvas, or metric of the map."""
         if not self.shows_connections:
             self.mouse.painting = False
             self.canvas.step_layer(step)
@@ -333,14 +318,13 @@ class CanvasArea:
         self.connections.measure = names[(names.index(self.connections.measure) + step) % len(names)]
 
     def _pan(self, key: int) -> bool:
-        assert self._pen is not None
         step = self._pen.px(PAN_UNITS)
         right = {pygame.K_LEFT: -step, pygame.K_RIGHT: step}.get(key, 0)
         down = {pygame.K_UP: -step, pygame.K_DOWN: step}.get(key, 0)
         return self.canvas.viewport.pan(right, down)
 
-    def _leave_something(self, scene: Scene) -> bool:
-        """Put away what was last taken up: a card, the brush, the colour. False: nothing is."""
+    def _leave_mode(self, scene: Scene) -> bool:
+        """Leave one mode: close the card, clear the selection, stop painting, or leave the map. False: none is on."""
         if self.opened != "none":
             self.open("none", scene)
         elif self.mouse.brushed:
@@ -354,7 +338,6 @@ class CanvasArea:
         return True
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """What there is to know about what is under the mouse; see `Handler`."""
         button = self._bar.button_at(position, with_swatches=self._paints)
         if button is not None:
             return f"{button.name}\n{button.meaning}"

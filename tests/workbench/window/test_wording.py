@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.window.toolkit.figure import (
+from workbench.window.toolkit.wording import (
     UNKNOWN,
     format_clock,
     format_cores,

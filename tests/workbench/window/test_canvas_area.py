@@ -15,9 +15,9 @@ from workbench.window.canvas.canvas_marks import map_box
 from workbench.window.canvas.canvas_mouse import DOUBLE_CLICK_NS, PINCH_STEP, line_between
 from workbench.window.canvas.layers import TileLayer
 from workbench.window.toolkit import ramp, theme
+from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import ENTER
 from workbench.window.toolkit.painter import Painter
-from workbench.window.toolkit.toolkit import pygame
 
 
 @pytest.fixture
@@ -30,24 +30,24 @@ def person() -> Iterator[Person]:
 
 
 def test_the_wheel_zooms_around_the_mouse(person: Person) -> None:
-    before = person.easel.canvas.viewport.scale
+    before = person.canvas_area.canvas.viewport.scale
     person.wheel(2)
     at = person.place_of(60, 70)
     person.point(at)
     for _ in range(4):
         picture = person.wheel(1)
-    viewport = person.easel.canvas.viewport
+    viewport = person.canvas_area.canvas.viewport
     assert viewport.scale > 2 * before and viewport.pixel_at(at) == (60, 70)
     assert np.array_equal(picture[at[1], at[0]], palette.PALETTE[person.session.shown.pixels[70, 60]])
     for _ in range(12):
         person.wheel(-1)
-    assert not person.easel.canvas.viewport.zoomed
+    assert not person.canvas_area.canvas.viewport.zoomed
 
 
 def test_a_drag_and_arrows_look_around(person: Person) -> None:
     person.key(pygame.K_PLUS)
     person.key(pygame.K_PLUS)
-    viewport = person.easel.canvas.viewport
+    viewport = person.canvas_area.canvas.viewport
     centre, scale = viewport.room.center, viewport.scale
     left = viewport.seen[0]
     person.drag(centre, (centre[0] - 30, centre[1]))
@@ -61,31 +61,31 @@ def test_a_drag_and_arrows_look_around(person: Person) -> None:
 
 
 def test_a_double_click_fits_the_canvas_and_two_slow_ones_do_not(person: Person) -> None:
-    centre = person.easel.room.center
+    centre = person.canvas_area.room.center
     person.key(pygame.K_PLUS)
     person.drag(centre)
     person.see(passed_ns=DOUBLE_CLICK_NS)
     person.drag(centre)
-    assert person.easel.canvas.viewport.zoomed
+    assert person.canvas_area.canvas.viewport.zoomed
     person.drag(centre)
-    assert not person.easel.canvas.viewport.zoomed
+    assert not person.canvas_area.canvas.viewport.zoomed
 
 
 def test_two_fingers_zoom(person: Person) -> None:
     person.point(person.place_of(40, 70))
     fingers = pygame.event.Event(pygame.MULTIGESTURE, pinched=PINCH_STEP * 0.6, x=0.2, y=0.5, num_fingers=2, rotated=0)
     person.see(fingers)
-    assert not person.easel.canvas.viewport.zoomed
+    assert not person.canvas_area.canvas.viewport.zoomed
     person.see(fingers)
-    assert person.easel.canvas.viewport.zoomed
+    assert person.canvas_area.canvas.viewport.zoomed
 
 
 def test_a_zoomed_canvas_has_a_map_that_leads_elsewhere(person: Person) -> None:
     for _ in range(5):
         person.key(pygame.K_PLUS)
     person.see()
-    viewport = person.easel.canvas.viewport
-    box = map_box(viewport, person.easel.canvas._pen)
+    viewport = person.canvas_area.canvas.viewport
+    box = map_box(viewport, person.canvas_area.canvas._pen)
     person.drag((box.left + 4, box.bottom - 4))
     left, top, _, height = viewport.seen
     assert left == 0 and top + height == pytest.approx(128)
@@ -102,13 +102,13 @@ def test_a_drag_with_a_colour_paints_without_a_gap(person: Person) -> None:
     painted = [(x, y) for x, y, _ in person.asked("paint")]
     assert painted[0] == (10, 10) and painted[-1] == (20, 10) and (20, 14) in painted
     assert all(max(abs(a - c), abs(b - d)) == 1 for (a, b), (c, d) in pairwise(painted))
-    assert {color for *_, color in person.asked("paint")} == {person.easel.mouse.color}
+    assert {color for *_, color in person.asked("paint")} == {person.canvas_area.mouse.color}
 
 
 def test_a_colour_is_taken_up_from_the_bar_or_from_the_canvas(person: Person) -> None:
     person.press_button("paint")
-    assert person.easel.mouse.painting
-    swatch = person.easel._bar._swatches[palette.WHITE]
+    assert person.canvas_area.mouse.painting
+    swatch = person.canvas_area._bar._swatches[palette.WHITE]
     person.drag(swatch.center)
     person.drag(person.place_of(3, 4))
     assert person.asked("paint") == [(3, 4, palette.WHITE)]
@@ -119,10 +119,10 @@ def test_a_colour_is_taken_up_from_the_bar_or_from_the_canvas(person: Person) ->
 
 def test_every_swatch_is_whole_in_the_bar_at_every_size() -> None:
     for size in ((1280, 720), (1920, 1080), (3840, 2160)):
-        easel = headless(FakeSession(heat_map(64, 64)), size)._frame.easel
-        boxes = list(easel._bar._swatches.values())
+        canvas_area = headless(FakeSession(heat_map(64, 64)), size)._layout.canvas_area
+        boxes = list(canvas_area._bar._swatches.values())
         assert len(boxes) == 49
-        assert all(easel._bar._box.contains(box) and box.width >= 8 for box in boxes)
+        assert all(canvas_area._bar._box.contains(box) and box.width >= 8 for box in boxes)
         assert all(box.collidelist(boxes[:index]) == -1 for index, box in enumerate(boxes))
 
 
@@ -140,9 +140,9 @@ def test_a_line_touches_from_pixel_to_pixel() -> None:
 def test_a_drag_with_shift_brushes_whole_tiles(person: Person) -> None:
     picture = person.drag(person.place_of(40, 10), person.place_of(100, 50), mod=pygame.KMOD_LSHIFT)
     assert person.asked("brush") == [(TileBox(1, 0, 4, 2),)]
-    frame = person.easel.canvas.viewport.rect_of(32, 0, 128, 64)
-    assert tuple(picture[frame.bottom - 1, frame.centerx]) == theme.SKY
-    assert tuple(picture[frame.centery, frame.left]) == theme.SKY
+    frame = person.canvas_area.canvas.viewport.rect_of(32, 0, 128, 64)
+    assert tuple(picture[frame.bottom - 1, frame.centerx]) == theme.DARK.sky
+    assert tuple(picture[frame.centery, frame.left]) == theme.DARK.sky
 
 
 def test_another_button_does_not_disturb_a_drag(person: Person) -> None:
@@ -152,17 +152,17 @@ def test_another_button_does_not_disturb_a_drag(person: Person) -> None:
     person.drag(first, button=3)
     person.point(last)
     person.see(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=last, button=1))
-    assert person.easel.mouse.brushed == TileBox(1, 1, 3, 2) and person.easel.mouse.drawn is None
+    assert person.canvas_area.mouse.brushed == TileBox(1, 1, 3, 2) and person.canvas_area.mouse.drawn is None
 
 
 def test_escape_and_the_cross_clear_the_brush(person: Person) -> None:
     clean = person.see()
-    frame = person.easel.canvas.viewport.rect_of(32, 32, 64, 64)
+    frame = person.canvas_area.canvas.viewport.rect_of(32, 32, 64, 64)
     for clear in (lambda: person.key(pygame.K_ESCAPE), lambda: person.drag((frame.right - 6, frame.top + 6))):
         person.drag(person.place_of(40, 40), mod=pygame.KMOD_LSHIFT)
         picture = clear()
         assert person.asked("brush")[-1] == (None,)
-        area = person.easel.canvas.area
+        area = person.canvas_area.canvas.area
         assert np.array_equal(part_of(picture, area), part_of(clean, area))
 
 
@@ -170,10 +170,14 @@ def test_another_session_has_no_brush_and_no_card(person: Person) -> None:
     fill_connections(person.session, 3)
     person.drag(person.place_of(40, 40), mod=pygame.KMOD_LSHIFT)
     person.key(pygame.K_j)
-    assert person.easel.opened == "journeys"
+    assert person.canvas_area.opened == "journeys"
     person.window._session = FakeSession(heat_map(128, 128))
     person.window.draw()
-    assert person.easel.mouse.brushed is None and person.easel.opened == "none" and person.easel.followed is None
+    assert (
+        person.canvas_area.mouse.brushed is None
+        and person.canvas_area.opened == "none"
+        and person.canvas_area.followed is None
+    )
 
 
 def test_another_session_has_counters_of_its_own(person: Person) -> None:
@@ -183,17 +187,17 @@ def test_another_session_has_counters_of_its_own(person: Person) -> None:
     person.session = person.window._session = FakeSession(heat_map(128, 128), now_ns=person.session.shown.now_ns)
     for _ in range(2):
         person.see(passed_ns=SECOND_NS)
-    layer = person.easel.canvas.layer
+    layer = person.canvas_area.canvas.layer
     assert isinstance(layer, TileLayer) and layer.values.size and (layer.values == 0).all()
 
 
 @pytest.mark.parametrize("key", ENTER)
 def test_every_enter_presses_what_has_the_focus(person: Person, key: int) -> None:
-    line = person.window._frame.line
+    line = person.window._layout.line
     person.window._router.focus(line)
     line.step_focus(1)
     person.key(key)
-    assert person.window._frame.explanation.shown
+    assert person.window._layout.explanation.shown
 
 
 # --- Overlays ---------------------------------------------------------------------------------------------------------
@@ -201,25 +205,25 @@ def test_every_enter_presses_what_has_the_focus(person: Person, key: int) -> Non
 
 def test_keys_and_buttons_choose_an_overlay_and_its_legend_is_told(person: Person, written: list[Written]) -> None:
     person.press_button("age")
-    assert person.easel.canvas.layer.name == "age" and "age: ticks since a change" in words(written)
+    assert person.canvas_area.canvas.layer.name == "age" and "age: ticks since a change" in words(written)
     person.key(pygame.K_o)
-    assert person.easel.canvas.layer.name == "delay"
+    assert person.canvas_area.canvas.layer.name == "delay"
     person.key(pygame.K_o, pygame.KMOD_SHIFT)
-    assert person.easel.canvas.layer.name == "age"
+    assert person.canvas_area.canvas.layer.name == "age"
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
 def test_every_overlay_is_whole_at_every_size(size: tuple[int, int], written: list[Written]) -> None:
     window = headless(FakeSession(heat_map(64, 64)), size)
-    easel = window._frame.easel
-    for layer in easel.canvas.layers:
+    canvas_area = window._layout.canvas_area
+    for layer in canvas_area.canvas.layers:
         written.clear()
-        easel.canvas.choose(layer.name)
+        canvas_area.canvas.choose(layer.name)
         window.draw()
         legend = layer.legend()
         assert legend is None or legend.title in words(written)
-        inside = [entry for entry in written if easel.room.colliderect(entry.box)]
-        assert all(entry.whole and easel.room.contains(entry.letters) for entry in inside)
+        inside = [entry for entry in written if canvas_area.room.colliderect(entry.box)]
+        assert all(entry.whole and canvas_area.room.contains(entry.letters) for entry in inside)
 
 
 def test_an_overlay_shows_its_levels_in_the_colours_of_its_legend(person: Person) -> None:
@@ -240,10 +244,10 @@ def test_the_mouse_tells_who_painted_a_pixel(person: Person, written: list[Writt
     person.session.canvas_page["pixel_tick"][5, 3] = READING.tick - 12
     person.point(person.place_of(3, 5))
     said = words(written)
-    assert "changed 12 ticks ago" in said and "by connection 107: J follows it" in said
+    assert "changed 12 ticks ago" in said and "by connection 107: J traces it" in said
     assert "received 50  admitted 40" in said
     assert f"throttled 10  bucket {limit.burst - limit.rate_per_s:.0f} of {limit.burst}" in said
-    hover, pen = person.window._frame.hover, Painter(1)
+    hover, pen = person.window._layout.hover, Painter(1)
     scene = person.window._scene(person.session.shown, person.now_ns)
     assert hover.content(scene) is not None
     row["phase"] = Phase.FREE
@@ -252,4 +256,4 @@ def test_the_mouse_tells_who_painted_a_pixel(person: Person, written: list[Writt
     assert "received 50  admitted 40" in words(written), "what was found is drawn, though it has changed since"
     person.point(person.place_of(4, 5))
     person.point(person.place_of(3, 5))
-    assert "by connection 107, now gone" in words(written)
+    assert "by connection 107, now closed" in words(written)

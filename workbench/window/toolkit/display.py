@@ -1,14 +1,13 @@
-"""The door to pygame, and the surfaces it gives: a window on a display, or a picture without one.
+"""The only module that imports pygame, and its surfaces: a window on a display, or a picture in memory.
 
-Only the display and the typeface parts of pygame are ever started: no sound, no joystick.
+Only pygame's display and font modules are initialised: no sound, no joystick.
 """
 
 import os
 import sys
 
-# All are read when pygame starts. Its greeting would be the first line of every command's output; a software picture
-# that goes by way of an emulated graphics card costs several times the processor it needs; and how a signal ends the
-# session is the caller's to say, not SDL's.
+# All are read when pygame starts. Its greeting would be the first line of every command's output. A software picture
+# that goes through an emulated GPU costs several times the CPU. Signals are handled by the caller, not by SDL.
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
 os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
@@ -21,11 +20,11 @@ __all__ = ["Display", "NoDisplay", "offscreen", "pygame"]
 
 
 class NoDisplay(Exception):
-    """There is no screen to open a window on."""
+    """No display to open a window on."""
 
 
 class Display:
-    """A resizable window of `size` pixels, or as large as the screen if that is smaller. Raises NoDisplay."""
+    """A resizable window of `size` pixels, or of the screen's size if that is smaller. Raises NoDisplay."""
 
     def __init__(self, title: str, size: tuple[int, int], size_min: tuple[int, int]) -> None:
         _choose_driver()
@@ -44,23 +43,23 @@ class Display:
 
     @property
     def surface(self) -> pygame.Surface:
-        """What is drawn on and shown by `show`; another one after a change of size."""
+        """What `show` brings to the display. A resize replaces it."""
         return self._window.get_surface()
 
     def show(self) -> None:
-        """Bring the surface to the display."""
+        """Show the surface on the display."""
         self._window.flip()
 
     def set_title(self, title: str) -> None:
-        """What the desktop calls the window."""
+        """Set the title on the desktop."""
         self._window.title = title
 
     def set_icon(self, icon: pygame.Surface) -> None:
-        """The mark of the window on the desktop."""
+        """Set the icon on the desktop."""
         self._window.set_icon(icon)
 
     def toggle_full_screen(self) -> None:
-        """Take the whole screen, or give it back. What the surface showed is lost."""
+        """Switch to full screen or back. The surface loses its content."""
         self._full_screen = not self._full_screen
         if self._full_screen:
             self._window.set_fullscreen(desktop=True)
@@ -68,15 +67,15 @@ class Display:
             self._window.set_windowed()
 
     def close(self) -> None:
-        """Close the window; its surface is gone."""
+        """Close the window and its surface."""
         self._window.destroy()
         pygame.display.quit()
 
 
 def _choose_driver() -> None:
-    """Have SDL try only the displays that there are. Raises NoDisplay when there is none.
+    """Let SDL try only the displays that exist. Raises NoDisplay when there is none.
 
-    Left to itself it ends at a driver that shows nothing, by way of libraries that complain on the standard error.
+    Otherwise SDL falls back to a driver that shows nothing, after libraries have complained on stderr.
     """
     if "SDL_VIDEODRIVER" in os.environ or sys.platform in ("darwin", "win32"):
         return
@@ -87,12 +86,12 @@ def _choose_driver() -> None:
 
 
 def _no_display(reason: str) -> str:
-    """One line: what is missing and what to do."""
+    """One line: the fault and the remedy."""
     return (
         f"no display to open a window on: {reason}; use --headless, or --headless --screenshot FILE.png for a picture"
     )
 
 
 def offscreen(size: tuple[int, int]) -> pygame.Surface:
-    """A picture in memory of the same pixel format as a window's; needs no display."""
+    """A picture in memory, of a window's pixel format; needs no display."""
     return pygame.Surface(size, depth=32)

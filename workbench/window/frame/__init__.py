@@ -1,1 +1,0 @@
-"""The window itself: its layout, the event loop, the canvas area, screenshots and copies."""
