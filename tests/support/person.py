@@ -1,4 +1,4 @@
-"""Somebody before a window: moves the mouse and presses keys through pygame's own event queue, and looks."""
+"""A user of a window: moves the mouse and presses keys through pygame's event queue, and looks at the picture."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ SECOND_NS = 1_000_000_000
 
 
 class Person:
-    """Moves the mouse and presses keys before a window on SDL's dummy display, which `with` closes."""
+    """A user of a window on SDL's dummy display, which `with` closes."""
 
     def __init__(self, session: FakeSession) -> None:
         self.session = session
@@ -33,7 +33,7 @@ class Person:
         return self.window._layout.canvas_area
 
     def see(self, *events: pygame.event.Event, passed_ns: int = 10_000_000) -> np.ndarray:
-        """Let these happen and some time pass. Returns the picture."""
+        """Post these events and let time pass. Returns the picture."""
         for event in events:
             pygame.event.post(event)
         self.now_ns += passed_ns
@@ -51,7 +51,7 @@ class Person:
         return self.see(pygame.event.Event(pygame.MOUSEWHEEL, x=0, y=steps, flipped=False))
 
     def drag(self, *positions: tuple[int, int], button: int = 1, mod: int = 0) -> np.ndarray:
-        """Press at the first place, go on to the others, release at the last."""
+        """Press at the first position, move to the others, release at the last."""
         pygame.key.set_mods(mod)
         self.see(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=positions[0], button=button))
         pygame.key.set_mods(0)
@@ -66,12 +66,12 @@ class Person:
         return [entry[1:] for entry in self.session.asked if entry[0] == what]
 
     def place_of(self, x: int, y: int) -> tuple[int, int]:
-        """Where the middle of a canvas pixel is in the window."""
+        """The window position of the middle of a canvas pixel."""
         return self.canvas_area.canvas.viewport.rect_of(x, y, x + 1, y + 1).center
 
 
 def fill_connections(session: FakeSession, count: int) -> np.ndarray:
-    """So many open connections with numbers from 100 on."""
+    """`count` open connections with numbers from 100 on."""
     rows = session.connections_page["connections"][0, :count]
     rows["phase"], rows["number"], rows["subscribed"] = Phase.FAST, np.arange(count) + 100, 1
     rows["cursor"], rows["received_count"] = READING.tick, 1

@@ -1,4 +1,4 @@
-"""What the tests of the window share: a session that shows what it is told, and looks at the window's picture."""
+"""Shared by the window's tests: a session that shows what a test sets, and functions that look at the picture."""
 
 from dataclasses import dataclass, replace
 
@@ -19,7 +19,7 @@ from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Replay
 
 FAR_NS = 10**18
-"""Later than the clock of any machine, by which a window has drawn its first picture."""
+"""Later than the clock of any machine, with which a window draws its first picture."""
 
 CONNECTION_SLOTS = 2_000
 
@@ -86,7 +86,7 @@ DIAGNOSIS = Diagnosis(
 
 
 class FakeSession:
-    """A session that shows what a test tells it to."""
+    """A session that shows what a test sets."""
 
     def __init__(self, pixels: np.ndarray, **changes: object) -> None:
         self.picture = Page.create(picture_sections())
@@ -98,7 +98,7 @@ class FakeSession:
         self.fleet_page = Page.create(fleet_sections())
         self.replay: Replay | None = None
         self.asked: list[tuple[object, ...]] = []
-        """What was asked for beside sizes, in order: ("brush", TileBox), ("follow", 7) ..."""
+        """The requests other than sizes, in order: ("brush", TileBox), ("follow", 7) ..."""
         self.journey_list: list[Journey] = []
         self.controls = Controls(
             load_scenario("first_light"),
@@ -146,7 +146,7 @@ class FakeSession:
         self.asked.append(("paint", x, y, color))
 
     def finish_picture(self, rgb: np.ndarray) -> None:
-        """Do as the panels' process does: draw into the back buffer, then turn it to the front."""
+        """Act as the panels' process: draw into the back buffer, then swap."""
         height, width, _ = rgb.shape
         back = 1 - int(self.picture["front"][0])
         rgbx = np.zeros((height, width, 4), np.uint8)
@@ -182,7 +182,7 @@ def headless(session: FakeSession, size: tuple[int, int] = (1600, 1000)) -> Wind
 
 
 def boxes(session: FakeSession, size: tuple[int, int] = (1600, 1000)) -> arrangement.Arrangement:
-    """Where things are in a window of this size that shows this session."""
+    """The boxes in a window of this size that shows this session."""
     height, width = session.shown.pixels.shape
     return arrangement.arrange(size, (width, height), len(session.shown.failures))
 
@@ -198,7 +198,7 @@ def part_of(picture: np.ndarray, box: pygame.Rect) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Written:
-    """One text as it was asked for, where it had to be, and where its letters are."""
+    """One text, the box it was meant for, and the rectangle of its letters."""
 
     text: str
     box: pygame.Rect
@@ -207,7 +207,7 @@ class Written:
 
 
 def note_writing(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    """Every text that is written from now on."""
+    """A list that gets every text written from now on."""
     texts: list[Written] = []
     write = Painter.write
 
@@ -227,7 +227,7 @@ def words(written: list[Written]) -> str:
 
 
 def canvas_area(session: FakeSession, size: tuple[int, int]) -> pygame.Rect:
-    """Where the whole canvas is: fitted into its room over the tools."""
+    """The box of the whole canvas, fitted into its room above the tools."""
     height, width = session.shown.pixels.shape
     room = canvas_room(session, size)
     area = pygame.Rect((0, 0), arrangement.fit((width, height), room.size))
@@ -236,7 +236,7 @@ def canvas_area(session: FakeSession, size: tuple[int, int]) -> pygame.Rect:
 
 
 def canvas_room(session: FakeSession, size: tuple[int, int] = (1600, 1000)) -> pygame.Rect:
-    """The canvas's place without the tools under it."""
+    """The canvas's room without the tools under it."""
     placed, canvas_area = boxes(session, size), CanvasArea()
     canvas_area.place(placed.canvas, Painter(placed.scale))
     return canvas_area.room

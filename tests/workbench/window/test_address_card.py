@@ -1,4 +1,4 @@
-"""The card that brings others in: its code says the address, and who is let in is said with it."""
+"""The address card: its QR code holds the address, and a note says who can connect."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ URL = "http://192.168.1.20:43121/"
 
 @pytest.mark.parametrize("url", [URL, "http://[fd00::1]:8765/?token=" + "x" * 60])
 @pytest.mark.parametrize("side", [300, 211])
-def test_the_code_is_the_address_with_a_light_margin(url: str, side: int) -> None:
+def test_the_qr_code_holds_the_address_with_a_light_margin(url: str, side: int) -> None:
     target = offscreen((side, side))
     target.fill((90, 0, 0))
     draw_code(target, target.get_rect(), url)
@@ -30,7 +30,7 @@ def test_the_code_is_the_address_with_a_light_margin(url: str, side: int) -> Non
 
 
 @pytest.mark.parametrize(("is_open", "note"), [(False, ONLY_HERE), (True, OPEN_TO_ALL)])
-def test_a_key_shows_the_card_and_who_is_let_in(monkeypatch: pytest.MonkeyPatch, is_open: bool, note: str) -> None:
+def test_a_key_shows_the_card_and_who_can_connect(monkeypatch: pytest.MonkeyPatch, is_open: bool, note: str) -> None:
     session = FakeSession(heat_map(64, 64), page_url=URL, is_open_to_network=is_open)
     window = headless(session)
     before = rgb(window.draw())
@@ -48,7 +48,7 @@ def test_a_key_shows_the_card_and_who_is_let_in(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("size", [(1280, 720), (1600, 1000), (3840, 2160)])
 @pytest.mark.parametrize("url", ["", URL])
-def test_all_of_it_is_in_the_window(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], url: str) -> None:
+def test_the_card_fits_into_the_window(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], url: str) -> None:
     window = headless(FakeSession(heat_map(64, 64), page_url=url), size)
     window.press(Action.ADDRESS, 0)
     written = note_writing(monkeypatch)
@@ -76,13 +76,13 @@ class TestAddress:
             ("fd00::1", "http://[fd00::1]:8765/", True),
         ],
     )
-    def test_who_can_open_which_page(self, host: str, url: str, is_open: bool) -> None:
+    def test_page_url_and_reach_by_listen_address(self, host: str, url: str, is_open: bool) -> None:
         address = Address(host, 8765)
         assert (address.page_url, address.is_open_to_network) == (url, is_open)
         assert (url in address.warning) is is_open
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
-    def test_all_interfaces_are_met_in_the_network(self, host: str) -> None:
+    def test_any_address_is_shown_as_the_network_address(self, host: str) -> None:
         address = Address(host, 8765)
         assert address.page_url == f"http://{network_host()}:8765/"
         assert address.is_open_to_network

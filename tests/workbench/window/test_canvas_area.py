@@ -1,4 +1,4 @@
-"""What a person does on the canvas, through pygame's own events; and what is drawn of it."""
+"""The canvas area: zoom, pan, paint, selection and layers, by pygame events and in the picture."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -44,7 +44,7 @@ def test_the_wheel_zooms_around_the_mouse(person: Person) -> None:
     assert not person.canvas_area.canvas.viewport.zoomed
 
 
-def test_a_drag_and_arrows_look_around(person: Person) -> None:
+def test_a_drag_and_arrows_pan(person: Person) -> None:
     person.key(pygame.K_PLUS)
     person.key(pygame.K_PLUS)
     viewport = person.canvas_area.canvas.viewport
@@ -60,7 +60,7 @@ def test_a_drag_and_arrows_look_around(person: Person) -> None:
     assert not viewport.zoomed
 
 
-def test_a_double_click_fits_the_canvas_and_two_slow_ones_do_not(person: Person) -> None:
+def test_a_double_click_fits_the_canvas_and_two_slow_clicks_do_not(person: Person) -> None:
     centre = person.canvas_area.room.center
     person.key(pygame.K_PLUS)
     person.drag(centre)
@@ -71,7 +71,7 @@ def test_a_double_click_fits_the_canvas_and_two_slow_ones_do_not(person: Person)
     assert not person.canvas_area.canvas.viewport.zoomed
 
 
-def test_two_fingers_zoom(person: Person) -> None:
+def test_a_pinch_zooms(person: Person) -> None:
     person.point(person.place_of(40, 70))
     fingers = pygame.event.Event(pygame.MULTIGESTURE, pinched=PINCH_STEP * 0.6, x=0.2, y=0.5, num_fingers=2, rotated=0)
     person.see(fingers)
@@ -80,7 +80,7 @@ def test_two_fingers_zoom(person: Person) -> None:
     assert person.canvas_area.canvas.viewport.zoomed
 
 
-def test_a_zoomed_canvas_has_a_map_that_leads_elsewhere(person: Person) -> None:
+def test_a_click_on_the_map_of_a_zoomed_canvas_pans(person: Person) -> None:
     for _ in range(5):
         person.key(pygame.K_PLUS)
     person.see()
@@ -94,7 +94,7 @@ def test_a_zoomed_canvas_has_a_map_that_leads_elsewhere(person: Person) -> None:
 # --- Paint ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_drag_with_a_colour_paints_without_a_gap(person: Person) -> None:
+def test_a_drag_in_paint_mode_leaves_no_gap(person: Person) -> None:
     person.drag(person.place_of(10, 10), person.place_of(20, 10))
     assert person.asked("paint") == []
     person.key(pygame.K_p)
@@ -105,7 +105,7 @@ def test_a_drag_with_a_colour_paints_without_a_gap(person: Person) -> None:
     assert {color for *_, color in person.asked("paint")} == {person.canvas_area.mouse.color}
 
 
-def test_a_colour_is_taken_up_from_the_bar_or_from_the_canvas(person: Person) -> None:
+def test_a_colour_is_picked_from_the_bar_or_the_canvas(person: Person) -> None:
     person.press_button("paint")
     assert person.canvas_area.mouse.painting
     swatch = person.canvas_area._bar._swatches[palette.WHITE]
@@ -117,7 +117,7 @@ def test_a_colour_is_taken_up_from_the_bar_or_from_the_canvas(person: Person) ->
     assert person.asked("paint")[1:] == [(3, 4, int(person.session.shown.pixels[60, 50]))]
 
 
-def test_every_swatch_is_whole_in_the_bar_at_every_size() -> None:
+def test_every_swatch_fits_into_the_bar_at_every_size() -> None:
     for size in ((1280, 720), (1920, 1080), (3840, 2160)):
         canvas_area = headless(FakeSession(heat_map(64, 64)), size)._layout.canvas_area
         boxes = list(canvas_area._bar._swatches.values())
@@ -126,7 +126,7 @@ def test_every_swatch_is_whole_in_the_bar_at_every_size() -> None:
         assert all(box.collidelist(boxes[:index]) == -1 for index, box in enumerate(boxes))
 
 
-def test_a_line_touches_from_pixel_to_pixel() -> None:
+def test_a_line_is_connected() -> None:
     assert line_between((0, 0), (0, 0)) == []
     assert line_between((0, 0), (3, 0)) == [(1, 0), (2, 0), (3, 0)]
     for end in ((7, 3), (-7, 3), (2, -9), (-5, -5)):
@@ -134,10 +134,10 @@ def test_a_line_touches_from_pixel_to_pixel() -> None:
         assert line[-1] == end and len(line) == max(abs(end[0]), abs(end[1])) + 1
 
 
-# --- Brush ------------------------------------------------------------------------------------------------------------
+# --- Selection --------------------------------------------------------------------------------------------------------
 
 
-def test_a_drag_with_shift_brushes_whole_tiles(person: Person) -> None:
+def test_a_shift_drag_selects_whole_tiles(person: Person) -> None:
     picture = person.drag(person.place_of(40, 10), person.place_of(100, 50), mod=pygame.KMOD_LSHIFT)
     assert person.asked("brush") == [(TileBox(1, 0, 4, 2),)]
     frame = person.canvas_area.canvas.viewport.rect_of(32, 0, 128, 64)
@@ -155,7 +155,7 @@ def test_another_button_does_not_disturb_a_drag(person: Person) -> None:
     assert person.canvas_area.mouse.brushed == TileBox(1, 1, 3, 2) and person.canvas_area.mouse.drawn is None
 
 
-def test_escape_and_the_cross_clear_the_brush(person: Person) -> None:
+def test_escape_and_the_cross_clear_the_selection(person: Person) -> None:
     clean = person.see()
     frame = person.canvas_area.canvas.viewport.rect_of(32, 32, 64, 64)
     for clear in (lambda: person.key(pygame.K_ESCAPE), lambda: person.drag((frame.right - 6, frame.top + 6))):
@@ -166,7 +166,7 @@ def test_escape_and_the_cross_clear_the_brush(person: Person) -> None:
         assert np.array_equal(part_of(picture, area), part_of(clean, area))
 
 
-def test_another_session_has_no_brush_and_no_card(person: Person) -> None:
+def test_another_session_starts_without_selection_and_card(person: Person) -> None:
     fill_connections(person.session, 3)
     person.drag(person.place_of(40, 40), mod=pygame.KMOD_LSHIFT)
     person.key(pygame.K_j)
@@ -180,7 +180,7 @@ def test_another_session_has_no_brush_and_no_card(person: Person) -> None:
     )
 
 
-def test_another_session_has_counters_of_its_own(person: Person) -> None:
+def test_another_session_has_its_own_counters(person: Person) -> None:
     person.press_button("drops")
     person.session.canvas_page["tiles"]["throttled_count"] = 1_000
     person.see(passed_ns=SECOND_NS)
@@ -192,7 +192,7 @@ def test_another_session_has_counters_of_its_own(person: Person) -> None:
 
 
 @pytest.mark.parametrize("key", ENTER)
-def test_every_enter_presses_what_has_the_focus(person: Person, key: int) -> None:
+def test_every_enter_key_presses_the_focused_item(person: Person, key: int) -> None:
     line = person.window._layout.line
     person.window._router.focus(line)
     line.step_focus(1)
@@ -200,10 +200,10 @@ def test_every_enter_presses_what_has_the_focus(person: Person, key: int) -> Non
     assert person.window._layout.explanation.shown
 
 
-# --- Overlays ---------------------------------------------------------------------------------------------------------
+# --- Layers -----------------------------------------------------------------------------------------------------------
 
 
-def test_keys_and_buttons_choose_an_overlay_and_its_legend_is_told(person: Person, written: list[Written]) -> None:
+def test_keys_and_buttons_choose_a_layer_with_its_legend(person: Person, written: list[Written]) -> None:
     person.press_button("age")
     assert person.canvas_area.canvas.layer.name == "age" and "age: ticks since a change" in words(written)
     person.key(pygame.K_o)
@@ -213,7 +213,7 @@ def test_keys_and_buttons_choose_an_overlay_and_its_legend_is_told(person: Perso
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
-def test_every_overlay_is_whole_at_every_size(size: tuple[int, int], written: list[Written]) -> None:
+def test_every_layer_fits_at_every_size(size: tuple[int, int], written: list[Written]) -> None:
     window = headless(FakeSession(heat_map(64, 64)), size)
     canvas_area = window._layout.canvas_area
     for layer in canvas_area.canvas.layers:
@@ -226,7 +226,7 @@ def test_every_overlay_is_whole_at_every_size(size: tuple[int, int], written: li
         assert all(entry.whole and canvas_area.room.contains(entry.letters) for entry in inside)
 
 
-def test_an_overlay_shows_its_levels_in_the_colours_of_its_legend(person: Person) -> None:
+def test_a_layer_has_the_colours_of_its_legend(person: Person) -> None:
     person.session.canvas_page["pixel_tick"][:] = 0
     person.session.canvas_page["pixel_tick"][64:, :] = READING.tick
     picture = person.press_button("age")
@@ -235,7 +235,7 @@ def test_an_overlay_shows_its_levels_in_the_colours_of_its_legend(person: Person
         assert tuple(picture[row, x]) == ramp.AMOUNT_COLORS[level]
 
 
-def test_the_mouse_tells_who_painted_a_pixel(person: Person, written: list[Written]) -> None:
+def test_the_hover_card_names_the_connection_that_painted_the_pixel(person: Person, written: list[Written]) -> None:
     row = fill_connections(person.session, 9)[7:8]
     row["received_count"], row["admitted_count"], row["throttled_count"] = 50, 40, 10
     limit = person.session.controls.scenario.server

@@ -1,4 +1,4 @@
-"""The scenario picker: every scenario has a card with a real picture, and mouse and keys pick one."""
+"""The scenario picker: every scenario has a card with a picture, and mouse and keys pick one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def person() -> Iterator[Person]:
 
 
 def wanted(person: Person) -> tuple[str, str]:
-    """Name and kind of server of what the person picked."""
+    """Name and server loop of the picked scenario."""
     scenario = person.window.wanted
     assert scenario is not None
     return scenario.name, scenario.server.loop
@@ -39,21 +39,21 @@ def test_each_pick_has_a_small_picture(pick: Pick) -> None:
     assert pick.text and pick.scenario.name == pick.name
 
 
-def test_every_scenario_can_be_picked_and_no_picture_is_left_over() -> None:
+def test_every_scenario_has_a_card_and_every_picture_is_used() -> None:
     assert list(dict.fromkeys(pick.name for pick in PICKS)) == builtin_names()
     assert set(SITTINGS) == set(builtin_names())
     pictures = set((FOLDER / "pictures").iterdir())
     assert pictures == {pick.picture for pick in PICKS}
 
 
-def test_the_seed_is_offered_on_both_servers() -> None:
+def test_the_seed_has_a_card_for_each_server() -> None:
     loops = [pick.scenario.server.loop for pick in PICKS if pick.name == "seed"]
     assert loops == ["native", "mailbox"]
     mailbox = load_scenario("seed", ["server.loop=mailbox"])
     assert [pick.variant for pick in PICKS if pick.is_of(mailbox)] == ["mailbox"]
 
 
-def test_what_does_not_fit_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scenario_too_large_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_limit, "connections_that_fit", lambda: 2_000)
     refused = {pick.name for pick in PICKS if pick.refusal()}
     assert {"million", "crowd"} <= refused and not refused & {"first_light", "internet", "seed"}
@@ -79,13 +79,13 @@ def test_keys_pick(person: Person) -> None:
     assert wanted(person) == (PICKS[3].name, "native")
 
 
-def test_a_number_picks_at_once(person: Person) -> None:
+def test_a_digit_picks_directly(person: Person) -> None:
     person.key(pygame.K_l)
     person.key(pygame.K_5)
     assert wanted(person)[0] == PICKS[4].name
 
 
-def test_escape_goes_on_with_what_runs(person: Person) -> None:
+def test_escape_continues_the_running_scenario(person: Person) -> None:
     before = rgb(person.picture)
     person.key(pygame.K_l)
     after = person.key(pygame.K_ESCAPE)
@@ -95,7 +95,7 @@ def test_escape_goes_on_with_what_runs(person: Person) -> None:
     assert person.window.wanted is None
 
 
-def test_a_click_on_the_name_and_one_on_a_card(person: Person) -> None:
+def test_a_click_on_the_name_opens_the_picker_and_one_on_a_card_picks(person: Person) -> None:
     header = person.window._layout.boxes.header
     person.drag((header.left + 60, header.centery))
     picker = person.window._layout.picker
@@ -105,13 +105,13 @@ def test_a_click_on_the_name_and_one_on_a_card(person: Person) -> None:
     assert wanted(person) == ("seed", "mailbox") and not picker.shown
 
 
-def test_a_click_beside_the_cards_does_nothing(person: Person) -> None:
+def test_a_click_outside_the_cards_does_nothing(person: Person) -> None:
     person.key(pygame.K_l)
     person.drag((4, 700))
     assert person.window._layout.picker.shown and person.window.wanted is None
 
 
-def test_what_runs_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_running_scenario_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     written = note_writing(monkeypatch)
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
@@ -121,7 +121,7 @@ def test_what_runs_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160), (800, 600)])
-def test_all_cards_are_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_all_cards_fit(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     window = headless(FakeSession(heat_map(64, 64)), size)
     window.press(Action.SCENARIOS, 0)
     written = note_writing(monkeypatch)

@@ -1,4 +1,4 @@
-"""The pipeline strip and the bottleneck's line: what they show of the stages, and what a click and a key do there."""
+"""The pipeline strip and the diagnosis line: what they show, and what clicks and keys do."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def staged(**changes: object) -> FakeSession:
 
 
 def filled_rows(stage: StageReading) -> float:
-    """The share of the bar's inside that is filled, counted in the picture."""
+    """The filled ratio of the bar, counted in the picture."""
     pen, gutter = Painter(1), pygame.Rect(0, 0, 26, 118)
     target = offscreen(gutter.size)
     bar = QueueBar(gutter)
@@ -55,13 +55,13 @@ def test_a_full_queue_is_drawn_full_and_an_empty_one_empty() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.75])
-def test_a_queue_is_filled_by_its_share(ratio: float) -> None:
+def test_a_queue_bar_is_filled_by_its_ratio(ratio: float) -> None:
     assert filled_rows(replace(QUEUE, depth=1000 * ratio, depth_peak=int(1000 * ratio))) == pytest.approx(
         ratio, abs=0.01
     )
 
 
-def test_a_queue_that_the_tick_fills_does_not_look_like_one_that_jams() -> None:
+def test_a_full_batch_queue_does_not_look_like_a_jam() -> None:
     full = {"depth": 1000, "depth_peak": 1000, "depth_max": 1000, "utilisation_ratio": 0.1}
     stages = tuple(replace(stage, **full) for stage in STAGES)
     session = FakeSession(heat_map(64, 64), stages=stages, diagnosis=Diagnosis("none"))
@@ -74,11 +74,11 @@ def test_a_queue_that_the_tick_fills_does_not_look_like_one_that_jams() -> None:
         assert ("being full is normal" in queue_tip(stage)) == (stage.name in ("encode", "fan-out"))
 
 
-def test_a_queue_with_anything_in_it_is_not_drawn_empty() -> None:
+def test_a_queue_with_one_item_is_not_drawn_empty() -> None:
     assert filled_rows(replace(QUEUE, depth=0.2)) > 0
 
 
-def test_the_high_water_mark_is_where_the_queue_was() -> None:
+def test_the_high_water_mark_is_at_the_peak_depth() -> None:
     pen, gutter = Painter(1), pygame.Rect(0, 0, 26, 118)
     target, bar = offscreen(gutter.size), QueueBar(gutter)
     bar.draw(target, replace(QUEUE, depth=100, depth_peak=600), theme.DARK.sky, pen)
@@ -87,7 +87,7 @@ def test_the_high_water_mark_is_where_the_queue_was() -> None:
     assert 1 - first / len(inside) == pytest.approx(0.6, abs=0.02)
 
 
-def test_a_queue_that_stays_as_it_is_costs_nothing() -> None:
+def test_an_unchanged_queue_is_not_redrawn() -> None:
     bar, target = QueueBar(pygame.Rect(0, 0, 26, 118)), offscreen((26, 118))
     stage = replace(QUEUE, depth=500, depth_peak=500)
     assert bar.draw(target, stage, theme.DARK.sky, Painter(1))
@@ -105,7 +105,7 @@ def test_a_queue_has_the_colour_of_its_stages_state() -> None:
     assert lit[index] > 500 and sum(lit) == lit[index]
 
 
-def test_a_queues_tip_says_all_its_numbers() -> None:
+def test_a_queues_tooltip_has_all_its_numbers() -> None:
     tip = queue_tip(replace(QUEUE, depth=512.0, depth_peak=700, growth_per_s=40.0, waiting_ms=3.1))
     assert tip.startswith("queue before read: 512 of 1,000 reads")
     assert "700" in tip and "3.10 ms" in tip and "grows by 40 /s" in tip and TERMS["queue"] in tip
@@ -116,7 +116,7 @@ def test_a_queues_tip_says_all_its_numbers() -> None:
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (3840, 2160)])
-def test_every_stage_fits_with_its_name_and_whole_figures(size: tuple[int, int], written: list[Written]) -> None:
+def test_every_stage_fits_with_its_name_and_figures(size: tuple[int, int], written: list[Written]) -> None:
     nine = (*STAGES[:5], StageReading("journal", "commits", 5.0, 0.06, 2400.0, 0.0, 0, 1, 4), *STAGES[5:])
     session = FakeSession(heat_map(64, 64), stages=nine, diagnosis=DIAGNOSIS)
     headless(session, size)
@@ -130,7 +130,7 @@ def test_every_stage_fits_with_its_name_and_whole_figures(size: tuple[int, int],
         assert text in said
 
 
-def test_the_bottleneck_is_marked_and_only_it() -> None:
+def test_only_the_bottleneck_is_marked() -> None:
     session = staged()
     window = headless(session, SIZE)
     strip = part_of(rgb(window.draw()), boxes(session, SIZE).pipeline)
@@ -158,17 +158,17 @@ def test_drops_are_named_by_reason_the_largest_first() -> None:
     assert drops_texts(QUEUE)[0] == ("no drops",)
 
 
-def test_a_brake_is_always_seen(written: list[Written]) -> None:
+def test_a_brake_is_always_shown(written: list[Written]) -> None:
     headless(staged(), SIZE)
     assert "brake + 20 us an item" in words(written)
 
 
-def test_before_the_server_runs_the_strip_says_so(written: list[Written]) -> None:
+def test_the_strip_has_a_notice_before_the_server_runs(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64)), SIZE)
     assert "The pipeline appears here when the server runs." in words(written)
 
 
-def test_tips_explain_the_term_under_the_mouse() -> None:
+def test_tooltips_explain_the_term_under_the_mouse() -> None:
     session = staged()
     window = headless(session, SIZE)
     strip, scene = boxes(session, SIZE).pipeline, window._scene(session.view(), 0)
@@ -189,12 +189,12 @@ def test_the_bottleneck_is_named_with_its_evidence(written: list[Written]) -> No
     assert f"Bottleneck: fan-out\n{DIAGNOSIS.sentence}\nNext: {DIAGNOSIS.runner_up}" in said
 
 
-def test_no_bottleneck_is_told_as_such(written: list[Written]) -> None:
+def test_no_bottleneck_is_stated(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), diagnosis=Diagnosis("none", "41 % headroom")), SIZE)
     assert "No bottleneck\n41 % headroom" in words(written)
 
 
-def test_why_opens_the_steps_of_the_rule_and_closes_again(written: list[Written]) -> None:
+def test_why_opens_and_closes_the_steps_of_the_rule(written: list[Written]) -> None:
     session = staged()
     window = headless(session, (1280, 720))
     before = rgb(window.draw())

@@ -1,4 +1,4 @@
-"""The bar of a replay: mouse and keys wind it, and what is not recorded is not offered."""
+"""The playback bar: mouse and keys control the replay, and what is not recorded is not offered."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ SECOND_NS = 1_000_000_000
 
 
 class Strip:
-    """Two of four pictures are made."""
+    """Four thumbnails, of which two are ready."""
 
     times_ns = (10, 30, 50, 70)
     made_count = 2
@@ -26,7 +26,7 @@ class Strip:
 
 
 class Winding:
-    """A replay of 100 s that notes its steps."""
+    """A replay of 100 s that records its steps."""
 
     def __init__(self) -> None:
         self.markers = (Marker(25 * SECOND_NS, "knob", "rate limit 60 > 30 /s"),)
@@ -55,7 +55,7 @@ def place_of(person: Person, ratio: float) -> tuple[int, int]:
     return strip.left + round(ratio * (strip.width - 1)), strip.centery
 
 
-def test_a_drag_along_the_strip_goes_to_what_is_under_the_mouse(person: Person) -> None:
+def test_a_drag_along_the_strip_seeks(person: Person) -> None:
     transport = person.session.replay.transport
     transport.toggle()
     person.drag(place_of(person, 0.2), place_of(person, 0.9), place_of(person, 0.5))
@@ -66,7 +66,7 @@ def test_a_drag_along_the_strip_goes_to_what_is_under_the_mouse(person: Person) 
     assert not transport.playing
 
 
-def test_a_click_on_a_mark_goes_to_its_very_moment(person: Person) -> None:
+def test_a_click_on_an_event_seeks_to_its_exact_time(person: Person) -> None:
     x, _ = place_of(person, 0.25)
     bar = person.window._layout.playback
     person.drag((x + 3, bar.strip.bottom + 4))
@@ -74,7 +74,7 @@ def test_a_click_on_a_mark_goes_to_its_very_moment(person: Person) -> None:
     assert "rate limit 60 > 30 /s" in bar.tip((x, bar.strip.centery), person.window._scene(person.session.view(), 0))
 
 
-def test_keys_wind_it_before_they_do_anything_else(person: Person) -> None:
+def test_replay_keys_take_precedence(person: Person) -> None:
     replay = person.session.replay
     person.key(pygame.K_SPACE)
     assert replay.transport.playing
@@ -92,7 +92,7 @@ def test_keys_wind_it_before_they_do_anything_else(person: Person) -> None:
     assert at_s(person) == 0
 
 
-def test_buttons_do_what_the_keys_do(person: Person) -> None:
+def test_buttons_do_the_same_as_keys(person: Person) -> None:
     bar, replay = person.window._layout.playback, person.session.replay
     for name in BUTTONS:
         person.drag(bar.button(name).center)
@@ -101,7 +101,7 @@ def test_buttons_do_what_the_keys_do(person: Person) -> None:
     assert at_s(person) == 25
 
 
-def test_the_strip_shows_the_pictures_that_are_made(person: Person) -> None:
+def test_the_strip_shows_the_thumbnails_that_are_ready(person: Person) -> None:
     strip = person.window._layout.playback.strip
     picture = pygame.surfarray.array3d(person.picture)
     made = picture[strip.left + 20 : strip.centerx - 20, strip.top + 3 : strip.bottom - 3]
@@ -110,7 +110,7 @@ def test_the_strip_shows_the_pictures_that_are_made(person: Person) -> None:
     assert len(np.unique(missing.reshape(-1, 3), axis=0)) == 1
 
 
-def test_what_is_not_recorded_is_not_offered(person: Person) -> None:
+def test_layers_that_are_not_recorded_are_not_offered(person: Person) -> None:
     names = [layer.name for layer in person.canvas_area.canvas.layers]
     assert names == ["pixels", "changes", "age", "tiles"]
     person.key(pygame.K_c)
@@ -120,12 +120,12 @@ def test_what_is_not_recorded_is_not_offered(person: Person) -> None:
     assert person.asked("paint") == person.asked("brush") == []
 
 
-def test_a_live_session_has_no_bar() -> None:
+def test_a_live_session_has_no_playback_bar() -> None:
     person = Person(FakeSession(heat_map(256, 192)))
     assert person.window._layout.boxes.playback.height == 0
     person.key(pygame.K_SPACE)
     assert person.window.paused
 
 
-def test_speeds_are_written_as_short_as_they_can_be() -> None:
+def test_speeds_are_short() -> None:
     assert [speed_text(speed) for speed in (0.25, 1.0, 100.0)] == ["0.25 \u00d7", "1 \u00d7", "100 \u00d7"]

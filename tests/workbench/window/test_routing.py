@@ -1,4 +1,4 @@
-"""Who gets what a person does: presses and their capture, wheel, keys by focus, tips of a resting mouse."""
+"""Event routing: presses and their capture, wheel, keys by focus, tooltips of a resting mouse."""
 
 from dataclasses import dataclass, field
 
@@ -14,8 +14,8 @@ LEFT, RIGHT = pygame.Rect(0, 0, 100, 100), pygame.Rect(100, 0, 100, 100)
 
 
 @dataclass
-class Told(Handler):
-    """A view that notes what it is told."""
+class Recorder(Handler):
+    """A view that records its events."""
 
     takes: bool = True
     tip_text: str = ""
@@ -33,8 +33,8 @@ class Told(Handler):
 
 
 @dataclass
-class ToldItems(Told, Focusable):
-    """One with two items for the focus."""
+class ItemsRecorder(Recorder, Focusable):
+    """A view with two focusable items."""
 
     item: int | None = None
 
@@ -61,8 +61,8 @@ def move(at: tuple[int, int]) -> pygame.event.Event:
     return pygame.event.Event(pygame.MOUSEMOTION, pos=at, rel=(0, 0), buttons=(0, 0, 0))
 
 
-def test_a_press_goes_to_what_lies_on_top_and_below_only_when_that_lets_it_pass(scene: Scene) -> None:
-    router, top, below = Router(), Told(takes=False), Told()
+def test_a_press_goes_to_the_topmost_view_that_takes_it(scene: Scene) -> None:
+    router, top, below = Router(), Recorder(takes=False), Recorder()
     targets: Targets = [(top, LEFT), (below, LEFT)]
     assert router.route(mouse(pygame.MOUSEBUTTONDOWN, (5, 5)), targets, scene, 0)
     assert top.types() == below.types() == [pygame.MOUSEBUTTONDOWN]
@@ -72,8 +72,8 @@ def test_a_press_goes_to_what_lies_on_top_and_below_only_when_that_lets_it_pass(
     assert len(top.events) == 2 and len(below.events) == 2
 
 
-def test_who_took_the_press_has_the_mouse_until_its_release(scene: Scene) -> None:
-    router, left, right = Router(), Told(), Told()
+def test_the_view_that_took_the_press_captures_the_mouse(scene: Scene) -> None:
+    router, left, right = Router(), Recorder(), Recorder()
     targets: Targets = [(left, LEFT), (right, RIGHT)]
     router.route(mouse(pygame.MOUSEBUTTONDOWN, (5, 5)), targets, scene, 0)
     router.route(move((150, 5)), targets, scene, 0)
@@ -85,15 +85,15 @@ def test_who_took_the_press_has_the_mouse_until_its_release(scene: Scene) -> Non
     assert right.types() == [pygame.MOUSEMOTION]
 
 
-def test_a_captor_that_is_gone_holds_nothing(scene: Scene) -> None:
-    router, left, right = Router(), Told(), Told()
+def test_a_removed_view_loses_its_capture(scene: Scene) -> None:
+    router, left, right = Router(), Recorder(), Recorder()
     router.route(mouse(pygame.MOUSEBUTTONDOWN, (5, 5)), [(left, LEFT), (right, RIGHT)], scene, 0)
     router.route(mouse(pygame.MOUSEBUTTONDOWN, (150, 5)), [(right, RIGHT)], scene, 0)
     assert right.types() == [pygame.MOUSEBUTTONDOWN]
 
 
-def test_the_wheel_is_told_where_the_mouse_is_and_its_buttons_are_not_presses(scene: Scene) -> None:
-    router, left = Router(), Told()
+def test_wheel_events_get_a_position_and_wheel_buttons_are_ignored(scene: Scene) -> None:
+    router, left = Router(), Recorder()
     targets: Targets = [(left, LEFT)]
     assert not router.route(pygame.event.Event(pygame.MOUSEWHEEL, x=0, y=1), targets, scene, 0)
     router.route(move((7, 9)), targets, scene, 0)
@@ -103,8 +103,8 @@ def test_the_wheel_is_told_where_the_mouse_is_and_its_buttons_are_not_presses(sc
     assert left.events[-1].pos == (7, 9) and left.events[-1].y == 1
 
 
-def test_the_view_is_told_when_the_mouse_goes_elsewhere(scene: Scene) -> None:
-    router, left, right = Router(), Told(), Told()
+def test_a_view_gets_leave_when_the_mouse_moves_to_another(scene: Scene) -> None:
+    router, left, right = Router(), Recorder(), Recorder()
     targets: Targets = [(left, LEFT), (right, RIGHT)]
     router.route(move((5, 5)), targets, scene, 0)
     router.route(move((150, 5)), targets, scene, 0)
@@ -112,8 +112,8 @@ def test_the_view_is_told_when_the_mouse_goes_elsewhere(scene: Scene) -> None:
     assert left.types() == right.types() == [pygame.MOUSEMOTION, pygame.WINDOWLEAVE]
 
 
-def test_the_focus_goes_from_item_to_item_and_round(scene: Scene) -> None:
-    router, items, whole = Router(), ToldItems(), Told()
+def test_tab_cycles_through_items_and_views(scene: Scene) -> None:
+    router, items, whole = Router(), ItemsRecorder(), Recorder()
     targets: Targets = [(items, LEFT), (whole, RIGHT)]
     seen = []
     for _ in range(4):
@@ -126,8 +126,8 @@ def test_the_focus_goes_from_item_to_item_and_round(scene: Scene) -> None:
     assert router.focused is items and items.item == 1 and router.ring_shown
 
 
-def test_keys_go_to_the_focus_and_then_to_whoever_wants_them(scene: Scene) -> None:
-    router, left, right = Router(), Told(takes=False), Told()
+def test_keys_go_to_the_focused_view_first(scene: Scene) -> None:
+    router, left, right = Router(), Recorder(takes=False), Recorder()
     targets: Targets = [(left, LEFT), (right, RIGHT)]
     key = pygame.event.Event(pygame.KEYDOWN, key=pygame.K_a)
     assert not router.route(key, targets, scene, 0) and left.events == []
@@ -137,16 +137,16 @@ def test_keys_go_to_the_focus_and_then_to_whoever_wants_them(scene: Scene) -> No
     assert len(left.events) == 1 and len(right.events) == 1
 
 
-def test_a_press_takes_the_focus_without_a_ring(scene: Scene) -> None:
-    router, items, right = Router(), ToldItems(), Told()
+def test_a_press_focuses_without_a_ring(scene: Scene) -> None:
+    router, items, right = Router(), ItemsRecorder(), Recorder()
     targets: Targets = [(items, LEFT), (right, RIGHT)]
     router.move_focus(1, targets)
     router.route(mouse(pygame.MOUSEBUTTONDOWN, (150, 5)), targets, scene, 0)
     assert router.focused is right and items.item is None and not router.ring_shown
 
 
-def test_a_tip_comes_when_the_mouse_rests_and_goes_when_it_moves_or_presses(scene: Scene) -> None:
-    router, left = Router(), Told(tip_text="what it is")
+def test_a_tooltip_appears_when_the_mouse_rests_and_disappears_on_move_or_press(scene: Scene) -> None:
+    router, left = Router(), Recorder(tip_text="what it is")
     targets: Targets = [(left, LEFT)]
     router.route(move((5, 5)), targets, scene, 1000)
     assert router.tip(targets, scene, 1000 + TIP_REST_NS - 1) is None
@@ -159,8 +159,8 @@ def test_a_tip_comes_when_the_mouse_rests_and_goes_when_it_moves_or_presses(scen
     assert router.tip(targets, scene, 10**12 + TIP_REST_NS) is not None
 
 
-def test_a_key_takes_a_tip_away_until_the_mouse_moves_again(scene: Scene) -> None:
-    router, left = Router(), Told(tip_text="what it is")
+def test_a_key_hides_the_tooltip_until_the_mouse_moves(scene: Scene) -> None:
+    router, left = Router(), Recorder(tip_text="what it is")
     targets = [(left, pygame.Rect(0, 0, 100, 100))]
     router.route(pygame.event.Event(pygame.MOUSEMOTION, pos=(5, 5)), targets, scene, 1000)
     assert router.tip(targets, scene, 10**12) is not None

@@ -1,4 +1,4 @@
-"""The picker at the start: what runs is seen beside it, and who picks nothing goes on with that."""
+"""The start picker: the running scenario stays visible beside it, and continues unless another is picked."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def start_of(person: Person) -> StartPicker:
     return person.window._layout.start
 
 
-def test_what_runs_is_seen_beside_it_and_lives(person: Person) -> None:
+def test_the_running_scenario_stays_visible_and_updates(person: Person) -> None:
     boxes = person.window._layout.boxes
     before = rgb(person.picture)
     reading = replace(person.session.shown.reading, tick=person.session.shown.reading.tick + 1)
@@ -45,7 +45,7 @@ def test_what_runs_is_seen_beside_it_and_lives(person: Person) -> None:
         assert (part_of(after, box) != part_of(before, box)).mean() > 0.3
 
 
-def test_it_says_when_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_says_that_the_scenario_is_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     window = headless(FakeSession(heat_map(64, 64), parts=STARTING, run_seconds=0.0))
     window.ask()
     written = note_writing(monkeypatch)
@@ -53,18 +53,18 @@ def test_it_says_when_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> 
     assert "first_light is starting" in words(written)
 
 
-def test_enter_on_what_runs_goes_on_with_it(person: Person) -> None:
+def test_enter_on_the_running_scenario_continues_it(person: Person) -> None:
     person.key(pygame.K_RETURN)
     assert not start_of(person).shown and person.window.wanted is None and not person.window.closed
 
 
 @pytest.mark.parametrize("key", [pygame.K_ESCAPE, pygame.K_q, pygame.K_l])
-def test_a_key_goes_on_with_what_runs(person: Person, key: int) -> None:
+def test_a_closing_key_continues_the_running_scenario(person: Person, key: int) -> None:
     person.key(key)
     assert not start_of(person).shown and person.window.wanted is None and not person.window.closed
 
 
-def test_a_click_beside_it_goes_on_and_does_nothing_else(person: Person) -> None:
+def test_a_click_outside_closes_it_and_does_nothing_else(person: Person) -> None:
     fold = person.window._layout.boxes.knobs
     person.drag((fold.right - 20, fold.top + 20))  # Where a click would fold the column.
     assert not start_of(person).shown and not person.window._layout.knobs.folded
@@ -72,13 +72,13 @@ def test_a_click_beside_it_goes_on_and_does_nothing_else(person: Person) -> None
     assert person.window._layout.knobs.folded
 
 
-def test_a_wheel_over_the_canvas_is_no_click(person: Person) -> None:
+def test_the_wheel_over_the_canvas_does_not_close_it(person: Person) -> None:
     person.point(person.window._layout.boxes.canvas.center)
     person.wheel(1)
     assert start_of(person).shown and person.canvas_area.canvas.viewport.zoomed
 
 
-def test_arrows_and_enter_begin_another(person: Person) -> None:
+def test_arrows_and_enter_start_another(person: Person) -> None:
     columns = start_of(person).columns
     assert 1 < columns < len(PICKS)
     person.key(pygame.K_DOWN)
@@ -88,19 +88,19 @@ def test_arrows_and_enter_begin_another(person: Person) -> None:
     assert not start_of(person).shown
 
 
-def test_a_click_on_a_card_begins_it(person: Person) -> None:
+def test_a_click_on_a_card_starts_it(person: Person) -> None:
     mailbox = next(index for index, pick in enumerate(PICKS) if pick.variant == "mailbox")
     person.drag(start_of(person).card(mailbox).center)
     assert person.window.wanted is not None and person.window.wanted.server.loop == "mailbox"
 
 
-def test_the_card_under_the_mouse_says_what_it_teaches(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sentence_of_the_card_under_the_mouse_is_shown(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     written = note_writing(monkeypatch)
     person.point(start_of(person).card(4).center)
     assert PICKS[4].text in words(written) and "first_light is running" in words(written)
 
 
-def test_what_does_not_fit_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scenario_too_large_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_limit, "connections_that_fit", lambda: 2_000)
     written = note_writing(monkeypatch)
     million = [pick.name for pick in PICKS].index("million")
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(person: Person, monkeypatc
     assert "needs 17,000 connections; the open-file limit allows 2,000" in words(written)
 
 
-def test_other_keys_are_the_windows(person: Person) -> None:
+def test_other_keys_go_to_the_window(person: Person) -> None:
     person.key(pygame.K_SPACE)
     assert person.window.paused and start_of(person).shown
     person.key(pygame.K_F1)
@@ -119,7 +119,7 @@ def test_other_keys_are_the_windows(person: Person) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", SIZES)
-def test_all_cards_and_words_are_whole(size: tuple[int, int], theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cards_and_texts_fit(size: tuple[int, int], theme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     window = headless(FakeSession(heat_map(64, 64)), size)
     window.use_theme("light" if theme == "light" else "dark")
     window.ask()

@@ -23,12 +23,12 @@ def contrast(first: theme.Color, second: theme.Color) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_contrast_is_that_of_the_standard() -> None:
+def test_contrast_of_black_on_white_is_21() -> None:
     assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
 
 
 @pytest.mark.parametrize("name", ["dark", "light"])
-def test_letters_stand_out_from_every_ground(name: theme.Name) -> None:
+def test_text_has_contrast_on_every_background(name: theme.Name) -> None:
     colors = theme.THEMES[name]
     for letters in ("text", "dim"):
         for ground in GROUNDS:

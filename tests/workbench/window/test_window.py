@@ -1,4 +1,4 @@
-"""What the window shows, drawn without any display and checked by what its picture holds."""
+"""What the window shows, drawn in memory and checked in the picture."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -45,11 +45,11 @@ BOXES = ("header", "banner", "bottleneck", "pipeline", "canvas", "panels", "pane
 SIZES = ((1280, 720), (1600, 1000), (1920, 1080), (3840, 2160))
 
 
-# --- Looks and places -------------------------------------------------------------------------------------------------
+# --- Layout and text --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(theme.DARK, plots_style.DARK), (theme.LIGHT, plots_style.LIGHT)])
-def test_the_panels_lie_on_the_window_without_a_seam(ours: theme.Theme, theirs: plots_style.Theme) -> None:
+def test_panels_and_window_share_their_background_colours(ours: theme.Theme, theirs: plots_style.Theme) -> None:
     shared = {"background": "page", "surface": "plot", "line": "edge", "dim": "text_muted", "faint": "text_faint"}
     same = ("text", "orange", "sky", "green", "vermilion", "purple", "silver")
     for name, other in (shared | {name: name for name in same}).items():
@@ -63,7 +63,7 @@ def test_the_panels_lie_on_the_window_without_a_seam(ours: theme.Theme, theirs: 
     st.booleans(),
 )
 @settings(deadline=None)
-def test_boxes_are_inside_the_window_and_apart(
+def test_boxes_are_inside_the_window_and_do_not_overlap(
     size: tuple[int, int], canvas: tuple[int, int], failures: int, knobs_shown: bool
 ) -> None:
     placed = arrangement.arrange(size, canvas, failures, knobs_shown)
@@ -76,14 +76,14 @@ def test_boxes_are_inside_the_window_and_apart(
     assert placed.panels.width >= placed.canvas.width * 0.9
 
 
-def test_folded_knobs_give_their_room_to_the_others() -> None:
+def test_folded_knobs_leave_their_room_to_the_others() -> None:
     for size in SIZES:
         shown, folded = (arrangement.arrange(size, (256, 256), 0, is_shown) for is_shown in (True, False))
         assert folded.knobs.width < shown.knobs.width / 4
         assert folded.panels.width > shown.panels.width and folded.canvas.width >= shown.canvas.width
 
 
-def test_letters_double_where_the_window_does() -> None:
+def test_text_doubles_with_the_window() -> None:
     assert [arrangement.scale_of(size) for size in SIZES] == [1, 1, 1, 2]
 
 
@@ -137,7 +137,7 @@ def test_a_text_too_long_ends_in_an_ellipsis() -> None:
     assert writer.elided("short", 200, theme.BODY) == "short"
 
 
-def test_a_sentence_is_broken_between_words() -> None:
+def test_a_sentence_is_wrapped_between_words() -> None:
     writer = Painter(1)
     sentence = "a sentence that is much too long for where it is to stand"
     rows = writer.wrapped(sentence, 200, theme.BODY, rows_max=9)
@@ -147,7 +147,7 @@ def test_a_sentence_is_broken_between_words() -> None:
     assert writer.wrapped("", 200, theme.BODY, rows_max=2) == []
 
 
-def test_letters_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pen, "TEXTS_KEPT_MAX", 8)
     writer, target = Painter(1), toolkit.offscreen((200, 20))
     for number in range(30):
@@ -160,7 +160,7 @@ def test_letters_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("canvas", [(256, 256), (80, 64), (3, 2), (400, 1000)])
-def test_every_pixel_is_where_it_belongs_in_its_colour(size: tuple[int, int], canvas: tuple[int, int]) -> None:
+def test_every_pixel_has_its_place_and_colour(size: tuple[int, int], canvas: tuple[int, int]) -> None:
     width, height = canvas
     pixels = np.random.default_rng(7).integers(0, 256, (height, width), dtype=np.uint8)
     session = FakeSession(pixels)
@@ -175,7 +175,7 @@ def test_every_pixel_is_where_it_belongs_in_its_colour(size: tuple[int, int], ca
         assert np.array_equal(shown, palette.PALETTE[pixels].repeat(factor, 0).repeat(factor, 1))
 
 
-def test_a_canvas_larger_than_the_window_is_seen_whole() -> None:
+def test_a_canvas_larger_than_the_window_fits() -> None:
     pixels = np.full((3000, 3000), palette.WHITE, np.uint8)
     pixels[:, 1500:] = palette.HEAT_FIRST
     session = FakeSession(pixels)
@@ -184,7 +184,7 @@ def test_a_canvas_larger_than_the_window_is_seen_whole() -> None:
     assert (shown[:, shown.shape[1] // 2 + 1 :] == palette.PALETTE[palette.HEAT_FIRST]).all()
 
 
-def test_around_the_canvas_is_the_letterbox() -> None:
+def test_the_letterbox_surrounds_the_canvas() -> None:
     session = FakeSession(np.full((64, 80), palette.WHITE, np.uint8))
     picture = rgb(headless(session).draw())
     box, area = boxes(session).canvas, canvas_area(session, (1600, 1000))
@@ -193,7 +193,7 @@ def test_around_the_canvas_is_the_letterbox() -> None:
     assert (picture[area.top : area.bottom, area.left : area.right] == 255).all()
 
 
-def test_the_canvas_is_drawn_anew_when_the_tick_moves_and_only_then() -> None:
+def test_the_canvas_is_redrawn_only_when_the_tick_changes() -> None:
     pixels = np.zeros((64, 64), np.uint8)
     session = FakeSession(pixels.view())
     window = headless(session)
@@ -204,7 +204,7 @@ def test_the_canvas_is_drawn_anew_when_the_tick_moves_and_only_then() -> None:
     assert window.step(2).get_at(centre)[:3] == (255, 255, 255)
 
 
-def test_a_canvas_of_another_shape_is_taken_at_once() -> None:
+def test_a_canvas_of_another_shape_is_shown_at_once() -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     session.change(pixels=np.full((32, 128), palette.WHITE, np.uint8))
@@ -214,7 +214,7 @@ def test_a_canvas_of_another_shape_is_taken_at_once() -> None:
 # --- The panels -------------------------------------------------------------------------------------------------------
 
 
-def test_the_panels_picture_is_shown_as_it_is() -> None:
+def test_a_panels_picture_of_the_right_size_is_shown_unscaled() -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     box = boxes(session).panels
@@ -225,7 +225,7 @@ def test_the_panels_picture_is_shown_as_it_is() -> None:
         assert np.array_equal(part_of(rgb(window.draw()), box), picture)
 
 
-def test_a_picture_of_another_size_is_fitted_and_centred() -> None:
+def test_a_panels_picture_of_another_size_is_scaled_and_centred() -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     box = boxes(session).panels
@@ -237,18 +237,18 @@ def test_a_picture_of_another_size_is_fitted_and_centred() -> None:
     assert (shown[: lit[0]] == theme.DARK.background).all()
 
 
-def test_before_the_first_picture_the_panels_say_what_they_do(written: list[Written]) -> None:
+def test_the_panels_show_their_state_before_the_first_picture(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), parts=STARTING))
     assert "panels starting" in words(written)
 
 
-def test_letters_of_the_panels_double_with_the_window() -> None:
+def test_text_of_the_panels_doubles_with_the_window() -> None:
     session = FakeSession(heat_map(64, 64))
     headless(session, (3840, 2160))
     assert session.resized[0][2] == 2.0
 
 
-# --- What goes on -----------------------------------------------------------------------------------------------------
+# --- State of the run -------------------------------------------------------------------------------------------------
 
 
 def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -> None:
@@ -260,7 +260,7 @@ def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -
 
 
 @pytest.mark.parametrize("pick", all_picks(), ids=lambda pick: pick.name)
-def test_the_smallest_header_holds_every_sentence_and_a_million(pick: Pick, written: list[Written]) -> None:
+def test_the_smallest_header_fits_every_title_and_a_million(pick: Pick, written: list[Written]) -> None:
     large = replace(READING, connection_count=1_000_000, offered_per_s=88.8e6, delivered_per_s=888e6)
     session = FakeSession(heat_map(64, 64), scenario_name=pick.name, scenario_title=pick.text, reading=large)
     headless(session, arrangement.SIZE_MIN)
@@ -271,12 +271,12 @@ def test_the_smallest_header_holds_every_sentence_and_a_million(pick: Pick, writ
     assert "1,000,000" in words(inside)
 
 
-def test_what_is_not_known_is_a_dash(written: list[Written]) -> None:
+def test_unknown_values_are_dashes(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), reading=Reading()))
     assert [entry.text for entry in written].count(UNKNOWN) == 14
 
 
-def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None:
+def test_the_status_line_shows_each_process(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64), reading=replace(READING, lost_count=3)))
     said = words(written)
     for text in ("server\n0.31 core", "fleet\n0.42 core", "panels\n0.12 core", "tick\n1,234", "utilisation\n28 %"):
@@ -287,7 +287,7 @@ def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None
 
 
 @pytest.mark.parametrize(
-    ("told", "text"),
+    ("state", "text"),
     [
         ({"is_connected": True}, "mosquitto"),
         ({"is_connected": True, "is_held": True}, "mosquitto held still"),
@@ -295,13 +295,13 @@ def test_the_status_line_says_how_each_part_does(written: list[Written]) -> None
         ({"is_connected": False, "attempt_count": 4}, "mosquitto gone for 3 s, 4 attempts"),
     ],
 )
-def test_the_status_line_says_how_the_broker_does(written: list[Written], told: dict[str, Any], text: str) -> None:
-    state = BrokerState("mosquitto", since_ns=0, **told)
-    headless(FakeSession(heat_map(64, 64), broker=state, now_ns=3_000_000_000))
+def test_the_status_line_shows_the_broker(written: list[Written], state: dict[str, Any], text: str) -> None:
+    broker = BrokerState("mosquitto", since_ns=0, **state)
+    headless(FakeSession(heat_map(64, 64), broker=broker, now_ns=3_000_000_000))
     assert f"broker\n{text}\n" in words(written)
 
 
-def test_a_stretched_tick_says_why_and_loops_say_what_they_hold(written: list[Written]) -> None:
+def test_a_late_tick_and_the_loops_connections_are_shown(written: list[Written]) -> None:
     crowded = replace(READING, tick_ms=310.0, tick_ms_configured=220.0, loop_connection_counts=(501, 499))
     headless(FakeSession(heat_map(64, 64), reading=crowded))
     assert "broadcast\nbehind: target 220 ms" in words(written)
@@ -311,7 +311,7 @@ def test_a_stretched_tick_says_why_and_loops_say_what_they_hold(written: list[Wr
     assert "broadcast\non time" in words(written) and "on loops" not in words(written)
 
 
-def test_a_ledger_that_does_not_add_up_is_red() -> None:
+def test_an_unbalanced_ledger_is_red() -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     row = boxes(session).status
@@ -325,7 +325,7 @@ def test_a_ledger_that_does_not_add_up_is_red() -> None:
     assert red_pixels() > 20
 
 
-def test_a_slow_figure_is_renewed_four_times_a_second(written: list[Written]) -> None:
+def test_figures_change_four_times_per_second(written: list[Written]) -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     window.step(FAR_NS)
@@ -337,7 +337,7 @@ def test_a_slow_figure_is_renewed_four_times_a_second(written: list[Written]) ->
     assert words(written) == "admitted\n59.9 k/s"
 
 
-def test_loading_says_what_each_process_does(written: list[Written]) -> None:
+def test_the_loading_card_shows_each_process(written: list[Written]) -> None:
     session = FakeSession(heat_map(64, 64), parts=STARTING, run_seconds=0.0, url="", reading=Reading())
     window = headless(session)
     assert "server:\ncompiling kernels 7 of 19, once per machine\nfleet:\nstarting" in words(written)
@@ -358,12 +358,12 @@ def test_loading_says_what_each_process_does(written: list[Written]) -> None:
 
 
 def _lit_columns(surface: pygame.Surface, session: FakeSession, color: tuple[int, int, int]) -> int:
-    """How long the longest bar of this colour in the canvas's place is."""
+    """Length of the longest bar of this colour in the canvas's box."""
     shown = part_of(rgb(surface), canvas_room(session))
     return int((shown == color).all(axis=2).sum(axis=1).max())
 
 
-def test_a_failure_is_named_and_the_rest_lives_on(written: list[Written]) -> None:
+def test_a_failure_is_shown_and_the_rest_continues(written: list[Written]) -> None:
     session = FakeSession(heat_map(64, 64))
     window = headless(session)
     before = boxes(session)

@@ -1,4 +1,4 @@
-"""What fails at a key or a click is a message in the window: the run goes on, and so does the window."""
+"""A failing key or click shows a message in the window; window and run continue."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,8 +29,8 @@ def raising(error: Exception) -> Callable[..., None]:
     return fail
 
 
-def told(hand: Hand, written: list[Written]) -> str:
-    """The message that the window draws over its picture; the window is still open."""
+def message_of(hand: Hand, written: list[Written]) -> str:
+    """The message that the window shows; the window is still open."""
     toast = hand.window._layout.toast
     assert not hand.window.closed and toast._role == "vermilion"
     assert toast._text in " ".join(words(written).split())
@@ -48,13 +48,13 @@ def told(hand: Hand, written: list[Written]) -> str:
     ],
     ids=["user", "run", "file", "system", "display"],
 )
-def test_no_key_that_fails_ends_the_window(
+def test_a_failing_key_does_not_close_the_window(
     hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     monkeypatch.setattr(hand.window, "press", raising(error))
     for binding in BINDINGS:
         hand.key(binding.codes[0], mod=pygame.KMOD_SHIFT if binding.with_shift else 0)
-        assert told(hand, written) == message
+        assert message_of(hand, written) == message
         hand.window._layout.toast.show("", 0)
 
 
@@ -68,11 +68,11 @@ class TestWithoutAFolder:
 
     def test_a_screenshot(self, hand: Hand, written: list[Written]) -> None:
         hand.key(pygame.K_s)
-        assert told(hand, written) == GONE
+        assert message_of(hand, written) == GONE
 
     def test_a_copied_scenario(self, hand: Hand, written: list[Written]) -> None:
         hand.click(hand.box("copy").center)
-        assert told(hand, written) == GONE
+        assert message_of(hand, written) == GONE
 
 
 class TestPicking:
@@ -83,18 +83,18 @@ class TestPicking:
             "workbench.scenarios.catalog.load_scenario", raising(UserError("scenario crowd cannot be read"))
         )
         hand.key(pygame.K_l)
-        assert told(hand, written) == "scenario crowd cannot be read"
+        assert message_of(hand, written) == "scenario crowd cannot be read"
         assert not hand.window._layout.picker.shown
 
-    def test_one_whose_picture_is_gone(
+    def test_one_without_its_picture(
         self, hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr("workbench.scenarios.catalog.portrait_path", lambda name: tmp_path / f"{name}.png")
         hand.key(pygame.K_l)
-        assert "first_light.png" in told(hand, written)
+        assert "first_light.png" in message_of(hand, written)
         assert not hand.window._layout.picker.shown
 
-    def test_one_whose_file_goes_while_the_cards_are_open(
+    def test_one_whose_file_is_deleted_while_the_cards_are_open(
         self, hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         hand.key(pygame.K_l)
@@ -114,27 +114,25 @@ class TestPicking:
         hand.window.require = refuse
         hand.key(pygame.K_l, pygame.K_RIGHT, pygame.K_RETURN)
         assert hand.window.wanted is None and len(refused) == 1
-        assert told(hand, written).startswith("--record a-2.pxr is there already")
+        assert message_of(hand, written).startswith("--record a-2.pxr is there already")
 
-    def test_a_restart_that_cannot_be(self, hand: Hand, written: list[Written]) -> None:
+    def test_a_restart_that_is_refused(self, hand: Hand, written: list[Written]) -> None:
         hand.session.controls.set("server.loops", 2, 0)
         hand.step()
         hand.window.require = raising(UserError("cannot listen on 127.0.0.1:80"))
         hand.click(hand.box("restart").center)
         assert hand.window.wanted is None
-        assert told(hand, written) == "cannot listen on 127.0.0.1:80"
+        assert message_of(hand, written) == "cannot listen on 127.0.0.1:80"
 
 
-def test_a_display_that_gives_no_full_screen(
-    hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_display_without_full_screen(hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Display, "toggle_full_screen", raising(pygame.error("no such mode")))
     hand.key(pygame.K_F11)
-    assert told(hand, written) == "no such mode"
+    assert message_of(hand, written) == "no such mode"
 
 
 @pytest.mark.parametrize("what", ["screenshot", "scenario"])
-def test_a_folder_that_takes_no_file(
+def test_a_folder_that_is_not_writable(
     hand: Hand,
     written: list[Written],
     monkeypatch: pytest.MonkeyPatch,
@@ -149,21 +147,21 @@ def test_a_folder_that_takes_no_file(
         hand.key(pygame.K_s)
     else:
         hand.click(hand.box("copy").center)
-    assert told(hand, written).startswith(f"{path} cannot be written: No such file or directory; make room")
+    assert message_of(hand, written).startswith(f"{path} cannot be written: No such file or directory; make room")
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk to write to")
-def test_a_full_disk_is_told_once(
+def test_a_full_disk_is_reported_once(
     hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("workbench.window.shell.window.free_path", lambda folder, name: Path("/dev/full"))
     hand.key(pygame.K_s)
-    assert told(hand, written).startswith("/dev/full cannot be written: No space left on device; make room")
+    assert message_of(hand, written).startswith("/dev/full cannot be written: No space left on device; make room")
     assert capfd.readouterr().err == ""
 
 
-def test_a_long_message_is_shown_whole(hand: Hand, written: list[Written]) -> None:
+def test_a_long_message_is_wrapped(hand: Hand, written: list[Written]) -> None:
     text = f"/home/{'a_long_folder/' * 9}first_light-001.png cannot be written: No space left on device; make room"
     hand.window._complain(text, hand.now_ns)
     written.clear()

@@ -1,4 +1,4 @@
-"""What a person can do to the window: keys, mouse, size; on SDL's dummy display, and its pace."""
+"""Keys, mouse and resizing, on SDL's dummy display; and the pace of redraws."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -56,7 +56,7 @@ def press(key: int) -> None:
 # --- Keys -------------------------------------------------------------------------------------------------------------
 
 
-def test_pause_holds_canvas_and_panels_but_not_the_figures(written: list[Written]) -> None:
+def test_pause_freezes_canvas_and_panels_but_not_the_figures(written: list[Written]) -> None:
     pixels = heat_map(64, 64)
     session = FakeSession(pixels.view())
     window = headless(session)
@@ -121,7 +121,7 @@ def test_a_screenshot_is_saved_and_its_path_is_shown(
     assert np.array_equal(rgb(window.step(Toast.SHOWN_NS + 1)), shown)
 
 
-def test_a_screenshots_name_is_a_file_name(tmp_path: Path) -> None:
+def test_a_screenshot_has_a_valid_file_name(tmp_path: Path) -> None:
     assert saving.free_path(tmp_path, "../my scenario.toml").name == "my_scenario.toml-001.png"
     assert saving.free_path(tmp_path, "///").name == "canvas-001.png"
 
@@ -139,13 +139,13 @@ def test_save_writes_png_whatever_the_suffix(tmp_path: Path) -> None:
 # --- On a display -----------------------------------------------------------------------------------------------------
 
 
-def test_a_display_and_memory_show_the_same(on_display: Callable[..., Window]) -> None:
+def test_display_and_memory_pictures_are_equal(on_display: Callable[..., Window]) -> None:
     session = FakeSession(heat_map(80, 64))
     shown = on_display(session).draw()  # The dummy screen is narrower than the window asked for.
     assert np.array_equal(rgb(shown), rgb(headless(session, shown.size).draw()))
 
 
-def test_nothing_is_shown_anew_while_nothing_changes(
+def test_nothing_is_redrawn_while_nothing_changes(
     on_display: Callable[..., Window], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[int] = []
@@ -162,7 +162,7 @@ def test_nothing_is_shown_anew_while_nothing_changes(
 
 
 @pytest.mark.parametrize("key", [pygame.K_ESCAPE, pygame.K_q])
-def test_a_key_closes_the_help_first_and_then_the_window(on_display: Callable[..., Window], key: int) -> None:
+def test_a_key_closes_the_help_before_the_window(on_display: Callable[..., Window], key: int) -> None:
     session = FakeSession(heat_map(64, 64))
     window = on_display(session)
     press(pygame.K_F1)
@@ -189,7 +189,7 @@ def test_space_pauses(on_display: Callable[..., Window]) -> None:
     assert window.paused
 
 
-def test_the_mouse_asks_for_a_pixel(on_display: Callable[..., Window], written: list[Written]) -> None:
+def test_the_mouse_shows_the_pixel_under_it(on_display: Callable[..., Window], written: list[Written]) -> None:
     session = FakeSession(heat_map(64, 64))
     window = on_display(session)
     area = canvas_area(session, (1280, 720))
@@ -204,7 +204,7 @@ def test_the_mouse_asks_for_a_pixel(on_display: Callable[..., Window], written: 
     assert np.array_equal(rgb(window.step(0)), before)
 
 
-def test_another_size_moves_everything_and_asks_for_panels_once_it_stands_still(
+def test_a_resize_moves_everything_and_asks_for_panels_once_stable(
     on_display: Callable[..., Window],
 ) -> None:
     session = FakeSession(heat_map(64, 64))
@@ -218,7 +218,7 @@ def test_another_size_moves_everything_and_asks_for_panels_once_it_stands_still(
     assert np.array_equal(rgb(window.draw()), rgb(headless(session, (1500, 800)).draw()))
 
 
-def test_full_screen_and_back_lose_nothing(on_display: Callable[..., Window]) -> None:
+def test_full_screen_and_back_redraw_everything(on_display: Callable[..., Window]) -> None:
     session = FakeSession(heat_map(64, 64))
     window = on_display(session)
     for _ in range(2):
@@ -227,7 +227,7 @@ def test_full_screen_and_back_lose_nothing(on_display: Callable[..., Window]) ->
         assert np.array_equal(rgb(window.draw()), rgb(headless(session, size).draw()))
 
 
-def test_without_a_display_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_display_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("sys.platform", "linux")
@@ -236,7 +236,7 @@ def test_without_a_display_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert "\n" not in str(caught.value)
 
 
-def test_a_display_that_does_not_open_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_display_that_does_not_open_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "no-such-driver")
     monkeypatch.setenv("DISPLAY", ":123")
     with pytest.raises(toolkit.NoDisplay, match=r":123 does not open .*; use --headless"):
@@ -246,7 +246,7 @@ def test_a_display_that_does_not_open_is_named(monkeypatch: pytest.MonkeyPatch) 
 # --- Pace -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_pace_is_thirty_a_second_and_counts_what_it_costs() -> None:
+def test_the_pace_is_30_per_second_and_measures_cost() -> None:
     pace = Pace()
     assert pace.fps is None and pace.cpu_cores is None
     now_ns = 10**12
@@ -260,14 +260,14 @@ def test_the_pace_is_thirty_a_second_and_counts_what_it_costs() -> None:
 
 
 class Redraws:
-    """A pace, and the times that it is told."""
+    """A pace, and the times passed to it."""
 
     def __init__(self) -> None:
         self.pace = Pace()
         self.now_ns, self.cpu_ns = 10**12, 0
 
     def go(self, count: int, cost_ns: int, interval_ns: int = 0) -> int:
-        """So many of this cost, each when it is due or at this interval. Returns the interval that is chosen then."""
+        """Run `count` redraws of this cost, when due or at this interval. Returns the interval chosen then."""
         for _ in range(count):
             self.cpu_ns += cost_ns
             self.pace.count(self.now_ns, self.cpu_ns)
@@ -275,7 +275,7 @@ class Redraws:
         return self.pace.interval_ns
 
 
-def test_cheap_redraws_are_twice_as_many_until_they_are_dear() -> None:
+def test_cheap_redraws_double_the_rate_until_they_are_expensive() -> None:
     redraws = Redraws()
     assert redraws.go(40, 500_000) == FAST_INTERVAL_NS
     assert redraws.go(200, 1_400_000) == FAST_INTERVAL_NS  # Between the two limits nothing changes.
@@ -284,7 +284,7 @@ def test_cheap_redraws_are_twice_as_many_until_they_are_dear() -> None:
     assert redraws.go(300, 1_400_000) == FAST_INTERVAL_NS
 
 
-def test_redraws_that_come_late_are_fewer_and_not_tried_again_at_once() -> None:
+def test_late_redraws_lower_the_rate_for_a_while() -> None:
     redraws = Redraws()
     assert redraws.go(120, 500_000) == FAST_INTERVAL_NS
     assert redraws.go(90, 500_000, interval_ns=24_000_000) == INTERVAL_NS
@@ -298,14 +298,14 @@ def test_a_late_redraw_is_not_made_up_for() -> None:
     assert pace.rest_s(10 * INTERVAL_NS) == pytest.approx(INTERVAL_NS / 1e9)
 
 
-def test_a_redraw_that_is_a_little_late_does_not_shift_those_after_it() -> None:
+def test_a_slightly_late_redraw_does_not_shift_the_next() -> None:
     pace = Pace()
     pace.count(0, 0)
     pace.count(INTERVAL_NS + 5_000_000, 0)
     assert pace.rest_s(INTERVAL_NS + 5_000_000) == pytest.approx((INTERVAL_NS - 5_000_000) / 1e9)
 
 
-def test_what_lies_under_the_help_is_not_explained_over_it(on_display: Callable[..., Window]) -> None:
+def test_views_under_the_help_have_no_tooltips(on_display: Callable[..., Window]) -> None:
     window = on_display(FakeSession(heat_map(64, 64)))
     window.press(Action.HELP, FAR_NS)
     window.step(FAR_NS)

@@ -1,4 +1,4 @@
-"""A window on a real display, driven by a real mouse and real keys: Xvfb shows it, xdotool moves and presses.
+"""A window on a real display, driven by real mouse and key events: Xvfb shows it, xdotool sends the events.
 
 Nothing is timed: each step waits for the window's own word that it was done.
 """
@@ -28,10 +28,10 @@ from workbench.window.shell.window import Window
 
 session = FakeSession(heat_map(64, 64), stages=STAGES, diagnosis=DIAGNOSIS)
 window = Window(session, size=(1280, 720))
-knobs, told = window._layout.knobs, None
+knobs, reported = window._layout.knobs, None
 
 def tell():
-    global told
+    global reported
     placed = knobs._find("fleet.rate_per_s")
     state = {
         "rate": session.controls.value("fleet.rate_per_s"),
@@ -44,8 +44,8 @@ def tell():
         "tip": window._layout.tooltip._tip is not None,
         "pipeline": list(window._layout.boxes.pipeline),
     }
-    if state != told:
-        told = state
+    if state != reported:
+        reported = state
         print(json.dumps(state), flush=True)
     return False
 
@@ -56,7 +56,7 @@ print(json.dumps({"closed": True}), flush=True)
 
 
 class RealWindow:
-    """The window's process, what it last told, and hands to work with."""
+    """The window's process, the last state it reported, and mouse and keyboard input."""
 
     def __init__(self, display: str, xdotool: str) -> None:
         self._environment = os.environ | {"DISPLAY": display, "SDL_VIDEODRIVER": "x11"}
@@ -81,7 +81,7 @@ class RealWindow:
             try:
                 self.state = json.loads(self._lines.get(timeout=PATIENCE_S))
             except queue.Empty:
-                pytest.fail(f"the window never told: {what}; the last it told: {self.state}")
+                pytest.fail(f"the window never reported: {what}; its last state: {self.state}")
 
     def do(self, *words: object) -> str:
         """One line of xdotool. Returns what it says."""
@@ -92,7 +92,7 @@ class RealWindow:
         return done.stdout
 
     def take_focus(self) -> None:
-        """Without a window manager nobody gives it the keyboard. It lies in the middle of the screen."""
+        """Without a window manager the window has no keyboard focus. It is in the middle of the screen."""
         said = self.do("mousemove", SCREEN[0] // 2, SCREEN[1] // 2, "getmouselocation", "--shell")
         self._number = dict(line.split("=") for line in said.split())["WINDOW"]
         self.do("windowfocus", "--sync", self._number)
@@ -112,7 +112,7 @@ class RealWindow:
 
 @pytest.fixture
 def display(needs_program: Callable[[str, str], str]) -> Iterator[str]:
-    """A display of its own; the server says itself which number it took."""
+    """A display of its own; the server reports its number."""
     xvfb = needs_program("Xvfb", "install the package xvfb")
     reader, writer = os.pipe()
     server = subprocess.Popen(
@@ -121,8 +121,8 @@ def display(needs_program: Callable[[str, str], str]) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     os.close(writer)
-    with os.fdopen(reader) as told:
-        number = told.readline().strip()
+    with os.fdopen(reader) as reported:
+        number = reported.readline().strip()
     yield f":{number}"
     server.terminate()
     server.wait(PATIENCE_S)

@@ -40,7 +40,7 @@ def test_a_count_has_three_digits_and_a_letter(value: float | None, text: str) -
 
 @given(st.floats(min_value=0, max_value=9.99e11))
 @settings(deadline=None)
-def test_a_count_is_near_its_value_and_never_wide(value: float) -> None:
+def test_a_count_is_close_to_its_value_and_short(value: float) -> None:
     text = format_count(value)
     number, _, letter = text.partition(" ")
     assert len(text) <= 6
@@ -53,12 +53,12 @@ def test_a_count_is_near_its_value_and_never_wide(value: float) -> None:
         assert len(number.replace(".", "")) == 3
 
 
-def test_a_negative_count_is_refused() -> None:
+def test_a_negative_count_raises() -> None:
     with pytest.raises(ValueError, match="count is -1; it must not be negative"):
         format_count(-1)
 
 
-def test_other_figures() -> None:
+def test_other_units() -> None:
     assert format_whole(17_000) == "17,000"
     assert [format_ms(ms) for ms in (0.412, 41.23, 412.0, 1250.0, 192_000.0)] == [
         "0.41 ms",

@@ -206,6 +206,7 @@ class CanvasArea(Drawable, Handler):
                 self.journeys.open(number)
         self.connections.chosen = number
         self.opened = card
+        assert (card == "none") == (self.followed is None), "an open card shows the traced connection"
         self._arrange()
 
     def _choice(self, scene: Scene) -> int | None:

@@ -4,7 +4,7 @@ panels share the rest.
 Invariant: the boxes lie inside the window and do not overlap, whatever its size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from workbench.window.toolkit.display import pygame
 
@@ -118,7 +118,7 @@ def arrange(
     below = _Remaining(panels, scale)
     panel_bar = below.bottom(_PANEL_BAR)
     below.bottom(_PANEL_GAP)
-    return Arrangement(
+    arrangement = Arrangement(
         size=size,
         scale=scale,
         header=header,
@@ -132,6 +132,18 @@ def arrange(
         playback=playback,
         status=status,
         hints=hints,
+    )
+    assert _is_disjoint(arrangement), arrangement
+    return arrangement
+
+
+def _is_disjoint(arrangement: Arrangement) -> bool:
+    """Whether all boxes are inside the window and no two overlap. 11 boxes, computed only when the size changes."""
+    boxes = [box for field in fields(Arrangement) if isinstance(box := getattr(arrangement, field.name), pygame.Rect)]
+    window = pygame.Rect((0, 0), arrangement.size)
+    # A box without height counts as outside for `contains`, and overlaps nothing.
+    return all(window.contains(box) for box in boxes if box.height) and all(
+        box.collidelist(boxes[:index]) < 0 for index, box in enumerate(boxes)
     )
 
 

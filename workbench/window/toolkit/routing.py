@@ -130,7 +130,7 @@ class Router:
         captor = self._captor
         if captor is None or event.button != self._captor_button:
             return captor is not None
-        self._captor = None
+        self._captor = None  # First: if the view fails, the mouse must not stay captured.
         return captor.handle(event, scene, now_ns)
 
     def _wheel(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:

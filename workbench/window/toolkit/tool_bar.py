@@ -61,6 +61,7 @@ class ToolBar(Placed):
         boxes = (found.move(box.topleft) for found in self._flow(box.width, pen))
         self._boxes = {button.name: found for button, found in zip(buttons, boxes, strict=True)}
         self._swatches = self._place_swatches()
+        assert all(box.left <= found.left and found.right <= box.right for found in self._boxes.values())
 
     @property
     def right(self) -> int:
