@@ -14,11 +14,11 @@ from server.engine.canvas import new_hello
 from server.engine.engine import Engine
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, settle, take_up
+from server.kernels.due_frames import patrol_dues
+from server.kernels.encode import encode_region
 from server.kernels.kernel import Warm
 from server.kernels.layout import OFFER, PATROL_NS, SENDS_A_STEP, Kind, Stage
-from server.kernels.offers import patrol_dues
-from server.kernels.room import make_message_room
-from server.kernels.tiles import encode_region
+from server.kernels.queues import make_message_room
 from server.loops.stages import Stages
 from server.loops.warm import stage_kernels
 from server.mqtt.address import BrokerAddress

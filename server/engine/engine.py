@@ -20,13 +20,12 @@ from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.schema import PLAIN, ZLIB
 from server.journal.store import TickEntry
-from server.kernels.arrays import LoopArrays, new_loop_arrays
-from server.kernels.dues import begin_sweep, sweep_rest
-from server.kernels.hold import HOLD
+from server.kernels.arrays import HOLD, LoopArrays, new_loop_arrays
+from server.kernels.due_frames import begin_sweep, sweep_rest
+from server.kernels.encode import encode_tick, write_frame_head
 from server.kernels.journey import note_encoded, note_journaled
 from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Stage
-from server.kernels.ledger import waiting_placements
-from server.kernels.tiles import encode_tick, write_frame_head
+from server.kernels.queues import waiting_placements
 from server.protocol.messages import CANCEL, Hello, Snapshot
 
 COMPRESS_BYTES_MIN = 512

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from server.engine.canvas import Canvas, Region
 from server.kernels.arrays import BroadcastArrays, new_broadcast_arrays
+from server.kernels.encode import paint_blocks
 from server.kernels.layout import HEAD_ROOM
-from server.kernels.shown import paint_blocks
 from server.protocol.messages import Snapshot
 
 

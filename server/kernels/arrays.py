@@ -1,7 +1,11 @@
-"""The arrays that kernels share, in groups, and how large they are. Their records are those of `layout`.
+"""The arrays that kernels share, in groups, and their sizes. Their records are those of `layout`.
 
-A kernel is handed whole groups. Imports no compiler. Invariant: what fits into a queue is decided here, once; kernels
-ask an array for its length.
+A kernel is passed whole groups. Imports no compiler. Queue sizes are decided here only: kernels ask an array for its
+length.
+
+Records that only loops use are defined here too. Journeys are numbered upwards, row of journey n is n % JOURNEY_ROWS;
+journeys from `first` up to `end` belong to this loop and are not over. A stage whose HOLD has items != 0 has taken them
+up and not served them yet. The frame of conflation n is the n-th part of `conflated`.
 """
 
 from typing import NamedTuple
@@ -9,9 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.conflation import CONFLATION, CONFLATIONS
-from server.kernels.following import FOLLOWING, MARK
-from server.kernels.hold import HOLD
 from server.kernels.layout import (
     BLOCK_BYTES_MAX,
     BROADCAST,
@@ -31,9 +32,59 @@ from server.kernels.layout import (
     Stage,
 )
 
+FOLLOWING = np.dtype(
+    [
+        ("slot", "i8"),  # Slot of the followed connection.
+        ("first", "i8"),  # The oldest journey that is not over,
+        ("end", "i8"),  # one past the newest, and
+        ("read_end", "i8"),  # one past the newest that is decoded.
+        ("received_count", "i8"),  # Placements of the connection that belong to older journeys.
+        ("admitted_count", "i8"),  # The connection's count at the last check.
+    ],
+    align=True,
+)
+
+MARK = np.dtype(
+    [
+        ("read_count", "i8"),  # Decoded once the loop has decoded this many reads,
+        ("received_count", "i8"),  # admitted once it has judged this many placements of the connection,
+        ("admitted_count", "i8"),  # applied once it has applied this many placements in all.
+    ],
+    align=True,
+)
+"""When a journey reaches its next stage, in counts that are valid at any queue position."""
+
+
+HOLD = np.dtype(
+    [
+        ("until_ns", "i8"),  # The stage is held back until then.
+        ("items", "i8"),  # Number of items that it then serves; 0: none.
+        ("cost_ns", "i8"),  # Their added service time.
+        ("left", "i8"),  # Items still waiting after the last step.
+        ("debt_ns", "i8"),  # Service time carried over to the next step.
+    ],
+    align=True,
+)
+
+
+CONFLATION = np.dtype(
+    [
+        ("since", "i8"),  # Changes of the whole canvas after this tick,
+        ("until", "i8"),  # up to this one,
+        ("start", "i8"),  # as a frame from here
+        ("end", "i8"),  # to here of `conflated`,
+        ("pixel_count", "i8"),
+    ],
+    align=True,
+)
+"""A frame shared by viewers that lack the same changes: they lag, or their interval is longer than a tick."""
+CONFLATIONS = 8
+"""Frames kept at once: viewers with different intervals and cursors come in any order, and encoding a frame for each
+costs more than sending it."""
+
 
 class CanvasArrays(NamedTuple):
-    """The canvas as the stages see it. Applied to by all loops, encoded between their steps."""
+    """The canvas as the stages see it. All loops apply to it; it is encoded between their steps."""
 
     pixels: NDArray[np.uint8]
     """Shape (height * width,)."""
@@ -44,7 +95,7 @@ class CanvasArrays(NamedTuple):
     rules: NDArray[np.void]
     """Shape (1,), RULES."""
     pixel_painter: NDArray[np.uint32]
-    """Shape (height * width,): number of the connection that last painted the pixel, plus one. 0: nobody."""
+    """Shape (height * width,): number of the connection that last painted the pixel, plus one. 0: none."""
     tiles: NDArray[np.void]
     """Shape (tiles,), TILE."""
     brakes: NDArray[np.void]

@@ -1,4 +1,5 @@
-"""Brakes: service time that is added to a stage, for teaching. Nobody sleeps: a braked stage is told to come again.
+"""Brakes: service time that is added to a stage, to show what a bottleneck does. No thread sleeps: a braked stage
+returns and is called again.
 
 A braked stage takes up what it can serve in a short step, and serves that when the time for it has passed; meanwhile it
 stays in the queue, the other stages go on and the tick comes when it is due. The time is the stage's `busy_ns`. What
@@ -71,7 +72,7 @@ def settle(loop, canvas, stage, taken, served):
 
 @kernel
 def rest(loop, canvas, stage, served, left, now_ns):
-    """Pay for a batch of `served` items that is done, of which it left so many: the stage rests for its time."""
+    """Pause the stage for the added service time of a batch of `served` items; `left` items still wait."""
     brake = canvas.brakes[stage]
     cost_ns = served * brake.item_ns + brake.batch_ns
     if cost_ns > 0:

@@ -141,7 +141,7 @@ def decode_payload(loop, slot, buffer, start, length, mask):
 def _take_places(arena, position, end, messages, message_end, limit, slot):
     """Queue the PLACE frames that stand one after another from `position` on, up to `limit` in the queue.
 
-    The frames that nearly all bytes belong to. It is told the two arrays that it needs: a call that hands on all of a
+    Nearly all bytes belong to these frames. It takes the two arrays that it needs: passing all of a
     loop costs ten times what a frame does. Returns (position, message_end) behind the last one.
     """
     while end - position >= PLACE_FRAME_BYTES and message_end < limit:
@@ -235,7 +235,7 @@ def _keep_rest(loop, segment, unknown):
 
 @kernel
 def decode(loop, messages_max):
-    """One pass over all segments of the arena, until about so many messages are queued.
+    """One pass over all segments of the arena, until about `messages_max` messages are queued.
 
     loop.arena: uint8, read. loop.segments: SEGMENT, consumed from `segment_head`. loop.messages, loop.requests,
     loop.handovers, loop.carry: appended to. Owner: this loop. Cost: O(bytes). Stops early, to be called again, when

@@ -2,17 +2,18 @@
 
 `run` is one call without the interpreter lock until Python is needed or the tick is due. It reads no more than the
 queues hold: what does not fit stays in the sockets, and TCP pushes back. A stage that a brake holds back keeps its
-queue, and nobody waits for it but those whose next queue is full. Linux only.
+queue, and a full queue delays only the connections that feed it. Linux only.
 """
 
 import numpy as np
 
 from server.kernels import libc
+from server.kernels.admit import admit
+from server.kernels.apply import apply, pass_request
 from server.kernels.brake import held_until, is_resting, rest, settle, step_items, take_up
-from server.kernels.buckets import admit
 from server.kernels.decode import PLACE_FRAME_BYTES, decode, waiting_bytes
-from server.kernels.dues import sweep_rest
-from server.kernels.fanout import fan_out, patrol
+from server.kernels.due_frames import sweep_rest
+from server.kernels.fan_out import end_connection, fan_out, flush, patrol, post
 from server.kernels.journey import note_admitted, note_applied, note_decoded, note_reads, note_sent
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import (
@@ -26,9 +27,7 @@ from server.kernels.layout import (
     Stage,
     Wake,
 )
-from server.kernels.outbox import end_connection, flush, post
-from server.kernels.pixels import apply, pass_request
-from server.kernels.room import has_room, make_arena_room, make_message_room, make_placement_room
+from server.kernels.queues import has_room, make_arena_room, make_message_room, make_placement_room
 
 STEP_NS = 500_000
 """Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
@@ -201,7 +200,7 @@ def _decode_some(loop, canvas, now_ns):
 
 @kernel
 def _admit_some(loop, canvas, now_ns):
-    """Let in or refuse what the placement queue has room for and the brake allows."""
+    """Admit or refuse what the placement queue has room for and the brake allows."""
     queues = loop.queues[0]
     depth = int(queues.message_end) - int(queues.message_head)
     room = make_placement_room(loop)
@@ -220,7 +219,7 @@ def _admit_some(loop, canvas, now_ns):
 
 @kernel
 def _apply_up_to(loop, canvas, epoll_fd, items_max, now_ns):
-    """Apply so many of the placement queue, answering each PING in its place. True when it stands at a SUBSCRIBE."""
+    """Apply up to `items_max` placements, answering each PING in order. True when it stops at a SUBSCRIBE."""
     queues = loop.queues[0]
     last = int(queues.placement_end) - int(queues.placement_head) - items_max
     while True:

@@ -1,8 +1,9 @@
 """Journeys: when each read of the followed connection came through each stage. One row a read, on the connections page.
 
 A loop calls one of these after a batch of each stage. Queues keep their order, so counts tell how far a read has come,
-and no stage has to look at single placements. While nobody is followed each call is one comparison. Invariant: only the
-loop that owns the connection writes, and a journey that is not over when its connection is gone is left as it is.
+and no stage has to look at single placements. While no connection is followed each call is one comparison. Invariant:
+only the loop that owns the connection writes, and a journey that is not over when its connection is gone is left as it
+is.
 """
 
 from server.kernels.kernel import kernel
@@ -60,7 +61,7 @@ def note_reads(loop, canvas, first, now_ns):
     """Begin a journey for each segment from index `first` on that is the followed connection's.
 
     loop.segments, connections: read. loop.journeys, marks, following: written. Cost: one comparison, and a look at each
-    new segment while somebody is followed.
+    new segment while a connection is followed.
     """
     followed = canvas.rules[0].followed
     if followed < 0:
@@ -77,7 +78,7 @@ def note_reads(loop, canvas, first, now_ns):
 def _keep_messages(loop, slot, count):
     """Copy the last `count` placements of a connection, and its requests among them, to the ring of messages.
 
-    loop.messages: read back from its end. Cost: O(messages waiting), while somebody is followed.
+    loop.messages: read back from its end. Cost: O(messages waiting), while a connection is followed.
     """
     queues = loop.queues[0]
     start = int(queues.message_end)
@@ -105,7 +106,7 @@ def note_decoded(loop, now_ns):
     """Note the journeys whose reads are decoded by now, and keep what was decoded from them.
 
     Where one pass decoded several reads of the connection, its placements are shared out evenly among them. Cost: O(1)
-    when nobody is followed.
+    when no connection is followed.
     """
     if _forget_if_gone(loop):
         return
@@ -133,7 +134,7 @@ def note_decoded(loop, now_ns):
 def _last_placed(loop, slot):
     """The last placement of a connection that waits to be applied: (pixel or -1, placements of all behind it).
 
-    Cost: O(placements behind it), while somebody is followed.
+    Cost: O(placements behind it), while a connection is followed.
     """
     queues = loop.queues[0]
     behind = 0
@@ -148,7 +149,7 @@ def _last_placed(loop, slot):
 
 @kernel
 def note_admitted(loop, now_ns):
-    """Note the journeys whose placements are all let in or refused by now. Called before they are applied.
+    """Note the journeys whose placements are all admitted or refused by now. Called before they are applied.
 
     Where one pass judged several reads of the connection, all of them name the last one's pixel.
     """
@@ -225,7 +226,7 @@ def _watches(connection, canvas, pixel):
 def note_sent(loop, canvas, now_ns):
     """Note the journeys whose change the connection's own socket has taken in a step of the fan-out begun at `now_ns`.
 
-    A journey is over then, and when nothing of it will be sent: nothing was let in, or it watches elsewhere.
+    A journey is over then, and when nothing of it will be sent: nothing was admitted, or it watches elsewhere.
     """
     if _forget_if_gone(loop):
         return

@@ -37,7 +37,7 @@ STAGE_COUNT = len(Stage)
 
 
 class State(IntEnum):
-    """What a process of a session is doing; `state` in SERVER and FLEET."""
+    """State of a process of a session; `state` in SERVER and FLEET."""
 
     STARTING = 0
     COMPILING = 1
@@ -70,11 +70,11 @@ LOOP = np.dtype(
         ("connection_count", "i8"),  # Open WebSocket connections now.
         ("subscriber_count", "i8"),  # Of these, watching.
         ("accepted_count", "i8"),  # Sockets accepted since the start.
-        ("closed_count", "i8"),  # Sockets closed since the start, whoever closed them.
+        ("closed_count", "i8"),  # Sockets closed since the start, by either side.
         ("evicted_count", "i8"),  # Of these, closed by us: stalled, over the limit too long.
         ("protocol_error_count", "i8"),
         ("received_count", "i8"),  # Placements decoded.
-        ("admitted_count", "i8"),  # Placements let in by bounds and bucket.
+        ("admitted_count", "i8"),  # Placements that passed bounds and bucket.
         ("throttled_count", "i8"),  # Refused for rate.
         ("shed_count", "i8"),  # Refused for overload.
         ("out_of_bounds_count", "i8"),
@@ -165,15 +165,15 @@ FLEET = np.dtype(
         ("delta_count", "i8"),
         ("delta_pixel_count", "i8"),  # Delivered: pixel changes in the deltas received, summed over viewers.
         ("snapshot_count", "i8"),
-        ("throttled_count", "i8"),  # As THROTTLED told: dropped for rate.
+        ("throttled_count", "i8"),  # Reported by THROTTLED: dropped for rate.
         ("shed_count", "i8"),
         ("out_of_bounds_count", "i8"),
-        ("lost_count", "i8"),  # Connections that ended when nobody asked them to.
+        ("lost_count", "i8"),  # Connections that ended unexpectedly.
         ("refused_count", "i8"),  # Connections that never opened.
         ("protocol_error_count", "i8"),  # Bytes from the server that break protocol.md.
         ("viewer_checked_count", "i8"),  # Viewers compared with the server's canvas at the end.
         ("viewer_wrong_count", "i8"),  # Of these, those that differ.
-        ("churned_count", "i8"),  # Connections that the fleet ended itself to open them anew.
+        ("churned_count", "i8"),  # Connections that the fleet closed itself to reopen them.
         ("cut_count", "i8"),  # Connections that a fault cut.
         ("reconnected_count", "i8"),  # Connections opened again after either, or after a loss.
         ("stalled_count", "i8"),  # Devices that a fault holds still now.
@@ -187,7 +187,7 @@ TILE_LATENCY = np.dtype([("sum_us", "i8"), ("count", "i8")], align=True)
 
 FLEET_JOURNEY = np.dtype(
     [
-        ("number", "i8"),  # Of the connection, as HELLO told it.
+        ("number", "i8"),  # Connection number from HELLO.
         ("pixel", "i8"),  # Of the batch's last placement, y * width + x.
         ("intended_ns", "i8"),
         ("sent_ns", "i8"),
@@ -291,7 +291,7 @@ class MarkerKind(IntEnum):
 
 
 class Phase(IntEnum):
-    """What a connection slot is doing."""
+    """State of a connection slot."""
 
     FREE = 0
     SLOW = 1  # Bytes go to the Python `Connection`: handshake, fragment, control frame, closing.

@@ -1,7 +1,7 @@
 """Waiting for a block of a memory link to change hands. Linux only.
 
 There is nothing to wake by: one side writes a word and the other looks at it now and then, without the interpreter
-lock. Invariant: a block is written by the side whose it is, and by nobody else.
+lock. Invariant: a block is written only by the side that owns it.
 """
 
 from server.kernels import libc

@@ -11,9 +11,9 @@ divided by the length of a PLACE frame. Invariant: every byte of a connection is
 
 from server.kernels import libc
 from server.kernels.decode import hand_over
+from server.kernels.fan_out import end_connection, flush, post
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import BELL, LISTENER, Phase, Reason, Wake
-from server.kernels.outbox import end_connection, flush, post
 
 PLACE_FRAME_BYTES = 12
 PING_FRAME_BYTES = 18
@@ -119,7 +119,7 @@ def run(loop, epoll_fd, until_ns):
     """
     queues = loop.queues[0]
     queues.arena_end = 0
-    queues.fanout_position = queues.slot_end  # Nothing is broadcast, so nobody is owed anything.
+    queues.fanout_position = queues.slot_end  # Nothing is broadcast, so no connection is due a frame.
     while True:
         begun_ns = libc.monotonic_ns()
         if begun_ns >= until_ns:

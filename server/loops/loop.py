@@ -16,13 +16,13 @@ import numpy as np
 from server.accept.address_limits import AddressLimits, Refusal, turn_away
 from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
 from server.engine.engine import Engine, use_slot
+from server.kernels.apply import pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, step_items
 from server.kernels.decode import hand_over
-from server.kernels.dues import sweep_rest
+from server.kernels.due_frames import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
-from server.kernels.pixels import pass_request
 from server.loops.slow_path import SlowPath
 from server.protocol.websocket import CloseCode, Opcode, encode_frame
 from server.system import clock

@@ -13,16 +13,16 @@ import numpy as np
 
 from server.engine.engine import Engine
 from server.ipc.page import Page
+from server.kernels.apply import pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, take_up
+from server.kernels.encode import encode_region
 from server.kernels.epoll_loop import run_stages
 from server.kernels.journey import note_reads, note_sent
 from server.kernels.kernel import Warm
 from server.kernels.layout import Phase, Stage, Wake
 from server.kernels.link import BlockState
-from server.kernels.pixels import pass_request
 from server.kernels.ring import await_state, count_bytes
-from server.kernels.tiles import encode_region
 from server.loops.stages import look, note
 from server.system import clock
 

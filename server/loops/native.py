@@ -11,11 +11,11 @@ import socket
 import numpy as np
 
 from server.engine.engine import Engine
-from server.kernels import epoll_loop, fanout
+from server.kernels import epoll_loop, fan_out
 from server.kernels.arrays import BroadcastArrays, CanvasArrays, LoopArrays
+from server.kernels.fan_out import flush, post, release
 from server.kernels.kernel import Warm
 from server.kernels.layout import BELL
-from server.kernels.outbox import flush, post, release
 from server.loops.loop import Loop
 from server.loops.warm import stage_kernels
 
@@ -33,9 +33,9 @@ def native_kernels(loop: LoopArrays, canvas: CanvasArrays, broadcast: BroadcastA
         Warm("release", release, lambda: (loop, loop.connections[0])),
         Warm("flush", flush, lambda: (loop, 0, 0, 0)),
         Warm("post", post, lambda: (loop, 0, 0, data, 0)),
-        Warm("fan out", fanout.fan_out, lambda: (loop, canvas, broadcast, 0, 0, 0)),
+        Warm("fan out", fan_out.fan_out, lambda: (loop, canvas, broadcast, 0, 0, 0)),
         Warm("sweep", epoll_loop.sweep, lambda: (loop, canvas, broadcast, 0)),
-        Warm("patrol", fanout.patrol, lambda: (loop, canvas, 0, 0)),
+        Warm("patrol", fan_out.patrol, lambda: (loop, canvas, 0, 0)),
         Warm("run stages", epoll_loop.run_stages, lambda: (loop, canvas, 0)),
         Warm("run", epoll_loop.run, lambda: (loop, canvas, broadcast, 0, 0)),
     ]

@@ -16,6 +16,7 @@ from server.engine.engine import Engine
 from server.kernels.arrays import SEGMENTS_MAX, CanvasArrays
 from server.kernels.brake import held_until, is_resting, rest, step_items, take_up
 from server.kernels.decode import hand_over, waiting_bytes
+from server.kernels.due_frames import choose_offers, patrol_dues, settle_offers, take_arrivals
 from server.kernels.journey import note_admitted, note_applied, note_decoded, note_reads, note_sent
 from server.kernels.kernel import Warm
 from server.kernels.layout import (
@@ -35,8 +36,7 @@ from server.kernels.layout import (
     Stage,
     Wake,
 )
-from server.kernels.offers import choose_offers, patrol_dues, settle_offers, take_arrivals
-from server.kernels.room import make_arena_room
+from server.kernels.queues import make_arena_room
 from server.loops.loop import Loop
 from server.loops.stages import Stages
 from server.loops.warm import stage_kernels

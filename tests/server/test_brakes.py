@@ -12,7 +12,7 @@ from server.config import Brake, Brakes
 from server.kernels.arrays import ARENA_BYTES, MESSAGES_MAX
 from server.kernels.brake import CATCH_UP_NS, STEP_NS, held_until, is_resting, rest, settle, step_items, take_up
 from server.kernels.layout import CARRY_BYTES, READ_BYTES_MAX, Phase, Stage
-from server.kernels.room import has_room, make_arena_room, make_message_room, make_placement_room
+from server.kernels.queues import has_room, make_arena_room, make_message_room, make_placement_room
 from server.protocol.messages import Delta, Ping, Place, Pong, Snapshot, Subscribe
 from support.braking import HARD, Painters, fills, many_frames, release_brakes, single_frames, stage_of, wait_until
 from support.naive import BrakedStage

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.config import ServerConfig
-from server.kernels.conflation import CONFLATIONS
-from server.kernels.dues import begin_sweep, sweep_rest
+from server.kernels.arrays import CONFLATIONS
+from server.kernels.due_frames import begin_sweep, choose_offers, settle_offers, sweep_rest, take_arrivals
+from server.kernels.encode import encode_tick
 from server.kernels.layout import ARRIVAL, CARRY_BYTES, OFFER, Phase, Source
-from server.kernels.offers import choose_offers, settle_offers, take_arrivals
-from server.kernels.tiles import encode_tick
 from server.loops import native
 from server.loops.native import NativeLoop
 from server.loops.portable import PortableLoop

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from server.config import Brake, Brakes, ServerConfig
 from server.engine.live_settings import LIVE_SETTINGS, merge_live, refill
-from server.kernels.buckets import take_token
+from server.kernels.admit import take_token
 from server.kernels.layout import Stage
 from server.mailbox.canvas import MAILBOX_MAX
 from server.protocol.messages import Place, PlaceMany, Throttled

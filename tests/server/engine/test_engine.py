@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.config import Brake, Brakes
 from server.engine.engine import COMPRESS_BYTES_MIN, COMPRESS_PAUSE_TICKS, use_slot
-from server.kernels.dues import sweep_rest
+from server.kernels.due_frames import sweep_rest
 from server.kernels.layout import TICK_ROWS, Kind, Stage
 from server.protocol.blocks import apply_blocks
 from server.protocol.messages import CANCEL, Hello

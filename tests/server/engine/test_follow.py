@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.kernels.buckets import admit
+from server.kernels.admit import admit
+from server.kernels.apply import apply, pass_request
 from server.kernels.decode import decode
 from server.kernels.journey import (
     note_admitted,
@@ -18,7 +19,6 @@ from server.kernels.journey import (
     note_sent,
 )
 from server.kernels.layout import FOLLOWED_MESSAGES, JOURNEY_ROWS, Kind, Phase
-from server.kernels.pixels import apply, pass_request
 from server.protocol.messages import Ping, Place, PlaceMany, Subscribe
 from support.braking import wait_until
 from support.serving import Serving, masked

@@ -12,8 +12,8 @@ from server.config import Brake
 from server.engine.engine import HALT_NS, Engine
 from server.ipc.page import Page, canvas_sections, telemetry_sections
 from server.journal.fault import DiskError, JournalState
+from server.kernels.due_frames import choose_offers, settle_offers
 from server.kernels.layout import OFFER, Phase, Source, Stage
-from server.kernels.offers import choose_offers, settle_offers
 from server.protocol.block_arrays import changed_cells
 from server.protocol.body import read_body
 from server.protocol.messages import apply_delta, decode_server_message

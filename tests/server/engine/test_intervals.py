@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from server.config import ServerConfig
 from server.engine.engine import use_slot
-from server.kernels.dues import begin_sweep, next_due, note_delta, sweep_rest
+from server.kernels.due_frames import begin_sweep, choose_offers, next_due, note_delta, settle_offers, sweep_rest
 from server.kernels.layout import OFFER
-from server.kernels.offers import choose_offers, settle_offers
 from server.mailbox.client import MailboxClient
 from support.engine_bench import START_NS, Bench
 from support.mailbox_parts import WHOLE, Room, limits_of, open_connection

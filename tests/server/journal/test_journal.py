@@ -13,8 +13,8 @@ from server.journal.fault import DiskError, JournalError, trouble_of, words_of
 from server.journal.journal import QUEUE_MAX, TICKS_RESERVED, open_journal
 from server.journal.recovery import recover
 from server.journal.store import Store, TickEntry
+from server.kernels.encode import paint_blocks
 from server.kernels.layout import Stage
-from server.kernels.shown import paint_blocks
 from server.protocol.blocks import Block, encode_blocks
 from server.protocol.messages import Place, Subscribe
 from support.journaled import HEIGHT, NOW_NS, WIDTH, config_of, entry

@@ -7,8 +7,8 @@ import socket
 import numpy as np
 import pytest
 
+from server.kernels.fan_out import flush, post, release
 from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason
-from server.kernels.outbox import flush, post, release
 from support.stages import needs_compiler, new_canvas, new_loop
 
 NOW_NS = 7_000_000_000

@@ -9,11 +9,11 @@ ROOT = Path(__file__).parents[3]
 ROOMS = (
     "test_brakes",
     "test_decode",
-    "test_buckets",
+    "test_admit",
     "test_follow",
-    "test_pixels",
-    "test_tiles",
-    "test_fanout",
+    "test_apply",
+    "test_encode",
+    "test_fan_out",
     "test_histogram",
     "test_outbox",
 )

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.config import ServerConfig
-from server.kernels.buckets import take_token
+from server.kernels.admit import take_token
+from server.kernels.encode import encode_region
 from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TICK_ROWS, Phase, Stage
-from server.kernels.tiles import encode_region
 from server.mailbox import canvas as mailbox_canvas
 from server.mailbox.canvas import MailboxCanvas
 from server.mailbox.client import OUTBOX_MAX, MailboxClient

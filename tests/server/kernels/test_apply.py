@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.kernels.apply import apply, pass_request
 from server.kernels.layout import Kind
-from server.kernels.pixels import apply, pass_request
 from support.stages import ALL, new_canvas, new_loop, picture
 
 WIDTH, HEIGHT = 70, 45

@@ -1,18 +1,19 @@
-"""Room in a loop's queues: they are plain arrays, filled from 0, so what waits long is moved to the front now and then.
+"""Queues of a loop: freeing space in them, and counting what waits.
 
-Without a backlog every queue is emptied whole and nothing is ever moved. Invariant: order and content stay.
+Queues are plain arrays filled from 0. Without a backlog each is emptied whole and nothing moves; otherwise waiting
+records are moved to the front now and then. Order and content stay.
 """
 
 from server.kernels.kernel import kernel
-from server.kernels.layout import CARRY_BYTES, READ_BYTES_MAX
+from server.kernels.layout import CARRY_BYTES, READ_BYTES_MAX, Kind
 
 _SHARE = 8
-"""What waits is moved when less than an eighth of the array is free behind it: so each record moves rarely."""
+"""Records move when less than an eighth of the array is free behind them, so that each moves rarely."""
 
 
 @kernel
 def _move_down(records, head, end):
-    """Move records[head:end] to the front, wherever they overlap. Returns their new end."""
+    """Move records[head:end] to the front, which may overlap them. Returns their new end."""
     for i in range(head, end):
         records[i - head] = records[i]
     return end - head
@@ -20,7 +21,7 @@ def _move_down(records, head, end):
 
 @kernel
 def make_message_room(loop):
-    """Free what is behind the message queue. Returns how many messages it can take."""
+    """Free space at the end of the message queue. Returns the number of messages that fit."""
     queues, size = loop.queues[0], len(loop.messages)
     if queues.message_head > 0 and queues.message_end > size - size // _SHARE:
         queues.message_end = _move_down(loop.messages, int(queues.message_head), int(queues.message_end))
@@ -30,7 +31,7 @@ def make_message_room(loop):
 
 @kernel
 def make_placement_room(loop):
-    """Free what is behind the placement queue. Returns how many placements it can take."""
+    """Free space at the end of the placement queue. Returns the number of placements that fit."""
     queues, size = loop.queues[0], len(loop.placements)
     if queues.placement_head > 0 and queues.placement_end > size - size // _SHARE:
         queues.placement_end = _move_down(loop.placements, int(queues.placement_head), int(queues.placement_end))
@@ -40,7 +41,7 @@ def make_placement_room(loop):
 
 @kernel
 def has_room(loop):
-    """True when one more read fits the arena and the segments."""
+    """Whether one more read fits into the arena and the segments."""
     queues = loop.queues[0]
     fits = queues.arena_end + CARRY_BYTES + READ_BYTES_MAX <= len(loop.arena)
     return fits and queues.segment_end < len(loop.segments)
@@ -48,10 +49,10 @@ def has_room(loop):
 
 @kernel
 def make_arena_room(loop):
-    """Free the arena before more is read, as far as its bytes are decoded. True when there is room for one more read.
+    """Free decoded bytes of the arena. Returns whether one more read fits.
 
     loop.arena, segments: moved to their fronts. Cost: O(1), or O(bytes waiting) when that frees a whole read. The
-    caller has answered what was handed over, for that names places in the arena.
+    caller has handled the slow path first, because handovers refer to positions in the arena.
     """
     queues = loop.queues[0]
     head = int(queues.segment_head)
@@ -70,3 +71,19 @@ def make_arena_room(loop):
         loop.segments[i].start -= offset
         loop.segments[i].end -= offset
     return has_room(loop)
+
+
+@kernel
+def waiting_placements(loop):
+    """Count the placements in a loop's queues one by one, to check the ledger's counters against.
+
+    loop.messages, loop.placements: read from their heads to their ends. Cost: O(waiting). Returns (before admission,
+    before the canvas).
+    """
+    queues = loop.queues[0]
+    decoded, admitted = 0, 0
+    for i in range(queues.message_head, queues.message_end):
+        decoded += loop.messages[i].kind == Kind.PLACE
+    for i in range(queues.placement_head, queues.placement_end):
+        admitted += loop.placements[i].kind == Kind.PLACE
+    return decoded, admitted

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.kernels.buckets import admit, take_token
+from server.kernels.admit import admit, take_token
 from server.kernels.layout import Kind
 from support.naive import Bucket
 from support.stages import ALL, new_canvas, new_loop, request_of

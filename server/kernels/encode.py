@@ -1,7 +1,8 @@
-"""Encode: from dirty tiles to the blocks of a DELTA (protocol.md's sparse, bitmap and full kinds, the smallest wins).
+"""Encode: from dirty tiles to tile blocks and DELTA frames, the smallest kind of each block; and from blocks back to
+pixels.
 
 Nothing is cleared: a pixel is dirty for a receiver when its tick is newer than the receiver's cursor, so the same
-arrays serve the tick's one broadcast and any laggard.
+arrays serve the tick's one broadcast and any viewer that lags.
 """
 
 from server.kernels.kernel import kernel
@@ -39,7 +40,7 @@ def _count_changed(canvas, tile_x, tile_y, since):
 
 @kernel
 def _write_sparse(canvas, tile_x, tile_y, since, out, at):
-    """Returns (end, pixels written); pixels is -1 when they are more than one byte counts."""
+    """Write a sparse body. Returns (end, pixels); pixels is -1 when there are more than a byte can count."""
     rules = canvas.rules[0]
     width = int(rules.width)
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
@@ -63,7 +64,7 @@ def _write_sparse(canvas, tile_x, tile_y, since, out, at):
 
 @kernel
 def _write_bitmap(canvas, tile_x, tile_y, since, out, at):
-    """Returns (end, pixels written); pixels is -1 when the full kind would be as short."""
+    """Write a bitmap body. Returns (end, pixels); pixels is -1 when the full kind is as short."""
     rules = canvas.rules[0]
     width = int(rules.width)
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
@@ -105,9 +106,9 @@ def _write_full(canvas, tile_x, tile_y, out, at):
 def encode_block(canvas, tile_x, tile_y, since, out, at):
     """Write one tile block of all that changed after tick `since` to `out[at:]`.
 
-    canvas: read. out: uint8, written from `at`, at most BLOCK_BYTES_MAX bytes, which the caller has. Cost: O(1024).
-    Returns (end, pixels); (at, 0) when nothing changed. Other loops may paint meanwhile: pixels then join those that
-    changed and none leaves them, so each kind counts what it writes, and one that grew too long gives way to the next.
+    canvas: read. out: uint8, written from `at`, at most BLOCK_BYTES_MAX bytes, which the caller provides. Cost:
+    O(1024). Returns (end, pixels); (at, 0) when nothing changed. Other loops may paint meanwhile: the set of changed
+    pixels can only grow, so each kind counts what it writes, and a kind that grows too long gives way to the next.
     """
     count = _count_changed(canvas, tile_x, tile_y, since)
     if count == 0:
@@ -162,8 +163,8 @@ def write_frame_head(out, start_of_blocks, block_bytes, block_count, encoding, t
 def encode_region(canvas, tiles, since, until, out):
     """Make one DELTA frame of all that changed after `since` in the tiles (x0, y0, x1, y1), half open.
 
-    canvas: read. out: uint8, room for HEAD_ROOM and a block a tile, written. Cost: O(tiles) and 1024 a changed tile.
-    Returns (start, end, pixels) of the frame in `out`; pixels is 0 when nothing changed and there is no frame.
+    canvas: read. out: uint8, room for HEAD_ROOM and one block per tile, written. Cost: O(tiles) + 1024 per changed
+    tile. Returns (start, end, pixels) of the frame in `out`; pixels is 0 when nothing changed and there is no frame.
     """
     x0, y0, x1, y1 = tiles
     across = int(canvas.rules[0].tiles_across)
@@ -194,8 +195,8 @@ def encode_tick(canvas, broadcast, tick):
     """Make the broadcast of `tick`: the blocks of all tiles it changed, and the whole-canvas frame around them.
 
     canvas: read, and its tiles' counts written. broadcast.bytes, block_start, head: written in place, while no loop
-    runs. Cost: O(tiles) and 1024 a dirty tile. When nothing changed, the broadcast stays as it was, for those who still
-    lack it. Returns the number of merged pixel changes.
+    runs. Cost: O(tiles) + 1024 per dirty tile. When nothing changed, the broadcast stays as it was, for viewers that
+    still lack it. Returns the number of merged pixel changes.
     """
     if not _is_dirty(canvas, tick):
         return 0
@@ -227,8 +228,8 @@ def encode_tick(canvas, broadcast, tick):
 def gather_region(canvas, broadcast, tiles, out):
     """Make one DELTA frame of the newest tick's blocks in the tiles (x0, y0, x1, y1), by copying them.
 
-    broadcast: read. out: uint8, room for HEAD_ROOM and a block a tile, written. Cost: O(tiles) and a copy of their
-    bytes. Returns (start, end, pixels), as `encode_region`.
+    broadcast: read. out: uint8, room for HEAD_ROOM and one block per tile, written. Cost: O(tiles) and a copy of
+    their bytes. Returns (start, end, pixels), as `encode_region`.
     """
     x0, y0, x1, y1 = tiles
     across = int(canvas.rules[0].tiles_across)
@@ -246,3 +247,80 @@ def gather_region(canvas, broadcast, tiles, out):
         return HEAD_ROOM, HEAD_ROOM, 0
     start = write_frame_head(out, HEAD_ROOM, at - HEAD_ROOM, block_count, 0, int(broadcast.head[0].tick))
     return start, at, pixel_count
+
+
+@kernel
+def _paint_cell(canvas, left, top, offset, color, tick):
+    """Write one cell of a tile; cells beyond the edge of the canvas are ignored."""
+    rules = canvas.rules[0]
+    x, y = left + offset % TILE_SIDE, top + offset // TILE_SIDE
+    if x < rules.width and y < rules.height:
+        canvas.pixels[y * int(rules.width) + x] = color
+        canvas.pixel_tick[y * int(rules.width) + x] = tick
+
+
+@kernel
+def _paint_sparse(blocks, at, canvas, left, top, tick):
+    count = int(blocks[at])
+    end = at + 1 + 3 * count
+    if end > len(blocks):
+        return -1
+    for i in range(at + 1, end, 3):
+        offset = int(blocks[i]) | int(blocks[i + 1]) << 8
+        _paint_cell(canvas, left, top, offset % TILE_PIXELS, blocks[i + 2], tick)
+    return end
+
+
+@kernel
+def _paint_bitmap(blocks, at, canvas, left, top, tick):
+    color_at = at + _BITMAP_BYTES
+    if color_at > len(blocks):
+        return -1
+    for offset in range(TILE_PIXELS):
+        if int(blocks[at + (offset >> 3)]) >> (offset & 7) & 1:
+            if color_at == len(blocks):
+                return -1
+            _paint_cell(canvas, left, top, offset, blocks[color_at], tick)
+            color_at += 1
+    return color_at
+
+
+@kernel
+def _paint_full(blocks, at, canvas, left, top, tick):
+    if at + TILE_PIXELS > len(blocks):
+        return -1
+    for offset in range(TILE_PIXELS):
+        _paint_cell(canvas, left, top, offset, blocks[at + offset], tick)
+    return at + TILE_PIXELS
+
+
+@kernel
+def paint_blocks(blocks, count, canvas, tick):
+    """Apply the blocks of one tick to a canvas that is one tick behind, and mark their pixels with the tick.
+
+    blocks: uint8, read, `count` blocks and nothing else. canvas.pixels, pixel_tick, tile_tick: written in place; the
+    rest read. Owner: the caller, while no loop runs. Cost: O(cells), 1024 per full or bitmap block. Every cell is
+    checked against the canvas's edges, every length against the blocks' end. Returns False, with a part applied, when
+    the blocks are malformed.
+    """
+    across, down = int(canvas.rules[0].tiles_across), int(canvas.rules[0].tiles_down)
+    at = 0
+    for _ in range(count):
+        if at + 4 > len(blocks):
+            return False
+        tile, kind = int(blocks[at]) | int(blocks[at + 1]) << 8, blocks[at + 2]
+        if tile >= across * down:
+            return False
+        left, top = tile % across * TILE_SIDE, tile // across * TILE_SIDE
+        if kind == SPARSE:
+            at = _paint_sparse(blocks, at + 3, canvas, left, top, tick)
+        elif kind == BITMAP:
+            at = _paint_bitmap(blocks, at + 3, canvas, left, top, tick)
+        elif kind == FULL:
+            at = _paint_full(blocks, at + 3, canvas, left, top, tick)
+        else:
+            return False
+        if at < 0:
+            return False
+        canvas.tile_tick[tile] = tick
+    return at == len(blocks)

@@ -1,4 +1,4 @@
-"""Apply: from placements to pixels. Marks each pixel and tile with the tick that will carry the change."""
+"""Apply: from placements to pixels. Marks each pixel and tile with the tick that will broadcast the change."""
 
 from server.kernels.kernel import kernel
 from server.kernels.layout import Kind
@@ -6,17 +6,17 @@ from server.kernels.layout import Kind
 
 @kernel
 def apply(loop, canvas, items_max):
-    """Write at most `items_max` placements to the canvas, in order, up to the first request, which the caller answers.
+    """Write up to `items_max` placements to the canvas, in order, up to the first request, which the caller answers.
 
     loop.placements: PLACEMENT, consumed from `placement_head`. canvas.pixels, pixel_tick, tile_tick, pixel_painter:
-    written in place, by all loops at once: single stores, the last one wins. canvas.tiles: counted in place, where two
-    loops that count at once may lose one: the tiles' counts are for the eye, the ledger has its own. Cost:
+    written in place, by all loops at once: single stores, the last one wins. canvas.tiles: counted in place; two loops
+    that count at once may lose one: tile counts are for display, the ledger has its own. Cost:
     O(placements). Indices were checked by admit.
-    Returns the index into `loop.requests` of the request it stands at, or -1 when it has come to its end.
+    Returns the index into `loop.requests` of the request that it stopped at, or -1.
     """
     queues = loop.queues[0]
     tick = canvas.rules[0].tick_next
-    # In variables: what is stored to the canvas could change the queue's record for all that the compiler knows.
+    # In local variables: the compiler must assume that a store to the canvas can change the queue's record.
     head = int(queues.placement_head)
     end = min(int(queues.placement_end), head + items_max)
     position, slot, painter = head, -1, 0

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from server.kernels.apply import apply
+from server.kernels.encode import encode_block, encode_region, encode_tick, gather_region, write_frame_head
 from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TILE_PIXELS, tile_shape
-from server.kernels.pixels import apply
-from server.kernels.tiles import encode_block, encode_region, encode_tick, gather_region, write_frame_head
 from server.protocol.blocks import apply_blocks, decode_blocks, tile_colors
 from server.protocol.blocks import encode_block as reference_block
 from server.protocol.websocket import parse_head

@@ -1,19 +1,31 @@
-"""Outboxes: bytes that one connection alone is owed, before any further delta: answers, and the rest of a frame.
+"""Fan-out of the native loop: outboxes of single connections, and each tick's deltas sent from the shared bytes.
 
-Memory is the C library's, taken when bytes wait and given back when they are gone, so an idle connection holds none.
-Invariant: a frame once begun on a socket is finished before any other; `outbox_bytes` of the loop is the sum held.
+An outbox holds bytes that go before any further delta: answers, and the rest of a frame. Its memory comes from malloc
+and is freed when it is empty, so that an idle connection holds none. A frame begun on a socket is finished before any
+other; `outbox_bytes` of the loop is the sum held. A slow consumer delays no other connection and costs at most the rest
+of one frame.
 """
 
 from server.kernels import libc
 from server.kernels.decode import hand_over
-from server.kernels.dues import waiting
+from server.kernels.due_frames import (
+    REPORT_BYTES,
+    check_conduct,
+    choose_frame,
+    is_patrolled,
+    is_reported_to,
+    next_due,
+    note_delta,
+    waiting,
+    write_report,
+)
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason
+from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason, Source
 
 
 @kernel
 def watch_socket(loop, epoll_fd, connection):
-    """Tell epoll what this connection waits for now: bytes to read unless paused, room to write if it owes some."""
+    """Register with epoll what the connection waits for: readable unless paused, writable if its outbox holds bytes."""
     interest = libc.EPOLLRDHUP
     if not connection.reading_paused:
         interest |= libc.EPOLLIN
@@ -31,7 +43,7 @@ def watch_socket(loop, epoll_fd, connection):
 
 @kernel
 def release(loop, connection):
-    """Give an outbox's memory back and forget what was in it."""
+    """Free an outbox with what it holds."""
     loop.counts[0].outbox_bytes -= waiting(connection)
     if connection.outbox_pointer != 0:
         libc.free(connection.outbox_pointer)
@@ -66,7 +78,7 @@ def hold(loop, connection, source, count):
 
 @kernel
 def end_connection(loop, slot, reason):
-    """The stream is over: nothing more is read or sent, and Python is told once."""
+    """End the stream: nothing more is read or sent, and one handover tells Python."""
     connection = loop.connections[slot]
     if connection.phase != Phase.DEAD and connection.phase != Phase.FREE:
         connection.phase = Phase.DEAD
@@ -78,7 +90,7 @@ def end_connection(loop, slot, reason):
 
 @kernel
 def send_some(loop, slot, source, count, now_ns):
-    """Offer bytes to the socket. Returns how many it took; -1 when the connection is over."""
+    """Send bytes. Returns how many the socket took; -1 when the connection is over."""
     connection = loop.connections[slot]
     taken = libc.send(connection.fd, source, count, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL)
     counts = loop.counts[0]
@@ -97,7 +109,7 @@ def send_some(loop, slot, source, count, now_ns):
 
 @kernel
 def _settle(loop, epoll_fd, connection):
-    """After bytes were held or sent: ask for writability, and stop or resume reading, as the water marks say."""
+    """After bytes were held or sent: update EPOLLOUT, and pause or resume reading at the water marks."""
     held = waiting(connection)
     armed = held > 0
     paused = held > HELD_BYTES_MAX or (connection.reading_paused and held > HELD_BYTES_RESUME)
@@ -109,7 +121,7 @@ def _settle(loop, epoll_fd, connection):
 
 @kernel
 def flush(loop, epoll_fd, slot, now_ns):
-    """Send what the outbox holds, as far as the socket takes it. Closes a connection that was to be closed then."""
+    """Send what the outbox holds, as far as the socket takes it. Closes a connection that is marked for closing."""
     connection = loop.connections[slot]
     held = waiting(connection)
     if held > 0:
@@ -127,7 +139,7 @@ def flush(loop, epoll_fd, slot, now_ns):
 
 @kernel
 def send_or_hold(loop, epoll_fd, slot, source, count, now_ns):
-    """Send `count` bytes at address `source` after all that waits already; hold what the socket does not take.
+    """Send `count` bytes at address `source` after the outbox; hold what the socket does not take.
 
     Returns False when the connection is over.
     """
@@ -151,3 +163,62 @@ def post(loop, epoll_fd, slot, data, now_ns):
     if len(data) == 0:
         return True
     return send_or_hold(loop, epoll_fd, slot, address_of(data), len(data), now_ns)
+
+
+@kernel
+def _deliver(loop, canvas, broadcast, epoll_fd, slot, now_ns):
+    """Send one connection the frame that it lacks. Moves its cursor when the socket took at least a part."""
+    connection = loop.connections[slot]
+    source, start, end, pixels = choose_frame(loop, canvas, broadcast, connection, loop.scratch)
+    count = end - start
+    if count > 0:
+        address = start
+        if source == Source.SHARED:
+            address += address_of(broadcast.bytes)
+        elif source == Source.CONFLATED:
+            address += address_of(loop.conflated)
+        else:
+            address += address_of(loop.scratch)
+        taken = send_some(loop, slot, address, count, now_ns)
+        if taken < 0:
+            return
+        if taken == 0:
+            connection.blocked = 1
+            return
+        if taken < count and not send_or_hold(loop, epoll_fd, slot, address + taken, count - taken, now_ns):
+            return
+        note_delta(loop, connection, count, pixels, now_ns)
+    connection.blocked = 0
+    connection.cursor = broadcast.head[0].tick
+
+
+@kernel
+def fan_out(loop, canvas, broadcast, epoll_fd, now_ns, sends_max):
+    """Continue the sweep until it is done or `sends_max` frames were offered.
+
+    loop.connections: cursor and due time written. broadcast, canvas: read. loop.scratch, conflated: overwritten.
+    Cost: O(slots) and one `send` per frame. Returns the number of frames offered.
+    """
+    offered = 0
+    while offered < sends_max:
+        slot = next_due(loop, broadcast, now_ns)
+        if slot < 0:
+            break
+        _deliver(loop, canvas, broadcast, epoll_fd, slot, now_ns)
+        offered += 1
+    return offered
+
+
+@kernel
+def patrol(loop, canvas, epoll_fd, now_ns):
+    """Check every connection: report drops (at most once a second), hand over those that stall or stay over the limit.
+
+    loop.connections: written in place. Cost: O(slots), a few nanoseconds each, and one `send` per report.
+    """
+    for slot in range(int(loop.queues[0].slot_end)):
+        connection = loop.connections[slot]
+        if is_patrolled(connection):
+            if is_reported_to(connection, now_ns):
+                write_report(canvas, connection, now_ns, loop.scratch)
+                post(loop, epoll_fd, slot, loop.scratch[:REPORT_BYTES], now_ns)
+            check_conduct(loop, canvas, slot, now_ns)

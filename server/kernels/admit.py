@@ -1,8 +1,8 @@
 """Admit: bounds and token buckets, from messages to placements.
 
-A bucket is one number, `full_ns`: when it will be full again. A token costs `token_ns` of that; a placement is let in
-while the bucket would be full again within `burst_ns`. That is a token bucket of `burst` tokens to the nanosecond,
-with no rounding that adds up and nothing to refill. We police: what does not fit is dropped and counted.
+A bucket is one number, `full_ns`: when it will be full again. A token costs `token_ns`; a placement is admitted
+while the bucket would be full again within `burst_ns`. That is a token bucket of `burst` tokens, exact to the
+nanosecond, without accumulated rounding and without refills. It polices: what does not fit is dropped and counted.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from server.kernels.layout import Kind
 
 @kernel
 def take_token(connection, rules, now_ns):
-    """Take one token of a connection's bucket. Writes `full_ns`. True when there was one."""
+    """Take one token from a connection's bucket. Writes `full_ns`. Returns whether there was one."""
     full_ns = max(int(connection.full_ns), now_ns) + rules.token_ns
     if full_ns - now_ns > rules.burst_ns:
         return False
@@ -23,7 +23,7 @@ def take_token(connection, rules, now_ns):
 
 @kernel
 def _admit_one(loop, canvas, message, now_ns):
-    """Let one placement in, or count why not."""
+    """Admit one placement, or count the reason for dropping it."""
     rules = canvas.rules[0]
     connection = loop.connections[message.slot]
     counts = loop.counts[0]
@@ -55,7 +55,7 @@ def _admit_one(loop, canvas, message, now_ns):
 
 @kernel
 def admit(loop, canvas, now_ns, items_max):
-    """One pass over the message queue, in order, as far as there is room and at most `items_max`.
+    """Admit messages in order, as far as the placement queue has room and at most `items_max`.
 
     loop.messages: MESSAGE, consumed from `message_head`. loop.placements: PLACEMENT, appended while there is room.
     loop.connections: bucket and counters written in place. canvas.tiles: refusals counted, as `apply` counts. Owner:

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.kernels.dues import begin_sweep, sweep_rest
+from server.kernels.due_frames import begin_sweep, choose_offers, patrol_dues, settle_offers, sweep_rest
+from server.kernels.encode import encode_tick
 from server.kernels.layout import OFFER, Phase, Reason, Source
-from server.kernels.offers import choose_offers, patrol_dues, settle_offers
-from server.kernels.tiles import encode_tick
 from server.protocol.blocks import apply_blocks
 from server.protocol.messages import Throttled, decode_server_message
 from support.deltas import check_frame, read_delta, touched_since
