@@ -24,7 +24,7 @@ def merge_live(running: ServerConfig, wanted: ServerConfig) -> ServerConfig:
 def refill(
     full_ns: NDArray[np.int64], before: tuple[int, int], after: tuple[int, int], now_ns: int
 ) -> NDArray[np.int64]:
-    """When buckets will be full again (see kernels/buckets) if each keeps its tokens, as far as the new one holds them.
+    """When buckets will be full again (see kernels/admit) if each keeps its tokens, as far as the new one holds them.
 
     full_ns: any shape, 0 for a bucket that was never used, which stays full; NEVER_NS stays too. before, after:
     (token_ns, burst_ns).

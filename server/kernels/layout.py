@@ -321,7 +321,7 @@ CONNECTION = np.dtype(
         ("in_arena", "u1"),  # Its last read is not decoded yet: no more is read until then, for its rest comes first.
         ("interval_ns", "i8"),
         ("due_ns", "i8"),  # When the next delta is due; it goes with the tick that is nearest to this.
-        ("full_ns", "i8"),  # Token bucket: when it will be full again (see kernels/buckets).
+        ("full_ns", "i8"),  # Token bucket: when it will be full again (see kernels/admit).
         ("over_ns", "i8"),  # When it was last over the limit.
         ("over_since_ns", "i8"),  # Over the limit without a second's pause since; 0: not.
         ("progress_ns", "i8"),  # When the peer last took bytes, or last owed us nothing.

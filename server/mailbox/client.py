@@ -124,7 +124,7 @@ class MailboxClient:
         return self.connection.can_send and self.outbox.qsize() < OUTBOX_MAX
 
     def wait_interval(self, now_ns: int, tick_ns: int) -> None:
-        """Set when the next delta is due, after one: as `note_delta` of kernels/dues."""
+        """Set when the next delta is due, after one: as `note_delta` of kernels/due_frames."""
         self.due_ns = max(self.due_ns, now_ns - tick_ns // 2) + self.interval_ns
 
     def report(self, now_ns: int) -> Throttled | None:
