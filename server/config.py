@@ -18,9 +18,9 @@ class Brake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Service time added to one stage, for teaching: watch the queue before it."""
 
     item_us: float = 0.0
-    """Microseconds for each item, 0 to 500. Items are those of `layout.STAGE`; for decode, messages."""
+    """Microseconds for each item. An item is what the stage counts: placements, or messages at decode."""
     batch_ms: float = 0.0
-    """Milliseconds for each batch, 0 to 500."""
+    """Milliseconds for each batch, however many items it holds."""
 
     def __post_init__(self) -> None:
         for name, most in (("item_us", BRAKE_ITEM_US_MAX), ("batch_ms", BRAKE_BATCH_MS_MAX)):

@@ -16,7 +16,7 @@ from server.protocol.blocks import Block
 from server.protocol.messages import Delta, ServerOp, decode_client_message, decode_server_message
 from support.braking import wait_until
 from support.browser import Browser
-from support.readme_rules import cells
+from support.page_rules import cells
 from support.serving import PATIENCE_S, Serving
 from workbench.bench.peers.node_peer import module_folders
 

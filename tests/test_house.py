@@ -1,4 +1,4 @@
-"""The house is as README says and as the rules want it; and each rule is known to be able to complain.
+"""The house is as docs/architecture.md says and as the rules want it; and each rule is known to be able to complain.
 
 A complaint says what to do. A new package takes its row in the import table of docs/architecture.md; a new outside
 package takes its door in `DOORS` and its reason in pyproject.toml.
@@ -31,8 +31,7 @@ from support.house_rules import (
     parsed,
     sizes_of,
 )
-from support.readme_rules import block, cells, check_links, check_tree, marks, words_of
-from workbench.scenarios.scenario import builtin_names, load_scenario
+from support.page_rules import block, cells
 
 ROOT = Path(__file__).parents[1]
 HOUSE = House(ROOT)
@@ -175,26 +174,6 @@ class TestForm:
 
 
 class TestReadme:
-    def test_tree_is_true(self) -> None:
-        report(check_tree(block(readme(), "tree"), HOUSE.tracked()))
-
-    def test_links_lead_somewhere(self) -> None:
-        report(check_links(readme(), ROOT))
-
-    def test_keys_are_the_bound_ones(self) -> None:
-        from workbench.window.toolkit.keys import BINDINGS
-
-        assert cells(readme(), "keys") == [[binding.keys, binding.meaning] for binding in BINDINGS]
-
-    def test_keys_of_a_replay_are_the_bound_ones(self) -> None:
-        from workbench.window.toolkit.keys import REPLAY_BINDINGS
-
-        assert cells(readme(), "replay keys") == [[binding.keys, binding.meaning] for binding in REPLAY_BINDINGS]
-
-    def test_scenarios_are_the_built_in_ones(self) -> None:
-        told = dict(cells(readme(), "scenarios"))
-        assert told == {f"`{name}`": load_scenario(name).title for name in builtin_names()}
-
     @pytest.mark.parametrize("name", ["run", "test"])
     def test_command_is_one_line(self, name: str) -> None:
         assert len(block(readme(), f"command: {name}").splitlines()) == 1
@@ -208,25 +187,6 @@ class TestReadme:
     def test_changelog_names_the_version(self) -> None:
         version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
         assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-
-
-class TestHelp:
-    """README's help texts are the real ones, but for borders and line breaks."""
-
-    def test_every_command_is_in_readme(self) -> None:
-        main = run("workbench", "--help", COLUMNS="100", NO_COLOR="1").stdout
-        commands = [command.partition(" ")[2] for command in marks(readme(), "help")]
-        listed = main.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-        names = [line.split()[0] for line in listed if line[:3].strip()]
-        assert names, f"`python -m workbench --help` lists no commands:\n{main}"
-        assert sorted(names) == sorted(name for name in commands if name and " " not in name)
-
-    @pytest.mark.parametrize("command", marks(readme(), "help"))
-    def test_text_is_the_real_one(self, command: str) -> None:
-        shown = run("workbench", *command.split()[1:], "--help", COLUMNS="100", NO_COLOR="1")
-        assert shown.returncode == 0, shown.stderr
-        if words_of(shown.stdout) != words_of(block(readme(), f"help: {command}")):
-            pytest.fail(f"paste this under <!-- help: {command} --> in README.md:\n{shown.stdout}", pytrace=False)
 
 
 class TestTools:
@@ -411,27 +371,8 @@ class TestRulesComplain:
         assert "names https://example.org" in only(check_lock(lock + 'url = "https://example.org/x"\n', project))
         assert len(check_lock(lock, project.replace("numpy>=2", "numpy>=3"))) == 2
 
-    def test_about_a_tree_that_is_not_true(self) -> None:
-        drawn = "server/   the server\n    canvas.py  pixels\n    loops/\nREADME.md\n"
-        files = ["server/canvas.py", "server/loops/native.py", "README.md"]
-        assert check_tree(drawn, files) == []
-        assert "server/engine.py is not in README's tree" in only(check_tree(drawn, [*files, "server/engine.py"]))
-        assert "names README.md" in only(check_tree(drawn, files[:2]))
-
-    def test_about_a_link_to_nowhere(self, tmp_path: Path) -> None:
-        assert "docs/window.png" in only(check_links("![x](docs/window.png) [y](https://a.b/c) [z](#d)", tmp_path))
-
-    def test_about_a_mark_that_is_missing(self) -> None:
-        with pytest.raises(ValueError, match="no <!-- tree --> mark"):
-            block("# Title\n", "tree")
-        with pytest.raises(ValueError, match="no fenced block"):
-            block("<!-- tree -->\nText\n```\na\n```\n", "tree")
-
     def test_a_missing_component_skips_here_and_fails_in_ci(self) -> None:
         with pytest.raises(pytest.skip.Exception, match=r"^chromium is not here: apt install chromium$"):
             give_up("chromium", "apt install chromium", in_ci=False)
         with pytest.raises(pytest.fail.Exception, match=r"^chromium is not here: apt install chromium$"):
             give_up("chromium", "apt install chromium", in_ci=True)
-
-    def test_words_of_a_help_text_know_no_borders(self) -> None:
-        assert words_of("╭─ Options ─╮\n│ \x1b[1m--seed\x1b[0m  N │\n╰──╯") == ["Options", "--seed", "N"]

@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from support.readme_rules import cells
+from support.page_rules import cells
 
 ROOMS = ("workbench", "plots", "devices", "server")
 FILE_LINES_MAX = 600
@@ -299,7 +299,7 @@ def check_dependency_reasons(pyproject: str) -> list[str]:
     """Each dependency has its reason in a comment on its line."""
     complaints, inside = [], False
     for number, line in enumerate(pyproject.splitlines(), 1):
-        if re.match(r"(dependencies|mqtt|cluster|export|dev) = \[", line):
+        if re.match(r"(dependencies|mqtt|cluster|export|docs|dev) = \[", line):
             inside = True
         elif line.startswith("]"):
             inside = False

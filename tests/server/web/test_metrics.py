@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.ipc.page import Page, telemetry_sections
 from server.kernels.layout import stage_names
 from server.web import metrics
-from support.readme_rules import cells
+from support.page_rules import cells
 from support.serving import Serving
 
 DOCS = Path(__file__).parents[3] / "docs"
