@@ -13,12 +13,14 @@ from types import ModuleType
 
 import pytest
 
+from plots.series import PANELS
 from support.house_rules import House, parsed
 from support.page_parts import PARTS, ROOT, Part, help_commands, help_text
 from support.page_rules import (
     block,
     cells,
     check_links,
+    check_options,
     check_paths,
     check_quotes,
     check_site_links,
@@ -29,7 +31,7 @@ from support.page_rules import (
     with_block,
     words_of,
 )
-from workbench.scenarios.scenario import builtin_names
+from workbench.scenarios.scenario import builtin_names, load_scenario
 
 IS_WRITING = os.environ.get("WRITE_DOCS") == "1"
 REMEDY = "run WRITE_DOCS=1 python -m pytest tests/test_docs.py, and look at the difference"
@@ -85,6 +87,23 @@ class TestGenerated:
         assert sorted(re.findall(r"`(\w+)`", groups)) == sorted(builtin_names())
 
 
+class TestExamples:
+    def test_options_are_those_of_their_commands(self) -> None:
+        pages = {name: text for name, text in pages_of(ROOT).items() if name != "CHANGELOG.md"}
+        helps = {command: block(pages["docs/cli.md"], f"help: {command}") for command in help_commands()}
+        report(check_options(pages, helps))
+
+    @pytest.mark.parametrize("name", sorted(name for name, text in pages_of(ROOT).items() if "```toml" in text))
+    def test_scenarios_load(self, name: str, tmp_path: Path) -> None:
+        for number, text in enumerate(re.findall(r"^```toml\n(.*?)^```", page(name), re.MULTILINE | re.DOTALL)):
+            path = tmp_path / f"{number}.toml"
+            path.write_text(text, encoding="utf-8")
+            assert load_scenario(str(path)).title
+
+    def test_guide_lists_the_panels(self) -> None:
+        assert {row[0] for row in cells(page("docs/guide.md"), "panels")} == {spec.title for spec in PANELS.values()}
+
+
 class TestPages:
     def test_links_lead_somewhere(self) -> None:
         report(check_links(pages_of(ROOT), ROOT) + check_site_links(pages_of(ROOT)))
@@ -138,6 +157,13 @@ class TestRulesComplain:
         (tmp_path / "server").mkdir()
         pages = {"a.md": "`server/` and `server/gone.py`\n"}
         assert "a.md names server/gone.py" in only(check_paths(pages, tmp_path))
+
+    def test_about_an_option_that_is_none(self) -> None:
+        helps = {"workbench": "--help", "workbench run": "--seed N  --set KEY", "workbench scenarios show": "--help"}
+        text = "```sh\nworkbench run crowd --seed 3   # --not-this\n```\n`workbench scenarios show x --help`\n"
+        assert check_options({"a.md": text}, helps) == []
+        text += "`workbench run --sead 1`\n"
+        assert only(check_options({"a.md": text}, helps)).startswith("a.md shows workbench run with --sead")
 
     def test_about_a_message_that_nothing_prints(self) -> None:
         quotes = "<!-- messages: all -->\n| message |\n|---|\n| `port … is taken` |\n| `port … is free` |\n"

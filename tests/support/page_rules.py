@@ -127,6 +127,25 @@ def check_paths(pages: Mapping[str, str], root: Path) -> list[str]:
     ]
 
 
+COMMAND = re.compile(r"\bworkbench((?: [a-z]+)+)([^`\n#|]*)")
+
+
+def check_options(pages: Mapping[str, str], helps: Mapping[str, str]) -> list[str]:
+    """Options in the examples of pages are in the help of their command; `helps`: "workbench run" to its text."""
+    complaints = []
+    for name, text in pages.items():
+        for words, rest in COMMAND.findall(text):
+            command = "workbench"
+            for word in words.split():
+                command += f" {word}" if f"{command} {word}" in helps else ""
+            complaints += [
+                f"{name} shows {command} with {option}, which it does not have"
+                for option in re.findall(r"(?<!\S)--[a-z-]+", rest)
+                if option not in words_of(helps[command])
+            ]
+    return complaints
+
+
 # --- Quoted messages ------------------------------------------------------------------------------------------------
 
 
