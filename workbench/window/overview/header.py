@@ -107,7 +107,7 @@ class Header(Drawable, Focusable):
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         dirty = []
-        if not self._drawn:
+        if not self._drawn:  # Nothing is drawn yet: the background first, then every slot counts as changed.
             self._clear(target, self._box)
             pygame.draw.rect(target, self._pen.theme.line, (self._box.left, self._box.bottom - 1, self._box.width, 1))
             dirty.append(self._box)

@@ -148,6 +148,7 @@ class PipelineView(Drawable, Focusable):
         self._whole = True
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
+        # Numbers change with the reading, a few times per second; only the bars below follow every view.
         if scene.reading is not self._reading or len(self._stages) != len(scene.view.stages):
             self._stages, self._reading = scene.view.stages, scene.reading
         if self._whole or len(self._slots) != len(self._stages):

@@ -232,12 +232,12 @@ class HintLine(Drawable):
     def _draw_hints(self, target: pygame.Surface, right: int, hints: Sequence[tuple[str, str]]) -> None:
         """Draw the hints up to `right`; one that does not fit is omitted."""
         left, gap = self._box.left, self._pen.px(_HINT_GAP)
-        for keys, says in hints:
-            key, hint = (self._pen.width(*of) for of in ((keys, theme.KEY), (says, theme.STATUS_DIM)))
+        for keys, word in hints:
+            key, hint = self._pen.width(keys, theme.KEY), self._pen.width(word, theme.STATUS_DIM)
             if left + key + self._pen.px(_WORD_GAP) + hint + gap > right:
                 return
             left = self._word(target, keys, left, theme.KEY) + self._pen.px(_WORD_GAP)
-            left = self._word(target, says, left, theme.STATUS_DIM) + gap
+            left = self._word(target, word, left, theme.STATUS_DIM) + gap
 
     def _word(self, target: pygame.Surface, text: str, left: int, lettering: Lettering) -> int:
         """Write a word at `left`. Returns its right end."""

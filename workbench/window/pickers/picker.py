@@ -215,7 +215,10 @@ class StartPicker(CardGrid):
     _HEIGHT_MIN = 290
     """In a low window it takes more than half of its room; otherwise pictures would be too small to recognise."""
     _SENTENCE_ROWS = 2
-    _KEYS = ("arrows and enter, or click, start another   Esc: continue with this scenario", "Esc: continue")
+    _KEYS = (
+        "arrows and enter, or click: start another   Esc: continue with this scenario",
+        "enter: start another   Esc: continue",
+    )
 
     def __init__(self, on_pick: Callable[[Scenario], None], on_refuse: Callable[[str, int], None]) -> None:
         super().__init__(on_pick, on_refuse, keep_running=True)

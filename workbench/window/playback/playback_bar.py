@@ -86,6 +86,7 @@ class PlaybackBar(Drawable, Handler):
         if state == self._drawn:
             return []
         self._drawn = state
+        # Scaling the thumbnails is expensive, so the strip is kept until one more is ready.
         if self._film is None or film != self._film_of:
             self._film, self._film_of = self._new_film(replay), film
         target.fill(self._pen.theme.background, self._box)
@@ -207,6 +208,7 @@ class PlaybackBar(Drawable, Handler):
             return True
         if not self._over_strip(event.pos):
             return False
+        # Paused while the strip is dragged: otherwise the position would run away from the mouse.
         self._held, transport.playing = transport.playing, False
         marks = self._marks_at(event.pos, replay) if self._track.collidepoint(event.pos) else []
         if marks:

@@ -56,7 +56,7 @@ class Layout:
         self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
         self.knobs, self.pipeline = KnobsView(callbacks), PipelineView(self.open_brakes)
         self._loading, self._pause_mark, self._ring = LoadingCard(), PauseMark(), FocusRing()
-        self._stack = Stack(
+        self._stack = Stack(  # Lowest first. The toast is on top: it tells of failures.
             (
                 self._loading,
                 self._pause_mark,
@@ -96,6 +96,7 @@ class Layout:
         boxes = self._boxes = arrange(size, (width, height), failures, not folded, is_replay=is_replay)
         if (self._pen.scale, self._pen.theme) != (boxes.scale, self.theme):
             self._pen = Painter(boxes.scale, self.theme)
+        # Views draw into a picture of their own, never to the screen: it must stay free of overlays.
         self._picture = offscreen(boxes.size)
         self._placed = (
             (self.header, boxes.header),

@@ -123,6 +123,7 @@ class Window:
         view = self._session.view()
         if self._layout.arrange(self._screen.size, view, is_replay=self._session.replay is not None):
             self._panels_wanted_ns = now_ns
+        # After `arrange`, whose boxes they use, and before drawing: the panels' process works meanwhile.
         self._ask_for_panels(now_ns)
         self._order_panels()
         self._layout.toast.advance(now_ns)

@@ -63,75 +63,47 @@ class Binding:
     """Only while shift is held down."""
 
 
-def _bind(action: Action, *codes: int, keys: str, meaning: str, hint: str = "", with_shift: bool = False) -> Binding:
+def _bind(action: Action, keys: str, meaning: str, *codes: int, hint: str = "", with_shift: bool = False) -> Binding:
     return Binding(action, codes, keys, hint, meaning, with_shift)
 
 
 _ARROWS = (pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN)
 _PLUS, _MINUS = (pygame.K_PLUS, pygame.K_EQUALS, pygame.K_KP_PLUS), (pygame.K_MINUS, pygame.K_KP_MINUS)
 BINDINGS: tuple[Binding, ...] = (
+    _bind(Action.SCENARIOS, "L", "Choose another scenario (or click its name)", pygame.K_l, hint="scenarios"),
+    _bind(Action.PAUSE, "space", "Freeze the display (the server keeps running)", pygame.K_SPACE, hint="pause"),
+    _bind(Action.WHY, "W", "Show or hide how the bottleneck was found", pygame.K_w, hint="why"),
+    _bind(Action.KNOBS, "K", "Show or hide the controls", pygame.K_k, hint="knobs"),
+    _bind(Action.UNDO, "U", "Undo the last change", pygame.K_u, hint="undo"),
+    _bind(Action.REDO, "Shift U", "Redo", pygame.K_u, with_shift=True),
+    _bind(Action.THEME, "T", "Dark theme, or light for projectors", pygame.K_t, hint="theme"),
+    _bind(Action.CONNECTIONS, "C", "Map of all connections, or the canvas", pygame.K_c, hint="connections"),
     _bind(
-        Action.SCENARIOS, pygame.K_l, keys="L", meaning="Choose another scenario (or click its name)", hint="scenarios"
+        Action.JOURNEYS, "J", "Trace the connection that painted the pixel under the pointer", pygame.K_j, hint="trace"
     ),
+    _bind(Action.PAINT, "P", "Paint mode on or off (Alt-click picks a colour)", pygame.K_p),
+    _bind(Action.LAYER, "O", "Next overlay (canvas) or metric (connections)", pygame.K_o),
+    _bind(Action.LAYER_BACK, "Shift O", "Previous overlay or metric", pygame.K_o, with_shift=True),
+    _bind(Action.ZOOM_IN, "+ or wheel", "Zoom in", *_PLUS),
+    _bind(Action.ZOOM_OUT, "-", "Zoom out", *_MINUS),
+    _bind(Action.FIT, "0", "Fit the whole canvas (or double-click)", pygame.K_0, pygame.K_KP_0),
+    _bind(Action.PAN, "arrows", "Pan (or drag). Shift-drag selects tiles to filter the charts", *_ARROWS),
+    _bind(Action.PANELS, "V", "Choose the panels (or click a panel's title)", pygame.K_v, hint="panels"),
+    _bind(Action.SPAN, "X or wheel", "Longer time range", pygame.K_x),
+    _bind(Action.SPAN_BACK, "Shift X", "Shorter time range", pygame.K_x, with_shift=True),
     _bind(
-        Action.PAUSE,
-        pygame.K_SPACE,
-        keys="space",
-        meaning="Freeze the display (the server keeps running)",
-        hint="pause",
+        Action.TRAVEL, ", .", "Move the time range back or forward (or drag a chart)", pygame.K_COMMA, pygame.K_PERIOD
     ),
-    _bind(Action.WHY, pygame.K_w, keys="W", meaning="Show or hide how the bottleneck was determined", hint="why"),
-    _bind(Action.KNOBS, pygame.K_k, keys="K", meaning="Show or hide the controls", hint="knobs"),
-    _bind(Action.UNDO, pygame.K_u, keys="U", meaning="Undo the last change", hint="undo"),
-    _bind(Action.REDO, pygame.K_u, keys="Shift U", meaning="Redo", with_shift=True),
-    _bind(Action.THEME, pygame.K_t, keys="T", meaning="Dark theme, or light for projectors", hint="theme"),
-    _bind(
-        Action.CONNECTIONS, pygame.K_c, keys="C", meaning="Map of all connections, or the canvas", hint="connections"
-    ),
-    _bind(
-        Action.JOURNEYS,
-        pygame.K_j,
-        keys="J",
-        meaning="Trace the connection that painted the pixel under the pointer",
-        hint="follow",
-    ),
-    _bind(Action.PAINT, pygame.K_p, keys="P", meaning="Paint mode on or off (Alt-click picks a colour)"),
-    _bind(Action.LAYER, pygame.K_o, keys="O", meaning="Next overlay (canvas) or metric (connections)"),
-    _bind(Action.LAYER_BACK, pygame.K_o, keys="Shift O", meaning="Previous overlay or metric", with_shift=True),
-    _bind(Action.ZOOM_IN, *_PLUS, keys="+ or wheel", meaning="Zoom in"),
-    _bind(Action.ZOOM_OUT, *_MINUS, keys="-", meaning="Zoom out"),
-    _bind(Action.FIT, pygame.K_0, pygame.K_KP_0, keys="0", meaning="Fit the whole canvas (or double-click)"),
-    _bind(Action.PAN, *_ARROWS, keys="arrows", meaning="Pan (or drag). Shift-drag selects tiles to filter the charts"),
-    _bind(Action.PANELS, pygame.K_v, keys="V", meaning="Choose the panels (or click a panel's title)", hint="panels"),
-    _bind(Action.SPAN, pygame.K_x, keys="X or wheel", meaning="Longer time range"),
-    _bind(Action.SPAN_BACK, pygame.K_x, keys="Shift X", meaning="Shorter time range", with_shift=True),
-    _bind(
-        Action.TRAVEL,
-        pygame.K_COMMA,
-        pygame.K_PERIOD,
-        keys=", .",
-        meaning="Move the time range back or forward (or drag a chart)",
-    ),
-    _bind(Action.NOW, pygame.K_n, keys="N", meaning="Back to live"),
-    _bind(Action.TOUR_NEXT, pygame.K_PAGEDOWN, keys="page down", meaning="Tour: next scenario"),
-    _bind(Action.TOUR_BACK, pygame.K_PAGEUP, keys="page up", meaning="Tour: previous scenario"),
-    _bind(Action.ADDRESS, pygame.K_a, keys="A", meaning="Share: show the web page's address and QR code"),
-    _bind(
-        Action.SCREENSHOT,
-        pygame.K_s,
-        keys="S",
-        meaning="Save a screenshot (PNG) to the current directory",
-        hint="screenshot",
-    ),
-    _bind(Action.HELP, pygame.K_F1, keys="F1", meaning="Show or hide this help", hint="help"),
-    _bind(Action.FULL_SCREEN, pygame.K_F11, keys="F11", meaning="Toggle full screen", hint="full screen"),
-    _bind(Action.NEXT, pygame.K_TAB, keys="Tab", meaning="Focus the next view or control", hint="next view"),
-    _bind(
-        Action.PREVIOUS, pygame.K_TAB, keys="Shift Tab", meaning="Focus the previous view or control", with_shift=True
-    ),
-    _bind(
-        Action.QUIT, pygame.K_ESCAPE, pygame.K_q, keys="Esc or Q", meaning="Close the open card, or quit", hint="quit"
-    ),
+    _bind(Action.NOW, "N", "Back to live", pygame.K_n),
+    _bind(Action.TOUR_NEXT, "page down", "Tour: next scenario", pygame.K_PAGEDOWN),
+    _bind(Action.TOUR_BACK, "page up", "Tour: previous scenario", pygame.K_PAGEUP),
+    _bind(Action.ADDRESS, "A", "Share: show the web page's address and QR code", pygame.K_a),
+    _bind(Action.SCREENSHOT, "S", "Save a screenshot (PNG) to the current directory", pygame.K_s, hint="screenshot"),
+    _bind(Action.HELP, "F1", "Show or hide this help", pygame.K_F1, hint="help"),
+    _bind(Action.FULL_SCREEN, "F11", "Toggle full screen", pygame.K_F11, hint="full screen"),
+    _bind(Action.NEXT, "Tab", "Focus the next view or control", pygame.K_TAB, hint="next view"),
+    _bind(Action.PREVIOUS, "Shift Tab", "Focus the previous view or control", pygame.K_TAB, with_shift=True),
+    _bind(Action.QUIT, "Esc or Q", "Close the open card, or quit", pygame.K_ESCAPE, pygame.K_q, hint="quit"),
 )
 
 _BY_KEY = {(code, binding.with_shift): binding.action for binding in BINDINGS for code in binding.codes}

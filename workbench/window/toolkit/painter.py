@@ -116,10 +116,10 @@ class Painter:
 
     def _text(self, text: str, lettering: Lettering) -> pygame.Surface:
         key = (text, lettering)
-        found = self._texts.pop(key, None)
+        found = self._texts.pop(key, None)  # Popped and inserted again below: the dict's order is the order of use.
         if found is None:
             found = self.font(lettering).render(text, True, self.theme.color(lettering.role))
             if len(self._texts) >= TEXTS_KEPT_MAX:
                 del self._texts[next(iter(self._texts))]
-        self._texts[key] = found  # Inserted last: the first is the least recently used.
+        self._texts[key] = found
         return found

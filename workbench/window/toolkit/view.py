@@ -17,7 +17,7 @@ class Placed:
 
     def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Use this box and this painter from now on; the next draw draws everything."""
-        self._box, self._pen = box.copy(), pen
+        self._box, self._pen = box.copy(), pen  # A copy: a pygame.Rect is mutable, and callers move theirs.
         self._lay_out()
         self.forget()
 
