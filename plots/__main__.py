@@ -20,6 +20,7 @@ from plots.style import THEMES
 from server.ipc import control
 from server.ipc.page import PageError
 from server.system import clock
+from server.system import standard_streams
 
 LOOK_S = 0.03
 """Between two looks at the history. A third of a sample's interval: no sample waits long, and none is missed."""
@@ -127,6 +128,7 @@ def draw_until_stopped(artist: Renderer, picture: Picture, orders: Orders) -> No
 
 def main() -> int:
     """Follow the session's orders. Returns the process's exit code."""
+    standard_streams.open_closed()
     control.leave_signals_to_parent()
     start: control.StartPanels = control.read_start(control.StartPanels)
     orders = Orders(start.width, start.height, start.scale)

@@ -1,5 +1,6 @@
 """A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
 
+from server.system import standard_streams
 from server.accept.listener import CannotListen
 from server.ipc import control
 from server.ipc.control import (
@@ -22,6 +23,7 @@ from server.server import Server, open_server
 
 def main() -> int:
     """Serve until told to stop, or until the parent is gone."""
+    standard_streams.open_closed()
     control.leave_signals_to_parent()
     start = control.read_start(StartServer)
     config = start.config

@@ -1,6 +1,7 @@
 """The program, as console script and as `python -m workbench`: who ends it while it is still loading ends it in order.
 
-It knows no command. Invariant: until the command line is loaded there is nothing that would have to be ended.
+It knows no command. Invariants: until the command line is loaded there is nothing that would have to be ended; from
+then on all standard streams are open, whatever the caller closed.
 """
 
 import os
@@ -12,6 +13,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
+    from server.system import standard_streams
+
+    standard_streams.open_closed()
     from workbench.cli.app import main as obey
 
     obey()  # From where it can tell what a signal means, it takes them over.

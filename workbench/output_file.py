@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, TextIO
 import msgspec
 
 from server.system import clock
+from server.system import standard_streams
 from workbench.errors import RunError, UserError
 
 STANDARD_OUTPUT = Path("-")
@@ -106,11 +107,8 @@ def leads_to_stdout(path: Path | None) -> bool:
     return isinstance(stream, int) and (stream == 1 or _is_same(stream, 1))
 
 
-def talk_file(*outputs: Path | None) -> TextIO | None:
-    """Where a command that writes these outputs says all else: standard error when one takes standard output.
-
-    None where the caller of the program closed it: then nobody reads.
-    """
+def talk_file(*outputs: Path | None) -> TextIO:
+    """Where a command that writes these outputs says all else: standard error when one takes standard output."""
     return sys.stderr if any(map(leads_to_stdout, outputs)) else sys.stdout
 
 
@@ -195,8 +193,7 @@ def _look_at_descriptor(descriptor: int, path: Path, option: str) -> None:
         mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         mode = os.O_RDONLY
-    is_closed = descriptor == 1 and sys.stdout is None  # What has this number now was opened by us.
-    if mode == os.O_RDONLY or is_closed:
+    if mode == os.O_RDONLY or descriptor in standard_streams.closed:
         raise UserError(f"{option} {path}: nothing is open there to be written to; redirect it, or name a file")
 
 
@@ -281,9 +278,8 @@ def _is_same(descriptor: int, other: int | Path) -> bool:
 
 def _pour(source: BinaryIO, stream: _Stream) -> None:
     """Write all of `source` into it, behind what was printed before. Raises OSError."""
-    for own in (sys.stdout, sys.stderr):
-        if own is not None:
-            own.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
     with os.fdopen(os.dup(stream) if isinstance(stream, int) else _opened(stream), "wb") as target:
         shutil.copyfileobj(source, target)
 

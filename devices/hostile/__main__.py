@@ -13,6 +13,7 @@ from devices.hostile.orders import StartHostile
 from devices.hostile.tally import hostile_sections
 from server.ipc import control
 from server.ipc.page import Page
+from server.system import standard_streams
 from server.kernels.layout import State
 from server.system import clock, open_files
 
@@ -22,6 +23,7 @@ TURN_MS = 10
 
 def main() -> int:
     """Misbehave as the first line of standard input says. Returns the exit code: 1 for a server elsewhere."""
+    standard_streams.open_closed()
     control.leave_signals_to_parent()
     start: StartHostile = control.read_start(StartHostile)
     page = Page.attach(start.page_fd, hostile_sections())

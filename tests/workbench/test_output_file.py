@@ -20,6 +20,7 @@ from support import recorded
 from workbench import output_file
 from workbench.cli import app as cli
 from workbench.cli import serve as serve_command
+from server.system import standard_streams
 from workbench.errors import RunError, UserError
 from workbench.output_file import (
     STANDARD_OUTPUT,
@@ -260,7 +261,7 @@ class TestWrittenInto:
         os.close(reading)
 
     def test_standard_output_that_is_closed_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "stdout", None)
+        monkeypatch.setattr(standard_streams, "closed", {1})
         with pytest.raises(UserError, match="--out -: nothing is open there"):
             require_outputs({"--out": STANDARD_OUTPUT})
 

@@ -23,8 +23,7 @@ def exit_after(work: Callable[[], int]) -> NoReturn:
             if signal.getsignal(which) is not signal.SIG_IGN:
                 signal.signal(which, signal.default_int_handler)
         code = work()
-        if sys.stdout is not None:  # It is None where the caller closed it.
-            sys.stdout.flush()
+        sys.stdout.flush()
         _heed_no_more()
     except KeyboardInterrupt:
         code = 0
@@ -43,8 +42,7 @@ def _heed_no_more() -> None:
 def _leave_unwritten(error: OSError) -> int:
     """Something could not be written. Where that was our output, let the interpreter's last flush go nowhere."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):  # Who reads no more is told nothing.

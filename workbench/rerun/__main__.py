@@ -9,6 +9,7 @@ import sys
 from devices.config import FleetCommand, StartFleet
 from server.ipc import control
 from server.ipc.page import Page, fleet_sections
+from server.system import standard_streams
 from server.kernels.layout import State
 from workbench.errors import CommandError
 from workbench.recording.reader import Recording
@@ -17,6 +18,7 @@ from workbench.rerun.playback import Commands, Playback
 
 def main() -> int:
     """Place what the file holds. Returns the exit code: 1 when that failed."""
+    standard_streams.open_closed()
     control.leave_signals_to_parent()
     start: StartFleet = control.read_start(StartFleet)
     page = Page.attach(start.telemetry_fd, fleet_sections())

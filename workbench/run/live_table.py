@@ -18,13 +18,13 @@ _UNKNOWN = "-"
 
 
 class LiveTable:
-    """Shows views in `file` while it is entered; None, as where the caller closed it: nobody reads."""
+    """Shows views in `file` while it is entered."""
 
-    def __init__(self, file: TextIO | None) -> None:
+    def __init__(self, file: TextIO) -> None:
         self._file = file
         self._next_ns = 0
         self._last_line = ""
-        self._live = _new_live(file) if file is not None and file.isatty() else None
+        self._live = _new_live(file) if file.isatty() else None
 
     def __enter__(self) -> "LiveTable":
         if self._live is not None:

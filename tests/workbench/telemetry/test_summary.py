@@ -307,10 +307,6 @@ class TestTable:
         pixels = np.zeros((2, 2), np.uint8)
         return View(0, "first [red]light", "T.", "ws://h:1/canvas", parts, reading, pixels, run_seconds)
 
-    def test_nobody_need_read_it(self) -> None:
-        with LiveTable(None) as table:
-            table.show(self.view(Reading(), 1))
-
     def test_what_is_not_known_is_a_dash(self) -> None:
         assert line_of(self.view(Reading(), 1)).count("- ") == 15
 

@@ -7,6 +7,7 @@ import sys
 from server.ipc import control
 from server.ipc.control import Command, StartServer, Stop
 from server.ipc.page import Page, telemetry_sections
+from server.system import standard_streams
 from workbench.bench.peers.tally import Tally
 
 
@@ -27,6 +28,7 @@ async def _serve(name: str, start: StartServer) -> None:
 
 def main() -> int:
     """Be the peer that the first word names."""
+    standard_streams.open_closed()
     control.leave_signals_to_parent()
     asyncio.run(_serve(sys.argv[1], control.read_start(StartServer)))
     return 0
