@@ -14,6 +14,7 @@ from devices.run import Commands, Run
 from devices.warm import warm_kernels
 from server.ipc import control
 from server.ipc.page import Page, fleet_sections
+from server.system import standard_streams
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
 
@@ -22,10 +23,15 @@ def _tell(done: int, total: int, name: str) -> None:
     control.say(control.Progress(f"compiling {name}" if name else "compiled", done, total))
 
 
+def _note(text: str) -> None:
+    control.say(control.News(text))
+
+
 def main() -> int:
     """Run the fleet that the first line of standard input describes. Returns the exit code: 1 when it failed."""
+    standard_streams.open_closed()
     control.leave_signals_to_parent()
-    early = threading.Thread(target=compile_all, args=(warm_kernels(), _tell), name="compiler", daemon=True)
+    early = threading.Thread(target=compile_all, args=(warm_kernels(), _tell, _note), name="compiler", daemon=True)
     early.start()
     start: StartFleet = control.read_start(StartFleet)
     page = Page.attach(start.telemetry_fd, fleet_sections())

@@ -20,7 +20,7 @@ from devices.memory.memory import MemoryLink
 from devices.sockets.dialer import Dialer
 from devices.transport import Transport
 from devices.warm import warm_kernels
-from server.ipc.control import CheckViewers, Event, Follow, Phase, Progress, Stop, StopSending
+from server.ipc.control import CheckViewers, Event, Follow, News, Phase, Progress, Stop, StopSending
 from server.ipc.page import Page, canvas_sections, link_sections
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
@@ -77,7 +77,7 @@ class Run:
             descriptors = raise_open_files(start.config.connections)
             check_ports(start.config.connections)
         self._counters["state"] = State.COMPILING
-        compile_all(warm_kernels(), self._tell_compiling)
+        compile_all(warm_kernels(), self._tell_compiling, lambda text: self._on_event(News(text)))
         if not start.width:
             hello = read_hello(Server(start.host, start.port, start.path))
             start = msgspec.structs.replace(start, width=hello.width, height=hello.height)

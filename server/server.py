@@ -122,9 +122,12 @@ class Server:
         self._is_released = False
 
     def prepare(self, progress: Callable[[int, int, str], None]) -> None:
-        """Compile or load every kernel, so that no client waits for one. `progress(done, total, name)`."""
+        """Compile or load every kernel, so that no client waits for one. `progress(done, total, name)`.
+
+        What is wrong with kernels of earlier runs goes to `on_news`.
+        """
         self._set_state(State.COMPILING)
-        compile_all(self.warms(), progress)
+        compile_all(self.warms(), progress, self.on_news)
 
     def warms(self) -> list[Warm]:
         """The kernels this server will call."""

@@ -94,7 +94,8 @@ class Engine:
         self._last_tick_ns = self._spacing_ns = 0  # The last one's start, and how far apart they are at present.
         self._due_ns = 0
         """When the tick was due that waits for the journal; 0: none does."""
-        self._compress_after, self._numbers, self._numbers_lock = 0, 0, threading.Lock()
+        self._compress_after = 0
+        self._numbers, self._numbers_lock = 0, threading.Lock()
 
     def new_loop(self, slots: int, descriptors: int) -> LoopArrays:
         """Arrays for one more loop, joined to the canvas, to its row of the telemetry page and of the connections'."""

@@ -1,22 +1,31 @@
-"""The one door to numba: the `kernel` decorator, and compiling it all before it is needed.
+"""The one door to numba: the `kernel` decorator, its cache, and compiling it all before it is needed.
 
+The cache is not numba's own. That keeps an index and its data in separate files, which two processes that compile at
+once can mix up, and it loads damaged files: they raise anything, or end the process.
 Invariant: a kernel never runs uncompiled in front of a client. Callers list their kernels as `Warm` entries and call
 `compile_all` first, which shows how far it is.
 """
 
+import hashlib
+import pickle
+import sys
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 from numba.core import types
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
 from numba.core.extending import intrinsic
+from numba.core.serialize import dumps
 
-from server.kernels.cache import cache_folder
+from server.kernels.cache import Store, find_place
 
 __all__ = [
     "Warm",
     "address_of",
-    "cache_folder",
     "compile_all",
     "is_compiled",
     "kernel",
@@ -29,18 +38,56 @@ __all__ = [
 _OPTIONS = {
     "_nrt": False,
     "nogil": True,
-    "cache": True,
     "error_model": "numpy",
     "fastmath": False,
     "boundscheck": False,
 }
 
-numba.config.CACHE_DIR = str(cache_folder())
+_store = Store(find_place())
+
+
+class _Cache(NullCache):
+    """Compiled forms of one function, as numba's dispatcher asks for them and hands them over."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """The form for these types and this processor; None: it is to be compiled."""
+        target_context.refresh()
+        payload = _store.load(self._name(signature, target_context.codegen()))
+        if payload is None:
+            return None
+        try:
+            return CompileResult._rebuild(target_context, *pickle.loads(payload))
+        except Exception:  # A whole file of no use here may raise anything. Compiling is the remedy.
+            _store.note_damage()
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep what was compiled."""
+        assert not result.library.has_dynamic_globals, f"{self._function} holds an address of this process"
+        _store.save(self._name(signature, result.codegen), dumps(result._reduce()))
+
+    def _name(self, signature: Any, codegen: Any) -> str:
+        """All that the machine code depends on, but for what its folder stands for."""
+        code = self._function.__code__
+        where = f"{self._function.__module__}.{self._function.__qualname__}"
+        return f"{where} {code.co_firstlineno} {_digest_of(code.co_filename)} {signature} {codegen.magic_tuple()}"
+
+
+@cache
+def _digest_of(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` as every kernel is: cached, no interpreter lock, exact arithmetic, no bounds checks."""
-    return numba.njit(**_OPTIONS)(function)
+    compiled = numba.njit(**_OPTIONS)(function)
+    if is_compiled():
+        assert function.__closure__ is None, f"{function} has a closure, which the cache does not know"
+        compiled._cache = _Cache(function)
+    return compiled
 
 
 def libc_function(name: str, signature: Any) -> Any:
@@ -72,10 +119,23 @@ class Warm(NamedTuple):
     example: Callable[[], tuple[Any, ...]]
 
 
-def compile_all(warms: Sequence[Warm], progress: Callable[[int, int, str], None]) -> None:
-    """Compile or load each kernel. `progress(done, total, name)` is called before each, and once at the end."""
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def compile_all(
+    warms: Sequence[Warm],
+    progress: Callable[[int, int, str], None],
+    note: Callable[[str], None] = _to_stderr,
+) -> None:
+    """Compile or load each kernel. `progress(done, total, name)` is called before each, and once at the end.
+
+    `note` takes a line for a person when the cache is damaged, or cannot be kept.
+    """
     for done, warm in enumerate(warms):
         progress(done, len(warms), warm.name)
         if is_compiled():
             warm.kernel.compile(tuple(numba.typeof(argument) for argument in warm.example()))
+            for line in _store.take_notes():
+                note(line)
     progress(len(warms), len(warms), "")

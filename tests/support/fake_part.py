@@ -1,6 +1,7 @@
 """A part of a session that does nothing but speak its messages: `python fake_part.py PART MANNER`.
 
-Manners: `good`; `bug` ends with a traceback; `failed` says that it cannot; `stubborn` hears neither Stop nor SIGTERM;
+Manners: `good`; `bug` ends with a traceback; `failed` says that it cannot; `vanish` ends with 0 and without a word;
+`news` finds something changed around it; `stubborn` hears neither Stop nor SIGTERM;
 `chatty` says what is no event; `unquiet` is a fleet that never comes to rest. With FAKE_PIDS it leaves a file named for
 its process there.
 """
@@ -110,6 +111,10 @@ def misbehave(manner: str) -> None:
     if manner == "failed":
         control.say(control.Failed("no room on the shelf"))
         sys.exit(1)
+    if manner == "vanish":
+        sys.exit(0)
+    if manner == "news":
+        control.say(control.News("some compiled kernels are damaged"))
     if manner == "chatty":
         print("hello", flush=True)
     if manner == "stubborn":

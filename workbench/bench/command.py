@@ -28,7 +28,7 @@ def list_cases() -> int:
 
 
 def run_bench(case: str | None, *, quick: bool, peers: bool, trials: int | None, out: Path | None) -> int:
-    """Run one case, or all. Returns the exit code: 1 when nothing at all could be measured.
+    """Run one case, or all. Returns the exit code: 1 when a program failed, or nothing at all could be measured.
 
     Raises UserError for an unknown case, a number of trials that is out of range, or a folder that cannot be.
     """
@@ -49,7 +49,8 @@ def run_bench(case: str | None, *, quick: bool, peers: bool, trials: int | None,
                 print(f"{case_text(results[-1], chosen.columns, quick=quick)}\n", flush=True)
     if out is not None:
         print(f"kept in {keep(out, new_result(begun, quick=quick, trials=count, cases=tuple(results)))}")
-    return 0 if stop.asked or any(result.rows for result in results) else 1
+    has_failed = any(result.has_failed for result in results) or not any(result.rows for result in results)
+    return 1 if has_failed and not stop.asked else 0
 
 
 def _known(name: str) -> str:

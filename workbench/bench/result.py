@@ -57,6 +57,8 @@ class CaseResult(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+    has_failed: bool = False
+    """Whether some of that is a program that began and failed."""
 
 
 class BenchResult(msgspec.Struct, frozen=True):

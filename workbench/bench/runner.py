@@ -49,11 +49,11 @@ def run_case(case: Case, terms: Terms) -> CaseResult:
     try:
         where = program.place(slowed=case.slows_server)
         scenarios = [(step, _scenario(case, step)) for step in case.steps]
-        if any(step.of_capacity for step in case.steps):
-            scenarios = _of_capacity(case, scenarios, terms, where)
     except (UserError, RunError) as error:
         progress.notes.append(f"skipped: {error}")
         scenarios = []
+    if scenarios and any(step.of_capacity for step in case.steps):
+        scenarios = _of_capacity(case, scenarios, terms, where, progress)
     for number in range(terms.trials):
         for step, scenario in scenarios:
             for name in programs:
@@ -67,6 +67,7 @@ def run_case(case: Case, terms: Terms) -> CaseResult:
         _place_text(case, where),
         rows,
         tuple(progress.notes),
+        bool(progress.failed),
     )
 
 
@@ -118,15 +119,23 @@ def _scenario(case: Case, step: Step) -> Scenario:
 
 
 def _of_capacity(
-    case: Case, scenarios: list[tuple[Step, Scenario]], terms: Terms, where: program.Place
+    case: Case, scenarios: list[tuple[Step, Scenario]], terms: Terms, where: program.Place, progress: _Progress
 ) -> list[tuple[Step, Scenario]]:
-    """Measure what the server can take when it is offered more than enough, and scale each step's load to that."""
+    """Measure what the server can take when it is offered more than enough, and scale each step's load to that.
+
+    Without steps where that fails.
+    """
     terms.tell(f"{case.name}: how much the server can take")
     flood = scenarios[0][1]
-    found = run_trial(flood, program.commands(program.OURS, where), _seconds(case, terms), terms.is_stopped)
-    capacity = found.figures.get("admitted_per_s") if found else None
-    if not capacity:
-        raise RunError("what the server can take is not known, so nothing can be a share of it")
+    try:
+        found = run_trial(flood, program.commands(program.OURS, where), _seconds(case, terms), terms.is_stopped)
+        capacity = found.figures.get("admitted_per_s") if found else None
+        if not capacity:
+            raise RunError("what the server can take is not known, so nothing can be a share of it")
+    except RunError as error:
+        progress.failed.add((scenarios[0][0].label, program.OURS))
+        progress.notes.append(f"skipped: {error}")
+        return []
     return list(_scaled(scenarios, capacity))
 
 

@@ -338,7 +338,7 @@ def run_main(arguments: Sequence[str]) -> int:
         return _refuse(str(error), error.exit_code)
     except _ParserError as error:
         return _refuse(_parser_line(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:

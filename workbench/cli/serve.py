@@ -25,6 +25,8 @@ from workbench.telemetry.tick_log import TickLog
 if TYPE_CHECKING:
     from server.server import Server
 
+_CLEAR = "\r\x1b[K"
+
 
 def serve(config: ServerConfig, summary: Path | None) -> int:
     """Serve until SIGINT or SIGTERM. Returns the exit code.
@@ -46,8 +48,10 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         server = open_server(config, pages.telemetry, pages.canvas)
     except JournalError as fault:
         raise UserError(str(fault)) from None
-    for note in () if isinstance(server, Mailbox) else server.journal_notes:
-        print(note, file=sys.stderr)
+    if isinstance(server, Server):
+        server.on_news = _tell
+        for note in server.journal_notes:
+            _tell(note)
     loaded: list[Counters] = []  # As the signal finds them: what the drain adds belongs to no figure of the serving.
 
     def end() -> None:
@@ -66,7 +70,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         first = read_counters(pages, 0, clock.now_ns())  # Before anybody can know that it listens, and end it.
         print(f"listening on {address.url}", flush=True)
         if address.warning:
-            print(address.warning, file=sys.stderr, flush=True)
+            _tell(address.warning)
         if isinstance(server, Server):
             _tell_broker(server)
         try:
@@ -79,18 +83,22 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
 
 
 def _tell_broker(server: "Server") -> None:
-    """Say where devices find the broker, if there is one, and from now on when it comes and goes."""
+    """Say where devices find the broker, if there is one."""
     if server.broker_url:
         topic = f"canvas/{server.config.mqtt_name}/device/ID/place"
-        print(f"MQTT devices publish to {topic} at {server.broker_url}", file=sys.stderr, flush=True)
-        server.on_news = lambda text: print(text, file=sys.stderr, flush=True)
+        _tell(f"MQTT devices publish to {topic} at {server.broker_url}")
+
+
+def _tell(line: str) -> None:
+    """A whole line, in the place of one that shows progress."""
+    print(_CLEAR * sys.stderr.isatty() + line, file=sys.stderr, flush=True)
 
 
 def _show_progress(done: int, total: int, name: str) -> None:
     """One line that renews itself, for a person at a terminal; nobody else waits for it."""
     if sys.stderr.isatty():
         text = f"compiling kernels {done} of {total}, once per machine: {name}" if done < total else ""
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        print(f"{_CLEAR}{text}", end="", file=sys.stderr, flush=True)
 
 
 def serving_summary(pages: SessionPages, first: Counters, last: Counters | None = None) -> dict[str, object]:

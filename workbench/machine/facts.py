@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.bridge.broker import kinds_installed
-from server.kernels.cache import cache_folder, compiled_count
+from server.kernels.cache import compiled_count, find_place
 from server.system import open_files
 from workbench.machine import cgroup
 
@@ -47,7 +47,7 @@ class Facts:
     kernels_folder: str
     """Where compiled kernels are kept; empty when no place can be written to."""
     kernels_fault: str
-    """Why `kernels_folder` is empty."""
+    """Why they are not kept where they should be; "" when they are."""
     compiled_count: int
     brokers: tuple[str, ...]
     """Kinds of brokers found, the preferred one first."""
@@ -55,7 +55,7 @@ class Facts:
 
 def read_facts() -> Facts:
     """The facts of the machine that this runs on."""
-    folder, fault, count = _kernels()
+    kernels = find_place()
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Facts(
         python=(sys.version_info.major, sys.version_info.minor, sys.version_info.micro),
@@ -70,9 +70,9 @@ def read_facts() -> Facts:
         display=display_of(os.environ, sys.platform),
         has_epoll=hasattr(select, "epoll"),
         has_memfd=hasattr(os, "memfd_create"),
-        kernels_folder=folder,
-        kernels_fault=fault,
-        compiled_count=count,
+        kernels_folder=str(kernels.folder or ""),
+        kernels_fault=kernels.fault,
+        compiled_count=compiled_count(kernels.folder) if kernels.folder is not None else 0,
         brokers=kinds_installed(),
     )
 
@@ -106,15 +106,6 @@ def usable_core_count() -> float:
     """Cores that this process may use, a container's quota taken into account."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, cgroup.limits().core_quota or usable)
-
-
-def _kernels() -> tuple[str, str, int]:
-    """Folder of compiled kernels, why there is none, and how many it holds."""
-    try:
-        folder = cache_folder()
-    except OSError as error:
-        return "", str(error), 0
-    return str(folder), "", compiled_count(folder)
 
 
 def _text(path: Path) -> str:

@@ -73,7 +73,7 @@ def replay_recording(
             wanted = None
         else:
             wanted = _show(session, stop)
-    for line in session.tracebacks:
+    for line in [*session.failures, *session.tracebacks]:
         print(line, file=sys.stderr)
     return (1 if session.failed else 0), wanted
 

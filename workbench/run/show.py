@@ -48,7 +48,7 @@ class Outputs:
     """Files that are read for it, which none of these may be."""
 
     @property
-    def talk(self) -> TextIO | None:
+    def talk(self) -> TextIO:
         """Where all else is said, with nothing of it in a summary or picture that goes to standard output."""
         return talk_file(self.summary, self.screenshot)
 
@@ -251,7 +251,13 @@ class Show:
         seconds = session.scenario.seconds
         wanted_ns = None if seconds is None else seconds * NANOSECONDS
 
+        told = 0
+
         def is_over() -> bool:
+            nonlocal told
+            for line in session.news[told:]:
+                print(line, file=sys.stderr, flush=True)
+            told = len(session.news)
             if guide is not None and session.load_started_ns:
                 self._follow(guide, session)
             if self._stop.asked or session.is_finished or (session.failed and self._outputs.headless):
@@ -317,7 +323,7 @@ def _rest_s(session: Session) -> float:
     return min(_PACE_S, max(0.0, seconds - measured_s)) if seconds is not None and measured_s else _PACE_S
 
 
-def _run_headless(session: Session, until: Callable[[], bool], talk: TextIO | None) -> None:
+def _run_headless(session: Session, until: Callable[[], bool], talk: TextIO) -> None:
     with LiveTable(talk) as table:
         while not until():
             session.wait(_rest_s(session))

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 
 import msgspec
 
-from server.ipc.control import Failed, Phase, Progress, Stop
+from server.ipc.control import Failed, News, Phase, Progress, Stop
 from server.ipc.page import Page
 from workbench.session.process import Ended, Order, Process, ProcessEvent
 from workbench.telemetry.view import Part
@@ -32,6 +32,8 @@ class Processes:
         self._stopping: set[str] = set()
         self.phases: set[str] = set()
         """Names of the phases that the fleet has told."""
+        self.news: list[str] = []
+        """What they say has changed around them."""
         self.failed_ns = 0
         """When the first of them failed; 0: none has."""
 
@@ -123,6 +125,9 @@ class Processes:
                 self._progress[heard.name] = progress
             case Phase(name):
                 self.phases.add(name)
+            case News(text):
+                if text not in self.news[-1:]:  # Server and fleet find the same cache damaged.
+                    self.news.append(text)
             case Failed(reason):
                 self._fail(heard.name, reason, now_ns)
             case Ended(exit_code):

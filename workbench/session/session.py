@@ -76,6 +76,8 @@ class Session(OnPages):
         self.load_ended_ns = 0
         self._with_panels = with_panels
         self._parts = Processes(commands)
+        self.news: Sequence[str] = self._parts.news
+        """What the parts say has changed around them, one line each."""
         self._panels = PanelsPart(self._parts, self.pages.history, self.pages.picture)
         self._ending = False
         self._started_ns = self._now_ns = 0

@@ -127,6 +127,11 @@ class TestOrder:
         assert asked == [OURS, SINK, OURS, SINK, OURS], "a program that failed is not tried again"
         assert [(row.program, len(row.outcomes)) for row in found.rows] == [(OURS, 3), (SINK, 1)]
         assert found.notes == (f"left out: sink ({found.rows[0].step}): server: ended by SIGKILL",)
+        assert found.has_failed
+
+    def test_a_program_that_failed_is_no_success(self, asked: list[str]) -> None:
+        assert run_bench("headline", quick=True, peers=False, trials=1, out=None) == 0
+        assert run_bench("headline", quick=True, peers=False, trials=2, out=None) == 1
 
     def test_stopping_ends_it(self, asked: list[str]) -> None:
         found = run_case(case_of("headline", quick=True), terms(is_stopped=lambda: len(asked) == 1))

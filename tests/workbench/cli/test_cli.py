@@ -133,15 +133,19 @@ class TestMistakes:
         assert (process.returncode, shown) == (2, "")
         assert len(errors.splitlines()) == 1 and "--headless" in errors
 
+    @pytest.mark.parametrize("bug", [AssertionError("this cannot be"), EOFError("Ran out of input")])
     def test_a_bug_keeps_its_traceback(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bug: Exception
     ) -> None:
+        """Whatever is raised: the parser takes EOFError for a person who ends a question."""
+
         def break_down(*_: object, **how: object) -> int:
-            raise AssertionError("this cannot be")
+            raise bug
 
         monkeypatch.setattr(run_command, "run_scenario", break_down)
         assert cli.run_main(["run", "--headless"]) == 70
-        assert "Traceback" in capsys.readouterr().err
+        errors = capsys.readouterr().err
+        assert "Traceback" in errors and str(bug) in errors
 
     def test_what_could_not_be_done_is_told_with_1(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

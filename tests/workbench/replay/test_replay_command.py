@@ -1,5 +1,6 @@
 """What `replay` leaves behind without a display: a picture of a moment, or a film of the window. Real panels draw."""
 
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import imageio_ffmpeg
 import pytest
 from PIL import Image
 
+from server.system.clock import now_ns
 from support import recorded
-from workbench.errors import UserError
+from workbench.errors import RunError, UserError
+from workbench.replay import command as replay_command
 from workbench.recording.reader import Recording
 from workbench.replay import command as replay_command
 from workbench.replay.command import FILM_FPS, replay_recording
@@ -53,6 +56,25 @@ def test_a_film_begins_at_its_beginning_however_long_that_took(path: Path, monke
         ]
         session.end()
     assert at_s == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2])
+
+
+def test_panels_that_end_are_named(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vanish = {"panels": [sys.executable, "-c", ""]}
+    with pytest.raises(RunError, match="panels: ended with exit code 0"):
+        replay_recording(path, screenshot=tmp_path / "end.png", commands=vanish)
+
+
+def test_a_window_whose_panels_end_goes_on_and_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def look_on(session: ReplaySession, stop: StopSignal) -> None:
+        while not session.failed:
+            session.wait(1.0)
+            session.poll(now_ns())
+
+    monkeypatch.setattr(replay_command, "_show", look_on)
+    assert replay_recording(path, commands={"panels": [sys.executable, "-c", ""]}) == (1, None)
+    assert capsys.readouterr().err == "panels: ended with exit code 0\n"
 
 
 def test_a_picture_is_of_the_window(path: Path, tmp_path: Path) -> None:

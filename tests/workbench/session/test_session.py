@@ -24,6 +24,9 @@ from workbench.scenarios.fault import Fault
 from workbench.session.process import Process, ProcessEvent, module_command
 from workbench.session.session import MEASURED_NS_LEAST, Session
 from workbench.telemetry.summary import summarise
+from workbench.run.command import run_scenario
+from workbench.run.show import Outputs
+from workbench.scenarios.scenario import Scenario
 
 ROOT = Path(__file__).parents[3]
 
@@ -141,6 +144,8 @@ class TestFailure:
             ("server", "bug", "ended with exit code 1: RuntimeError: the wheel came off"),
             ("fleet", "failed", "no room on the shelf"),
             ("fleet", "bug", "ended with exit code 1: RuntimeError: the wheel came off"),
+            ("server", "vanish", "ended with exit code 0"),
+            ("fleet", "vanish", "ended with exit code 0"),
             ("server", "chatty", "said what is no event: b'hello\\n'"),
         ],
     )
@@ -151,6 +156,20 @@ class TestFailure:
         pump(session, lambda: session.failed)
         assert session.failures == [f"{part}: {reason}"]
         assert [p.failure for p in session.view().parts if p.name == part] == [reason]
+
+    @pytest.mark.parametrize("part", ["server", "fleet", "panels"])
+    def test_a_run_of_which_a_part_vanishes_is_no_success(self, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+        programs = commands(**{part: "vanish"})
+        # With a picture at its end it has panels too; without, nobody would start any.
+        outputs = Outputs(headless=True, screenshot=Path(os.devnull) if part == "panels" else None)
+        assert run_scenario(SCENARIO, outputs, commands=programs) == 1
+        assert capsys.readouterr().err == f"{part}: ended with exit code 0\n"
+
+    def test_what_changed_around_parts_is_said_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        scenario = msgspec.structs.replace(SCENARIO, seconds=0.1)
+        programs = commands(server="news", fleet="news")
+        assert run_scenario(scenario, Outputs(headless=True), commands=programs) == 0
+        assert capsys.readouterr().err == "some compiled kernels are damaged\n"
 
     @pytest.mark.parametrize("victim", ["server", "fleet", "panels"])
     def test_a_killed_part_is_named_and_the_rest_lives(
