@@ -14,9 +14,9 @@ from devices.run import Commands, Run
 from devices.warm import warm_kernels
 from server.ipc import control
 from server.ipc.page import Page, fleet_sections
-from server.system import standard_streams
 from server.kernels.kernel import compile_all
 from server.kernels.layout import State
+from server.system import standard_streams
 
 
 def _tell(done: int, total: int, name: str) -> None:

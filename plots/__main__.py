@@ -19,8 +19,7 @@ from plots.span import Span
 from plots.style import THEMES
 from server.ipc import control
 from server.ipc.page import PageError
-from server.system import clock
-from server.system import standard_streams
+from server.system import clock, standard_streams
 
 LOOK_S = 0.03
 """Between two looks at the history. A third of a sample's interval: no sample waits long, and none is missed."""

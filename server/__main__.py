@@ -1,6 +1,5 @@
 """A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
 
-from server.system import standard_streams
 from server.accept.listener import CannotListen
 from server.ipc import control
 from server.ipc.control import (
@@ -19,6 +18,7 @@ from server.ipc.control import (
 from server.ipc.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
 from server.journal.fault import JournalError
 from server.server import Server, open_server
+from server.system import standard_streams
 
 
 def main() -> int:

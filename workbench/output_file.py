@@ -23,8 +23,7 @@ from typing import Any, BinaryIO, TextIO
 
 import msgspec
 
-from server.system import clock
-from server.system import standard_streams
+from server.system import clock, standard_streams
 from workbench.errors import RunError, UserError
 
 STANDARD_OUTPUT = Path("-")

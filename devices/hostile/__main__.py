@@ -13,9 +13,8 @@ from devices.hostile.orders import StartHostile
 from devices.hostile.tally import hostile_sections
 from server.ipc import control
 from server.ipc.page import Page
-from server.system import standard_streams
 from server.kernels.layout import State
-from server.system import clock, open_files
+from server.system import clock, open_files, standard_streams
 
 TURN_MS = 10
 """Commands wait no longer, nor does who is to go on."""

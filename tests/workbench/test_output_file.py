@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import typer.main
 
+from server.system import standard_streams
 from support import recorded
 from workbench import output_file
 from workbench.cli import app as cli
 from workbench.cli import serve as serve_command
-from server.system import standard_streams
 from workbench.errors import RunError, UserError
 from workbench.output_file import (
     STANDARD_OUTPUT,

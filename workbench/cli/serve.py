@@ -40,7 +40,6 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     open_files.raise_to_hard()
     # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
     from server.journal.fault import JournalError
-    from server.mailbox.mailbox import Mailbox
     from server.server import Server, open_server
 
     pages = SessionPages.create(config)

@@ -9,8 +9,8 @@ import sys
 from devices.config import FleetCommand, StartFleet
 from server.ipc import control
 from server.ipc.page import Page, fleet_sections
-from server.system import standard_streams
 from server.kernels.layout import State
+from server.system import standard_streams
 from workbench.errors import CommandError
 from workbench.recording.reader import Recording
 from workbench.rerun.playback import Commands, Playback

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numba
 import pytest
-from serving import Serving
 
 from server.kernels import cache, kernel
 from server.kernels.cache import Place, Store, compiled_count, find_place
+from support.serving import Serving
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 DAMAGED = "some compiled kernels in {} are damaged or cannot be read; they are compiled again"
 
 

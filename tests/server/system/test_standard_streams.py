@@ -11,11 +11,11 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE_S, Client
 
-from server import clock
+from server.system import clock
+from support.serving import PATIENCE_S, Client
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 RECORDINGS = [str(ROOT / "tests" / "recordings" / f"first_light_{number}.pxr") for number in (1, 2)]
 SMALL = ["first_light", "--seconds", "1", "--set", "fleet.connections=20", "--headless"]
 COMBINATIONS = [closed for count in (1, 2, 3) for closed in combinations((0, 1, 2), count)]
@@ -23,7 +23,7 @@ ALL = (0, 1, 2)
 
 LOOK = """
 import os, sys
-from server import standard_streams
+from server.system import standard_streams
 standard_streams.open_closed()
 null = os.stat(os.devnull).st_rdev
 opened = os.memfd_create("page")

@@ -11,7 +11,6 @@ from PIL import Image
 from server.system.clock import now_ns
 from support import recorded
 from workbench.errors import RunError, UserError
-from workbench.replay import command as replay_command
 from workbench.recording.reader import Recording
 from workbench.replay import command as replay_command
 from workbench.replay.command import FILM_FPS, replay_recording

@@ -20,13 +20,12 @@ from server.system import clock
 from support.serving import PATIENCE_S
 from support.session_parts import FAKE, SCENARIO, commands, make, pump, started
 from workbench.address import Address
+from workbench.run.command import run_scenario
+from workbench.run.show import Outputs
 from workbench.scenarios.fault import Fault
 from workbench.session.process import Process, ProcessEvent, module_command
 from workbench.session.session import MEASURED_NS_LEAST, Session
 from workbench.telemetry.summary import summarise
-from workbench.run.command import run_scenario
-from workbench.run.show import Outputs
-from workbench.scenarios.scenario import Scenario
 
 ROOT = Path(__file__).parents[3]
 

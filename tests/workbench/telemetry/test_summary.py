@@ -16,7 +16,7 @@ from server.kernels import layout
 from server.kernels.histogram import bucket_index
 from support.interrupted import interrupted
 from workbench.cli.serve import serving_summary
-from workbench.run.live_table import LiveTable, line_of, table_of
+from workbench.run.live_table import line_of, table_of
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry import tick_log
 from workbench.telemetry.counters import Counters, Span, read_counters
