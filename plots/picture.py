@@ -57,17 +57,22 @@ class Picture:
         self._front[0] = back
         self._serial[0] += 1
 
-    def read(self, seen_serial: int) -> tuple[int, Pixels] | None:
+    def read(self, seen_serial: int, room: Pixels | None = None) -> tuple[int, Pixels] | None:
         """The front picture's serial and a copy of it, shape (height, width, 4): red, green, blue and a byte to skip.
 
-        None when `seen_serial` is the newest, and when a newer one came in between: the next look gets that.
+        None when `seen_serial` is the newest, and when a newer one came in between: the next look gets that. The copy
+        goes into `room`, shape (bytes,), where it fits: memory that was used before takes it several times as fast.
         """
         serial = self.serial
         if serial == seen_serial:
             return None
         front = int(self._front[0])
         width, height = (int(side) for side in self._size[front])
-        pixels = self._buffer(front, width, height).copy()
+        shown = self._buffer(front, width, height)
+        if room is None or room.size < shown.size:
+            room = np.empty(shown.size, np.uint8)
+        pixels = room[: shown.size].reshape(shown.shape)
+        pixels[...] = shown
         return (serial, pixels) if self.serial == serial else None
 
     def _buffer(self, index: int, width: int, height: int) -> Pixels:

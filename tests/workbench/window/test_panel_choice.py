@@ -160,8 +160,9 @@ def test_a_picture_that_is_drawn_over_while_it_is_looked_at_is_not_shown(
     """The panels' process finishes two pictures between the window's looks at the size and at the pixels."""
     box, shapes = panels_of(person), []
     first, second, third = noise(box.size), noise((200, 100)), np.zeros((box.height, box.width, 3), np.uint8)
-    person.session.finish_picture(first)
-    person.see()
+    for picture in (third, first):  # The next is read into the memory of the one before the last.
+        person.session.finish_picture(picture)
+        person.see()
     person.session.finish_picture(third)
     buffer_of = Picture._buffer
 

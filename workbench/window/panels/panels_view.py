@@ -7,7 +7,7 @@ Invariant: a picture that does not show the present has a frame of its own colou
 
 from collections.abc import Callable
 
-from plots.picture import Picture
+from plots.picture import Picture, Pixels
 from plots.place import panel_widths
 from plots.style import TICK_LABEL_WIDTH
 from server.ipc.page import Page
@@ -46,6 +46,9 @@ class PanelsView(Drawable, Focusable):
         self._newest: pygame.Surface | None = None
         """The newest picture of that page that was read whole; None before the first."""
         self._serial = 0
+        self._pixels: Pixels | None = None
+        self._spare: Pixels | None = None
+        """The memory of that picture, and of the one before: the next is read into it."""
         self._held: pygame.Surface | None = None
         self._focused = self._ringed = False
         self._pressed: tuple[tuple[int, int], int] | None = None
@@ -55,7 +58,7 @@ class PanelsView(Drawable, Focusable):
     def hold(self, scene: Scene) -> None:
         """Keep showing the picture of now. Nothing to hold before the first."""
         self._look(scene)
-        self._held = self._newest
+        self._held = self._newest.copy() if self._newest else None
 
     def release(self) -> None:
         """Follow the newest picture again."""
@@ -184,11 +187,12 @@ class PanelsView(Drawable, Focusable):
         """Read the newest picture. One that is drawn over meanwhile is left to the next look."""
         if self._page is not scene.picture:
             self._page, self._newest, self._serial = scene.picture, None, 0
-        found = Picture(scene.picture).read(self._serial)
+        found = Picture(scene.picture).read(self._serial, self._spare)
         if found is not None:
             self._serial, pixels = found
             height, width, _ = pixels.shape
-            self._newest = pygame.image.frombuffer(pixels.reshape(-1).data, (width, height), "RGBX")
+            self._spare, self._pixels = self._pixels, pixels.reshape(-1)
+            self._newest = pygame.image.frombuffer(self._pixels.data, (width, height), "RGBX")
 
     def _draw_fitted(self, target: pygame.Surface, picture: pygame.Surface) -> None:
         target.fill(self._pen.theme.background, self._box)
