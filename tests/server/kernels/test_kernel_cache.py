@@ -354,7 +354,7 @@ def test_serve_with_damaged_kernels_says_so_and_serves(tmp_path: Path) -> None:
         warm = find_place().folder
     assert warm is not None
     copy = shutil.copytree(warm, tmp_path / warm.name)
-    victims = [path for name in ("ledger.waiting", "dues.begin") for path in copy.glob(f"server.kernels.{name}*")]
+    victims = [path for name in ("queues.waiting", "due_frames.begin") for path in copy.glob(f"server.kernels.{name}*")]
     assert len(victims) >= 2
     for path in victims:
         path.write_bytes(b"")
