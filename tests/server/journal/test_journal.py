@@ -22,6 +22,16 @@ from support.serving import PATIENCE_S, Serving
 from support.stages import new_canvas, picture
 
 
+@pytest.fixture
+def path(tmp_path):
+    """A journal in which ticks 1, 2, 3 and 5 set the pixels (tick, 0) to their number."""
+    path = tmp_path / "canvas.pxj"
+    store = recover(config_of(path), NOW_NS).store
+    store.add([entry(tick, (tick, 0, tick)) for tick in (1, 2, 3, 5)], {TICK_RESERVED: "9"})
+    store.close()
+    return path
+
+
 def change(path, statement, *values):
     """Harm a journal by SQL."""
     with closing(sqlite3.connect(path)) as file:
