@@ -11,7 +11,7 @@ from server.config import Brake, Brakes
 from server.journal import schema
 from server.journal.fault import DiskError, JournalError, trouble_of, words_of
 from server.journal.journal import QUEUE_MAX, TICKS_RESERVED, open_journal
-from server.journal.recovery import recover
+from server.journal.recovery import TICK_RESERVED, recover
 from server.journal.store import Store, TickEntry
 from server.kernels.encode import paint_blocks
 from server.kernels.layout import Stage
