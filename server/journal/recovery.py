@@ -72,7 +72,7 @@ def open_recording(config: ServerConfig, now_ns: int) -> Store:
     _is_new(path)
     with _opened(path, config) as store:
         facts = _facts(config, schema.RECORDING, now_ns)
-        schema.create_tables(store.connection, schema.RECORDING_TABLES)
+        schema.create_tables(store.connection, schema.SERVER_TABLES)
         with store.transaction() as connection:
             connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", facts.items())
         if store.connection.execute("SELECT 1 FROM ticks LIMIT 1").fetchone() is not None:

@@ -17,6 +17,7 @@ from server.palette import hex_colors
 from server.protocol.messages import DELTA
 from workbench.recording import sample_rows
 from workbench.recording.fact_check import checked
+from workbench.recording.schema import DIAGNOSES, READINGS, RECORDING_TABLES, TURNS
 from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.scenarios.scenario import load_scenario
 from workbench.scenarios.text import scenario_text
@@ -133,7 +134,7 @@ def make(
     painted = Painted(*size)
     canvases = {0: painted.pixels.copy()}
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
-        schema.create_tables(file, schema.RECORDING_TABLES)
+        schema.create_tables(file, RECORDING_TABLES)
         file.execute("BEGIN")
         file.executemany(schema.SET_META, checked(facts_of(*size)).items())
         for number in range(1, ticks + 1):
@@ -146,11 +147,11 @@ def make(
             file.executemany(sample_rows.ADD_STAGE_SAMPLE, sample_rows.stage_rows(number, sample, readings_of(number)))
             file.executemany(sample_rows.ADD_HOSTILE_SAMPLE, sample_rows.hostile_rows(number, sample))
             file.executemany(sample_rows.ADD_TICK_LOG, sample_rows.tick_rows(tick_of(number)))
-            file.execute(schema.READINGS.add, reading_row(number, reading_of(number)))
+            file.execute(READINGS.add, reading_row(number, reading_of(number)))
         file.execute(schema.MARKERS.add, marker_row(Marker(time_of(2), "knob", "rate limit 60 > 30")))
-        file.execute(schema.TURNS.add, turn_row(Turn(time_of(2), {"server.rate_per_s": 30})))
-        file.execute(schema.DIAGNOSES.add, diagnosis_row(1, Diagnosis("none", "idle")))
-        file.execute(schema.DIAGNOSES.add, diagnosis_row(3, BUSY))
+        file.execute(TURNS.add, turn_row(Turn(time_of(2), {"server.rate_per_s": 30})))
+        file.execute(DIAGNOSES.add, diagnosis_row(1, Diagnosis("none", "idle")))
+        file.execute(DIAGNOSES.add, diagnosis_row(3, BUSY))
         file.execute("COMMIT")
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         file.execute("PRAGMA journal_mode = DELETE")

@@ -14,6 +14,7 @@ from server.kernels import layout
 from support import recorded
 from workbench.recording import sample_rows
 from workbench.recording.fact_check import checked
+from workbench.recording.schema import DIAGNOSES, RECORDING_TABLES
 from workbench.recording.view_rows import diagnosis_row, marker_row
 from workbench.telemetry.view import Diagnosis, Marker
 
@@ -85,7 +86,7 @@ def write_run(
     if ended:
         facts["ended"] = json.dumps(SUMMARY)
     with closing(sqlite3.connect(path, isolation_level=None)) as file:
-        schema.create_tables(file, schema.RECORDING_TABLES)
+        schema.create_tables(file, RECORDING_TABLES)
         file.execute("BEGIN")
         file.executemany(schema.SET_META, checked(facts).items())
         for number, sample in enumerate(samples, 1):
@@ -101,7 +102,7 @@ def write_run(
             marker = Marker(recorded.STARTED_NS + round(second * 1e9), kind, text)
             file.execute(schema.MARKERS.add, marker_row(marker))
         for number, bottleneck, sentence in diagnoses:
-            file.execute(schema.DIAGNOSES.add, diagnosis_row(number, Diagnosis(bottleneck, sentence)))
+            file.execute(DIAGNOSES.add, diagnosis_row(number, Diagnosis(bottleneck, sentence)))
         file.execute("COMMIT")
         file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         file.execute("PRAGMA journal_mode = DELETE")

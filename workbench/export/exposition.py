@@ -14,10 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from server.journal.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
 from workbench.errors import UserError
 from workbench.export.excerpt import Excerpt
 from workbench.output_file import whole_file
+from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
 
 _UNITS = (
     ("_per_s", "_per_second", 1.0),

@@ -25,11 +25,11 @@ from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 from PIL import Image
 
-from server.journal.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
 from workbench.export.excerpt import Excerpt
 from workbench.export.foxglove_schema import FIGURES, IMAGE, LOG, LOG_INFO, LOG_WARNING, STAGES
 from workbench.export.timelapse import Timelapse
 from workbench.output_file import whole_file
+from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
 
 _NS_PER_S = 1_000_000_000
 _TOPICS = {"/canvas": IMAGE, "/figures": FIGURES, "/stages": STAGES, "/markers": LOG, "/diagnosis": LOG}

@@ -5,7 +5,7 @@ It holds no message. Invariant: names under "foxglove." have the fields that Fox
 
 from typing import Any
 
-from server.journal.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, STAGE_SAMPLE_COLUMNS
+from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, STAGE_SAMPLE_COLUMNS
 
 LOG_INFO, LOG_WARNING = 2, 3
 """Levels of a foxglove.Log."""

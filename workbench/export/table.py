@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.journal.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, TICK_LOG_COLUMNS
 from workbench.errors import UserError
 from workbench.export.excerpt import Excerpt
+from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, TICK_LOG_COLUMNS
 
 Table = Mapping[str, NDArray[Any]]
 """Names to columns, shape (n,); `latency_counts` has shape (n, LATENCY_BANDS)."""

@@ -16,19 +16,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from server.journal.schema import (
-    HOSTILE_SAMPLE_COLUMNS,
-    READING_COLUMNS,
-    SAMPLE_COLUMNS,
-    STAGE_SAMPLE_COLUMNS,
-    TICK_LOG_COLUMNS,
-)
 from server.kernels.layout import CANVAS_SIDE_MAX, MarkerKind
 from workbench.errors import UserError
 from workbench.recording.database import Database
 from workbench.recording.figure_table import FigureTable
 from workbench.recording.film import Film, Frame, checksum_of
 from workbench.recording.sample_rows import samples_of, stage_samples_of, ticks_of
+from workbench.recording.schema import (
+    HOSTILE_SAMPLE_COLUMNS,
+    READING_COLUMNS,
+    SAMPLE_COLUMNS,
+    STAGE_SAMPLE_COLUMNS,
+    TICK_LOG_COLUMNS,
+)
 from workbench.recording.view_rows import DIAGNOSIS_COLUMNS, diagnosis_of, reading_of, turn_of
 from workbench.scenarios.scenario import Scenario, scenario_of
 from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.journal.schema import (
+from server.kernels import layout
+from server.kernels.layout import HOSTILE_KINDS
+from workbench.recording.schema import (
     HOSTILE_SAMPLES,
     SAMPLE_COLUMNS,
     SAMPLES,
@@ -20,8 +22,6 @@ from server.journal.schema import (
     TICK_LOG,
     TICK_LOG_COLUMNS,
 )
-from server.kernels import layout
-from server.kernels.layout import HOSTILE_KINDS
 from workbench.telemetry.view import StageReading
 
 STAGE_SAMPLE = np.dtype(

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from server.journal.schema import DIAGNOSES, MARKERS, READING_COLUMNS, READINGS, TURNS
+from server.journal.schema import MARKERS
+from workbench.recording.schema import DIAGNOSES, READING_COLUMNS, READINGS, TURNS
 from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 
 DIAGNOSIS_COLUMNS = ("number", "bottleneck", "sentence", "runner_up", "headroom_ratio", "explanation")

@@ -31,6 +31,7 @@ from workbench.recording.sample_rows import (
     stage_rows,
     tick_rows,
 )
+from workbench.recording.schema import DIAGNOSES, READINGS, RECORDING_TABLES, TURNS
 from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.telemetry.view import Diagnosis, Marker, Reading, RecordingState, StageReading, Turn
 
@@ -79,7 +80,7 @@ class RecordingWriter:
         try:
             self._file = sqlite3.connect(path, _BUSY_S, isolation_level=None, check_same_thread=False)
             self._file.execute("PRAGMA synchronous = NORMAL")
-            schema.create_tables(self._file, schema.RECORDING_TABLES)
+            schema.create_tables(self._file, RECORDING_TABLES)
             self._set_facts(self._facts)
         except sqlite3.Error as error:
             raise UserError(f"--record {path} cannot be written: {words_of(trouble_of(error))}") from None
@@ -196,10 +197,10 @@ class RecordingWriter:
             file.executemany(ADD_STAGE_SAMPLE, stages)
             file.executemany(ADD_HOSTILE_SAMPLE, hostile)
             file.executemany(ADD_TICK_LOG, ticks)
-            file.executemany(schema.READINGS.add, readings)
-            file.executemany(schema.DIAGNOSES.add, diagnoses)
+            file.executemany(READINGS.add, readings)
+            file.executemany(DIAGNOSES.add, diagnoses)
             file.executemany(schema.MARKERS.add, [marker_row(mark) for mark in marks])
-            file.executemany(schema.TURNS.add, [turn_row(turn) for turn in turns])
+            file.executemany(TURNS.add, [turn_row(turn) for turn in turns])
             file.execute("COMMIT")
         except sqlite3.Error:
             if file.in_transaction:

@@ -267,7 +267,7 @@ class TestRecording:
     def test_it_joins_a_file_that_another_process_has_begun(self, tmp_path):
         path = tmp_path / "run.pxr"
         with closing(sqlite3.connect(path, isolation_level=None)) as file:
-            schema.create_tables(file, schema.RECORDING_TABLES)
+            schema.create_tables(file, schema.SERVER_TABLES)
             file.execute(schema.SET_META, ("kind", "recording"))
             file.execute(schema.SET_META, ("seed", "3"))
         journal = open_journal(config_of(path, journal_gates=False), NOW_NS)

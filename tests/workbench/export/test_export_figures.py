@@ -15,7 +15,6 @@ from mcap.reader import make_reader
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.journal.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, TICK_LOG_COLUMNS
 from server.kernels.layout import LATENCY_BANDS
 from server.palette import PALETTE
 from support import recorded
@@ -24,6 +23,7 @@ from workbench.errors import UserError
 from workbench.export.command import ExportOptions
 from workbench.export.exposition import outside_name
 from workbench.recording.reader import Recording
+from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, TICK_LOG_COLUMNS
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from conftest import give_up, is_ci
-from server.journal import schema
 from server.kernels import layout
 from workbench.recording.reader import Recording
+from workbench.recording.schema import RECORDING_TABLES
 from workbench.replay.session import ReplaySession
 
 ROOT = Path(__file__).parents[3]
@@ -70,7 +70,7 @@ def test_the_tables_are_those_of_a_recording() -> None:
     with closing(sqlite3.connect(f"{THIRD.as_uri()}?mode=ro", uri=True)) as file:
         names = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert names == set(re.findall(r"^\| `(\w+)` \|", PAGE, flags=re.MULTILINE))
-    assert len(names) == len(schema.RECORDING_TABLES)
+    assert len(names) == len(RECORDING_TABLES)
 
 
 def test_a_recording_of_version_1_says_what_it_said() -> None:

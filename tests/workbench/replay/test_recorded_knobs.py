@@ -17,6 +17,7 @@ from workbench.controls.controls import MERGE_NS, SETTLE_NS, Controls
 from workbench.controls.knob import KNOBS, Knob, knobs_of
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
+from workbench.recording.schema import DIAGNOSES, TURNS
 from workbench.recording.view_rows import turn_row
 from workbench.recording.writer import RecordingWriter
 from workbench.replay.early_turns import early_turns, value_told
@@ -177,7 +178,7 @@ def test_a_drag_is_followed_before_it_is_marked(tmp_path: Path) -> None:
 
 def add_turn(path: Path, turn: Turn) -> None:
     with closing(sqlite3.connect(path)) as file, file:
-        file.execute(schema.TURNS.add, turn_row(turn))
+        file.execute(TURNS.add, turn_row(turn))
 
 
 def test_the_cards_show_the_brakes_of_the_moment_and_the_knobs_do_before_the_next_sample(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_what_is_turned_while_it_is_replayed_is_seen(tmp_path: Path) -> None:
         add_turn(path, Turn(time_of(12), {BRAKE: 25.0}))
         with closing(sqlite3.connect(path)) as file, file:
             file.execute(schema.MARKERS.add, schema.MARKERS.row(time_of(12), "brake", "apply brake 0 > 25 us an item"))
-            file.execute(schema.DIAGNOSES.add, schema.DIAGNOSES.row(14, "read", "busy", "", None, "[]"))
+            file.execute(DIAGNOSES.add, DIAGNOSES.row(14, "read", "busy", "", None, "[]"))
         replay.poll(10**10)
         assert replay.controls.value(BRAKE) == 25
         assert [marker.time_ns for marker in replay.view().markers] == [time_of(2), time_of(12)]
