@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from plots.history import History
+from plots.history import HistoryReader
+from plots.ipc import PanelsCommand, Picture, Resize, ShowPanels, StartPanels, fitting_size
 from plots.panels import Panels
-from plots.picture import Picture, fitting_size
 from plots.series import DEFAULT_NAMES
 from plots.span import Span
 from plots.style import THEMES
@@ -35,7 +35,7 @@ class Look:
     width: int
     height: int
     scale: float
-    show: control.ShowPanels
+    show: ShowPanels
 
     def resized(self, width: int, height: int, scale: float) -> "Look":
         """The same at another size, or the nearest that can be drawn."""
@@ -51,7 +51,7 @@ class Look:
         return other == replace(self, show=msgspec.structs.replace(self.show, **_span_of(other.show)))
 
 
-def _span_of(show: control.ShowPanels) -> dict[str, Any]:
+def _span_of(show: ShowPanels) -> dict[str, Any]:
     return {"end_ns": show.end_ns, "span_s": show.span_s}
 
 
@@ -61,14 +61,14 @@ class Orders:
     def __init__(self, width: int, height: int, scale: float) -> None:
         self.stopped = threading.Event()
         # Each change is one assignment of one object: the drawing thread never sees half of it.
-        self.look = Look(width, height, scale, control.ShowPanels(DEFAULT_NAMES)).resized(width, height, scale)
+        self.look = Look(width, height, scale, ShowPanels(DEFAULT_NAMES)).resized(width, height, scale)
 
-    def take(self, command: control.Command) -> None:
+    def take(self, command: PanelsCommand) -> None:
         """Carry out a command. Those for other processes are none of ours."""
         match command:
-            case control.Resize(width, height, scale):
+            case Resize(width, height, scale):
                 self.look = self.look.resized(width, height, scale)
-            case control.ShowPanels():
+            case ShowPanels():
                 self.look = replace(self.look, show=command)
             case control.Stop():
                 self.stopped.set()
@@ -77,7 +77,7 @@ class Orders:
 class Renderer:
     """Draws what is new in a history into a picture, as it is told to look."""
 
-    def __init__(self, history: History, picture: Picture) -> None:
+    def __init__(self, history: HistoryReader, picture: Picture) -> None:
         self._history = history
         self._picture = picture
         self._panels: Panels | None = None
@@ -105,7 +105,7 @@ class Renderer:
         self._picture.show(self._panels.draw(samples, span, markers))
         return True
 
-    def _span(self, show: control.ShowPanels, head: int) -> Span:
+    def _span(self, show: ShowPanels, head: int) -> Span:
         newest_ns = self._history.newest_ns(head)
         if show.end_ns == 0:
             return Span.live_at(newest_ns, show.span_s)
@@ -129,11 +129,11 @@ def main() -> int:
     """Follow the session's orders. Returns the process's exit code."""
     standard_streams.open_closed()
     control.leave_signals_to_parent()
-    start: control.StartPanels = control.read_start(control.StartPanels)
+    start: StartPanels = control.read_start(StartPanels)
     orders = Orders(start.width, start.height, start.scale)
-    control.follow_commands(orders.take)
+    control.follow_commands(orders.take, PanelsCommand)
     try:
-        history, picture = History.attach(start.history_fd), Picture.attach(start.picture_fd)
+        history, picture = HistoryReader.attach(start.history_fd), Picture.attach(start.picture_fd)
     except (PageError, OSError) as fault:
         control.say(control.Failed(f"the panels cannot share memory with the session: {fault}"))
         return 1

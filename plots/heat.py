@@ -1,6 +1,6 @@
 """A heat map of latency over time: how many placements were seen with which latency, as colours.
 
-A cell is a block of time wide and a band of `layout.LATENCY_BANDS` high; its colour says the logarithm of its count, so
+A cell is a block of time wide and a band of `LATENCY_BANDS` high; its colour says the logarithm of its count, so
 that one slow placement is seen beside ten thousand fast ones. The highest band holds all above it, and reaches up to
 the edge of the plot. Invariant: cells are fixed in time, and glide with it.
 """
@@ -14,19 +14,16 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from plots.axis import LogAxis, next_limit
+from plots.history import LATENCY_BAND_EDGES_MS, LATENCY_BANDS
 from plots.legend import HEAT_SHADES, heat_colors
 from plots.place import Box
 from plots.sheet import FigureCanvas
 from plots.span import Span
 from plots.spec import Samples
 from plots.trace import Bucketing, block_starts
-from server.kernels.layout import LATENCY_BAND_LEAST_US, LATENCY_BANDS, LATENCY_BANDS_AN_OCTAVE
 
 COUNT_FLOOR = 10.0
 """The last colour means at least so many."""
-
-BAND_EDGES_MS = LATENCY_BAND_LEAST_US / 1000 * 2.0 ** (np.arange(LATENCY_BANDS + 1) / LATENCY_BANDS_AN_OCTAVE)
-"""Band b lies from edge b to edge b + 1."""
 
 
 def cell_counts(samples: Samples, first_block: int, block_count: int, grain: Bucketing) -> NDArray[np.int64]:
@@ -69,7 +66,7 @@ class Heat:
         bands = np.flatnonzero(self._counts.any(axis=1))
         if len(bands) == 0:
             return math.nan, math.nan
-        return float(BAND_EDGES_MS[bands[0]]), float(BAND_EDGES_MS[bands[-1] + 1])
+        return float(LATENCY_BAND_EDGES_MS[bands[0]]), float(LATENCY_BAND_EDGES_MS[bands[-1] + 1])
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the cells over the background; a cell of nothing lets it through."""
@@ -82,7 +79,7 @@ class Heat:
 
     def _heights(self) -> tuple[float, float]:
         """Where the lowest and the highest edge of all bands lie on the axis."""
-        return self._axis.place(float(BAND_EDGES_MS[0])), self._axis.place(float(BAND_EDGES_MS[-1]))
+        return self._axis.place(float(LATENCY_BAND_EDGES_MS[0])), self._axis.place(float(LATENCY_BAND_EDGES_MS[-1]))
 
     def _paint(self, cells: NDArray[np.uint8]) -> None:
         """Each pixel of the plot takes the cell in which its middle lies: a third of what matplotlib's image costs."""

@@ -18,10 +18,10 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from plots import style
+from plots.history import MarkerKind
 from plots.place import Place
 from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.span import Span
-from server.kernels.layout import MarkerKind
 
 COLORS = {
     MarkerKind.KNOB: "orange",

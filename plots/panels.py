@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plots.bars import BarsPanel
+from plots.history import MARKER
 from plots.legend import column_count, row_count
 from plots.panel import Panel
 from plots.place import Box, Place, panel_places, panel_widths
@@ -21,10 +22,9 @@ from plots.sheet import FigureCanvas
 from plots.span import Span
 from plots.spec import PanelSpec, Samples
 from plots.style import DARK, Theme
-from server.kernels import layout
 
 NUMBERS_INTERVAL_NS = 500_000_000
-NO_MARKERS = np.zeros(0, layout.MARKER)
+NO_MARKERS = np.zeros(0, MARKER)
 
 
 def new_panel(sheet: FigureCanvas, spec: PanelSpec, place: Place, note: str, *, labelled: bool) -> Panel | BarsPanel:

@@ -6,6 +6,8 @@ colour in every panel.
 
 import numpy as np
 
+from devices.hostile.config import KINDS as HOSTILE_KINDS
+from devices.hostile.tally import HOSTILE_OTHER, HOSTILE_RESET
 from plots.axis import DepthAxis, LinearAxis, LogAxis, NoAxis, ShareAxis, index_digits, measure_digits, share_digits
 from plots.spec import PanelSpec, Read, Row, Samples, Series, Shape, field, growth_per_s
 from plots.trace import Values
@@ -218,7 +220,7 @@ COST = PanelSpec(
     digits=measure_digits,
 )
 
-_ENDS = {layout.HOSTILE_RESET: "reset", layout.HOSTILE_OTHER: "other"}
+_ENDS = {HOSTILE_RESET: "reset", HOSTILE_OTHER: "other"}
 
 
 def _hostile_rows(samples: Samples) -> tuple[Row, ...]:
@@ -229,7 +231,7 @@ def _hostile_rows(samples: Samples) -> tuple[Row, ...]:
             (float(kind["connection_count"]), float(kind["ended_count"]), float(kind["sent_bytes"])),
             ("", " ".join(_ENDS.get(code, str(code)) for code in kind["codes"].tolist() if code), ""),
         )
-        for name, kind in zip(layout.HOSTILE_KINDS, samples["hostile"][-1] if len(samples) else (), strict=False)
+        for name, kind in zip(HOSTILE_KINDS, samples["hostile"][-1] if len(samples) else (), strict=False)
         if kind["opened_count"]
     )
 

@@ -19,7 +19,7 @@ PRESENT_NS = 1_000_000_000
 """The span that a legend's number sums up."""
 
 Samples = NDArray[Any]
-"""Shape (n,), dtype layout.SAMPLE, ascending in time."""
+"""Shape (n,), dtype SAMPLE, ascending in time."""
 Read = Callable[[Samples], Values]
 """Values out of samples, shape (n,); NaN where nothing was seen."""
 Digits = Callable[[float], tuple[str, str]]

@@ -93,9 +93,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 }
 """Each outside package, and standard modules that touch the world, to the modules that may import it."""
 
-RATCHET: dict[str, int] = {
-    "server/kernels/layout.py": 576,  # Every dtype in one file: what kernels and processes share is read in one place.
-}
+RATCHET: dict[str, int] = {}
 """Files and functions (`file::function`) above the limit, with their lines. They may only shrink."""
 
 

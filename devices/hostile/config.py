@@ -2,8 +2,6 @@
 
 import msgspec
 
-from server.kernels.layout import HOSTILE_KINDS
-
 CONNECTIONS_MAX = 500
 """More than shows all there is to see; a crowd that only costs is what a fleet is for."""
 SECONDS_MAX = 3600.0
@@ -55,7 +53,6 @@ class HostileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 KINDS: tuple[str, ...] = HostileConfig.__struct_fields__[2:]
 """The ways to misbehave, by name, in the order of the counters."""
-assert KINDS == HOSTILE_KINDS
 
 
 def kinds_of_members(config: HostileConfig) -> list[int]:

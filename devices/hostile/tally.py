@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS
 from server.ipc.page import type_of_section
-from server.kernels.layout import HOSTILE_OTHER, HOSTILE_RESET, HOSTILE_SAMPLE
 
 CODES = (400, 408, 426, 431, 503, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013)
 """HTTP statuses and close codes that are counted each for itself; after them comes one place for all others."""
@@ -31,6 +30,19 @@ HOSTILE = np.dtype(
     ],
     align=True,
 )
+HOSTILE_SAMPLE = np.dtype(
+    [
+        ("sent_bytes", "i8"),  # Since the start.
+        ("connection_count", "u4"),  # Open now.
+        ("opened_count", "u4"),
+        ("ended_count", "u4"),  # Connections that the server ended,
+        ("codes", "u2", (2,)),  # and the HTTP statuses or close codes of most of these; 0: none.
+    ],
+    align=True,
+)
+"""What a sample of the history holds of one kind."""
+HOSTILE_RESET, HOSTILE_OTHER = 1, 2
+"""Instead of a status or close code: reset by the server, and closed with a code that has no counter of its own."""
 _ENDS = np.array([HOSTILE_RESET, *CODES, HOSTILE_OTHER], HOSTILE_SAMPLE["codes"].base)
 """What `dropped_count` and then each of `code_count` is the count of, in a sample."""
 PROCESS = np.dtype([("state", "i8"), ("cpu_ns", "i8"), ("resident_bytes", "i8")], align=True)

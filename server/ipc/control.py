@@ -84,29 +84,6 @@ class CheckViewers(msgspec.Struct, frozen=True, tag=True):
     """Command to a fleet: compare what every viewer holds with the canvas page, then say "checked"."""
 
 
-class Resize(msgspec.Struct, frozen=True, tag=True):
-    """Command to the panels: draw at this size from now on, in pixels; `scale` 2 doubles letters and lines."""
-
-    width: int
-    height: int
-    scale: float
-
-
-class ShowPanels(msgspec.Struct, frozen=True, tag=True):
-    """Command to the panels: which to draw and how.
-
-    `names` are four of `plots.series.PANELS`, in the order of places; `theme` is "dark" or "light". `end_ns` is the
-    time at the right edge, 0 for the present; `span_s` how many seconds are shown. `note` is said beside the titles of
-    what is brushed: "" when all of the canvas is counted.
-    """
-
-    names: tuple[str, ...]
-    theme: str = "dark"
-    end_ns: int = 0
-    span_s: float = 60.0
-    note: str = ""
-
-
 class Adjust(msgspec.Struct, frozen=True, tag=True):
     """Command to a server: go by these settings from now on. What cannot change while it runs stays as it is.
 
@@ -145,18 +122,8 @@ class StartServer(msgspec.Struct, frozen=True, tag=True):
     """Page of `connection_sections` with `config.connections_max` slots; without one, the server keeps its own."""
 
 
-class StartPanels(msgspec.Struct, frozen=True, tag=True):
-    """First line to the panels' process: the history it reads, the picture it draws, and the size to begin with."""
-
-    history_fd: int
-    picture_fd: int
-    width: int
-    height: int
-    scale: float
-
-
 Event = Progress | Listening | Phase | News | BrokerState | Failed
-Command = Stop | StopSending | CheckViewers | Resize | ShowPanels | Adjust | CloseClients | PauseBroker | Follow
+Command = Stop | StopSending | CheckViewers | Adjust | CloseClients | PauseBroker | Follow
 
 _encoder = msgspec.json.Encoder()
 _output_lock = threading.Lock()

@@ -203,39 +203,3 @@ def link_sections(width: int, height: int) -> dict[str, type_of_section]:
         "arenas": (np.dtype("u1"), (link.LINK_BLOCKS, link.LINK_BYTES)),
         "view": (np.dtype("u1"), (layout.HEAD_ROOM + across * down * layout.BLOCK_BYTES_MAX,)),
     }
-
-
-def history_sections() -> dict[str, type_of_section]:
-    """Sections of the history page: two rings, of samples and of markers.
-
-    `head` and `marker_head` are the numbers of rows written so far, `begun` and `marker_begun` those of rows that the
-    writer has begun to write. A reader's copy of rows is whole if afterwards none of them is begun again.
-    """
-    return {
-        "begun": (np.dtype("i8"), (1,)),
-        "head": (np.dtype("i8"), (1,)),
-        "samples": (layout.SAMPLE, (layout.SAMPLE_ROWS,)),
-        "marker_begun": (np.dtype("i8"), (1,)),
-        "marker_head": (np.dtype("i8"), (1,)),
-        "markers": (layout.MARKER, (layout.MARKER_ROWS,)),
-    }
-
-
-PICTURE_SIDE_MAX = (3840, 2160)
-"""The largest picture of the panels. Memory that is never drawn to costs nothing."""
-
-
-def picture_sections() -> dict[str, type_of_section]:
-    """Sections of the panels' picture: a double buffer of RGBX; `front` is the index of the finished one.
-
-    `size` holds width and height of the picture in each buffer, whose first width x height x 4 bytes are it;
-    `serial` counts finished pictures; `cpu_ns` is the drawing process's processor time.
-    """
-    width, height = PICTURE_SIDE_MAX
-    return {
-        "front": (np.dtype("i8"), (1,)),
-        "serial": (np.dtype("i8"), (1,)),
-        "cpu_ns": (np.dtype("i8"), (1,)),
-        "size": (np.dtype("u4"), (2, 2)),
-        "pixels": (np.dtype("u1"), (2, height * width * 4)),
-    }

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from devices.hostile.tally import CODES, hostile_sample, hostile_sections
+from devices.hostile.config import KINDS as HOSTILE_KINDS
+from devices.hostile.tally import CODES, HOSTILE_OTHER, HOSTILE_RESET, hostile_sample, hostile_sections
 from plots.bars import BarsPanel
 from plots.panels import Panels
 from plots.series import PANELS
 from plots.span import Span
 from plots.style import DARK, LIGHT, THEMES
 from server.ipc.page import Page
-from server.kernels.layout import HOSTILE_KINDS, HOSTILE_OTHER, HOSTILE_RESET
 from support.panel_samples import drawn, end_of, lone, part, plot, samples, where
 
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from plots import series
 from plots.axis import DepthAxis, LinearAxis, LogAxis, count_digits, measure_digits, next_limit, step_at_least
+from plots.history import SAMPLE_INTERVAL_NS
+from plots.ipc import SIDE_MIN
 from plots.panels import Panels
-from plots.picture import SIDE_MIN
 from plots.series import PANELS
 from plots.span import Span
 from plots.style import DARK
 from plots.trace import Bucketing, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
 from server.kernels import layout
-from server.kernels.layout import SAMPLE_INTERVAL_NS
 from support.panel_samples import HEIGHT, START_NS, WIDTH, drawn, end_of, part, samples, where
 
 NAMES = ("throughput", "queues", "latency", "drops")

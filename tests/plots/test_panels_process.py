@@ -10,14 +10,32 @@ import numpy as np
 import pytest
 
 from plots.__main__ import Look, Orders, Renderer
-from plots.history import MARKERS_READ, SPARE_ROWS, History
+from plots.history import (
+    MARKER,
+    MARKER_ROWS,
+    MARKERS_READ,
+    SAMPLE,
+    SAMPLE_INTERVAL_NS,
+    SAMPLE_ROWS,
+    SPARE_ROWS,
+    HistoryReader,
+    history_sections,
+)
+from plots.ipc import (
+    PICTURE_SIDE_MAX,
+    SIDE_MIN,
+    Picture,
+    Resize,
+    ShowPanels,
+    StartPanels,
+    fitting_size,
+    picture_sections,
+)
 from plots.panels import Panels
-from plots.picture import SIDE_MIN, Picture, fitting_size
 from plots.span import Span
 from plots.style import LIGHT
 from server.ipc import control
-from server.ipc.page import PICTURE_SIDE_MAX, Page, history_sections, picture_sections
-from server.kernels import layout
+from server.ipc.page import Page
 from workbench.telemetry.history import history_rings
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +43,8 @@ ROOT = Path(__file__).parents[2]
 
 def samples(count):
     """`count` samples of a calm load, ten a second."""
-    rows = np.zeros(count, layout.SAMPLE)
-    rows["time_ns"] = 10**12 + np.arange(count) * layout.SAMPLE_INTERVAL_NS
+    rows = np.zeros(count, SAMPLE)
+    rows["time_ns"] = 10**12 + np.arange(count) * SAMPLE_INTERVAL_NS
     rows["received_per_s"] = 400.0
     return rows
 
@@ -100,12 +118,12 @@ def test_a_size_is_fitted_to_the_page():
 
 def test_history_is_read_in_order_across_the_end_of_the_ring():
     page = Page.create(history_sections())
-    history = History(page)
+    history = HistoryReader(page)
     assert len(history.between(0, 0, 10**9)) == len(history.markers(0)) == 0
-    head = layout.SAMPLE_ROWS + 100
+    head = SAMPLE_ROWS + 100
     for number in range(head):
-        page["samples"]["time_ns"][number % layout.SAMPLE_ROWS] = number
-    oldest = head - layout.SAMPLE_ROWS + SPARE_ROWS
+        page["samples"]["time_ns"][number % SAMPLE_ROWS] = number
+    oldest = head - SAMPLE_ROWS + SPARE_ROWS
     assert history.between(head, 0, head)["time_ns"].tolist() == list(range(oldest, head))
     assert history.between(head, 6000, 6200)["time_ns"].tolist() == list(range(6000, 6201))
     assert (history.oldest_ns(head), history.newest_ns(head)) == (oldest, head - 1)
@@ -114,8 +132,8 @@ def test_history_is_read_in_order_across_the_end_of_the_ring():
 
 def test_what_is_written_over_while_it_is_read_is_known():
     page = Page.create(history_sections())
-    history, (ring, marked) = History(page), history_rings(page)
-    ring.append(samples(layout.SAMPLE_ROWS))
+    history, (ring, marked) = HistoryReader(page), history_rings(page)
+    ring.append(samples(SAMPLE_ROWS))
     head = history.head
     assert history.holds(head, 0)
     ring.append(samples(SPARE_ROWS))
@@ -123,22 +141,22 @@ def test_what_is_written_over_while_it_is_read_is_known():
     page["begun"][0] += 1
     assert not history.holds(head, 0), "one more is being written"
     page["begun"][0] -= 1
-    marked.append(np.zeros(layout.MARKER_ROWS, layout.MARKER))
+    marked.append(np.zeros(MARKER_ROWS, MARKER))
     marker_head = history.marker_head
     assert history.holds(head, marker_head)
-    marked.append(np.zeros(layout.MARKER_ROWS - MARKERS_READ + 1, layout.MARKER))
+    marked.append(np.zeros(MARKER_ROWS - MARKERS_READ + 1, MARKER))
     assert not history.holds(head, marker_head)
     page.close()
 
 
 def test_markers_are_read_in_order_across_the_end_of_the_ring():
     page = Page.create(history_sections())
-    head = layout.MARKER_ROWS + 7
+    head = MARKER_ROWS + 7
     for number in range(1, head):
-        page["markers"]["time_ns"][number % layout.MARKER_ROWS] = number
-    found = History(page).markers(head)["time_ns"].tolist()
+        page["markers"]["time_ns"][number % MARKER_ROWS] = number
+    found = HistoryReader(page).markers(head)["time_ns"].tolist()
     assert found == list(range(found[0], head))
-    assert 0 < len(found) < layout.MARKER_ROWS
+    assert 0 < len(found) < MARKER_ROWS
     page.close()
 
 
@@ -146,7 +164,7 @@ def test_markers_are_read_in_order_across_the_end_of_the_ring():
 
 
 def look(width=320, height=240, **show):
-    return Look(width, height, 1.0, control.ShowPanels(**{"names": ("throughput", "queues", "heat", "drops"), **show}))
+    return Look(width, height, 1.0, ShowPanels(**{"names": ("throughput", "queues", "heat", "drops"), **show}))
 
 
 @pytest.fixture
@@ -167,7 +185,7 @@ def write(page, rows):
 def test_the_artist_draws_only_what_is_new(pages):
     history_page, picture_page = pages
     picture = Picture(picture_page)
-    artist = Renderer(History(history_page), picture)
+    artist = Renderer(HistoryReader(history_page), picture)
     assert [artist.look(look()), artist.look(look()), picture.serial] == [True, False, 1]
     rows = samples(50)
     write(history_page, rows)
@@ -183,7 +201,7 @@ def test_standing_still_draws_nothing_new_but_the_growing_age(pages):
     history_page, picture_page = pages
     rows = samples(400)
     write(history_page, rows[:300])
-    artist = Renderer(History(history_page), Picture(picture_page))
+    artist = Renderer(HistoryReader(history_page), Picture(picture_page))
     still = look(end_ns=int(rows["time_ns"][200]), span_s=15.0)
     assert artist.look(still)
     first = Picture(picture_page).read(0)[1]
@@ -201,7 +219,7 @@ def test_a_time_before_memory_shows_the_oldest_and_one_to_come_the_newest(pages)
     history_page, picture_page = pages
     rows = samples(100)
     write(history_page, rows)
-    artist, picture = Renderer(History(history_page), Picture(picture_page)), Picture(picture_page)
+    artist, picture = Renderer(HistoryReader(history_page), Picture(picture_page)), Picture(picture_page)
     for asked_ns, shown_ns in ((1, int(rows["time_ns"][0])), (end_of(rows) + 10**12, end_of(rows))):
         artist.look(look(end_ns=asked_ns))
         span = Span.still_at(shown_ns, 60.0, end_of(rows))
@@ -210,7 +228,7 @@ def test_a_time_before_memory_shows_the_oldest_and_one_to_come_the_newest(pages)
 
 def test_the_artist_shows_the_chosen_panels_theme_and_note(pages):
     history_page, picture_page = pages
-    artist, picture = Renderer(History(history_page), Picture(picture_page)), Picture(picture_page)
+    artist, picture = Renderer(HistoryReader(history_page), Picture(picture_page)), Picture(picture_page)
     names = ("cost", "ledger", "fairness", "stages")
     artist.look(look())
     artist.look(look(names=names, theme="light", note="brushed: tiles 3,4 to 6,7"))
@@ -220,13 +238,13 @@ def test_the_artist_shows_the_chosen_panels_theme_and_note(pages):
 
 def test_orders_keep_the_last_look_and_the_end():
     orders = Orders(900, 800, 1.0)
-    orders.take(control.Resize(1200, 700, 2.0))
+    orders.take(Resize(1200, 700, 2.0))
     orders.take(control.StopSending())
     assert (orders.look.width, orders.look.height, orders.look.scale) == (1200, 700, 2.0)
     assert not orders.stopped.is_set()
-    show = control.ShowPanels(("cost", "ledger", "fairness", "stages"), "light", 7, 15.0, "brushed")
+    show = ShowPanels(("cost", "ledger", "fairness", "stages"), "light", 7, 15.0, "brushed")
     orders.take(show)
-    orders.take(control.Resize(-1, 10**9, 0.0))
+    orders.take(Resize(-1, 10**9, 0.0))
     assert orders.look == Look(SIDE_MIN, PICTURE_SIDE_MAX[1], 0.25, show)
     orders.take(control.Stop())
     assert orders.stopped.is_set()
@@ -249,7 +267,7 @@ def test_a_stop_ends_the_process_while_its_session_still_listens():
         pass_fds=descriptors,
         cwd=ROOT,
     ) as process:
-        control.write_line(process.stdin, control.StartPanels(*descriptors, 320, 240, 1.0))
+        control.write_line(process.stdin, StartPanels(*descriptors, 320, 240, 1.0))
         control.write_line(process.stdin, control.Stop())
         assert process.wait(120) == 0
         assert process.stderr.read() == b""
@@ -264,7 +282,7 @@ def test_the_process_draws_what_is_there_and_ends_with_its_session(commands):
     rows = samples(100)
     history["samples"][:100] = rows
     history["head"][0] = 100
-    start = control.StartPanels(history.descriptor, page.descriptor, 320, 240, 1.0)
+    start = StartPanels(history.descriptor, page.descriptor, 320, 240, 1.0)
     done = run_process(start, *commands, pass_fds=(history.descriptor, page.descriptor))
     assert (done.returncode, done.stderr) == (0, b"")
     _, pixels = Picture(page).read(0)
@@ -276,7 +294,7 @@ def test_the_process_draws_what_is_there_and_ends_with_its_session(commands):
 
 def test_the_process_refuses_a_page_that_is_none():
     page = Page.create(picture_sections())
-    start = control.StartPanels(page.descriptor, page.descriptor, 320, 240, 1.0)
+    start = StartPanels(page.descriptor, page.descriptor, 320, 240, 1.0)
     done = run_process(start, pass_fds=(page.descriptor,))
     assert done.returncode == 1
     assert done.stderr == b""

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from plots.heat import BAND_EDGES_MS, cell_counts
+from plots.heat import cell_counts
+from plots.history import LATENCY_BAND_EDGES_MS, LATENCY_BANDS, MarkerKind
 from plots.legend import heat_colors
 from plots.marks import stack_rows
 from plots.panels import Panels
@@ -16,7 +17,6 @@ from plots.series import PANELS
 from plots.style import DARK
 from plots.trace import Bucketing
 from server.kernels import layout
-from server.kernels.layout import LATENCY_BANDS, MarkerKind
 from support.panel_samples import (
     HEIGHT,
     START_NS,
@@ -46,7 +46,7 @@ def test_a_mode_is_drawn_at_its_height_and_only_there():
     area = part(drawn(rows, panels), panels.panels[0].place.plot)
     hottest = where(area, heat_colors(DARK)[-1, :3] / 255, 30)
     lines = np.flatnonzero(hottest.mean(axis=1) > 0.9)
-    low, high = (panels.panels[0].axis.place(BAND_EDGES_MS[band_of(100.0) + side]) for side in (0, 1))
+    low, high = (panels.panels[0].axis.place(LATENCY_BAND_EDGES_MS[band_of(100.0) + side]) for side in (0, 1))
     assert lines.min() == pytest.approx((1 - high) * area.shape[0], abs=2)
     assert lines.max() == pytest.approx((1 - low) * area.shape[0], abs=2)
     assert low <= panels.panels[0].axis.place(100.0) < high
@@ -70,7 +70,7 @@ def test_two_modes_and_a_lone_straggler_are_seen_each_in_its_shade():
     area = part(drawn(rows, panels), panels.panels[0].place.plot).astype(float)
 
     def shade_at(latency_ms, column):
-        edges = BAND_EDGES_MS[band_of(latency_ms)], BAND_EDGES_MS[band_of(latency_ms) + 1]
+        edges = LATENCY_BAND_EDGES_MS[band_of(latency_ms)], LATENCY_BAND_EDGES_MS[band_of(latency_ms) + 1]
         middle = panels.panels[0].axis.place(math.sqrt(edges[0] * edges[1]))
         return area[round((1 - middle) * area.shape[0]), column].sum()
 

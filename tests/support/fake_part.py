@@ -14,15 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from devices.config import AdjustFleet, Cut, FleetCommand, StartFleet
+from plots.history import history_sections
+from plots.ipc import StartPanels, picture_sections
 from server.ipc import control
-from server.ipc.page import (
-    Page,
-    canvas_sections,
-    fleet_sections,
-    history_sections,
-    picture_sections,
-    telemetry_sections,
-)
+from server.ipc.page import Page, canvas_sections, fleet_sections, telemetry_sections
 from server.kernels.layout import State
 from server.system import clock
 
@@ -92,7 +87,7 @@ def be_fleet(manner: str, done: threading.Event) -> None:
 
 
 def be_panels(manner: str, done: threading.Event) -> None:
-    start = control.read_start(control.StartPanels)
+    start = control.read_start(StartPanels)
     Page.attach(start.history_fd, history_sections())
     picture = Page.attach(start.picture_fd, picture_sections())
     picture["size"][:] = 8

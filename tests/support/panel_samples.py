@@ -3,13 +3,11 @@
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from plots.heat import BAND_EDGES_MS
+from plots.history import LATENCY_BAND_EDGES_MS, MARKER, SAMPLE, SAMPLE_INTERVAL_NS
 from plots.panels import NO_MARKERS, Panels
 from plots.place import Box
 from plots.span import Span
 from plots.style import DARK
-from server.kernels import layout
-from server.kernels.layout import SAMPLE_INTERVAL_NS
 
 WIDTH, HEIGHT = 700, 500
 START_NS = 1_000_000_000_000
@@ -18,7 +16,7 @@ UNSEEN = ("latency_ms_p50", "latency_ms_p99", "latency_ms_max", "service_us", "w
 
 def samples(count=600, **fields):
     """`count` samples, ten a second, of zeros and unseen latencies, with these fields set."""
-    rows = np.zeros(count, layout.SAMPLE)
+    rows = np.zeros(count, SAMPLE)
     rows["time_ns"] = START_NS + np.arange(count) * SAMPLE_INTERVAL_NS
     for name in UNSEEN:
         rows[name] = np.nan
@@ -29,7 +27,7 @@ def samples(count=600, **fields):
 
 def markers(*seconds_and_texts, kind=0):
     """Markers so many seconds after the first sample."""
-    rows = np.zeros(len(seconds_and_texts), layout.MARKER)
+    rows = np.zeros(len(seconds_and_texts), MARKER)
     for row, (seconds, text) in zip(rows, seconds_and_texts, strict=True):
         row["time_ns"], row["kind"], row["text"] = START_NS + seconds * 1_000_000_000, kind, text.encode()
     return rows
@@ -53,7 +51,7 @@ def end_of(rows):
 
 def band_of(latency_ms):
     """The band of the heat map that holds this latency."""
-    return int(np.searchsorted(BAND_EDGES_MS, latency_ms, side="right")) - 1
+    return int(np.searchsorted(LATENCY_BAND_EDGES_MS, latency_ms, side="right")) - 1
 
 
 def drawn(rows, panels=None, span=None, marks=NO_MARKERS):

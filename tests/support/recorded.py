@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.history import SAMPLE
 from server.journal import schema
 from server.kernels import layout
 from server.mailbox.plain_delta import encode_changes
@@ -68,8 +69,8 @@ def time_of(tick: int) -> int:
 
 def sample_of(number: int) -> NDArray[Any]:
     """A sample whose figures follow from its number; some are not known. Shape (), dtype SAMPLE."""
-    sample = np.zeros((), layout.SAMPLE)
-    for index, name in enumerate(layout.SAMPLE.names or ()):
+    sample = np.zeros((), SAMPLE)
+    for index, name in enumerate(SAMPLE.names or ()):
         sample[name] = number * 10 + index
     sample["time_ns"] = time_of(number)
     sample["latency_ms_p50"] = np.nan

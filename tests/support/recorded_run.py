@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.history import SAMPLE, SAMPLE_INTERVAL_NS
 from server.journal import schema
 from server.kernels import layout
 from support import recorded
@@ -39,8 +40,8 @@ def samples_of_run(
     count: int = 900, admitted_per_s: float = 1000.0, noise: float = 30.0, seed: int = 1
 ) -> NDArray[Any]:
     """`count` samples of dtype SAMPLE: idle, then a load whose rate climbs while it warms up, then nothing more."""
-    rows = np.zeros(count, layout.SAMPLE)
-    rows["time_ns"] = recorded.STARTED_NS + np.arange(1, count + 1) * layout.SAMPLE_INTERVAL_NS
+    rows = np.zeros(count, SAMPLE)
+    rows["time_ns"] = recorded.STARTED_NS + np.arange(1, count + 1) * SAMPLE_INTERVAL_NS
     for name in ("latency_ms_p50", "latency_ms_p99", "latency_ms_max", "service_us", "waiting_ms"):
         rows[name] = np.nan
     load = slice(IDLE, count - DRAIN)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from plots.ipc import ShowPanels, picture_sections
 from server import palette
-from server.ipc.control import Progress, ShowPanels
-from server.ipc.page import Page, canvas_sections, connection_sections, fleet_sections, picture_sections
+from server.ipc.control import Progress
+from server.ipc.page import Page, canvas_sections, connection_sections, fleet_sections
 from workbench.controls.controls import Controls
 from workbench.scenarios.scenario import load_scenario
 from workbench.telemetry.view import Diagnosis, Journey, Part, Reading, StageReading, TileBox, View

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from plots.picture import Picture
+from plots.ipc import Picture
 from server.system import clock, open_files
 from workbench.address import address_of
 from workbench.errors import RunError, UserError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from plots.history import History
+from plots.history import HistoryReader
 from plots.panels import Panels
 from plots.place import Box
 from plots.span import Span
@@ -82,7 +82,7 @@ def _canvas(session: Session, room: tuple[int, int]) -> Image.Image:
 
 def _plot(session: Session, panel: str, width: int, height: int) -> Image.Image:
     """The panel's plot alone, without title, legend and axes."""
-    history = History(session.pages.history)
+    history = HistoryReader(session.pages.history)
     head = history.head
     span = Span.live_at(history.newest_ns(head), _SPAN_S)
     samples = history.between(head, span.first_ns, span.end_ns)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.history import SAMPLE_INTERVAL_NS
 from server.kernels import layout
 from workbench.comparison.noise import SEED, Estimate, estimate
 
-SAMPLE_S = layout.SAMPLE_INTERVAL_NS / 1e9
+SAMPLE_S = SAMPLE_INTERVAL_NS / 1e9
 Series = NDArray[np.float64]
 
 

@@ -42,7 +42,7 @@ class Controls:
     """The present settings of one session.
 
     `carry_out(scenario)` is called with each change, `inflict(fault)` with each fault; `mark(kind, text)` notes either,
-    in the words of `layout.MarkerKind`. `run_seconds()` is the time since the load began, by which a fault is kept.
+    in the words of `history.MarkerKind`. `run_seconds()` is the time since the load began, by which a fault is kept.
     Without a server of ours (`has_server`), only the fleet can be turned.
     With a `locked`, a few words that say why, nothing can: what is done to them is passed over.
     """

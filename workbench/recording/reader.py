@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import CANVAS_SIDE_MAX, MarkerKind
+from plots.history import MarkerKind
+from server.kernels.layout import CANVAS_SIDE_MAX
 from workbench.errors import UserError
 from workbench.recording.database import Database
 from workbench.recording.figure_table import FigureTable
@@ -170,7 +171,7 @@ class Recording:
     # --- Figures ---
 
     def samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
-        """The samples of (from_ns, to_ns], or from the beginning, or to the end. Shape (n,), dtype layout.SAMPLE."""
+        """The samples of (from_ns, to_ns], or from the beginning, or to the end. Shape (n,), dtype SAMPLE."""
         span = self._span("samples", "number", from_ns, to_ns)
         rows = self._numbered("samples", ("number", "time_ns", *SAMPLE_COLUMNS, "latency_counts"), span)
         span = (span[0], rows[-1][0] if rows else span[0])

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.hostile.config import KINDS as HOSTILE_KINDS
+from plots.history import SAMPLE
 from server.kernels import layout
-from server.kernels.layout import HOSTILE_KINDS
 from workbench.recording.schema import (
     HOSTILE_SAMPLES,
     SAMPLE_COLUMNS,
@@ -119,7 +120,7 @@ def samples_of(
     `stages`: dtype STAGE_SAMPLE; `hostile`: rows of `hostile_samples`, by number. Returns shape (len(rows),), dtype
     SAMPLE. Raises ValueError, TypeError or OverflowError for rows that no writer wrote.
     """
-    samples = np.zeros(len(rows), layout.SAMPLE)
+    samples = np.zeros(len(rows), SAMPLE)
     if not rows:
         return samples
     numbers, times, *figures, counts = zip(*rows, strict=True)

@@ -12,9 +12,10 @@ Each row holds a checksum over its other columns.
     diagnoses        the bottleneck from a sample on
 """
 
+from plots.history import SAMPLE
 from server.journal.schema import SERVER_TABLES
 from server.journal.sealed_table import Column, SealedTable
-from server.kernels.layout import SAMPLE, Stage
+from server.kernels.layout import Stage
 
 STAGE_COLUMNS = tuple(stage.name.lower().replace("fanout", "fan_out") for stage in Stage)
 """The stages as columns and rows name them, in their order."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plots.picture import Picture
+from plots.ipc import Picture
 from server.system import clock
 from workbench.errors import RunError, UserError
 from workbench.export.progress import ExportProgress

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.history import MARKER, MARKER_ROWS, SAMPLE, SAMPLE_INTERVAL_NS, SAMPLE_ROWS
 from server.ipc.page import Page
-from server.kernels import layout
 from workbench.recording.reader import Recording
 from workbench.telemetry.history import history_rings, marker_rows, sample_of
 from workbench.telemetry.view import Marker
@@ -20,8 +20,8 @@ BLOCK_NS = 30_000_000_000
 """Samples are read from the file in blocks of so long, and kept."""
 LEAD_NS = 5_000_000_000
 """What the panels want before their left edge."""
-_ROWS = layout.SAMPLE_ROWS
-REACH_NS = _ROWS * layout.SAMPLE_INTERVAL_NS
+_ROWS = SAMPLE_ROWS
+REACH_NS = _ROWS * SAMPLE_INTERVAL_NS
 """What the ring holds."""
 
 Samples = NDArray[np.void]
@@ -78,7 +78,7 @@ class ReplayHistory:
         numbers = range((after_ns - first) // BLOCK_NS, (until_ns - first) // BLOCK_NS + 1)
         blocks = [self._block(number, ended_ns) for number in numbers if number >= 0]
         if not blocks:
-            return np.zeros(0, layout.SAMPLE)
+            return np.zeros(0, SAMPLE)
         found = np.concatenate(blocks)
         low, high = np.searchsorted(found["time_ns"], (after_ns, until_ns), side="right")
         return found[low:high]
@@ -111,6 +111,6 @@ class ReplayHistory:
         if passed[: len(known)] == known:
             self._marked.append(marker_rows(passed[len(known) :]))
         else:
-            kept = marker_rows(passed[-layout.MARKER_ROWS :])
-            self._marked.append(np.concatenate([np.zeros(layout.MARKER_ROWS - len(kept), layout.MARKER), kept]))
+            kept = marker_rows(passed[-MARKER_ROWS:])
+            self._marked.append(np.concatenate([np.zeros(MARKER_ROWS - len(kept), MARKER), kept]))
         self._passed = passed

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
-from server.ipc.control import ShowPanels
+from plots.ipc import ShowPanels
 from workbench.controls.controls import Controls
 from workbench.controls.playhead import Transport
 from workbench.errors import UserError

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import LATENCY_BAND_LEAST_US, LATENCY_BANDS, LATENCY_BANDS_AN_OCTAVE
+from plots.history import LATENCY_BAND_EDGES_MS
 from workbench.comparison.figure import format_value
 
 PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
-_UPPER_MS = LATENCY_BAND_LEAST_US / 1000 * 2.0 ** (np.arange(1, LATENCY_BANDS + 1) / LATENCY_BANDS_AN_OCTAVE)
+_UPPER_MS = LATENCY_BAND_EDGES_MS[1:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 It knows nothing of what the panels show. Invariant: a process that is started later shows what was asked for last.
 """
 
-from server.ipc.control import Resize, ShowPanels, StartPanels
+from plots.ipc import Resize, ShowPanels, StartPanels
 from server.ipc.page import Page
 from workbench.session.processes import Processes
 

@@ -20,6 +20,7 @@ from queue import SimpleQueue
 import msgspec
 
 from devices.config import FleetCommand
+from plots.ipc import PanelsCommand
 from server.ipc.control import Command, Event, Failed, Stop, line_of
 
 _ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ _STDERR_LINES_MAX = 60
 TERMINATE_WAIT_S = 1.5
 """How long SIGTERM has to work before SIGKILL does."""
 KILL_WAIT_S = 2.0
-Order = Command | FleetCommand
+Order = Command | FleetCommand | PanelsCommand
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from dataclasses import replace
 from devices.config import StartFleet
 from devices.hostile.orders import StartHostile
 from devices.hostile.tally import by_kind
-from server.ipc.control import BrokerState, Event, Listening, News, Phase, ShowPanels, StartServer
+from plots.ipc import ShowPanels
+from server.ipc.control import BrokerState, Event, Listening, News, Phase, StartServer
 from server.kernels.layout import State
 from server.system import clock
 from workbench.address import Address, address_of

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.history import MARKER, SAMPLE, MarkerKind
 from server.ipc.page import Page
-from server.kernels import layout
-from server.kernels.layout import MarkerKind
 from workbench.telemetry.view import Marker
 
 MARKERS_SHOWN = 64
 """The newest so many are told to a view."""
-_TEXT_BYTES = layout.MARKER["text"].itemsize
-_ABSENT = {name: float("nan") if layout.SAMPLE[name].base.kind == "f" else 0 for name in layout.SAMPLE.names or ()}
+_TEXT_BYTES = MARKER["text"].itemsize
+_ABSENT = {name: float("nan") if SAMPLE[name].base.kind == "f" else 0 for name in SAMPLE.names or ()}
 """What a field holds that is not known."""
 
 
@@ -66,8 +65,8 @@ def history_rings(page: Page) -> tuple[Ring, Ring]:
 
 def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
     """A sample of SAMPLE fields by name, shape (). None, and a float field that is not named, is NaN."""
-    sample = np.zeros((), layout.SAMPLE)
-    for name in layout.SAMPLE.names or ():
+    sample = np.zeros((), SAMPLE)
+    for name in SAMPLE.names or ():
         value = fields.get(name)
         sample[name] = _ABSENT[name] if value is None else value
     return sample
@@ -76,7 +75,7 @@ def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
 def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
     """Markers as rows, shape (n,), dtype MARKER."""
     rows = [(marker.time_ns, MarkerKind[marker.kind.upper()], _bytes_of(marker.text)) for marker in markers]
-    return np.array(rows, layout.MARKER)
+    return np.array(rows, MARKER)
 
 
 def _bytes_of(text: str) -> bytes:

@@ -6,19 +6,15 @@ Invariant: a band is made of whole buckets of the histogram, so nothing is count
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import (
-    HISTOGRAM_BUCKETS,
-    LATENCY_BAND_LEAST_US,
-    LATENCY_BANDS,
-    LATENCY_BANDS_AN_OCTAVE,
-)
+from plots.history import LATENCY_BAND_LEAST_US, LATENCY_BANDS, LATENCY_BANDS_PER_OCTAVE
+from server.kernels.layout import HISTOGRAM_BUCKETS
 from workbench.telemetry.quantile import bounds_us
 
 
 def _band_of(bucket: int) -> int:
     """The band that holds a bucket's middle; the first holds all below it, the last all above."""
     middle_us = max(1.0, sum(bounds_us(bucket)) / 2)
-    step = np.floor(LATENCY_BANDS_AN_OCTAVE * np.log2(middle_us / LATENCY_BAND_LEAST_US))
+    step = np.floor(LATENCY_BANDS_PER_OCTAVE * np.log2(middle_us / LATENCY_BAND_LEAST_US))
     return int(np.clip(step, 0, LATENCY_BANDS - 1))
 
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.hostile.tally import hostile_sections
+from plots.history import history_sections
+from plots.ipc import picture_sections
 from server.config import ServerConfig
 from server.ipc.page import (
     Page,
     canvas_sections,
     connection_sections,
     fleet_sections,
-    history_sections,
     link_sections,
-    picture_sections,
     telemetry_sections,
 )
 

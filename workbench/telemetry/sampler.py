@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.tally import hostile_sample
+from plots.history import SAMPLE, SAMPLE_INTERVAL_NS
 from server.kernels import layout
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry.census import Census, CensusTaker
@@ -50,7 +51,7 @@ class Sampler:
         self.ticks = TickLog(pages.telemetry)
         self.reading = Reading(connection_target=scenario.fleet.connections)
         self.stages: tuple[StageReading, ...] = ()
-        self.sample: NDArray[Any] = np.zeros((), layout.SAMPLE)
+        self.sample: NDArray[Any] = np.zeros((), SAMPLE)
         """The newest sample of the whole canvas, shape (), dtype SAMPLE, whatever is brushed."""
         self.new_ticks: NDArray[Any] = np.zeros(0, layout.TICK)
         """The ticks since the sample before it, dtype TICK."""
@@ -87,8 +88,8 @@ class Sampler:
         """Take a sample if one is due. True when it was taken."""
         if now_ns < self._next_ns:
             return False
-        late = self._next_ns == 0 or now_ns - self._next_ns > layout.SAMPLE_INTERVAL_NS
-        self._next_ns = (now_ns if late else self._next_ns) + layout.SAMPLE_INTERVAL_NS
+        late = self._next_ns == 0 or now_ns - self._next_ns > SAMPLE_INTERVAL_NS
+        self._next_ns = (now_ns if late else self._next_ns) + SAMPLE_INTERVAL_NS
         self.take(now_ns)
         return True
 

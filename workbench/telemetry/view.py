@@ -123,7 +123,7 @@ class Marker:
 
     time_ns: int
     kind: str
-    """knob, fault, brake or note (words of `layout.MarkerKind`)."""
+    """knob, fault, brake or note (words of `plots.history.MarkerKind`)."""
     text: str
 
 

@@ -13,11 +13,10 @@ from server.ipc import control
 from server.ipc.control import (
     CheckViewers,
     Failed,
+    Follow,
     Listening,
     Phase,
     Progress,
-    Resize,
-    StartPanels,
     StartServer,
     Stop,
     StopSending,
@@ -27,7 +26,7 @@ from support.serving import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 EVENTS = [Progress("compiling", 3, 19), Listening("127.0.0.1", 80), Phase("quiet"), Failed("no é\nline")]
-COMMANDS = [Stop(), StopSending(), CheckViewers(), Resize(800, 600, 1.5)]
+COMMANDS = [Stop(), StopSending(), CheckViewers(), Follow(7)]
 
 
 @pytest.mark.parametrize("message", [*EVENTS, *COMMANDS], ids=lambda message: type(message).__name__)
@@ -42,7 +41,7 @@ def test_a_message_is_one_line_that_gives_it_back(message):
 
 @pytest.mark.parametrize(
     "start",
-    [StartServer(ServerConfig(width=9, origins=("https://a.example",)), 3, 4), StartPanels(5, 6, 800, 600, 2.0)],
+    [StartServer(ServerConfig(width=9, origins=("https://a.example",)), 3, 4), StartServer(ServerConfig(), 5, 6, 7, 8)],
 )
 def test_a_start_gives_it_back(start):
     assert msgspec.json.decode(msgspec.json.encode(start), type=type(start)) == start
@@ -57,12 +56,12 @@ CHILD = """
 import sys, threading
 from server.system import clock
 from server.ipc import control
-from server.ipc.control import Phase, StartPanels
+from server.ipc.control import Phase, StartServer
 
 clock.wait_s = lambda seconds: None if {is_hasty} else threading.Event().wait()
 done = threading.Event()
-start = control.read_start(StartPanels)
-control.say(Phase(f"{{start.width}}"))
+start = control.read_start(StartServer)
+control.say(Phase(f"{{start.telemetry_fd}}"))
 
 def obey(command):
     control.say(Phase(type(command).__name__))
@@ -91,7 +90,7 @@ def talk(process, *messages):
     return [msgspec.json.decode(line, type=control.Event).name for line in output.splitlines()], process.returncode
 
 
-START = StartPanels(0, 0, 77, 0, 1.0)
+START = StartServer(ServerConfig(), 77, 0)
 
 
 class TestChild:

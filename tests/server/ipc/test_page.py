@@ -12,16 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.ipc.page import (
-    Page,
-    PageError,
-    canvas_sections,
-    fleet_sections,
-    history_sections,
-    newest_rows,
-    picture_sections,
-    telemetry_sections,
-)
+from server.ipc.page import Page, PageError, canvas_sections, fleet_sections, newest_rows, telemetry_sections
 from server.kernels import layout
 from support.interrupted import interrupted
 
@@ -42,8 +33,6 @@ def page():
         telemetry_sections(3),
         canvas_sections(70, 45),
         fleet_sections(),
-        history_sections(),
-        picture_sections(),
     ],
 )
 def test_a_new_page_is_zeros_in_the_shapes_asked_for(sections):
@@ -157,7 +146,7 @@ def test_a_page_has_no_name_in_any_folder(page):
 
 
 def test_a_page_that_is_forgotten_gives_its_file_back():
-    page = Page.create(history_sections())
+    page = Page.create(SECTIONS)
     descriptor = page.descriptor
     del page
     gc.collect()

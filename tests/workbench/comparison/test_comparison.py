@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plots.history import SAMPLE
 from plots.overlay import PLOTS, draw_overlay
-from server.kernels import layout
 from support import recorded_run
 from workbench.cli.app import run_main
 from workbench.comparison import noise
@@ -96,8 +96,8 @@ def test_only_the_load_is_steady() -> None:
     assert steady.settled
     assert steady.stop == stop
     assert recorded_run.WARM_UP - 10 <= steady.start - recorded_run.IDLE <= recorded_run.WARM_UP + 60
-    assert load_span(np.zeros(50, layout.SAMPLE)) == (0, 0)
-    assert steady_state(np.zeros(0, layout.SAMPLE)).stop == 0
+    assert load_span(np.zeros(50, SAMPLE)) == (0, 0)
+    assert steady_state(np.zeros(0, SAMPLE)).stop == 0
 
 
 # --- Noise ---

@@ -15,7 +15,7 @@ from mcap.reader import make_reader
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.kernels.layout import LATENCY_BANDS
+from plots.history import LATENCY_BANDS
 from server.palette import PALETTE
 from support import recorded
 from support.exported import CREATED_NS, TICKS, Canvases, export, make_source, source_in

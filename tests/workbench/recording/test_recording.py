@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plots.history import SAMPLE
 from server.journal.condenser import DeltaCompressor
 from server.journal.store import TickEntry
 from server.kernels import layout
@@ -76,9 +77,9 @@ def test_any_bytes_are_cells_or_a_violation_as_for_the_plain_decoder(body: bytes
 def test_samples_come_back_bit_for_bit(file: Path) -> None:
     with Recording.open(file) as recording:
         samples = recording.samples()
-    assert samples.dtype == layout.SAMPLE
+    assert samples.dtype == SAMPLE
     expected = np.array([recorded.sample_of(number) for number in range(1, TICKS + 1)])
-    for name in layout.SAMPLE.names or ():
+    for name in SAMPLE.names or ():
         np.testing.assert_array_equal(samples[name], expected[name], err_msg=name)
 
 

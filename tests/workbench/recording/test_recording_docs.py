@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import give_up, is_ci
-from server.kernels import layout
+from devices.hostile.config import KINDS as HOSTILE_KINDS
 from workbench.recording.reader import Recording
 from workbench.recording.schema import RECORDING_TABLES
 from workbench.replay.session import ReplaySession
@@ -95,7 +95,7 @@ def test_a_recording_of_version_2_says_what_it_said() -> None:
         assert (recording.scenario.name, recording.width, recording.height) == ("first_light", 64, 48)
         assert len(samples) == 99
         # The samples count what the summary counts, also who is gone again.
-        kinds = dict(zip(layout.HOSTILE_KINDS, samples["hostile"][-1], strict=True))
+        kinds = dict(zip(HOSTILE_KINDS, samples["hostile"][-1], strict=True))
         for kind, told in summary["hostile"].items():
             assert (kinds[kind]["opened_count"], kinds[kind]["sent_bytes"]) == (
                 told["opened_count"],

@@ -13,14 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plots.__main__ import Look, Renderer
-from plots.history import MARKERS_READ, History
+from plots.history import MARKER_ROWS, MARKERS_READ, SAMPLE, HistoryReader, history_sections
+from plots.ipc import Picture, ShowPanels
 from plots.panels import Panels
-from plots.picture import Picture
 from plots.series import DEFAULT_NAMES
 from plots.span import Span
-from server.ipc.control import ShowPanels
-from server.ipc.page import Page, history_sections
-from server.kernels import layout
+from server.ipc.page import Page
 from support import recorded
 from support.recorded import STARTED_NS, TICK_NS, time_of
 from workbench.controls.playhead import SPEEDS, Transport
@@ -205,14 +203,14 @@ def test_small_pictures_are_of_their_moments(session: ReplaySession, made: tuple
 # --- The history ---
 
 
-def known(history: History, head: int) -> np.ndarray:
+def known(history: HistoryReader, head: int) -> np.ndarray:
     """The samples that are shown; before the first of them are rows of which nothing is known."""
     found = history.between(head, STARTED_NS, time_of(TICKS))
     return found[np.isfinite(found["admitted_per_s"])]
 
 
 def check_history(session: ReplaySession, tick: int) -> None:
-    history = History(session.pages.history)
+    history = HistoryReader(session.pages.history)
     head = history.head
     found = known(history, head)
     assert found["time_ns"].tolist() == [time_of(number) for number in range(1, tick + 1)]
@@ -231,10 +229,10 @@ def test_the_panels_see_the_past_of_the_moment(made: tuple[Path, dict[int, np.nd
         session = ReplaySession(recording, with_panels=False)
         before = -1
         for tick in ticks:
-            head = History(session.pages.history).head
+            head = HistoryReader(session.pages.history).head
             at(session, tick)
             check_history(session, tick)
-            assert tick == before or History(session.pages.history).head != head, "nobody would draw it"
+            assert tick == before or HistoryReader(session.pages.history).head != head, "nobody would draw it"
             before = tick
         session.close()
 
@@ -259,7 +257,7 @@ class Halfway:
 def test_panels_do_not_show_what_is_half_written(session: ReplaySession, ring: str) -> None:
     """A picture that is begun before the replay goes back, or while it does, is not drawn from rows of two moments."""
     at(session, 60)
-    page, picture = History(session.pages.history), Picture(session.pages.picture)
+    page, picture = HistoryReader(session.pages.history), Picture(session.pages.picture)
     artist, looks = Renderer(page, picture), list[bool]()
     look = Look(320, 240, 1.0, ShowPanels(DEFAULT_NAMES))
     assert artist.look(look)
@@ -281,15 +279,15 @@ class Empty:
     first_ns = STARTED_NS
 
     def samples(self, from_ns: int, to_ns: int) -> np.ndarray:
-        return np.zeros(0, layout.SAMPLE)
+        return np.zeros(0, SAMPLE)
 
 
-@given(st.lists(st.integers(-10, 2 * layout.MARKER_ROWS + 30), min_size=1, max_size=8))
+@given(st.lists(st.integers(-10, 2 * MARKER_ROWS + 30), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=40)
 def test_markers_of_any_moment_are_shown_however_many_there_are(moments: list[int]) -> None:
     page = Page.create(history_sections())
-    history, writer = History(page), ReplayHistory(page, Empty())
-    writer.markers = [Marker(STARTED_NS + n, "note", str(n)) for n in range(2 * layout.MARKER_ROWS)]
+    history, writer = HistoryReader(page), ReplayHistory(page, Empty())
+    writer.markers = [Marker(STARTED_NS + n, "note", str(n)) for n in range(2 * MARKER_ROWS)]
     for moment in moments:
         writer.show(STARTED_NS + moment, ended_ns=0)
         found = [row["text"].decode() for row in history.markers(history.marker_head)]
@@ -300,7 +298,7 @@ def test_markers_of_any_moment_are_shown_however_many_there_are(moments: list[in
 
 
 def test_markers_come_when_they_came(session: ReplaySession) -> None:
-    history = History(session.pages.history)
+    history = HistoryReader(session.pages.history)
     at(session, 1)
     assert history.marker_head == 0
     at(session, 3)
@@ -319,7 +317,7 @@ def test_a_longer_look_back_is_filled(
     with Recording.open(made[0]) as recording:
         session = ReplaySession(recording, with_panels=False)
         at(session, TICKS)
-        history = History(session.pages.history)
+        history = HistoryReader(session.pages.history)
         assert len(known(history, history.head)) == 10
         session.show_panels(ShowPanels(("throughput",) * 4, span_s=5.0))
         session.poll(0)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plots.history import SAMPLE
 from plots.series import PANELS
-from server.kernels import layout
 from server.palette import PALETTE
 from support import recorded_run
 from workbench.cli.app import run_main
@@ -144,7 +144,7 @@ def test_a_run_that_was_not_ended_is_told(files: list[Path], tmp_path: Path) -> 
 
 
 def test_a_recording_of_nothing_has_a_report(tmp_path: Path) -> None:
-    path = recorded_run.write_run(tmp_path / "e.pxr", np.zeros(0, layout.SAMPLE), markers=(), diagnoses=(), ended=False)
+    path = recorded_run.write_run(tmp_path / "e.pxr", np.zeros(0, SAMPLE), markers=(), diagnoses=(), ended=False)
     out = tmp_path / "e.html"
     assert run_main(["report", str(path), "--out", str(out)]) == 0
     text = Page(out.read_text(encoding="utf-8")).text
@@ -198,7 +198,7 @@ def test_a_palette_that_lacks_colours_is_told(files: list[Path]) -> None:
 
 
 def test_percentiles_are_never_too_low() -> None:
-    rows = np.zeros(10, layout.SAMPLE)
+    rows = np.zeros(10, SAMPLE)
     rows["latency_counts"][:, 9] = 99  # 0.8 ms up to 1.008 ms.
     rows["latency_counts"][:, 30] = 1  # 102.4 ms up to 129 ms.
     rows["latency_ms_max"] = 110.0
@@ -209,7 +209,7 @@ def test_percentiles_are_never_too_low() -> None:
     assert told[50.0] == told[99.0] == pytest.approx(1.008, abs=0.001)
     assert told[99.9] == 110.0
     assert 99.99 not in told  # A thousand placements cannot tell it.
-    assert percentiles_of(np.zeros(10, layout.SAMPLE)) is None
+    assert percentiles_of(np.zeros(10, SAMPLE)) is None
 
 
 def test_bottlenecks_add_up() -> None:

@@ -15,7 +15,8 @@ from queue import SimpleQueue
 import msgspec
 import pytest
 
-from server.ipc.control import News, Resize, Stop
+from plots.ipc import Resize
+from server.ipc.control import News, Stop
 from server.system import clock
 from support.serving import PATIENCE_S
 from support.session_parts import FAKE, SCENARIO, commands, make, pump, started

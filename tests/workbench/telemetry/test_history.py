@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.config import FleetConfig
+from plots.history import LATENCY_BAND_LEAST_US, LATENCY_BANDS, MARKER_ROWS, MarkerKind
 from server.config import ServerConfig
 from server.kernels import layout
 from server.kernels.histogram import bucket_index
@@ -38,11 +39,11 @@ class TestBands:
         for value in values:
             counts[bucket_index(value)] += np.uint64(1)
         bands = latency_bands(counts)
-        assert bands.sum() == len(values) and bands.dtype == np.uint32 and bands.shape == (layout.LATENCY_BANDS,)
+        assert bands.sum() == len(values) and bands.dtype == np.uint32 and bands.shape == (LATENCY_BANDS,)
         # A bucket is 3 % wide, so the nearest band's edge may be missed by so much.
         for value in values:
-            exact = 3 * math.log2(max(value, 1) / layout.LATENCY_BAND_LEAST_US)
-            near = {int(np.clip(math.floor(exact + off), 0, layout.LATENCY_BANDS - 1)) for off in (-0.15, 0, 0.15)}
+            exact = 3 * math.log2(max(value, 1) / LATENCY_BAND_LEAST_US)
+            near = {int(np.clip(math.floor(exact + off), 0, LATENCY_BANDS - 1)) for off in (-0.15, 0, 0.15)}
             assert bands[list(near)].any()
 
     def test_all_bands_are_used(self) -> None:
@@ -54,16 +55,16 @@ class TestMarkers:
         history = History(pages.history)
         history.mark(5, "knob", "rate limit 60 > 30")
         row = pages.history["markers"][0]
-        assert (row["time_ns"], row["kind"], row["text"]) == (5, layout.MarkerKind.KNOB, b"rate limit 60 > 30")
+        assert (row["time_ns"], row["kind"], row["text"]) == (5, MarkerKind.KNOB, b"rate limit 60 > 30")
         assert int(pages.history["marker_head"][0]) == 1
         assert [(m.time_ns, m.kind, m.text) for m in history.markers] == [(5, "knob", "rate limit 60 > 30")]
 
     def test_the_ring_comes_round_and_the_newest_are_told(self, pages: SessionPages) -> None:
         history = History(pages.history)
-        for number in range(layout.MARKER_ROWS + 1):
+        for number in range(MARKER_ROWS + 1):
             history.mark(number, "fault", str(number))
-        assert pages.history["markers"][0]["text"] == str(layout.MARKER_ROWS).encode()
-        assert len(history.markers) == MARKERS_SHOWN and history.markers[-1].text == str(layout.MARKER_ROWS)
+        assert pages.history["markers"][0]["text"] == str(MARKER_ROWS).encode()
+        assert len(history.markers) == MARKERS_SHOWN and history.markers[-1].text == str(MARKER_ROWS)
 
     @pytest.mark.parametrize("text", ["x" * 100, "é" * 60, "ab" + "漢" * 30])
     def test_a_long_text_is_cut_between_letters(self, pages: SessionPages, text: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from devices.config import FleetConfig
+from plots.history import SAMPLE_INTERVAL_NS, SAMPLE_ROWS
 from server.config import ServerConfig
 from server.ipc.control import Progress
 from server.kernels import layout
@@ -243,7 +244,7 @@ class TestSampler:
         for step in range(30):
             fleet["heartbeat_ns"] = step + 1
             fleet["offered_count"] = 10 * min(step, 10)  # A second of 100 a second, then none.
-            assert sampler.poll(SECOND + step * layout.SAMPLE_INTERVAL_NS)
+            assert sampler.poll(SECOND + step * SAMPLE_INTERVAL_NS)
             if step == 10:
                 assert sampler.reading.offered_per_s == 100
         assert sampler.reading.offered_per_s == 0
@@ -255,7 +256,7 @@ class TestSampler:
         stage = pages.telemetry["stages"][0, layout.Stage.APPLY]
         shown = []
         for step in range(80):
-            now_ns = SECOND + step * layout.SAMPLE_INTERVAL_NS
+            now_ns = SECOND + step * SAMPLE_INTERVAL_NS
             if step <= 20 or step == 50 or step > 60:  # Busy half of the time, and silent twice.
                 stage["busy_ns"] = (now_ns - SECOND) // 2
                 stage["batch_count"] = stage["item_count"] = step
@@ -268,9 +269,9 @@ class TestSampler:
     def test_a_sample_is_due_every_interval(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         assert sampler.poll(SECOND)
-        assert not sampler.poll(SECOND + layout.SAMPLE_INTERVAL_NS - 1)
-        assert sampler.poll(SECOND + layout.SAMPLE_INTERVAL_NS + 5)
-        assert sampler.due_ns() == SECOND + 2 * layout.SAMPLE_INTERVAL_NS, "a late poll does not shift the rest"
+        assert not sampler.poll(SECOND + SAMPLE_INTERVAL_NS - 1)
+        assert sampler.poll(SECOND + SAMPLE_INTERVAL_NS + 5)
+        assert sampler.due_ns() == SECOND + 2 * SAMPLE_INTERVAL_NS, "a late poll does not shift the rest"
 
     def test_history_holds_what_the_reading_says(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
@@ -297,7 +298,7 @@ class TestSampler:
 
     def test_the_ring_comes_round(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
-        pages.history["head"][0] = layout.SAMPLE_ROWS
+        pages.history["head"][0] = SAMPLE_ROWS
         sampler.poll(SECOND)
         assert pages.history["samples"][0]["time_ns"] == SECOND
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plots.ipc import Picture, ShowPanels
 from plots.panels import Panels
-from plots.picture import Picture
 from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
-from server.ipc.control import ShowPanels
 from support.person import Person
 from support.window_stage import FakeSession, Written, headless, heat_map, noise, part_of, rgb, words
 from workbench.telemetry.view import TileBox

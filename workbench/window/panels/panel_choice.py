@@ -4,8 +4,8 @@ It draws nothing and tells nobody; the window compares `order` with what the pan
 Invariant: as many different panels as there are places, and a time that is still in memory.
 """
 
+from plots.ipc import ShowPanels
 from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
-from server.ipc.control import ShowPanels
 from workbench.telemetry.view import TileBox
 from workbench.window.toolkit.theme import Name
 

@@ -7,7 +7,7 @@ Invariant: a picture that does not show the present has a frame of its own colou
 
 from collections.abc import Callable
 
-from plots.picture import Picture, Pixels
+from plots.ipc import Picture, Pixels
 from plots.place import panel_widths
 from plots.style import TICK_LABEL_WIDTH
 from server.ipc.page import Page

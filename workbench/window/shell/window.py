@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.ipc import ShowPanels
 from server import palette
-from server.ipc.control import ShowPanels
 from server.system import clock
 from workbench.errors import CommandError, line_of
 from workbench.output_file import current_folder, write_atomically

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from server.ipc.control import ShowPanels
+from plots.ipc import ShowPanels
 from server.ipc.page import Page
 from workbench.controls.controls import Controls
 from workbench.controls.playhead import Transport
