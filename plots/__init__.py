@@ -1,7 +1,8 @@
 """The matplotlib panels, drawn by a process of their own into shared memory.
 
-Without matplotlib: `style`, `place`, `axis`, `trace`; `span` and `spec`, what is shown; `series`, the panels there are;
-`history` and `picture`, the two shared pages. With it: `sheet`, `legend`, `frame`, `heat`, `marks`, `panel`.
-The doors: `panels` draws in this process, `python -m plots` in one of its own, `Picture` reads what that one drew, and
-`figure` makes a file of one panel, `overlay` of several runs over each other.
+Without matplotlib, so that any process can import them: `style` and `geometry`, the look; `number`, `axis` and
+`timeline`, values and times; `spec` and `series`, the panels; `history` and `ipc`, what is shared with the session.
+With matplotlib: `sheet`, `legend`, `heat`, `marks`, `panel` and `bars`.
+Entry points: `python -m plots` and `ipc.Picture` for live panels, `panels` for pictures of one run, `overlay` for
+several runs in one picture.
 """

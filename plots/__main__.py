@@ -1,13 +1,12 @@
 """The process that draws the panels: `python -m plots`, started by a session, never by hand.
 
-It looks at the history page, draws when there is something new to see, and brings the picture to the front of the
-picture page. It holds no state that anybody would miss: when it dies, the session may start another.
+It polls the history page, draws when something new is visible, and brings the picture to the front of the picture page.
+It keeps no state of its own: when it dies, the session may start another.
 """
 
 import sys
 import threading
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 
@@ -15,109 +14,106 @@ from plots.history import HistoryReader
 from plots.ipc import PanelsCommand, Picture, Resize, ShowPanels, StartPanels, fitting_size
 from plots.panels import Panels
 from plots.series import DEFAULT_NAMES
-from plots.span import Span
 from plots.style import THEMES
+from plots.timeline import TimeSpan
 from server.ipc import control
 from server.ipc.page import PageError
 from server.system import clock, standard_streams
 
 LOOK_S = 0.03
-"""Between two looks at the history. A third of a sample's interval: no sample waits long, and none is missed."""
+"""Time between polls of the history: a third of a sample's interval, so that no sample waits long."""
 CORE_RATIO_MAX = 0.15
-"""The share of a core that drawing may take: after a costly picture comes a longer rest."""
+"""Share of a core that drawing may take: after an expensive picture the process waits longer."""
 SCALE_LEAST, SCALE_MOST = 0.25, 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is to be drawn: at which size, and what of it."""
+class PictureRequest:
+    """The picture that is wanted: its size, its panels and their time."""
 
     width: int
     height: int
     scale: float
     show: ShowPanels
 
-    def resized(self, width: int, height: int, scale: float) -> "Look":
-        """The same at another size, or the nearest that can be drawn."""
-        return Look(*fitting_size(width, height), min(max(scale, SCALE_LEAST), SCALE_MOST), self.show)
+    def resized(self, width: int, height: int, scale: float) -> "PictureRequest":
+        """The same at another size, or at the nearest that can be drawn."""
+        return PictureRequest(*fitting_size(width, height), min(max(scale, SCALE_LEAST), SCALE_MOST), self.show)
 
     def new_panels(self) -> Panels:
-        """Panels that look so. Raises KeyError for a panel or theme of no known name."""
+        """Panels that draw it. Raises KeyError for an unknown panel or theme."""
         show = self.show
         return Panels(self.width, self.height, self.scale, show.names, THEMES[show.theme], show.note)
 
-    def same_panels(self, other: "Look") -> bool:
-        """Whether the other differs in nothing but its span."""
-        return other == replace(self, show=msgspec.structs.replace(self.show, **_span_of(other.show)))
-
-
-def _span_of(show: ShowPanels) -> dict[str, Any]:
-    return {"end_ns": show.end_ns, "span_s": show.span_s}
+    def same_panels(self, other: "PictureRequest") -> bool:
+        """Whether the other differs only in its time."""
+        show = msgspec.structs.replace(self.show, end_ns=other.show.end_ns, span_s=other.show.span_s)
+        return other == replace(self, show=show)
 
 
 class Orders:
-    """What the session wants at the moment: a look, or an end. Written by the thread of commands."""
+    """The session's present orders: what to draw, and when to stop. Written by the command thread."""
 
     def __init__(self, width: int, height: int, scale: float) -> None:
         self.stopped = threading.Event()
-        # Each change is one assignment of one object: the drawing thread never sees half of it.
-        self.look = Look(width, height, scale, ShowPanels(DEFAULT_NAMES)).resized(width, height, scale)
+        # Each change is one assignment of one frozen object, so the drawing thread never sees half a change.
+        self.request = PictureRequest(width, height, scale, ShowPanels(DEFAULT_NAMES)).resized(width, height, scale)
 
     def take(self, command: PanelsCommand) -> None:
-        """Carry out a command. Those for other processes are none of ours."""
+        """Carry out a command."""
         match command:
             case Resize(width, height, scale):
-                self.look = self.look.resized(width, height, scale)
+                self.request = self.request.resized(width, height, scale)
             case ShowPanels():
-                self.look = replace(self.look, show=command)
+                self.request = replace(self.request, show=command)
             case control.Stop():
                 self.stopped.set()
 
 
 class Renderer:
-    """Draws what is new in a history into a picture, as it is told to look."""
+    """Draws the history into the picture, as requested."""
 
     def __init__(self, history: HistoryReader, picture: Picture) -> None:
         self._history = history
         self._picture = picture
         self._panels: Panels | None = None
-        self._look: Look | None = None
+        self._request: PictureRequest | None = None
         self._drawn: object = None
 
-    def look(self, look: Look) -> bool:
-        """Draw if there is anything that the last picture does not show; True when there was.
+    def draw(self, request: PictureRequest) -> bool:
+        """Draw unless the last picture already shows all of it. Returns whether it drew.
 
-        What was written over while it was read is not drawn, but what is there at the next look.
+        Samples that were overwritten while they were read are not drawn: the next call reads again.
         """
         head, marker_head = self._history.head, self._history.marker_head
-        span = self._span(look.show, head)
-        # A span that stands still shows no new samples; only what its axis says grows older.
-        drawn = (look, span.end_ns, marker_head, head if span.live else span.tick_labels())
+        span = self._span(request.show, head)
+        # A fixed span shows no new samples; only its labels, which count from the newest one, change.
+        drawn = (request, span.end_ns, marker_head, head if span.live else span.tick_labels())
         if drawn == self._drawn:
             return False
         samples, markers = self._history.between(head, span.first_ns, span.end_ns), self._history.markers(marker_head)
         if not self._history.holds(head, marker_head):
             return False
         self._drawn = drawn
-        if self._panels is None or self._look is None or not look.same_panels(self._look):
-            self._panels = look.new_panels()
-        self._look = look
+        if self._panels is None or self._request is None or not request.same_panels(self._request):
+            self._panels = request.new_panels()
+        self._request = request
         self._picture.show(self._panels.draw(samples, span, markers))
         return True
 
-    def _span(self, show: ShowPanels, head: int) -> Span:
+    def _span(self, show: ShowPanels, head: int) -> TimeSpan:
         newest_ns = self._history.newest_ns(head)
         if show.end_ns == 0:
-            return Span.live_at(newest_ns, show.span_s)
+            return TimeSpan.live_at(newest_ns, show.span_s)
         end_ns = min(max(show.end_ns, self._history.oldest_ns(head)), newest_ns)
-        return Span.still_at(end_ns, show.span_s, origin_ns=newest_ns)
+        return TimeSpan.still_at(end_ns, show.span_s, origin_ns=newest_ns)
 
 
-def draw_until_stopped(artist: Renderer, picture: Picture, orders: Orders) -> None:
-    """Look and draw, once at least, until the session says `Stop` or is gone."""
+def draw_until_stopped(renderer: Renderer, picture: Picture, orders: Orders) -> None:
+    """Draw at least once, and until the session sends `Stop` or is gone."""
     while True:
         before_ns = clock.process_cpu_ns()
-        drawn = artist.look(orders.look)
+        drawn = renderer.draw(orders.request)
         after_ns = clock.process_cpu_ns()
         picture.account(after_ns)
         cost_s = (after_ns - before_ns) * 1e-9 if drawn else 0.0

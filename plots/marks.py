@@ -1,8 +1,8 @@
-"""Marks on a plot's time axis: what was done to the run, as dotted lines, each with a few words at the top.
+"""Marks on a plot's time axis: events of the run as dotted lines, each with a label at the top.
 
-Words stand to the right of their line; near the right edge they wait for it to glide by. Words that would meet are
-stacked; where the stack is full the newer ones cover the older, whose line stays. Invariant: the place of words in the
-stack depends only on marks before them, so that none jumps while all glide to the left.
+A label is to the right of its line; near the plot's right edge it stays inside until the line has moved past its start.
+Labels that would overlap are stacked in rows; where the stack is full, newer labels cover older ones, whose lines stay.
+The row of a label depends only on earlier marks, so that no label jumps while all of them glide to the left.
 """
 
 import math
@@ -17,11 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from plots import style
+from plots import geometry, style
+from plots.geometry import Box
 from plots.history import MarkerKind
-from plots.place import Place
 from plots.sheet import LABEL_FONT, FigureCanvas
-from plots.span import Span
+from plots.timeline import TimeSpan
 
 COLORS = {
     MarkerKind.KNOB: "orange",
@@ -31,14 +31,14 @@ COLORS = {
 }
 _TEXT_COLORS = COLORS | {MarkerKind.BRAKE: "purple_text"}
 _BASE_RATIO = 0.78
-"""Of a row, from its top down to the base line of its words."""
+"""Of a row's height, from its top down to the base line of its label."""
 _STAMPS_MAX = 64
 
 
 def stack_rows(lefts: NDArray[np.float64], widths: NDArray[np.float64], row_count: int) -> list[int]:
     """The row of the stack for each label, from the top. `lefts`: ascending, in pixels.
 
-    The first row that is free, or the one that was taken longest ago: the newest label always has a place.
+    The first free row, or else the one that was taken longest ago: the newest label is always shown.
     """
     ends, starts, rows = [-np.inf] * row_count, [-np.inf] * row_count, []
     for left, width in zip(lefts, widths, strict=True):
@@ -50,26 +50,26 @@ def stack_rows(lefts: NDArray[np.float64], widths: NDArray[np.float64], row_coun
 
 
 class Marks:
-    """The marks of one panel. `labelled`: with words, not lines alone."""
+    """The marks of one panel. `labelled`: with labels, not lines alone."""
 
-    def __init__(self, sheet: FigureCanvas, axes: Axes, place: Place, *, labelled: bool) -> None:
-        self._sheet, self._plot = sheet, place.plot
-        self._row_height = max(round(style.MARK_ROW_HEIGHT * sheet.scale), 1)
-        self._row_count = min(style.MARK_ROWS_MAX, place.plot.height // (2 * self._row_height)) if labelled else 0
+    def __init__(self, sheet: FigureCanvas, axes: Axes, plot: Box, *, labelled: bool) -> None:
+        self._sheet, self._plot = sheet, plot
+        self._row_height = max(round(geometry.MARK_ROW_HEIGHT * sheet.scale), 1)
+        self._row_count = min(geometry.MARK_ROWS_MAX, plot.height // (2 * self._row_height)) if labelled else 0
         self._axes = axes
         self._lines = {kind: self._new_line(sheet.color(color)) for kind, color in COLORS.items()}
-        self._label = self._new_label()
+        self._text = self._new_text()
         self._stamps: dict[tuple[str, str], NDArray[np.uint8]] = {}
         self._shown: list[tuple[float, int, int]] = []
-        """Of each label: its left side, its row and its marker."""
+        """Of each visible label: its left edge, its row and the index of its marker."""
         self._kinds = np.zeros(0, np.int64)
         self._stack_key: object = None
         self._rows: list[int] = []
-        self._words: list[str] = []
+        self._labels: list[str] = []
         self._widths = np.zeros(0)
 
-    def show(self, markers: NDArray[Any], span: Span) -> None:
-        """Take in the markers, shape (n,), dtype MARKER, ascending in time."""
+    def show(self, markers: NDArray[Any], span: TimeSpan) -> None:
+        """Set the markers: shape (n,), dtype MARKER, ascending in time."""
         places = span.across(markers["time_ns"])
         inside = (places >= 0) & (places <= 1)
         for kind, line in self._lines.items():
@@ -82,7 +82,7 @@ class Marks:
             self._place_labels(places)
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw lines and words over the background."""
+        """Draw lines and labels over the background."""
         for line in self._lines.values():
             if line.get_visible():
                 line.draw(renderer)
@@ -90,52 +90,52 @@ class Marks:
             top = self._plot.top + row * self._row_height
             color = self._sheet.color(_TEXT_COLORS[MarkerKind(self._kinds[index])])
             if renderer is self._sheet.renderer:
-                self._stamp(round(left), top, self._words[index], color)
+                self._stamp(round(left), top, self._labels[index], color)
             else:
-                self._write(left, top, self._words[index], color, self._sheet.height, renderer)
+                self._write(left, top, self._labels[index], color, self._sheet.height, renderer)
 
-    def _write(self, left: float, top: float, words: str, color: str, height: int, renderer: RendererBase) -> None:
-        """Draw words whose row begins there, on a page so high."""
+    def _write(self, left: float, top: float, label: str, color: str, height: int, renderer: RendererBase) -> None:
+        """Draw a label whose row has this top left corner, on an image of this height."""
         base = top + _BASE_RATIO * self._row_height
-        self._label.set(x=left + style.MARK_PAD * self._sheet.scale, y=height - base, text=words, color=color)
-        self._label.draw(renderer)
+        self._text.set(x=left + geometry.MARK_PAD * self._sheet.scale, y=height - base, text=label, color=color)
+        self._text.draw(renderer)
 
-    def _stamp(self, left: int, top: int, words: str, color: str) -> None:
-        """Copy a picture of the words into the sheet, as far as it lies in the plot. Letters cost far more to draw."""
-        stamp = self._stamps.get((words, color))
+    def _stamp(self, left: int, top: int, label: str, color: str) -> None:
+        """Copy a cached image of the label into the sheet, clipped to the plot. Drawing text costs far more."""
+        stamp = self._stamps.get((label, color))
         if stamp is None:
             if len(self._stamps) == _STAMPS_MAX:
                 self._stamps.clear()
-            stamp = self._stamps[words, color] = self._new_stamp(words, color)
+            stamp = self._stamps[label, color] = self._new_stamp(label, color)
         before, room = max(self._plot.left - left, 0), max(self._plot.right - left, 0)
         part = stamp[: max(self._plot.bottom - top, 0), before:room]
         area = self._sheet.frame[top : top + part.shape[0], left + before : left + before + part.shape[1]]
         area[...] = part[: area.shape[0], : area.shape[1]]
 
-    def _new_stamp(self, words: str, color: str) -> NDArray[np.uint8]:
-        width = math.ceil(self._sheet.width_of(words, LABEL_FONT) + 2 * style.MARK_PAD * self._sheet.scale)
+    def _new_stamp(self, label: str, color: str) -> NDArray[np.uint8]:
+        width = math.ceil(self._sheet.width_of(label, LABEL_FONT) + 2 * geometry.MARK_PAD * self._sheet.scale)
         renderer = RendererAgg(width, self._row_height, self._sheet.figure.dpi)  # type: ignore[no-untyped-call]
         pixels: NDArray[np.uint8] = np.asarray(renderer.buffer_rgba())  # type: ignore[no-untyped-call]
         pixels[...] = np.round(255 * np.array(to_rgba(self._sheet.theme.plot)))
-        self._write(0, 0, words, color, self._row_height, renderer)
+        self._write(0, 0, label, color, self._row_height, renderer)
         return pixels.copy()
 
-    def _stack(self, markers: NDArray[Any], span: Span) -> None:
+    def _stack(self, markers: NDArray[Any], span: TimeSpan) -> None:
         key = (markers.tobytes(), span.span_ns)
         if key == self._stack_key:
             return
         self._stack_key = key
-        room = self._plot.width - 2 * style.MARK_PAD * self._sheet.scale
-        self._words = [
+        room = self._plot.width - 2 * geometry.MARK_PAD * self._sheet.scale
+        self._labels = [
             self._sheet.fitted(text.decode("utf-8", "replace"), LABEL_FONT, room) for text in markers["text"].tolist()
         ]
-        pads = 2 * style.MARK_PAD * self._sheet.scale
-        self._widths = np.array([self._sheet.width_of(words, LABEL_FONT) + pads for words in self._words])
+        pads = 2 * geometry.MARK_PAD * self._sheet.scale
+        self._widths = np.array([self._sheet.width_of(label, LABEL_FONT) + pads for label in self._labels])
         lefts = (markers["time_ns"] - span.end_ns) * (self._plot.width / span.span_ns)
         self._rows = stack_rows(lefts, self._widths, self._row_count)
 
     def _place_labels(self, places: NDArray[np.float64]) -> None:
-        """From the newest to the oldest, each that is inside the plot and meets no newer one."""
+        """From the newest to the oldest, keep each label inside the plot that no newer one covers."""
         self._shown, taken = [], [math.inf] * self._row_count
         for index in range(len(places) - 1, -1, -1):
             row, width = self._rows[index], self._widths[index]
@@ -153,7 +153,7 @@ class Marks:
         self._axes.add_line(line)
         return line
 
-    def _new_label(self) -> Text:
+    def _new_text(self) -> Text:
         label = Text(font=LABEL_FONT, animated=True)
         label.set_figure(self._sheet.figure)
         label.set_bbox({"facecolor": self._sheet.theme.plot, "linewidth": 0, "pad": 1.5})

@@ -1,7 +1,7 @@
-"""Several runs over each other, on the time axis that they have in common: a plot a figure, a colour a run.
+"""Several runs overlaid on a common time axis: one plot per metric, one colour per run.
 
-Not the panels of one run (see `panels`): those show many lines of one run, this one line of many. Invariant: the same
-runs give the same bytes, so that comparisons can be compared.
+The panels of one run show many lines of it (see `panels`); here a plot shows one line of each run. The same runs give
+the same bytes.
 """
 
 import io
@@ -18,34 +18,34 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
 from plots import style
-from plots.axis import short_number
+from plots.number import short_number
 from plots.sheet import LABEL_FONT, TITLE_FONT
 from plots.spec import Read, Samples, field
 from plots.style import LIGHT, Theme
-from plots.trace import Bucketing, block_times, block_values, broken_at_gaps
+from plots.timeline import Bucketing, block_times, block_values, broken_at_gaps
 from server.kernels.layout import Stage
 
 COLORS = ("sky", "orange", "green", "purple", "vermilion", "blue", "yellow", "silver")
-"""Of runs, in their order; more runs than these begin anew, with dashes."""
+"""Of the runs, in order; further runs repeat the colours with dashed lines."""
 _DASHES = ("-", "--", ":", "-.")
 _SVG_DOTS_PER_INCH = 72
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """A run as it is overlaid."""
+class OverlaidRun:
+    """One run and its place on the common time axis."""
 
     title: str
     samples: Samples
     seconds: NDArray[np.float64]
     """The time of each sample on the common axis, shape (n,)."""
     steady: tuple[float, float]
-    """Where on it the steady state lies."""
+    """The start and end of the steady state on that axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One figure over time."""
+    """One metric over time."""
 
     title: str
     read: Read
@@ -55,7 +55,7 @@ class Plot:
 
 def _longest(samples: Samples) -> NDArray[np.float64]:
     depths = samples["depth_peak"].astype(np.float64)
-    depths[:, Stage.DECODE] = np.nan  # Counted in bytes, which would hide every queue of items.
+    depths[:, Stage.DECODE] = np.nan  # This queue is counted in bytes, which would hide all queues of items.
     return _most(depths)
 
 
@@ -64,7 +64,7 @@ def _busiest(samples: Samples) -> NDArray[np.float64]:
 
 
 def _most(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The most that is known in each row of `rows`, shape (n, m); NaN where nothing is."""
+    """The largest known value of each row, shape (n, m); NaN where none is known."""
     most: NDArray[np.float64] = np.fmax.reduce(rows, axis=1)
     return most
 
@@ -76,27 +76,27 @@ PLOTS = {
     "delivered": Plot("Delivered to viewers, pixels/s", field("delivered_per_s")),
     "drops": Plot("Throttled, placements/s", field("throttled_per_s")),
     "busy": Plot("Busiest stage, % of a loop", _busiest),
-    "cores": Plot("Server, processor cores", field("server_cpu_cores")),
+    "cores": Plot("Server, CPU cores", field("server_cpu_cores")),
 }
 DEFAULT_NAMES = ("admitted", "latency", "queues", "cores")
 
 
 def draw_overlay(
-    runs: Sequence[Run],
+    runs: Sequence[OverlaidRun],
     names: Sequence[str] = DEFAULT_NAMES,
     size: tuple[int, int] = (1000, 900),
     theme: Theme = LIGHT,
     *,
     file_format: str = "svg",
 ) -> bytes:
-    """The plots of these names (of PLOTS) below each other, as an SVG or PNG file of about `size` pixels.
+    """The plots with these names (of PLOTS) below each other, as an SVG or PNG file of about `size` pixels.
 
-    `file_format`: "svg" or "png". Letters of an SVG are outlines. Raises KeyError for a name that no plot has.
+    `file_format`: "svg" or "png". Letters of an SVG are outlines. Raises KeyError for an unknown name.
     """
     file = io.BytesIO()
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams["svg.hashsalt"] = "overlay"  # Or its names of parts would be drawn by lot.
+        mpl.rcParams["svg.hashsalt"] = "overlay"  # Otherwise the ids in the file are random.
         dpi = _SVG_DOTS_PER_INCH if file_format == "svg" else style.DOTS_PER_INCH
         figure = _drawn(runs, names, size, theme)
         metadata = {"Date": None} if file_format == "svg" else None
@@ -105,7 +105,7 @@ def draw_overlay(
 
 
 def draw_overlay_pixels(
-    runs: Sequence[Run], names: Sequence[str], size: tuple[int, int], theme: Theme
+    runs: Sequence[OverlaidRun], names: Sequence[str], size: tuple[int, int], theme: Theme
 ) -> NDArray[np.uint8]:
     """The same as pixels, shape (height, width, 3)."""
     with mpl.rc_context():
@@ -117,9 +117,9 @@ def draw_overlay_pixels(
     return pixels
 
 
-def _drawn(runs: Sequence[Run], names: Sequence[str], size: tuple[int, int], theme: Theme) -> Figure:
+def _drawn(runs: Sequence[OverlaidRun], names: Sequence[str], size: tuple[int, int], theme: Theme) -> Figure:
     plots = [PLOTS[name] for name in names]
-    # The half pixel keeps matplotlib, which cuts sizes off, from losing one.
+    # matplotlib truncates sizes: without the half pixel, rounding may lose one.
     inches = ((size[0] + 0.5) / style.DOTS_PER_INCH, (size[1] + 0.5) / style.DOTS_PER_INCH)
     figure = Figure(inches, style.DOTS_PER_INCH, facecolor=theme.page, layout="constrained")
     axes = figure.subplots(len(plots), 1, sharex=True, squeeze=False)[:, 0]
@@ -129,7 +129,7 @@ def _drawn(runs: Sequence[Run], names: Sequence[str], size: tuple[int, int], the
             _draw_run(ax, plot, run, index, theme)
         if not plot.logarithmic:
             ax.set_ylim(bottom=0)
-    axes[-1].set_xlabel("seconds since the load runs in full", font=LABEL_FONT, color=theme.text_muted)
+    axes[-1].set_xlabel("seconds since the load is fully on", font=LABEL_FONT, color=theme.text_muted)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper left", ncols=min(len(labels), 4), frameon=False,
@@ -152,25 +152,25 @@ def _frame(ax: Axes, plot: Plot, theme: Theme) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(round(value, 9))))
 
 
-def _draw_run(ax: Axes, plot: Plot, run: Run, index: int, theme: Theme) -> None:
-    """The line of a run, strong where its steady state is, and faint outside of it."""
+def _draw_run(ax: Axes, plot: Plot, run: OverlaidRun, index: int, theme: Theme) -> None:
+    """The line of a run, strong in its steady state and faint outside."""
     color = getattr(theme, COLORS[index % len(COLORS)])
-    how: dict[str, Any] = {"color": color, "linestyle": _DASHES[index // len(COLORS) % len(_DASHES)]}
+    line: dict[str, Any] = {"color": color, "linestyle": _DASHES[index // len(COLORS) % len(_DASHES)]}
     times, values = _points(plot, run)
-    ax.plot(times, values, linewidth=1.0, alpha=0.4, **how)
+    ax.plot(times, values, linewidth=1.0, alpha=0.4, **line)
     first, last = run.steady
     is_steady = (times >= first) & (times <= last)
-    ax.plot(times, np.where(is_steady, values, np.nan), linewidth=1.8, label=run.title, **how)
+    ax.plot(times, np.where(is_steady, values, np.nan), linewidth=1.8, label=run.title, **line)
 
 
-def _points(plot: Plot, run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A point for each block of time, broken where nothing was seen for long."""
+def _points(plot: Plot, run: OverlaidRun) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A point for each block of time, with NaN where the line has a gap."""
     if not len(run.samples):
         return np.zeros(0), np.zeros(0)
     times_ns = run.samples["time_ns"]
-    grain = Bucketing.for_span(int(times_ns[-1] - times_ns[0]))
-    values = block_values(times_ns, plot.read(run.samples), grain, peak=plot.peak)
+    bucketing = Bucketing.for_span(int(times_ns[-1] - times_ns[0]))
+    values = block_values(times_ns, plot.read(run.samples), bucketing, peak=plot.peak)
     if plot.logarithmic:
         values = np.where(values > 0, values, np.nan)
-    ends, values = broken_at_gaps(block_times(times_ns, grain), values, grain)
+    ends, values = broken_at_gaps(block_times(times_ns, bucketing), values, bucketing)
     return (ends - times_ns[0]) / 1e9 + run.seconds[0], values

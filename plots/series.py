@@ -1,26 +1,27 @@
-"""The panels there are, as a table by name: their lines and layers, axes and legends.
+"""The panels, as a table by name: their lines and layers, axes and legends.
 
-Not how they are drawn (see `panel`), nor where (see `place`). Invariant: a stage and a fate of placements have the same
-colour in every panel.
+How they are drawn is in `panel`, where in `geometry`. A stage, and an outcome of placements, has the same colour in
+every panel.
 """
 
 import numpy as np
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
 from devices.hostile.tally import HOSTILE_OTHER, HOSTILE_RESET
-from plots.axis import DepthAxis, LinearAxis, LogAxis, NoAxis, ShareAxis, index_digits, measure_digits, share_digits
-from plots.spec import PanelSpec, Read, Row, Samples, Series, Shape, field, growth_per_s
-from plots.trace import Values
+from plots.axis import DepthAxis, LinearAxis, LogAxis, NoAxis, ShareAxis
+from plots.number import index_digits, measure_digits, share_digits
+from plots.spec import BarRow, PanelSpec, Read, Samples, Series, Shape, field, growth_per_s
+from plots.timeline import Values
 from server.kernels import layout
 from server.kernels.layout import Stage
 
 WAITING_NOTICE = "waiting for the load"
-NOTHING_NOTICE = "nothing in memory of that time"
+NOTHING_NOTICE = "no data kept for this period"
 
 DEFAULT_NAMES = ("throughput", "queues", "heat", "drops")
-"""The panels that are shown until others are chosen, row by row."""
+"""The panels shown by default, row by row."""
 HARASSED_NAMES = ("throughput", "hostile", "heat", "drops")
-"""The same where clients misbehave: how long queues are tells least then."""
+"""The default when hostile clients take part: queue lengths matter least then."""
 
 _STAGE_NAMES = layout.stage_names()
 _STAGE_COLORS = {
@@ -37,7 +38,7 @@ _QUEUED_STAGES = (Stage.READ, Stage.DECODE, Stage.ADMIT, Stage.APPLY, Stage.ENCO
 
 
 def load_runs(samples: Samples) -> bool:
-    """Whether anything was offered or received in these samples."""
+    """Whether placements were offered or received in these samples."""
     return bool(np.any(samples["offered_per_s"] > 0) or np.any(samples["received_per_s"] > 0))
 
 
@@ -49,18 +50,18 @@ def _idle_ratio(samples: Samples) -> Values:
 
 
 def _inflow_per_s(samples: Samples) -> Values:
-    """How fast what is in flight grows. What comes out of flight is in the other layers already."""
+    """How fast the number in flight grows. Placements that leave flight are counted in the other layers already."""
     return np.maximum(growth_per_s(field("in_flight_count"))(samples), 0.0)
 
 
-def _layer(name: str, read: Read, color: str, says: Read | None = None) -> Series:
-    return Series(name, read, color, Shape.LAYER, width=1.0, says=says)
+def _layer(name: str, read: Read, color: str, legend_read: Read | None = None) -> Series:
+    return Series(name, read, color, Shape.LAYER, width=1.0, legend_read=legend_read)
 
 
 THROUGHPUT = PanelSpec(
     title="Throughput",
     unit="placements/s",
-    meaning="What is offered, received, admitted and broadcast",
+    meaning="Offered, received, admitted and broadcast",
     series=(
         Series("offered", field("offered_per_s"), "silver", width=1.1, dashed=True),
         Series("received", field("received_per_s"), "sky", width=4.0, opacity=0.6),
@@ -74,7 +75,7 @@ THROUGHPUT = PanelSpec(
 QUEUES = PanelSpec(
     title="Queue depth",
     unit="items (bytes at decode), log scale",
-    meaning="How many items wait before each stage",
+    meaning="Items waiting before each stage",
     series=tuple(
         Series(_STAGE_NAMES[stage], field("depth_peak", stage), _STAGE_COLORS[stage], width=1.4, peak=True)
         for stage in _QUEUED_STAGES
@@ -103,7 +104,7 @@ HEAT = PanelSpec(
     title="Placement-to-view latency",
     short_title="View latency",
     unit="ms, log scale",
-    meaning="As a heat map: tails and modes are seen",
+    meaning="Heat map: shows tails and multiple modes",
     series=(
         Series("p50", field("latency_ms_p50"), "sky", width=1.2),
         Series("p99", field("latency_ms_p99"), "green", width=1.2),
@@ -119,7 +120,7 @@ HEAT = PanelSpec(
 DROPS = PanelSpec(
     title="Drops by reason",
     unit="placements/s",
-    meaning="What is refused or discarded, and why",
+    meaning="Placements refused or discarded, by reason",
     series=(
         _layer("rate", field("throttled_per_s"), "purple"),
         _layer("overload", field("shed_per_s"), "vermilion"),
@@ -158,12 +159,12 @@ WAITING = PanelSpec(
     legend_columns=3,
     digits=measure_digits,
     digits_widest="8888",
-    empty_notice="nothing waits",
+    empty_notice="nothing is waiting",
 )
 SERVICE = PanelSpec(
     title="Service time by stage",
-    unit="us an item, log scale",
-    meaning="How long each stage works on an item",
+    unit="us per item, log scale",
+    meaning="How long each stage works on one item",
     series=tuple(
         Series(_STAGE_NAMES[stage], field("service_us", stage), color, width=1.4)
         for stage, color in _STAGE_COLORS.items()
@@ -172,12 +173,12 @@ SERVICE = PanelSpec(
     legend_columns=3,
     digits=measure_digits,
     digits_widest="8888",
-    empty_notice="nothing is served",
+    empty_notice="nothing processed",
 )
 FAIRNESS = PanelSpec(
     title="Fairness",
     unit="admitted/s, per connection",
-    meaning="How evenly connections share what is admitted",
+    meaning="How evenly the connections share the admitted rate",
     series=(
         Series("p5", field("share_p5_per_s"), "sky", width=1.0),
         Series("p95", field("share_p95_per_s"), "sky", Shape.BAND, width=1.0),
@@ -193,13 +194,13 @@ FAIRNESS = PanelSpec(
 LEDGER = PanelSpec(
     title="Ledger",
     unit="placements/s",
-    meaning="Where every placement went, beside what was sent",
+    meaning="What became of every placement, beside what was sent",
     series=(
         _layer("admitted", growth_per_s(field("admitted_count")), "green"),
         _layer("rate", growth_per_s(field("throttled_count")), "purple"),
         _layer("overload", growth_per_s(field("shed_count")), "vermilion"),
         _layer("bounds", growth_per_s(field("out_of_bounds_count")), "yellow"),
-        _layer("in flight", _inflow_per_s, "sky", says=field("in_flight_count")),
+        _layer("in flight", _inflow_per_s, "sky", legend_read=field("in_flight_count")),
         Series("sent", growth_per_s(field("sent_count")), "silver", width=1.4, dashed=True),
     ),
     new_axis=lambda: LinearAxis(floor=1000.0),
@@ -207,8 +208,8 @@ LEDGER = PanelSpec(
 )
 COST = PanelSpec(
     title="Cost",
-    unit="processor cores",
-    meaning="Processor cores of server, fleet, panels, window",
+    unit="CPU cores",
+    meaning="CPU cores used by server, fleet, panels, window",
     series=(
         _layer("server", field("server_cpu_cores"), "sky"),
         _layer("fleet", field("fleet_cpu_cores"), "green"),
@@ -223,10 +224,10 @@ COST = PanelSpec(
 _ENDS = {HOSTILE_RESET: "reset", HOSTILE_OTHER: "other"}
 
 
-def _hostile_rows(samples: Samples) -> tuple[Row, ...]:
-    """A row for each kind of which there was anybody."""
+def _hostile_rows(samples: Samples) -> tuple[BarRow, ...]:
+    """A row for each kind that was present."""
     return tuple(
-        Row(
+        BarRow(
             name.replace("_", " "),
             (float(kind["connection_count"]), float(kind["ended_count"]), float(kind["sent_bytes"])),
             ("", " ".join(_ENDS.get(code, str(code)) for code in kind["codes"].tolist() if code), ""),
@@ -237,7 +238,7 @@ def _hostile_rows(samples: Samples) -> tuple[Row, ...]:
 
 
 def _hostile_sum(name: str) -> Read:
-    """A figure of all kinds together; it is drawn as bars, and the legend says it."""
+    """A count summed over all kinds, for the legend; the panel itself draws bars."""
 
     def read(samples: Samples) -> Values:
         totals: Values = samples["hostile"][name].sum(axis=1, dtype=np.float64)
@@ -248,8 +249,8 @@ def _hostile_sum(name: str) -> Read:
 
 HOSTILE = PanelSpec(
     title="Hostile clients",
-    unit="by kind, so far",
-    meaning="Who misbehaves, and how the server ends them",
+    unit="by kind, since the start",
+    meaning="Hostile clients by kind, and how they ended",
     series=(
         Series("open", _hostile_sum("connection_count"), "sky", width=1.0, peak=True),
         Series("ended", _hostile_sum("ended_count"), "orange", width=2.4, peak=True),
@@ -258,7 +259,7 @@ HOSTILE = PanelSpec(
     new_axis=NoAxis,
     legend_columns=3,
     rows=_hostile_rows,
-    empty_notice="no client misbehaves in this run",
+    empty_notice="no hostile clients in this run",
 )
 
 PANELS = {
@@ -275,4 +276,4 @@ PANELS = {
     "cost": COST,
     "hostile": HOSTILE,
 }
-"""By the name that a session says."""
+"""By the name that `ShowPanels` uses."""

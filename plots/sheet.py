@@ -1,7 +1,7 @@
-"""What panels are drawn on: a figure of so many pixels, its theme, and how letters are written and measured.
+"""The figure that panels are drawn on: its size in pixels, its theme, and how text is written and measured.
 
-Everything is placed in pixels from the top left corner, as pictures count them; matplotlib counts from the bottom, and
-only this module turns one into the other. It draws nothing by itself.
+Callers give positions in pixels from the top left corner, as images do; matplotlib counts from the bottom. Only this
+module converts between the two.
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ from matplotlib.transforms import Bbox, IdentityTransform
 from numpy.typing import NDArray
 
 from plots import style
-from plots.place import Box
+from plots.geometry import Box
 from plots.style import Theme
 
 TITLE_FONT = FontProperties(family="DejaVu Sans", weight="bold", size=style.TITLE_POINTS)
 LABEL_FONT = FontProperties(family="DejaVu Sans", size=style.LABEL_POINTS)
-"""The letters of everything but titles. All digits of this face are equally wide: numbers stand still."""
+"""For everything but titles. All digits of this typeface are equally wide, so changing numbers do not move."""
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -33,7 +33,7 @@ class FigureCanvas:
         self.width, self.height, self.scale, self.theme = width, height, scale, theme
         with mpl.rc_context():
             mpl.rcdefaults()
-            # The half pixel keeps matplotlib, which cuts sizes off, from losing one.
+            # matplotlib truncates sizes: without the half pixel, rounding may lose one.
             self.figure = Figure(((width + 0.5) / dpi, (height + 0.5) / dpi), dpi, facecolor=theme.page)
             self.renderer: RendererAgg = FigureCanvasAgg(self.figure).get_renderer()  # type: ignore[no-untyped-call]
         self.frame: NDArray[np.uint8] = np.asarray(self.renderer.buffer_rgba())
@@ -46,11 +46,11 @@ class FigureCanvas:
         return color
 
     def pixels(self, box: Box) -> Bbox:
-        """A box as matplotlib counts."""
+        """A box in matplotlib's coordinates."""
         return Bbox.from_extents(box.left, self.height - box.bottom, box.right, self.height - box.top)
 
     def write(self, box: Box, x: float, y: float, text: str, font: FontProperties, color: str, **how: Any) -> Text:
-        """Letters whose base line begins, or ends, at these pixels; cut off at the edges of `box`."""
+        """Add a text whose base line starts (or, with `ha="right"`, ends) at these pixels; clipped to `box`."""
         written = self.figure.text(
             x, self.height - y, text, font=font, color=color, transform=IdentityTransform(), **how
         )
@@ -58,7 +58,7 @@ class FigureCanvas:
         return written
 
     def width_of(self, text: str, font: FontProperties) -> float:
-        """How many pixels wide a text is."""
+        """The width of a text in pixels."""
         key = (text, font is TITLE_FONT)
         if key not in self._widths:
             measure = self.renderer.get_text_width_height_descent
@@ -66,7 +66,7 @@ class FigureCanvas:
         return self._widths[key]
 
     def fitted(self, text: str, font: FontProperties, width: float) -> str:
-        """As much of a text as `width` pixels hold, with an ellipsis where its end is missing."""
+        """The text, or as much of it as fits into `width` pixels, with an ellipsis."""
         if self.width_of(text, font) <= width:
             return text
         for length in range(len(text) - 1, 0, -1):

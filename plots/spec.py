@@ -1,7 +1,7 @@
-"""What a panel is told to show: its lines and layers, and where in samples their values are. No matplotlib here.
+"""What a panel shows: its lines and layers, and where their values are in samples. No matplotlib here.
 
-Not how it is drawn (see `panel`), nor which panels there are (see `series`). A legend shows the present value: over the
-last second, because a number that changes ten times a second is not read, and the newest sample alone flickers.
+A legend shows the present value: over the last second, because a number that changes ten times per second cannot be
+read, and the newest sample alone flickers.
 """
 
 from collections.abc import Callable
@@ -12,22 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plots.axis import Axis, count_digits
-from plots.trace import Bucketing, Times, Values, block_values
+from plots.axis import Axis
+from plots.number import count_digits
+from plots.timeline import Bucketing, Times, Values, block_values
 
 PRESENT_NS = 1_000_000_000
-"""The span that a legend's number sums up."""
+"""The time that a legend's number covers."""
 
 Samples = NDArray[Any]
-"""Shape (n,), dtype SAMPLE, ascending in time."""
+"""Shape (n,), dtype history.SAMPLE, ascending in time."""
 Read = Callable[[Samples], Values]
-"""Values out of samples, shape (n,); NaN where nothing was seen."""
+"""Values from samples, shape (n,); NaN where nothing was seen."""
 Digits = Callable[[float], tuple[str, str]]
 """How a legend writes a number: its digits and its suffix."""
 
 
 def field(name: str, column: int | None = None) -> Read:
-    """The values of one field of the samples, or of one column of a field that has one for each stage."""
+    """The values of one field of the samples, or of one column of a field that has one per stage."""
 
     def read(samples: Samples) -> Values:
         values = samples[name]
@@ -52,13 +53,13 @@ def growth_per_s(read: Read) -> Read:
 
 
 class Shape(Enum):
-    """What is drawn of a series."""
+    """How a series is drawn."""
 
     LINE = "line"
     LAYER = "layer"
-    """A part of a whole, on top of the layers before it."""
+    """A part of a whole, stacked on the layers before it."""
     BAND = "band"
-    """A line, and the ground between it and the first series of its panel."""
+    """A line, and the area between it and the first series of its panel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +72,21 @@ class Series:
     """Its name in `style.Theme`."""
     shape: Shape = Shape.LINE
     width: float = 1.6
-    """Of the line, in pixels. Wide lines are drawn below narrow ones, so that lines that coincide are all seen."""
+    """Of the line, in pixels. Wide lines are drawn below narrow ones, so that coinciding lines are all visible."""
     dashed: bool = False
     opacity: float = 1.0
     peak: bool = False
-    """Samples are summed up by their largest value, not by their mean."""
+    """Samples are reduced to their largest value, not to their mean."""
     whole: float = 0.0
-    """Drawn against a scale of its own, from 0 to this at the top; 0: against the panel's axis."""
-    says: Read | None = None
-    """What the legend's number sums up, when it is not what is drawn."""
+    """Drawn on a scale of its own, from 0 to this at the top; 0: on the panel's axis."""
+    legend_read: Read | None = None
+    """What the legend's number summarises, when it is not what is drawn."""
     digits: Digits | None = None
-    """How the legend writes it, when not as the panel's others."""
+    """How the legend writes it, when different from the panel's other series."""
 
     def present(self, recent: Samples) -> float:
-        """The one number that stands for these samples; NaN where none was seen."""
-        values = (self.says or self.read)(recent)
+        """The one number for these samples; NaN when no value is known."""
+        values = (self.legend_read or self.read)(recent)
         seen = values[np.isfinite(values)]
         if len(seen) == 0:
             return float("nan")
@@ -93,52 +94,52 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BarRow:
     """A row of a panel of bars."""
 
     name: str
     values: tuple[float, ...]
     """One for each series of the panel."""
     notes: tuple[str, ...]
-    """What is said beside each."""
+    """A text beside each value."""
 
 
 @dataclass(frozen=True, slots=True)
 class PanelSpec:
-    """One panel: what it is called, what it shows and on which kind of axis."""
+    """One panel: its title, what it shows and on which kind of axis."""
 
     title: str
     unit: str
     series: tuple[Series, ...]
     meaning: str
-    """A sentence on what is seen in it, for whoever chooses panels."""
+    """One sentence, for the list from which panels are chosen."""
     new_axis: Callable[[], Axis]
     legend_columns: int
     """At most, where the panel is wide enough."""
     short_title: str = ""
-    """Where the title leaves no room for what stands beside it; "": it has no shorter form."""
+    """Used where the title leaves no room for the texts beside it; "": there is no shorter form."""
     heat: bool = False
-    """Beneath its lines lies the heat map of `latency_counts`, on the same axis."""
-    rows: Callable[[Samples], tuple[Row, ...]] | None = None
-    """It has a bar a row instead of a plot over time: the rows at the last of the samples. See `bars`."""
+    """The heat map of `latency_counts` lies beneath its lines, on the same axis."""
+    rows: Callable[[Samples], tuple[BarRow, ...]] | None = None
+    """Bars instead of a plot over time: the rows at the last of the samples. See `bars`."""
     brushed: bool = False
-    """It counts only what was placed in the brushed tiles, when there are any."""
+    """It counts only what was placed in the selected tiles, when there are any."""
     digits: Digits = count_digits
     digits_widest: str = "88.8"
-    """The legend keeps room for these."""
+    """The legend reserves room for this."""
     empty_notice: str = ""
-    """Said when the load runs and this panel has nothing to show; "" when zero is a sight of its own."""
+    """Shown when the load runs and this panel has nothing to show; "" when zero is worth seeing by itself."""
 
-    def table(self, samples: Samples, grain: Bucketing) -> Values:
-        """The values of all series, shape (series, n), one for each of `trace.block_times`; layers are piled up."""
+    def table(self, samples: Samples, bucketing: Bucketing) -> Values:
+        """The values of all series, shape (series, n), one for each of `timeline.block_times`; layers are stacked."""
         times_ns: Times = samples["time_ns"]
-        rows = np.stack([block_values(times_ns, line.read(samples), grain, peak=line.peak) for line in self.series])
+        rows = np.stack([block_values(times_ns, line.read(samples), bucketing, peak=line.peak) for line in self.series])
         layers = [index for index, line in enumerate(self.series) if line.shape is Shape.LAYER]
         rows[layers] = np.cumsum(np.nan_to_num(rows[layers]), axis=0)
         return rows
 
     def present(self, samples: Samples) -> list[float]:
-        """The present value of each series, NaN where the last second saw none."""
+        """The present value of each series, NaN when the last second has none."""
         if len(samples) == 0:
             return [float("nan")] * len(self.series)
         recent = samples[samples["time_ns"] > samples["time_ns"][-1] - PRESENT_NS]

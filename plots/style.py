@@ -1,9 +1,9 @@
-"""How the panels look: two themes, letters and the places of things, all stated once. No matplotlib here.
+"""The one table of colours, in two themes, and the sizes of letters and lines. No matplotlib here.
 
-Not matplotlib's rcParams: a user's matplotlibrc must not repaint the workbench, so every artist is told its looks.
-Colours of data are told apart by the colour-blind: on the dark ground they are Okabe and Ito's set, on the light one
-darker relatives of it. On both, letters have a contrast of 4.5 to 1 with their ground and lines of 3 to 1 at least.
-Lengths are in pixels at scale 1; whoever draws multiplies them by the scale.
+Every artist gets its colours from here and none from matplotlib's rcParams: a user's matplotlibrc must not repaint the
+workbench. The window and the report derive their colours from the same table, with `rgb` where they need numbers.
+Colours of data can be told apart by colour-blind readers: the dark theme uses the set of Okabe and Ito, the light one
+darker relatives of it. In both, letters have a contrast of at least 4.5 to 1 with their background, lines of 3 to 1.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,14 @@ class Theme:
 
     name: str
     page: str
+    """Background of everything."""
     plot: str
+    """Background of plots, cards and tables."""
     grid: str
     grid_faint: str
     edge: str
+    letterbox: str
+    """Around the canvas: distinct from an empty canvas, and calmer than a plot."""
     text: str
     text_muted: str
     text_faint: str
@@ -26,17 +30,19 @@ class Theme:
     orange: str
     sky: str
     green: str
+    green_text: str
+    """Green letters, which need more contrast than lines."""
     yellow: str
     vermilion: str
     purple: str
     purple_text: str
-    """Where purple is the colour of letters, which need more contrast than lines."""
+    """Purple letters, which need more contrast than lines."""
     silver: str
     blue: str
     heat: str
-    """The colours of counts, from few to many: one of matplotlib's maps that are even to the eye."""
+    """Name of the matplotlib colormap for counts: perceptually uniform, from few to many."""
     heat_range: tuple[float, float]
-    """The part of that map that is used: its first colour stands clear of the plot's ground."""
+    """The part of that colormap that is used: its first colour stands out from the plot's background."""
 
 
 DARK = Theme(
@@ -46,12 +52,14 @@ DARK = Theme(
     grid="#232831",
     grid_faint="#1b1f26",
     edge="#2c323c",
+    letterbox="#12151a",
     text="#e6e9ee",
     text_muted="#8b95a3",
     text_faint="#5d6673",
     orange="#e69f00",
     sky="#56b4e9",
     green="#009e73",
+    green_text="#009e73",
     yellow="#f0e442",
     vermilion="#d55e00",
     purple="#cc79a7",
@@ -68,12 +76,14 @@ LIGHT = Theme(
     grid="#e1e5ea",
     grid_faint="#eff1f4",
     edge="#ced3db",
+    letterbox="#e2e5ea",
     text="#181c22",
     text_muted="#545d6a",
     text_faint="#8c94a0",
     orange="#a45600",
     sky="#0b5a9e",
     green="#079a86",
+    green_text="#046b5d",
     yellow="#958c00",
     vermilion="#741f06",
     purple="#d957bd",
@@ -86,43 +96,18 @@ LIGHT = Theme(
 THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
 
 DOTS_PER_INCH = 100
-"""At scale 1. matplotlib counts letters and lines in points of 1/72 inch; scale 2 doubles this number."""
+"""At scale 1; scale 2 doubles it."""
 POINTS_PER_PIXEL = 72 / DOTS_PER_INCH
-
+"""matplotlib measures letters and lines in points of 1/72 inch."""
 TITLE_POINTS = 9.5
 LABEL_POINTS = 8.0
 
-OUTER_MARGIN = 10
-COLUMN_GAP = 20
-ROW_GAP = 12
-TITLE_HEIGHT = 22
-LEGEND_ROW_HEIGHT = 16
-LEGEND_GAP = 7
-"""Between the legend and the plot."""
-TICK_LABEL_WIDTH = 42
-"""Room for "500 k", whatever the limits are, so that the plot never moves."""
-TICK_LABEL_HEIGHT = 20
-TICK_LABEL_PAD = 6
-PLOT_RIM = 2
-"""Above and below a plot, so that a line at zero is seen whole."""
-SWATCH_WIDTH = 11
-SWATCH_PAD = 4
-NUMBER_GAP = 5
-SUFFIX_GAP = 3
-ENTRY_GAP_MAX = 24
-"""Between the entries of a legend; narrow pictures have less."""
-PLOT_SIDE_MIN = 8
-"""A plot never gets smaller, so that any size of the picture can be drawn, if not read."""
-
 FILL_OPACITY = 0.8
-"""Of the line on top of a layer."""
-SCALE_WIDTH, SCALE_HEIGHT = 44, 8
-"""Of the strip of colours that a heat map's legend shows."""
-MARK_ROW_HEIGHT = 15
-MARK_ROWS_MAX = 3
-"""Labels of marks are stacked so high; then newer ones cover older ones."""
-MARK_PAD = 3
-TITLE_GAP = 8
-TIME_LABEL_BASE = 15
-"""From a plot's lower edge down to the base line of what the time axis says."""
+"""Of a layer, below the line on its top."""
 BAND_OPACITY = 0.35
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """A colour of a theme as red, green and blue, 0 to 255: `rgb("#e69f00") == (230, 159, 0)`."""
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -98,6 +99,16 @@ def require_new(path: Path | None, option: str) -> None:
             if one.is_file() and one.stat().st_size > 0:
                 raise UserError(f"{option} {one} is there already; name a new file, or move that one away")
     require_outputs({option: path})
+
+
+def require_package(name: str, format_name: str) -> None:
+    """Raise UserError when a package that a format needs is not installed. `name`: as it is imported."""
+    if find_spec(name) is None:
+        distribution = name.replace("_", "-")
+        raise UserError(
+            f"writing {format_name} needs the package {distribution}, which is not installed: pip install "
+            f"'{distribution}', or all formats with pip install -e '.[export]'"
+        )
 
 
 def leads_to_stdout(path: Path | None) -> bool:

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plots import series
-from plots.axis import DepthAxis, LinearAxis, LogAxis, count_digits, measure_digits, next_limit, step_at_least
+from plots.axis import DepthAxis, LinearAxis, LogAxis, next_limit, step_at_least
 from plots.history import SAMPLE_INTERVAL_NS
 from plots.ipc import SIDE_MIN
+from plots.number import count_digits, measure_digits, three_digits, with_prefix
 from plots.panels import Panels
 from plots.series import PANELS
-from plots.span import Span
 from plots.style import DARK
-from plots.trace import Bucketing, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
+from plots.timeline import Bucketing, TimeSpan, block_times, block_values, broken_at_gaps, dashes, fallen_at_gaps
 from server.kernels import layout
 from support.panel_samples import HEIGHT, START_NS, WIDTH, drawn, end_of, part, samples, where
 
@@ -34,7 +34,7 @@ def four(width=WIDTH, height=HEIGHT, scale=1.0):
 def plot(rows, index):
     """The plot of one of the four, drawn."""
     panels = four()
-    return part(drawn(rows, panels), panels.panels[index].place.plot)
+    return part(drawn(rows, panels), panels.panels[index].boxes.plot)
 
 
 # --- Axes
@@ -42,7 +42,7 @@ def plot(rows, index):
 
 @given(st.floats(1e-3, 1e12))
 @settings(deadline=None)
-def test_a_step_is_one_two_or_five_and_the_least_that_fits(value):
+def test_a_step_is_the_least_of_one_two_or_five_that_fits(value):
     step = step_at_least(value)
     mantissa = step / 10 ** math.floor(math.log10(step) + 1e-9)
     assert min(abs(mantissa - wanted) for wanted in (1, 2, 5)) < 1e-6
@@ -51,7 +51,7 @@ def test_a_step_is_one_two_or_five_and_the_least_that_fits(value):
 
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=40))
 @settings(deadline=None)
-def test_a_limit_always_covers_the_peak_and_is_a_step(peaks):
+def test_a_limit_is_a_step_and_covers_the_peak(peaks):
     limit = 100.0
     for peak in peaks:
         limit = next_limit(limit, peak, 100.0)
@@ -68,7 +68,7 @@ def test_a_limit_rises_at_once_and_falls_only_with_room_to_spare():
 
 @given(st.floats(1, 1e9), st.lists(st.floats(0.95, 1.05), max_size=60))
 @settings(deadline=None)
-def test_a_trembling_peak_moves_the_limit_twice_at_most(center, factors):
+def test_a_fluctuating_peak_moves_the_limit_at_most_twice(center, factors):
     limits = [100.0]
     for factor in factors:
         limits.append(next_limit(limits[-1], center * factor, 100.0))
@@ -78,7 +78,7 @@ def test_a_trembling_peak_moves_the_limit_twice_at_most(center, factors):
 @pytest.mark.parametrize("axis", [LinearAxis(100.0), DepthAxis(100.0), LogAxis(low=1.0, floor=100.0)])
 @given(values=st.lists(st.floats(0.1, 1e9), min_size=1))
 @settings(deadline=None)
-def test_what_an_axis_follows_lies_on_it_in_order(axis, values):
+def test_an_axis_maps_values_it_follows_in_order(axis, values):
     values = np.sort(np.array(values))
     axis.follow(values[0], values[-1])
     heights = axis.unit(values)
@@ -92,7 +92,7 @@ def test_what_an_axis_follows_lies_on_it_in_order(axis, values):
     assert math.isnan(axis.unit(np.array([np.nan]))[0])
 
 
-def test_ticks_say_plain_numbers():
+def test_tick_labels():
     linear = LinearAxis(2e6)
     assert [text for _, text in linear.ticks()] == ["0", "500 k", "1 M", "1.5 M", "2 M"]
     depth = DepthAxis(100.0)
@@ -105,7 +105,7 @@ def test_ticks_say_plain_numbers():
 
 @given(st.floats(0, 9.9e11))
 @settings(deadline=None)
-def test_a_legends_number_has_four_characters_at_most_and_is_right(value):
+def test_a_legend_number_is_correct_in_at_most_four_characters(value):
     sizes = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
     for digits_of, tolerance in ((count_digits, 0.5), (measure_digits, 0.005)):
         digits, suffix = digits_of(value)
@@ -113,7 +113,7 @@ def test_a_legends_number_has_four_characters_at_most_and_is_right(value):
         assert float(digits) * sizes[suffix] == pytest.approx(value, rel=0.006, abs=tolerance + 1e-9)
 
 
-def test_a_legends_number_in_examples():
+def test_legend_numbers_by_example():
     assert [count_digits(value) for value in (0, 9, 999.4, 999.6, 99_999, 1_234_567)] == [
         ("0", ""),
         ("9", ""),
@@ -132,12 +132,22 @@ def test_a_legends_number_in_examples():
     assert count_digits(float("nan"))[0] == measure_digits(float("nan"))[0]
 
 
-# --- Traces
+@given(st.floats(1, 9.9e11))
+@settings(deadline=None)
+def test_a_prefix_leaves_one_to_three_digits_before_the_point(value):
+    scaled, prefix = with_prefix(value)
+    assert scaled * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[prefix] == pytest.approx(value)
+    assert len(three_digits(scaled)) <= 4
+    assert with_prefix(-value) == (-scaled, prefix)
+    assert three_digits(12_345.0, grouped=True) == "12,345"
+
+
+# --- Lines
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_finished_blocks_stay_when_samples_come(first, more, random):
+def test_new_samples_do_not_change_finished_blocks(first, more, random):
     times = START_NS + np.arange(first + more) * SAMPLE_INTERVAL_NS
     values = np.array([random.choice([np.nan, random.uniform(0, 100)]) for _ in times])
     for peak in (True, False):
@@ -147,7 +157,7 @@ def test_finished_blocks_stay_when_samples_come(first, more, random):
     assert np.array_equal(block_times(times[:first], GRAIN)[:-1], block_times(times, GRAIN)[: len(before)])
 
 
-def test_a_block_is_the_mean_or_the_peak_of_what_was_seen():
+def test_a_block_is_the_mean_or_the_peak_of_its_known_values():
     times = START_NS + np.arange(10) * SAMPLE_INTERVAL_NS
     values = np.array([1.0, np.nan, 3.0, np.nan, np.nan, 10.0, 20.0, 30.0, 40.0, 50.0])
     assert block_values(times, values, GRAIN, peak=False).tolist() == [2.0, 30.0]
@@ -156,7 +166,7 @@ def test_a_block_is_the_mean_or_the_peak_of_what_was_seen():
     assert len(block_times(times[:0], GRAIN)) == len(block_values(times[:0], values[:0], GRAIN, peak=True)) == 0
 
 
-def test_a_line_breaks_where_nothing_was_seen_for_long_and_only_there():
+def test_a_line_breaks_only_at_long_gaps():
     times = START_NS + np.arange(20) * BLOCK_NS
     values = np.ones(20)
     values[3] = np.nan
@@ -174,7 +184,7 @@ def test_a_stack_falls_to_zero_in_a_gap():
     assert rows.tolist() == [[1, 1, 0, 0, 1, 1]] * 2
 
 
-def test_dashes_travel_with_their_line():
+def test_dashes_move_with_their_line():
     times = START_NS + np.arange(100) * BLOCK_NS
     whole = np.isnan(dashes(times, np.ones(100), GRAIN))
     assert 0 < whole.sum() < 50
@@ -184,7 +194,7 @@ def test_dashes_travel_with_their_line():
 # --- Pictures
 
 
-def test_a_constant_lies_at_its_height():
+def test_a_constant_is_drawn_at_its_height():
     rows = samples(offered_per_s=1.0, admitted_per_s=500.0)
     found = where(plot(rows, THROUGHPUT), DARK.green)
     height = found.shape[0]
@@ -202,7 +212,7 @@ def test_a_rising_series_rises_from_left_to_right():
 
 
 @pytest.mark.parametrize("index", range(len(series.QUEUES.series)))
-def test_each_queue_is_seen_in_its_colour(index):
+def test_each_queue_is_drawn_in_its_colour(index):
     rows, line = samples(offered_per_s=10.0), series.QUEUES.series[index]
     stage = layout.stage_names().index(line.name)
     rows["depth_peak"][:, stage] = 40.0
@@ -213,14 +223,14 @@ def test_each_queue_is_seen_in_its_colour(index):
     assert abs(lines.mean() - area.shape[0] * (1 - top)) <= 2
 
 
-def test_latency_seen_at_every_third_sample_is_one_line():
+def test_latency_known_at_every_third_sample_is_one_line():
     values = np.full(600, np.nan)
     values[::3] = 10.0
     area = plot(samples(offered_per_s=10.0, latency_ms_p50=values), LATENCY)
     assert where(area, DARK.sky).any(axis=0).mean() > 0.95
 
 
-def test_drops_pile_up_in_the_order_of_their_reasons():
+def test_drops_are_stacked_in_the_order_of_their_reasons():
     rows = samples(received_per_s=100.0)
     rows["throttled_per_s"][300:] = 40.0
     rows["shed_per_s"][300:] = 30.0
@@ -236,57 +246,57 @@ def test_drops_pile_up_in_the_order_of_their_reasons():
     assert not where(area[:, : width // 4], purple, 60).any()
 
 
-def test_no_drops_leave_the_plot_empty():
+def test_without_drops_the_plot_is_empty():
     area = plot(samples(received_per_s=100.0), DROPS)
     assert not any(where(area, getattr(DARK, line.color)).any() for line in series.DROPS.series)
     assert where(area, DARK.text_muted).any()
 
 
-def test_only_the_last_minute_is_shown_and_nothing_of_the_future():
+def test_samples_outside_the_span_are_not_shown():
     rows = samples(1200, received_per_s=1.0)
-    # Up to two blocks and a second before the left edge, where lines come in, counts as shown.
+    # Samples up to two blocks and a second before the left edge count as shown: lines enter there.
     rows["admitted_per_s"][:565] = 900_000.0
     rows["admitted_per_s"][565:1190] = 400.0
     rows["admitted_per_s"][1190:] = 900_000.0
     panels = four()
-    panels.draw(rows, Span.live_at(int(rows["time_ns"][1199 - 10])))
+    panels.draw(rows, TimeSpan.live_at(int(rows["time_ns"][1199 - 10])))
     assert panels.panels[THROUGHPUT].axis.high == 1000.0
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_nothing_yet_is_calm_and_says_so(name):
+def test_without_samples_a_panel_shows_only_its_notice(name):
     panels = Panels(WIDTH, HEIGHT, names=(name,))
-    nothing, idle = (part(drawn(samples(count), panels), panels.panels[0].place.plot) for count in (0, 600))
+    nothing, idle = (part(drawn(samples(count), panels), panels.panels[0].boxes.plot) for count in (0, 600))
     middle = nothing[nothing.shape[0] // 2 - 20 : nothing.shape[0] // 2 + 20]
     assert where(middle, DARK.text_muted).any()
     assert not any(
         where(nothing, getattr(DARK, line.color)).any() for line in PANELS[name].series if line.name != "idle"
     )
-    if name != "stages":  # A server at rest is seen to be idle.
+    if name != "stages":  # An idle server shows its idle time.
         np.testing.assert_array_equal(middle, idle[nothing.shape[0] // 2 - 20 : nothing.shape[0] // 2 + 20])
 
 
-def test_a_load_ends_the_waiting():
+def test_the_waiting_notice_ends_with_the_load():
     assert not where(plot(samples(received_per_s=9.0), THROUGHPUT), DARK.text_muted, 4).any()
 
 
-def test_the_legend_stands_still_between_9_and_99999():
+def test_the_legend_does_not_move_between_9_and_99999():
     panels = four()
     pictures = [drawn(samples(received_per_s=value, admitted_per_s=value), panels) for value in (9, 99_999)]
     for panel in panels.panels:
-        np.testing.assert_array_equal(*(part(picture, panel.place.title) for picture in pictures))
+        np.testing.assert_array_equal(*(part(picture, panel.boxes.title) for picture in pictures))
         if panel.spec is not series.THROUGHPUT:
-            np.testing.assert_array_equal(*(part(picture, panel.place.legend) for picture in pictures))
+            np.testing.assert_array_equal(*(part(picture, panel.boxes.legend) for picture in pictures))
     changed = np.any(
-        np.diff([part(picture, panels.panels[THROUGHPUT].place.legend) for picture in pictures], axis=0), 0
+        np.diff([part(picture, panels.panels[THROUGHPUT].boxes.legend) for picture in pictures], axis=0), 0
     )
     columns = np.flatnonzero(changed.any(axis=(0, 2)))
     assert len(columns) > 0
     runs = np.split(columns, np.flatnonzero(np.diff(columns) > 20) + 1)
-    assert [bool(np.ptp(run) < 45) for run in runs] == [True, True]  # The numbers of the two columns, no more.
+    assert [bool(np.ptp(run) < 45) for run in runs] == [True, True]  # Only the numbers of the two columns.
 
 
-def test_limits_move_in_steps_and_the_background_only_with_them(monkeypatch):
+def test_the_background_is_redrawn_only_when_a_limit_moves(monkeypatch):
     panels = four()
     backgrounds = []
     draw_background = panels._draw_background
@@ -294,13 +304,13 @@ def test_limits_move_in_steps_and_the_background_only_with_them(monkeypatch):
     rows = samples(600, received_per_s=np.geomspace(1, 90_000, 600))
     limits = []
     for count in range(5, 600, 5):
-        panels.draw(rows[:count], Span.live_at(end_of(rows[:count])))
+        panels.draw(rows[:count], TimeSpan.live_at(end_of(rows[:count])))
         limits.append(panels.panels[THROUGHPUT].axis.high)
     assert list(dict.fromkeys(limits)) == [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5]
     assert len(backgrounds) == 7
 
 
-def test_a_picture_does_not_depend_on_those_before():
+def test_a_picture_does_not_depend_on_earlier_ones():
     calm, busy = samples(received_per_s=400.0), samples(received_per_s=700.0, throttled_per_s=60.0, shed_per_s=20.0)
     busy["time_ns"] += 3 * SAMPLE_INTERVAL_NS * 600
     panels = four()
@@ -311,10 +321,10 @@ def test_a_picture_does_not_depend_on_those_before():
 
 @pytest.mark.parametrize("size", [(900, 800), (1901, 1503), (333, 217), (SIDE_MIN, SIDE_MIN)])
 @pytest.mark.parametrize("scale", [1.0, 1.25, 2.0])
-def test_any_size_is_drawn_to_the_pixel_and_opaque(size, scale):
+def test_a_picture_of_any_size_is_complete_and_opaque(size, scale):
     width, height = size
     rows = samples(received_per_s=400.0, throttled_per_s=60.0)
-    picture = Panels(width, height, scale).draw(rows, Span.live_at(end_of(rows)))
+    picture = Panels(width, height, scale).draw(rows, TimeSpan.live_at(end_of(rows)))
     assert picture.shape == (height, width, 4)
     assert picture.dtype == np.uint8
     assert (picture[..., 3] == 255).all()
@@ -323,7 +333,7 @@ def test_any_size_is_drawn_to_the_pixel_and_opaque(size, scale):
 def test_scale_two_doubles_letters():
     def letter_rows(scale):
         panels = four(round(WIDTH * scale), round(HEIGHT * scale), scale)
-        title = part(drawn(samples(0), panels), panels.panels[THROUGHPUT].place.title)
+        title = part(drawn(samples(0), panels), panels.panels[THROUGHPUT].boxes.title)
         return np.ptp(np.flatnonzero(where(title, DARK.text, 60).any(axis=1))) + 1
 
     assert letter_rows(2.0) == pytest.approx(2 * letter_rows(1.0), abs=2)

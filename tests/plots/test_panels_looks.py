@@ -2,6 +2,7 @@
 
 import itertools
 import xml.etree.ElementTree as ElementTree
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -9,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 
-from plots.figure import draw_svg, whole_span
 from plots.legend import heat_colors
-from plots.panels import Panels
+from plots.panels import Panels, draw_svg, whole_span
 from plots.series import DEFAULT_NAMES, PANELS
-from plots.span import Span, clock_offset
-from plots.style import DARK, LIGHT, THEMES
-from plots.trace import POINTS
+from plots.style import DARK, LIGHT, THEMES, rgb
+from plots.timeline import POINTS, TimeSpan, clock_offset
 from support.panel_samples import (
     HEIGHT,
     START_NS,
@@ -42,17 +41,17 @@ def test_chosen_panels_are_at_their_places():
     names = ("cost", "heat", "drops", "throughput")
     panels, usual = Panels(WIDTH, HEIGHT, names=names), Panels(WIDTH, HEIGHT)
     assert [panel.spec for panel in panels.panels] == [PANELS[name] for name in names]
-    boxes = [panel.place.plot for panel in panels.panels]
+    boxes = [panel.boxes.plot for panel in panels.panels]
     assert boxes[0].right < boxes[1].left
     assert boxes[0].bottom < boxes[2].top
     assert boxes[2].right < boxes[3].left
     assert (boxes[0].top, boxes[2].top) == (boxes[1].top, boxes[3].top)
-    here, there = panels.panels[3].place.title, usual.panels[0].place.title
+    here, there = panels.panels[3].boxes.title, usual.panels[0].boxes.title
     title, other = part(drawn(rows, panels), here), part(drawn(rows, usual), there)
     np.testing.assert_array_equal(title, other)
 
 
-def test_all_that_may_be_asked_for_has_a_panel():
+def test_every_panel_of_the_requirements_exists():
     assert set(DEFAULT_NAMES) < set(PANELS)
     assert set(PANELS) == {
         *("throughput", "queues", "latency", "drops", "heat"),
@@ -66,10 +65,10 @@ def test_no_legend_is_cut_off_at_any_usual_size(name, size):
     panels = Panels(*size, names=(name, name, name, name))
     picture = drawn(ledger_rows(), panels)
     for panel in panels.panels:
-        box = panel.place.legend
+        box = panel.boxes.legend
         rim = picture[box.top : box.bottom, box.right - 1]
         assert where(rim[None], DARK.page, 8).all()
-        assert panel.place.plot.height > 100
+        assert panel.boxes.plot.height > 100
 
 
 def luminance(color):
@@ -84,15 +83,32 @@ def contrast(first, second):
 
 
 def _letter_colors(theme):
-    return (theme.text, theme.text_muted, theme.orange, theme.vermilion, theme.purple_text, theme.silver)
+    return (
+        theme.text,
+        theme.text_muted,
+        theme.orange,
+        theme.vermilion,
+        theme.green_text,
+        theme.purple_text,
+        theme.silver,
+    )
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_letters_and_lines_stand_clear_of_their_ground(theme):
+def test_letters_and_lines_have_enough_contrast(theme):
     for ground in (theme.page, theme.plot):
         assert min(contrast(color, ground) for color in _letter_colors(theme)) >= 4.5
         accents = ("orange", "sky", "green", "yellow", "vermilion", "purple", "silver", "blue")
         assert min(contrast(getattr(theme, name), ground) for name in accents) >= 3.0
+
+
+def test_every_colour_has_its_numbers():
+    for theme in THEMES.values():
+        colors = [value for value in astuple(theme) if str(value).startswith("#")]
+        assert len(colors) > 15
+        assert [rgb(color) for color in colors] == [
+            tuple(round(255 * part) for part in to_rgb(color)) for color in colors
+        ]
 
 
 def test_the_light_theme_is_light_and_the_dark_one_dark():
@@ -102,20 +118,20 @@ def test_the_light_theme_is_light_and_the_dark_one_dark():
     assert np.median(dark) < 35
 
 
-def test_a_note_stands_beside_the_titles_of_what_is_brushed_and_no_others():
+def test_a_note_is_shown_only_beside_titles_of_brushed_panels():
     rows, note = samples(), "brushed: tiles 3,4 to 6,7"
     for name, spec in PANELS.items():
         panels = lone(name, note=note)
-        title = part(drawn(rows, panels), panels.panels[0].place.title)
+        title = part(drawn(rows, panels), panels.panels[0].boxes.title)
         assert where(title, DARK.orange).any() == spec.brushed
     assert {name for name, spec in PANELS.items() if spec.brushed} == {"throughput", "latency", "heat", "drops"}
 
 
-def test_a_note_is_seen_even_in_a_narrow_panel():
+def test_a_narrow_panel_shows_its_note():
     panels = Panels(460, 500, names=DEFAULT_NAMES, note="brushed: tiles 3,4 to 6,7")
     picture = drawn(samples(), panels)
     for panel in panels.panels:
-        found = where(part(picture, panel.place.title), DARK.orange)
+        found = where(part(picture, panel.boxes.title), DARK.orange)
         assert found.any() == panel.spec.brushed
         assert not found[:, -1].any()
 
@@ -123,10 +139,10 @@ def test_a_note_is_seen_even_in_a_narrow_panel():
 # --- Spans
 
 
-def test_standing_still_shows_what_was_then():
+def test_a_fixed_span_shows_its_own_time():
     rows = samples(1200, offered_per_s=1.0, admitted_per_s=400.0)
     rows["admitted_per_s"][900:] = 900.0
-    then = Span.still_at(START_NS + 80 * SECOND_NS, 60.0, end_of(rows))
+    then = TimeSpan.still_at(START_NS + 80 * SECOND_NS, 60.0, end_of(rows))
     lines = np.flatnonzero(where(plot(rows, "throughput", then), DARK.green).any(axis=1))
     area = plot(rows, "throughput", then)
     assert lines.mean() == pytest.approx(0.6 * area.shape[0], abs=2)
@@ -148,7 +164,7 @@ def test_standing_still_shows_what_was_then():
     ],
 )
 def test_a_live_axis_counts_back_from_now(span_s, labels):
-    found = Span.live_at(START_NS, span_s).tick_labels()
+    found = TimeSpan.live_at(START_NS, span_s).tick_labels()
     assert tuple(label.replace("\N{MINUS SIGN}", "-") for label in found) == labels
 
 
@@ -163,16 +179,16 @@ def test_a_clock_offset_is_minutes_and_seconds(seconds):
 @given(st.floats(5, 3600))
 @settings(deadline=None)
 def test_a_span_has_no_more_points_than_it_can_draw(span_s):
-    span = Span.live_at(START_NS * 10, span_s)
-    assert span.span_ns / span.grain.block_ns <= POINTS
-    assert span.grain.gap_ns > 2 * span.grain.block_ns
+    span = TimeSpan.live_at(START_NS * 10, span_s)
+    assert span.span_ns / span.bucketing.block_ns <= POINTS
+    assert span.bucketing.gap_ns > 2 * span.bucketing.block_ns
 
 
 @pytest.mark.parametrize("span_s", [15.0, 600.0])
-def test_a_rise_is_seen_at_its_time_in_any_span(span_s):
+def test_a_rise_is_drawn_at_its_time_in_any_span(span_s):
     rows = samples(6000, offered_per_s=1.0, admitted_per_s=200.0)
     rows["admitted_per_s"][-round(span_s * 5) :] = 800.0
-    found = where(plot(rows, "throughput", Span.live_at(end_of(rows), span_s)), DARK.green)
+    found = where(plot(rows, "throughput", TimeSpan.live_at(end_of(rows), span_s)), DARK.green)
     high = np.flatnonzero(found[: found.shape[0] // 2 - 20].any(axis=0))
     assert high.min() == pytest.approx(found.shape[1] / 2, abs=found.shape[1] / 60)
 
@@ -203,11 +219,11 @@ def test_an_hour_is_drawn_with_no_more_points_than_a_minute():
     assert sizes[1] < 1.1 * sizes[0]
 
 
-def test_a_reports_axis_counts_from_the_first_sample():
+def test_the_axis_of_a_report_counts_from_the_first_sample():
     assert whole_span(samples(36_001)).tick_labels() == ("0:00", "20:00", "40:00", "60:00")
 
 
-def test_heat_shades_rise_or_fall_evenly():
+def test_heat_shades_change_monotonically():
     for theme in THEMES.values():
         levels = [luminance(color[:3] / 255) for color in heat_colors(theme)[1::15]]
         steps = [later - earlier for earlier, later in itertools.pairwise(levels)]

@@ -1,4 +1,4 @@
-"""The panels' process: the two pages it reads and writes, the orders it follows, how it ends."""
+"""The panels' process: the two pages it reads and writes, its orders, and its end."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from plots.__main__ import Look, Orders, Renderer
+from plots.__main__ import Orders, PictureRequest, Renderer
 from plots.history import (
     MARKER,
     MARKER_ROWS,
@@ -32,8 +32,8 @@ from plots.ipc import (
     picture_sections,
 )
 from plots.panels import Panels
-from plots.span import Span
 from plots.style import LIGHT
+from plots.timeline import TimeSpan
 from server.ipc import control
 from server.ipc.page import Page
 from workbench.telemetry.history import history_rings
@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def samples(count):
-    """`count` samples of a calm load, ten a second."""
+    """`count` samples of a steady load, ten per second."""
     rows = np.zeros(count, SAMPLE)
     rows["time_ns"] = 10**12 + np.arange(count) * SAMPLE_INTERVAL_NS
     rows["received_per_s"] = 400.0
@@ -76,7 +76,7 @@ def test_a_picture_comes_to_the_front_when_it_is_finished():
     page.close()
 
 
-def test_a_reader_that_was_overtaken_gets_nothing_rather_than_a_mixture(monkeypatch):
+def test_a_reader_that_is_overtaken_gets_nothing_instead_of_a_mix(monkeypatch):
     page = Page.create(picture_sections())
     writer, reader = Picture(page), Picture(page)
     writer.show(filled(1))
@@ -164,7 +164,9 @@ def test_markers_are_read_in_order_across_the_end_of_the_ring():
 
 
 def look(width=320, height=240, **show):
-    return Look(width, height, 1.0, ShowPanels(**{"names": ("throughput", "queues", "heat", "drops"), **show}))
+    return PictureRequest(
+        width, height, 1.0, ShowPanels(**{"names": ("throughput", "queues", "heat", "drops"), **show})
+    )
 
 
 @pytest.fixture
@@ -176,76 +178,76 @@ def pages():
 
 
 def write(page, rows):
-    """Write samples behind those of the history."""
+    """Append samples to the history."""
     head = int(page["head"][0])
     page["samples"][head : head + len(rows)] = rows
     page["head"][0] = head + len(rows)
 
 
-def test_the_artist_draws_only_what_is_new(pages):
+def test_the_renderer_draws_only_what_is_new(pages):
     history_page, picture_page = pages
     picture = Picture(picture_page)
     artist = Renderer(HistoryReader(history_page), picture)
-    assert [artist.look(look()), artist.look(look()), picture.serial] == [True, False, 1]
+    assert [artist.draw(look()), artist.draw(look()), picture.serial] == [True, False, 1]
     rows = samples(50)
     write(history_page, rows)
-    assert [artist.look(look()), artist.look(look()), picture.serial] == [True, False, 2]
-    np.testing.assert_array_equal(picture.read(1)[1], Panels(320, 240).draw(rows, Span.live_at(end_of(rows))))
+    assert [artist.draw(look()), artist.draw(look()), picture.serial] == [True, False, 2]
+    np.testing.assert_array_equal(picture.read(1)[1], Panels(320, 240).draw(rows, TimeSpan.live_at(end_of(rows))))
     history_page["marker_head"][0] = 1
-    assert [artist.look(look()), artist.look(look())] == [True, False]
-    assert artist.look(look(400, 300))
+    assert [artist.draw(look()), artist.draw(look())] == [True, False]
+    assert artist.draw(look(400, 300))
     assert picture.read(3)[1].shape == (300, 400, 4)
 
 
-def test_standing_still_draws_nothing_new_but_the_growing_age(pages):
+def test_a_fixed_span_is_redrawn_only_for_its_labels(pages):
     history_page, picture_page = pages
     rows = samples(400)
     write(history_page, rows[:300])
     artist = Renderer(HistoryReader(history_page), Picture(picture_page))
     still = look(end_ns=int(rows["time_ns"][200]), span_s=15.0)
-    assert artist.look(still)
+    assert artist.draw(still)
     first = Picture(picture_page).read(0)[1]
     write(history_page, rows[300:303])
-    assert not artist.look(still)
+    assert not artist.draw(still)
     write(history_page, rows[303:])
-    assert artist.look(still)
+    assert artist.draw(still)
     panels = Panels(320, 240)
-    plot = panels.panels[0].place.plot
+    plot = panels.panels[0].boxes.plot
     area = np.s_[plot.top : plot.bottom, plot.left : plot.right]
     np.testing.assert_array_equal(Picture(picture_page).read(1)[1][area], first[area])
 
 
-def test_a_time_before_memory_shows_the_oldest_and_one_to_come_the_newest(pages):
+def test_a_time_out_of_range_shows_the_oldest_or_newest_samples(pages):
     history_page, picture_page = pages
     rows = samples(100)
     write(history_page, rows)
     artist, picture = Renderer(HistoryReader(history_page), Picture(picture_page)), Picture(picture_page)
     for asked_ns, shown_ns in ((1, int(rows["time_ns"][0])), (end_of(rows) + 10**12, end_of(rows))):
-        artist.look(look(end_ns=asked_ns))
-        span = Span.still_at(shown_ns, 60.0, end_of(rows))
+        artist.draw(look(end_ns=asked_ns))
+        span = TimeSpan.still_at(shown_ns, 60.0, end_of(rows))
         np.testing.assert_array_equal(picture.read(0)[1], Panels(320, 240).draw(rows, span))
 
 
-def test_the_artist_shows_the_chosen_panels_theme_and_note(pages):
+def test_the_renderer_shows_the_chosen_panels_theme_and_note(pages):
     history_page, picture_page = pages
     artist, picture = Renderer(HistoryReader(history_page), Picture(picture_page)), Picture(picture_page)
     names = ("cost", "ledger", "fairness", "stages")
-    artist.look(look())
-    artist.look(look(names=names, theme="light", note="brushed: tiles 3,4 to 6,7"))
-    expected = Panels(320, 240, 1.0, names, LIGHT, "brushed: tiles 3,4 to 6,7").draw(samples(0), Span.live_at(0))
+    artist.draw(look())
+    artist.draw(look(names=names, theme="light", note="brushed: tiles 3,4 to 6,7"))
+    expected = Panels(320, 240, 1.0, names, LIGHT, "brushed: tiles 3,4 to 6,7").draw(samples(0), TimeSpan.live_at(0))
     np.testing.assert_array_equal(picture.read(1)[1], expected)
 
 
-def test_orders_keep_the_last_look_and_the_end():
+def test_orders_keep_the_last_request_and_the_stop():
     orders = Orders(900, 800, 1.0)
     orders.take(Resize(1200, 700, 2.0))
     orders.take(control.StopSending())
-    assert (orders.look.width, orders.look.height, orders.look.scale) == (1200, 700, 2.0)
+    assert (orders.request.width, orders.request.height, orders.request.scale) == (1200, 700, 2.0)
     assert not orders.stopped.is_set()
     show = ShowPanels(("cost", "ledger", "fairness", "stages"), "light", 7, 15.0, "brushed")
     orders.take(show)
     orders.take(Resize(-1, 10**9, 0.0))
-    assert orders.look == Look(SIDE_MIN, PICTURE_SIDE_MAX[1], 0.25, show)
+    assert orders.request == PictureRequest(SIDE_MIN, PICTURE_SIDE_MAX[1], 0.25, show)
     orders.take(control.Stop())
     assert orders.stopped.is_set()
 
@@ -257,7 +259,7 @@ def run_process(start, *commands, pass_fds):
     )
 
 
-def test_a_stop_ends_the_process_while_its_session_still_listens():
+def test_stop_ends_the_process_while_its_session_runs():
     history, page = Page.create(history_sections()), Page.create(picture_sections())
     descriptors = (history.descriptor, page.descriptor)
     with subprocess.Popen(
@@ -277,7 +279,7 @@ def test_a_stop_ends_the_process_while_its_session_still_listens():
 
 
 @pytest.mark.parametrize("commands", [(), (control.Stop(),)])
-def test_the_process_draws_what_is_there_and_ends_with_its_session(commands):
+def test_the_process_draws_the_history_and_ends_with_its_session(commands):
     history, page = Page.create(history_sections()), Page.create(picture_sections())
     rows = samples(100)
     history["samples"][:100] = rows
@@ -286,13 +288,13 @@ def test_the_process_draws_what_is_there_and_ends_with_its_session(commands):
     done = run_process(start, *commands, pass_fds=(history.descriptor, page.descriptor))
     assert (done.returncode, done.stderr) == (0, b"")
     _, pixels = Picture(page).read(0)
-    np.testing.assert_array_equal(pixels, Panels(320, 240).draw(rows, Span.live_at(end_of(rows))))
+    np.testing.assert_array_equal(pixels, Panels(320, 240).draw(rows, TimeSpan.live_at(end_of(rows))))
     assert int(page["cpu_ns"][0]) > 0
     history.close()
     page.close()
 
 
-def test_the_process_refuses_a_page_that_is_none():
+def test_the_process_rejects_a_descriptor_without_a_page():
     page = Page.create(picture_sections())
     start = StartPanels(page.descriptor, page.descriptor, 320, 240, 1.0)
     done = run_process(start, pass_fds=(page.descriptor,))

@@ -1,4 +1,4 @@
-"""What the panels show of a run: tails and modes, markers, shares, fairness, the ledger, cost."""
+"""What each panel shows of a run: tails and modes, markers, shares, fairness, the ledger, cost."""
 
 import math
 
@@ -15,7 +15,7 @@ from plots.marks import stack_rows
 from plots.panels import Panels
 from plots.series import PANELS
 from plots.style import DARK
-from plots.trace import Bucketing
+from plots.timeline import Bucketing
 from server.kernels import layout
 from support.panel_samples import (
     HEIGHT,
@@ -39,20 +39,20 @@ SECOND_NS = 1_000_000_000
 # --- The heat map
 
 
-def test_a_mode_is_drawn_at_its_height_and_only_there():
+def test_a_mode_is_drawn_only_at_its_height():
     rows = samples(offered_per_s=10.0)
     rows["latency_counts"][:, band_of(100.0)] = 1000
     panels = lone("heat")
-    area = part(drawn(rows, panels), panels.panels[0].place.plot)
+    area = part(drawn(rows, panels), panels.panels[0].boxes.plot)
     hottest = where(area, heat_colors(DARK)[-1, :3] / 255, 30)
     lines = np.flatnonzero(hottest.mean(axis=1) > 0.9)
-    low, high = (panels.panels[0].axis.place(LATENCY_BAND_EDGES_MS[band_of(100.0) + side]) for side in (0, 1))
+    low, high = (panels.panels[0].axis.height(LATENCY_BAND_EDGES_MS[band_of(100.0) + side]) for side in (0, 1))
     assert lines.min() == pytest.approx((1 - high) * area.shape[0], abs=2)
     assert lines.max() == pytest.approx((1 - low) * area.shape[0], abs=2)
-    assert low <= panels.panels[0].axis.place(100.0) < high
+    assert low <= panels.panels[0].axis.height(100.0) < high
 
 
-def test_the_last_band_holds_all_above_it():
+def test_the_last_band_counts_everything_above_it():
     rows = samples(offered_per_s=10.0, latency_ms_p50=15_000.0)
     rows["latency_counts"][:, -1] = 1000
     area = plot(rows, "heat")
@@ -61,17 +61,17 @@ def test_the_last_band_holds_all_above_it():
     assert not hottest[area.shape[0] // 2].any()
 
 
-def test_two_modes_and_a_lone_straggler_are_seen_each_in_its_shade():
+def test_two_modes_and_one_outlier_have_their_own_shades():
     rows = samples(offered_per_s=10.0)
     rows["latency_counts"][:, band_of(50.0)] = 5000
     rows["latency_counts"][:, band_of(700.0)] = 30
     rows["latency_counts"][300, band_of(3000.0)] = 1
     panels = lone("heat")
-    area = part(drawn(rows, panels), panels.panels[0].place.plot).astype(float)
+    area = part(drawn(rows, panels), panels.panels[0].boxes.plot).astype(float)
 
     def shade_at(latency_ms, column):
         edges = LATENCY_BAND_EDGES_MS[band_of(latency_ms)], LATENCY_BAND_EDGES_MS[band_of(latency_ms) + 1]
-        middle = panels.panels[0].axis.place(math.sqrt(edges[0] * edges[1]))
+        middle = panels.panels[0].axis.height(math.sqrt(edges[0] * edges[1]))
         return area[round((1 - middle) * area.shape[0]), column].sum()
 
     middle = area.shape[1] // 2
@@ -94,7 +94,7 @@ def test_no_placement_is_lost_between_cells(first, count):
     assert cells.sum() == rows["latency_counts"][:last, 7].sum() + recent.sum()
 
 
-def test_cells_glide_with_time_and_do_not_change():
+def test_cells_move_with_time_and_do_not_change():
     rows = samples(700, offered_per_s=10.0)
     rows["latency_counts"][200:205, band_of(100.0)] = 1000
     first = plot(rows[:600], "heat")
@@ -113,7 +113,7 @@ def test_a_mark_is_at_its_time_in_the_colour_of_its_kind(kind):
     panels = Panels(WIDTH, HEIGHT)
     picture = drawn(rows, panels, marks=markers((45, "limit 60 > 30"), kind=kind))
     for panel in panels.panels:
-        area = part(picture, panel.place.plot)
+        area = part(picture, panel.boxes.plot)
         lower = where(area[area.shape[0] // 2 :], color, 60)
         assert np.flatnonzero(lower.sum(axis=0) > 10).mean() == pytest.approx(0.75 * area.shape[1], abs=1)
 
@@ -124,7 +124,7 @@ def test_marks_outside_of_the_span_are_not_shown():
     np.testing.assert_array_equal(shown, drawn(rows))
 
 
-def test_the_words_of_a_mark_stand_beside_its_line_and_those_of_a_new_one_inside_the_plot():
+def test_a_label_is_beside_its_line_and_inside_the_plot():
     rows = samples(601)
     for seconds in (30, 60):
         area = plot(rows, "throughput", marks=markers((seconds, "limit 60 > 30")))
@@ -139,7 +139,7 @@ def test_the_words_of_a_mark_stand_beside_its_line_and_those_of_a_new_one_inside
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(1, 300)), max_size=40), st.integers(1, 4))
 @settings(deadline=None)
-def test_labels_of_a_row_do_not_meet_unless_the_stack_is_full(steps, row_count):
+def test_labels_in_a_row_overlap_only_when_the_stack_is_full(steps, row_count):
     lefts = np.cumsum([step for step, _ in steps])
     widths = np.array([width for _, width in steps])
     rows = stack_rows(lefts, widths, row_count)
@@ -155,7 +155,7 @@ def test_labels_of_a_row_do_not_meet_unless_the_stack_is_full(steps, row_count):
 # --- Shares, fairness, the ledger, cost
 
 
-def test_stages_and_idleness_make_up_a_whole():
+def test_stages_and_idle_time_add_up_to_the_whole():
     rows = samples(offered_per_s=10.0)
     rows["utilisation_ratio"][:, layout.Stage.READ] = 0.5
     rows["utilisation_ratio"][:, layout.Stage.FANOUT] = 0.25
@@ -168,7 +168,7 @@ def test_stages_and_idleness_make_up_a_whole():
     assert sum(spec.present(rows)) == pytest.approx(1.0)
 
 
-def test_waiting_times_lie_at_their_heights():
+def test_waiting_times_are_drawn_at_their_heights():
     rows = samples(offered_per_s=10.0)
     rows["waiting_ms"][:, layout.Stage.FANOUT] = 1.0
     area = plot(rows, "waiting")
@@ -176,7 +176,7 @@ def test_waiting_times_lie_at_their_heights():
     assert lines.mean() == pytest.approx(area.shape[0] / 2, abs=2)
 
 
-def test_service_times_lie_at_their_heights_and_what_was_not_served_has_none():
+def test_service_times_are_drawn_where_known():
     rows = samples(offered_per_s=10.0)
     rows["service_us"] = np.nan
     rows["service_us"][:, layout.Stage.APPLY] = 1.0
@@ -209,14 +209,14 @@ def test_the_ledgers_layers_reach_up_to_what_was_sent():
     assert np.array(found) * 10_000 == pytest.approx([3000, 1000, 1000], abs=100)
 
 
-def test_the_ledger_tells_rates_and_how_much_is_in_flight():
+def test_the_ledger_legend_shows_rates_and_the_number_in_flight():
     names = [line.name for line in PANELS["ledger"].series]
     present = dict(zip(names, PANELS["ledger"].present(ledger_rows()), strict=True))
     assert present["in flight"] == pytest.approx(1000 * 59.45)
     assert [present[name] for name in ("sent", "admitted", "rate")] == pytest.approx([5000, 3000, 1000])
 
 
-def test_cost_piles_up_the_cores_of_all_processes():
+def test_cost_stacks_the_cores_of_all_processes():
     rows = samples(offered_per_s=1.0, server_cpu_cores=0.4, fleet_cpu_cores=0.3, window_cpu_cores=np.nan)
     area = plot(rows, "cost")
     column = area[:, area.shape[1] // 2 - 3 : area.shape[1] // 2 - 1]

@@ -1,13 +1,13 @@
-"""Samples to draw panels from, and what to find in the pictures."""
+"""Samples to draw panels from, and helpers that look into the pictures."""
 
 import numpy as np
 from matplotlib.colors import to_rgb
 
+from plots.geometry import Box
 from plots.history import LATENCY_BAND_EDGES_MS, MARKER, SAMPLE, SAMPLE_INTERVAL_NS
 from plots.panels import NO_MARKERS, Panels
-from plots.place import Box
-from plots.span import Span
 from plots.style import DARK
+from plots.timeline import TimeSpan
 
 WIDTH, HEIGHT = 700, 500
 START_NS = 1_000_000_000_000
@@ -15,7 +15,7 @@ UNSEEN = ("latency_ms_p50", "latency_ms_p99", "latency_ms_max", "service_us", "w
 
 
 def samples(count=600, **fields):
-    """`count` samples, ten a second, of zeros and unseen latencies, with these fields set."""
+    """`count` samples, ten per second: zeros and unknown latencies, with these fields set."""
     rows = np.zeros(count, SAMPLE)
     rows["time_ns"] = START_NS + np.arange(count) * SAMPLE_INTERVAL_NS
     for name in UNSEEN:
@@ -26,7 +26,7 @@ def samples(count=600, **fields):
 
 
 def markers(*seconds_and_texts, kind=0):
-    """Markers so many seconds after the first sample."""
+    """Markers, each given as seconds after the first sample and its text."""
     rows = np.zeros(len(seconds_and_texts), MARKER)
     for row, (seconds, text) in zip(rows, seconds_and_texts, strict=True):
         row["time_ns"], row["kind"], row["text"] = START_NS + seconds * 1_000_000_000, kind, text.encode()
@@ -34,7 +34,7 @@ def markers(*seconds_and_texts, kind=0):
 
 
 def ledger_rows():
-    """5000 placements a second sent: 3000 admitted, 1000 throttled, 1000 more in flight each second."""
+    """5000 placements/s sent: 3000 admitted, 1000 throttled, 1000 more in flight each second."""
     seconds = np.arange(600) * 0.1
     return samples(
         offered_per_s=5000.0,
@@ -57,7 +57,7 @@ def band_of(latency_ms):
 def drawn(rows, panels=None, span=None, marks=NO_MARKERS):
     """The picture of these samples, up to the newest: shape (height, width, 3)."""
     panels = panels or Panels(WIDTH, HEIGHT)
-    return panels.draw(rows, span or Span.live_at(end_of(rows)), marks)[..., :3].copy()
+    return panels.draw(rows, span or TimeSpan.live_at(end_of(rows)), marks)[..., :3].copy()
 
 
 def part(picture, box: Box):
@@ -72,7 +72,7 @@ def lone(name, theme=DARK, note=""):
 def plot(rows, name, span=None, marks=NO_MARKERS, theme=DARK):
     """The plot of one panel that has the whole picture for itself."""
     panels = lone(name, theme)
-    return part(drawn(rows, panels, span, marks), panels.panels[0].place.plot)
+    return part(drawn(rows, panels, span, marks), panels.panels[0].boxes.plot)
 
 
 def where(area, color, tolerance=24):

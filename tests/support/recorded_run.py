@@ -1,4 +1,4 @@
-"""Recordings of runs that never were: a load that warms up, runs with noise and ends, whose true figures are known."""
+"""Synthetic recordings: a load that warms up, runs with noise and ends, with known true values."""
 
 import json
 import sqlite3
@@ -20,7 +20,7 @@ from workbench.recording.view_rows import diagnosis_row, marker_row
 from workbench.telemetry.view import Diagnosis, Marker
 
 IDLE, WARM_UP, DRAIN = 20, 60, 20
-"""Samples before the load, of the load's warm-up, and after the load."""
+"""Samples before the load, during its warm-up, and after it."""
 MACHINE = {"cpu": "Example 9000", "cores": 2, "python": "3.11.2", "os": "Linux 6.1"}
 VERSIONS = {"python": "3.11.2", "numpy": "2.1.0"}
 SUMMARY = {
@@ -31,7 +31,7 @@ SUMMARY = {
 
 
 def correlated(count: int, mean: float, noise: float, seed: int) -> NDArray[np.float64]:
-    """A series as rates over a second are, sampled ten times in it: means over ten of independent values."""
+    """A series like rates over a second sampled ten times per second: moving means over ten independent values."""
     values = np.random.default_rng(seed).normal(mean, noise, count + 9)
     return np.convolve(values, np.ones(10) / 10, mode="valid")
 
@@ -39,7 +39,7 @@ def correlated(count: int, mean: float, noise: float, seed: int) -> NDArray[np.f
 def samples_of_run(
     count: int = 900, admitted_per_s: float = 1000.0, noise: float = 30.0, seed: int = 1
 ) -> NDArray[Any]:
-    """`count` samples of dtype SAMPLE: idle, then a load whose rate climbs while it warms up, then nothing more."""
+    """`count` samples of dtype SAMPLE: idle, then a load that ramps up during its warm-up, then idle."""
     rows = np.zeros(count, SAMPLE)
     rows["time_ns"] = recorded.STARTED_NS + np.arange(1, count + 1) * SAMPLE_INTERVAL_NS
     for name in ("latency_ms_p50", "latency_ms_p99", "latency_ms_max", "service_us", "waiting_ms"):
@@ -79,7 +79,7 @@ def write_run(
     diagnoses: tuple[tuple[int, str, str], ...] = ((1, "none", "idle"), (100, "apply", "94 % busy")),
     snapshot_ticks: int = 50,
 ) -> Path:
-    """Write a recording with these samples, a tick for each of them. Returns `path`."""
+    """Write a recording with these samples, one tick per sample. Returns `path`."""
     samples = samples_of_run() if samples is None else samples
     painted = recorded.Painted(*size)
     facts = recorded.facts_of(*size)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from plots.geometry import Box
 from plots.history import HistoryReader
 from plots.panels import Panels
-from plots.place import Box
-from plots.span import Span
 from plots.style import DARK
+from plots.timeline import TimeSpan
 from server import palette
 from server.system import clock, open_files
 from workbench.errors import RunError
@@ -84,7 +84,7 @@ def _plot(session: Session, panel: str, width: int, height: int) -> Image.Image:
     """The panel's plot alone, without title, legend and axes."""
     history = HistoryReader(session.pages.history)
     head = history.head
-    span = Span.live_at(history.newest_ns(head), _SPAN_S)
+    span = TimeSpan.live_at(history.newest_ns(head), _SPAN_S)
     samples = history.between(head, span.first_ns, span.end_ns)
     probe = _plot_box(Panels(2 * width, 2 * height, _PLOT_SCALE, (panel,)))
     # What is around the plot keeps its size, so that the second sheet has a plot of the size that is wanted.
@@ -96,7 +96,7 @@ def _plot(session: Session, panel: str, width: int, height: int) -> Image.Image:
 
 
 def _plot_box(panels: Panels) -> Box:
-    return panels.panels[0].place.plot
+    return panels.panels[0].boxes.plot
 
 
 def make_portrait(pick: Pick, stop: StopSignal) -> None:

@@ -1,1 +1,1 @@
-"""Recorded runs held against each other: figures of their steady states, and what differs by more than noise."""
+"""Recorded runs compared: metrics of their steady states, and which of them differ by more than noise."""

@@ -1,6 +1,6 @@
-"""What compare does: measures recordings, prints how they differ, and fails where a condition says so.
+"""`workbench compare`: measure recordings, print how they differ, and fail when a condition holds.
 
-Not how anything is measured or drawn. Invariant: everything that could refuse does so before anything is printed.
+Options and files are checked before anything is printed.
 """
 
 import sys
@@ -9,17 +9,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.comparison.comparison import Comparison, Outcome, compare, known_figures
-from workbench.comparison.condition import parse_condition
-from workbench.comparison.measured import Measured, load_seconds, measure
-from workbench.comparison.noise import CONFIDENCE, Interval
+from workbench.comparison.comparison import Comparison, MetricOutcome, compare, known_metrics, parse_condition
+from workbench.comparison.metric import MeasuredRun, load_seconds, measure
+from workbench.comparison.statistics import CONFIDENCE, Interval
 from workbench.comparison.table import print_comparison
 from workbench.errors import RunError, UserError
 from workbench.output_file import require_outputs, talk_file, write_atomically, write_json
 from workbench.recording.reader import Recording
 
 if TYPE_CHECKING:
-    from plots.overlay import Run
+    from plots.overlay import OverlaidRun
 
 PLOT_SUFFIXES = (".png", ".svg")
 
@@ -49,29 +48,29 @@ def run_compare(
 
 
 def compare_files(files: Sequence[Path]) -> Comparison:
-    """Measure and compare. Raises UserError for what is no recording, and for fewer than two."""
+    """Measure and compare. Raises UserError for a file that is not a recording, and for fewer than two files."""
     if len(files) < 2:
-        raise UserError(f"{len(files)} recording has nothing to be compared with; give two or more")
+        raise UserError(f"{len(files)} recording given; compare needs two or more")
     with ExitStack() as stack:
         recordings = [stack.enter_context(Recording.open(path)) for path in files]
         return compare([measure(recording, index) for index, recording in enumerate(recordings)])
 
 
-def overlay_runs(comparison: Comparison) -> "list[Run]":
-    """The runs as they are overlaid."""
-    from plots.overlay import Run
+def overlay_runs(comparison: Comparison) -> "list[OverlaidRun]":
+    """The runs as `plots.overlay` draws them."""
+    from plots.overlay import OverlaidRun
 
     runs = []
     for run in comparison.runs:
         seconds = load_seconds(run)
         inside = seconds[run.steady.start : run.steady.stop]
         ends = (float(inside[0]), float(inside[-1])) if len(inside) else (0.0, 0.0)
-        runs.append(Run(run.title, run.samples, seconds, ends))
+        runs.append(OverlaidRun(run.title, run.samples, seconds, ends))
     return runs
 
 
 def tree_of(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON: units as in a summary, unknown figures null."""
+    """The comparison as JSON: units as in a summary, unknown metrics null."""
     return {
         "confidence": CONFIDENCE,
         "runs": [
@@ -82,8 +81,8 @@ def tree_of(comparison: Comparison) -> dict[str, Any]:
                 "warm_up_seconds": round(run.cut_s, 1) if run.steady_s else None,
                 "settled": run.steady.settled,
                 "figures": {
-                    figure.key: _outcome_tree(comparison.outcome(figure, run), first=run is comparison.runs[0])
-                    for figure in known_figures(comparison.runs)
+                    metric.key: _outcome_tree(comparison.outcome(metric, run), first=run is comparison.runs[0])
+                    for metric in known_metrics(comparison.runs)
                 },
             }
             for run in comparison.runs
@@ -94,7 +93,7 @@ def tree_of(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _outcome_tree(outcome: Outcome, *, first: bool) -> dict[str, Any] | None:
+def _outcome_tree(outcome: MetricOutcome, *, first: bool) -> dict[str, Any] | None:
     if outcome.estimate is None:
         return None
     estimate = outcome.estimate
@@ -102,7 +101,7 @@ def _outcome_tree(outcome: Outcome, *, first: bool) -> dict[str, Any] | None:
         "value": estimate.value,
         "spread": estimate.spread,
         "interval": _ends(estimate.interval),
-        "unit": "ratio" if outcome.figure.unit == "%" else outcome.figure.unit,
+        "unit": "ratio" if outcome.metric.unit == "%" else outcome.metric.unit,
     }
     if first:
         return tree
@@ -117,7 +116,7 @@ def _ends(interval: Interval | None) -> list[float] | None:
 def _check_outputs(files: Sequence[Path], json_file: Path | None, plot: Path | None) -> None:
     require_outputs({"--json": json_file, "--plot": plot}, files)
     if plot is not None and plot.suffix.lower() not in PLOT_SUFFIXES:
-        raise UserError(f"--plot {plot}: its suffix is {plot.suffix!r}; name a {' or '.join(PLOT_SUFFIXES)} file")
+        raise UserError(f"--plot {plot}: the suffix is {plot.suffix!r}; it must be {' or '.join(PLOT_SUFFIXES)}")
 
 
 def _picture(comparison: Comparison, file_format: str) -> bytes:
@@ -127,7 +126,7 @@ def _picture(comparison: Comparison, file_format: str) -> bytes:
 
 
 def _show(comparison: Comparison) -> None:
-    """Show the runs over each other until the person closes the window."""
+    """Show the overlaid runs until the window is closed."""
     from plots.overlay import DEFAULT_NAMES, PLOTS, draw_overlay_pixels
     from plots.style import THEMES
     from workbench.window.panels.picture_viewer import PictureViewer
@@ -143,9 +142,9 @@ def _show(comparison: Comparison) -> None:
             lambda names, size, theme: draw_overlay_pixels(runs, names, size, THEMES[theme]),
         )
     except NoDisplay:
-        raise RunError("--window: there is no display; use --plot FILE.png for a picture") from None
+        raise RunError("--window: there is no display; use --plot FILE.png instead") from None
     viewer.run()
 
 
-def _title(runs: Sequence[Measured]) -> str:
+def _title(runs: Sequence[MeasuredRun]) -> str:
     return f"{' / '.join(run.path.name for run in runs)} - Pixel Canvas"

@@ -1,27 +1,33 @@
-"""Runs held against the first of them: which figures differ by more than noise, and whether they may be ranked at all.
+"""Runs compared with the first of them: which metrics differ by more than noise, and conditions that fail a build.
 
-It prints and draws nothing. Invariant: no verdict is given between runs from unlike machines, nor from series too short
-to tell their noise.
+There is no verdict between runs from different machines, nor from series too short to estimate their noise. In a
+condition such as `admitted_per_s < 0.95x`, a number with an x is a multiple of the first run's value, a plain number is
+in the metric's unit. It holds only when it holds for the whole interval, so noise fails no build; a condition that
+cannot be decided is an error.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
-from workbench.comparison.figure import FIGURES, Better, Figure
-from workbench.comparison.measured import Measured
-from workbench.comparison.noise import Estimate, Interval, difference, ratio
+from workbench.comparison.metric import METRICS, METRICS_BY_KEY, Better, MeasuredRun, Metric, format_value
+from workbench.comparison.statistics import CONFIDENCE, Estimate, Interval, difference, ratio
+from workbench.errors import RunError, UserError
 
 _BOUNDS = ("open_files",)
-"""Limits that a run either keeps within or does not begin: they slow nothing, so runs are ranked across them."""
+"""Limits that a run either stays within or cannot start with: they slow nothing, so runs across them are compared."""
 _NOT_RECORDED = "not recorded"
 _VALUE_LETTERS = 60
-"""A load curve or a list of faults is told by its beginning."""
+"""Longer values, such as a load curve, are truncated."""
 
 
-class Verdict(Enum):
-    """What can be said of a difference, as tables say it."""
+class DifferenceVerdict(Enum):
+    """The result for one metric, in the words of tables and JSON."""
 
     MORE = "more"
     LESS = "less"
@@ -32,27 +38,27 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One figure of one run, against the first run's."""
+class MetricOutcome:
+    """One metric of one run, compared with the first run's."""
 
-    figure: Figure
+    metric: Metric
     estimate: Estimate | None
     ratio: float | None
-    """To the first run's; None where that is 0 or not known."""
+    """To the first run's value; None where that is 0 or unknown."""
     ratio_interval: Interval | None
-    verdict: Verdict
+    verdict: DifferenceVerdict
 
     @property
     def is_better(self) -> bool | None:
-        """Whether the difference is a gain; None when there is none, or when neither way is wanted."""
-        if self.verdict not in (Verdict.MORE, Verdict.LESS) or self.figure.better is Better.NEITHER:
+        """Whether the difference is an improvement; None when there is none, or neither direction is better."""
+        if self.verdict not in (DifferenceVerdict.MORE, DifferenceVerdict.LESS) or self.metric.better is Better.NEITHER:
             return None
-        return (self.verdict is Verdict.MORE) == (self.figure.better is Better.MORE)
+        return (self.verdict is DifferenceVerdict.MORE) == (self.metric.better is Better.MORE)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A fact or a setting in which runs differ: its name, and its value in each of them."""
+    """A fact or setting in which runs differ: its name, and its value in each run."""
 
     name: str
     values: tuple[str, ...]
@@ -63,79 +69,81 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs or more."""
+    """Two or more runs; the first is the baseline."""
 
-    runs: tuple[Measured, ...]
+    runs: tuple[MeasuredRun, ...]
     machines: tuple[Difference, ...]
-    """In what their machines, limits, Python and packages differ, so that they are not ranked."""
+    """Differences of machine, limits, Python and packages, which rule out a verdict."""
     bounds: tuple[Difference, ...]
-    """In what limits they differ that slow nothing."""
+    """Differences of limits that do not affect speed."""
     settings: tuple[Difference, ...]
-    """In what their scenarios differ."""
+    """Differences of the scenarios."""
 
-    def outcome(self, figure: Figure, run: Measured) -> Outcome:
-        """A figure of one of the runs, against the first."""
-        first, own = self.runs[0].figures[figure.key], run.figures[figure.key]
+    def outcome(self, metric: Metric, run: MeasuredRun) -> MetricOutcome:
+        """A metric of one of the runs, compared with the first."""
+        first, own = self.runs[0].estimates[metric.key], run.estimates[metric.key]
+        # The interval of the ratio is drawn from both runs' resamples: dividing two intervals would be too wide.
         share = own.value / first.value if first and own and first.value else None
         interval = ratio(first, own) if first and own else None
-        return Outcome(figure, own, share, interval, self._verdict(run, first, own))
+        return MetricOutcome(metric, own, share, interval, self._verdict(run, first, own))
 
-    def _verdict(self, run: Measured, first: Estimate | None, own: Estimate | None) -> Verdict:
+    def _verdict(self, run: MeasuredRun, first: Estimate | None, own: Estimate | None) -> DifferenceVerdict:
         if first is None or own is None:
-            return Verdict.UNKNOWN
-        if unlike(self.runs[0], run):
-            return Verdict.UNLIKE
+            return DifferenceVerdict.UNKNOWN
+        if is_other_machine(self.runs[0], run):
+            return DifferenceVerdict.UNLIKE
         between = difference(first, own)
         if between is None:
-            return Verdict.SHORT
-        if between.holds(0.0):
-            return Verdict.NOISE
-        return Verdict.MORE if between.low > 0 else Verdict.LESS
+            return DifferenceVerdict.SHORT
+        if between.contains(0.0):
+            return DifferenceVerdict.NOISE
+        return DifferenceVerdict.MORE if between.low > 0 else DifferenceVerdict.LESS
 
 
-def compare(runs: Sequence[Measured]) -> Comparison:
-    """Hold runs, at least two, against the first."""
+def compare(runs: Sequence[MeasuredRun]) -> Comparison:
+    """Compare at least two runs with the first."""
     assert len(runs) >= 2
     facts = [machine_facts(run) for run in runs]
     return Comparison(
         tuple(runs),
         tuple(one for one in _machine_differences(facts) if one.name not in _BOUNDS),
         tuple(one for one in _machine_differences(facts) if one.name in _BOUNDS),
+        # These name a scenario and say nothing about its load.
         _differences([run.scenario for run in runs], ignored=("name", "title", "seconds")),
     )
 
 
-def unlike(one: Measured, other: Measured) -> bool:
-    """Whether two runs were on machines whose figures say nothing about each other.
+def is_other_machine(one: MeasuredRun, other: MeasuredRun) -> bool:
+    """Whether two runs are from machines that cannot be compared.
 
-    A fact that one of them did not record, as an earlier version of the workbench, is no difference by itself.
+    A fact that one of them did not record, as earlier versions of the workbench, is not a difference.
     """
     facts = [machine_facts(one), machine_facts(other)]
     return any(difference.name not in _BOUNDS for difference in _machine_differences(facts))
 
 
-def machine_facts(run: Measured) -> dict[str, Any]:
-    """What a run's figures depend on beside its scenario: machine, limits, Python, packages."""
+def machine_facts(run: MeasuredRun) -> dict[str, Any]:
+    """What a run's metrics depend on besides its scenario: machine, limits, Python, packages."""
     versions = {name: version for name, version in run.versions.items() if name not in run.machine}
     return {**run.machine, **versions}
 
 
-def known_figures(runs: Sequence[Measured]) -> tuple[Figure, ...]:
-    """The figures that any of the runs knows, and that are not 0 in all of them."""
+def known_metrics(runs: Sequence[MeasuredRun]) -> tuple[Metric, ...]:
+    """The metrics that are known and not 0 in at least one of the runs."""
     return tuple(
-        figure for figure in FIGURES if any((value := run.figures[figure.key]) and value.value for run in runs)
+        metric for metric in METRICS if any((value := run.estimates[metric.key]) and value.value for run in runs)
     )
 
 
 def _machine_differences(facts: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
-    """Facts that two runs recorded, and not alike."""
+    """Facts that differ between the runs that recorded them."""
     found = []
     for name in dict.fromkeys(name for one in facts for name in one):
         values = [one.get(name) for one in facts]
         recorded = [value for value in values if value is not None]
         if any(value != recorded[0] for value in recorded):
-            told = (_NOT_RECORDED if value is None else _told(value) for value in values)
-            found.append(Difference(name, tuple(told)))
+            texts = (_NOT_RECORDED if value is None else _text(value) for value in values)
+            found.append(Difference(name, tuple(texts)))
     return tuple(found)
 
 
@@ -143,12 +151,93 @@ def _differences(facts: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ()
     names = [name for name in dict.fromkeys(name for one in facts for name in one) if name not in ignored]
     rows = ((name, [one.get(name) for one in facts]) for name in names)
     return tuple(
-        Difference(name, tuple("-" if value is None else _told(value) for value in values))
+        Difference(name, tuple("-" if value is None else _text(value) for value in values))
         for name, values in rows
         if any(value != values[0] for value in values)
     )
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= _VALUE_LETTERS else f"{text[: _VALUE_LETTERS - 3]}..."
+
+
+_FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(x?)\s*")
+_EXAMPLE = "for example --fail-if 'admitted_per_s < 0.95x'"
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A metric, an operator and a limit."""
+
+    text: str
+    metric: Metric
+    operator: str
+    limit: float
+    relative: bool
+    """The limit is a multiple of the first run's value."""
+
+    def broken_by(self, comparison: Comparison) -> list[str]:
+        """A line for each run but the first for which it holds. Raises RunError where that cannot be decided."""
+        lines = []
+        for run in comparison.runs[1:]:
+            interval = self._interval(comparison, run)
+            # The end of the interval that is least likely to satisfy the condition.
+            nearest = interval.high if self.operator in ("<", "<=") else interval.low
+            if _OPERATORS[self.operator](nearest, self.limit):
+                lines.append(f"{self.text} holds for {run.path}: {self._words(comparison, run, interval)}")
+        return lines
+
+    def _interval(self, comparison: Comparison, run: MeasuredRun) -> Interval:
+        outcome = comparison.outcome(self.metric, run)
+        if outcome.estimate is None or (self.relative and outcome.verdict is DifferenceVerdict.UNKNOWN):
+            raise self._undecided(run, f"{self.metric.key} is not known")
+        if self.relative and outcome.verdict is DifferenceVerdict.UNLIKE:
+            facts = ", ".join(map(str, comparison.machines))
+            raise self._undecided(run, f"it is from a different machine: {facts}")
+        interval = outcome.ratio_interval if self.relative else outcome.estimate.interval
+        if interval is None and self.relative and outcome.verdict is not DifferenceVerdict.SHORT:
+            raise self._undecided(
+                run,
+                f"{self.metric.key} of {comparison.runs[0].path} is 0 or close to it; give a number",
+            )
+        if interval is None:
+            raise self._undecided(run, f"a steady state of {run.steady_s:.0f} s is too short; record longer")
+        return interval
+
+    def _undecided(self, run: MeasuredRun, why: str) -> RunError:
+        return RunError(f"--fail-if {self.text!r} cannot be decided for {run.path}: {why}")
+
+    def _words(self, comparison: Comparison, run: MeasuredRun, interval: Interval) -> str:
+        outcome = comparison.outcome(self.metric, run)
+        assert outcome.estimate is not None
+        confidence = f"{CONFIDENCE:.0%} confidence"
+        if self.relative:
+            ends = f"{interval.low:.3f} to {interval.high:.3f}"
+            return f"{outcome.ratio:.3f}x of {comparison.runs[0].path} ({ends}, {confidence})"
+        ends = " to ".join(format_value(end, self.metric.unit) for end in (interval.low, interval.high))
+        return f"{format_value(outcome.estimate.value, self.metric.unit)} ({ends}, {confidence})"
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition. Raises UserError with the fault and the remedy."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise UserError(
+            f"--fail-if {text!r}: expected METRIC < NUMBER, or METRIC < NUMBERx of the first run; {_EXAMPLE}"
+        )
+    key, sign, number, relative = found.groups()
+    if key not in METRICS_BY_KEY:
+        close = get_close_matches(key, METRICS_BY_KEY, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(metric.key for metric in METRICS)}"
+        raise UserError(f"--fail-if {text!r}: there is no metric {key!r}; {hint}")
+    limit = float(number)
+    if not math.isfinite(limit) or (relative and limit <= 0):
+        raise UserError(f"--fail-if {text!r}: {number}{relative} is not a limit that a metric can pass; {_EXAMPLE}")
+    return Condition(" ".join(text.split()), METRICS_BY_KEY[key], sign, limit, bool(relative))

@@ -1,6 +1,6 @@
-"""A comparison as a table in a terminal: a row a figure and run, then in what machines and scenarios differ.
+"""A comparison as a table in a terminal: one row per metric and run, then the differences of machines and scenarios.
 
-It computes nothing. Invariant: whoever reads a ratio sees whether it is more than noise, in words too.
+Every ratio has a verdict beside it, in words and not by colour alone.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from workbench.comparison.comparison import Comparison, Outcome, Verdict, known_figures
-from workbench.comparison.figure import format_value
-from workbench.comparison.measured import Measured
-from workbench.comparison.noise import CONFIDENCE
+from workbench.comparison.comparison import Comparison, DifferenceVerdict, MetricOutcome, known_metrics
+from workbench.comparison.metric import MeasuredRun, format_value
+from workbench.comparison.statistics import CONFIDENCE
 
 UNKNOWN = "-"
 
 
 def print_comparison(comparison: Comparison, file: TextIO | None = None) -> None:
-    """Print all of it, to standard output where no other file is named."""
+    """Print the runs, the table and the notes, by default to standard output."""
     console = Console(file=file)
-    if not console.is_terminal:  # A pipe has no width of its own, and a build's log wraps where it likes.
+    if not console.is_terminal:  # A pipe has no width, and build logs wrap lines themselves.
         console = Console(file=console.file, width=max(console.width, 110), no_color=True)
     for line in head_lines(comparison):
         console.print(escape(line), highlight=False, soft_wrap=True)
@@ -32,81 +31,81 @@ def print_comparison(comparison: Comparison, file: TextIO | None = None) -> None
 
 
 def table_of(comparison: Comparison) -> Table:
-    """The figures."""
+    """The metrics of all runs."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("figure")
+    table.add_column("metric")
     table.add_column("run")
     for name in ("median", "spread", f"ratio to A ({CONFIDENCE:.0%} interval)"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
-    for figure in known_figures(comparison.runs):
+    for metric in known_metrics(comparison.runs):
         for index, run in enumerate(comparison.runs):
-            outcome = comparison.outcome(figure, run)
-            table.add_row("" if index else figure.name, *_cells(run, outcome, first=index == 0))
+            outcome = comparison.outcome(metric, run)
+            table.add_row("" if index else metric.name, *_cells(run, outcome, first=index == 0))
     return table
 
 
-def value_text(outcome: Outcome) -> str:
-    """What a figure came to."""
-    return UNKNOWN if outcome.estimate is None else format_value(outcome.estimate.value, outcome.figure.unit)
+def value_text(outcome: MetricOutcome) -> str:
+    """The median."""
+    return UNKNOWN if outcome.estimate is None else format_value(outcome.estimate.value, outcome.metric.unit)
 
 
-def spread_text(outcome: Outcome) -> str:
-    """How far its series spreads."""
-    return UNKNOWN if outcome.estimate is None else format_value(outcome.estimate.spread, outcome.figure.unit)
+def spread_text(outcome: MetricOutcome) -> str:
+    """The interquartile range of its series."""
+    return UNKNOWN if outcome.estimate is None else format_value(outcome.estimate.spread, outcome.metric.unit)
 
 
-def ratio_text(outcome: Outcome) -> str:
-    """Its ratio to the first run, with its interval where that can be told."""
+def ratio_text(outcome: MetricOutcome) -> str:
+    """The ratio to the first run, with its interval where that is known."""
     if outcome.ratio is None:
         return UNKNOWN
     interval = outcome.ratio_interval
-    if outcome.verdict is Verdict.UNLIKE or interval is None:
+    if outcome.verdict is DifferenceVerdict.UNLIKE or interval is None:
         return f"{outcome.ratio:.3f}x"
     return f"{outcome.ratio:.3f}x ({interval.low:.3f} to {interval.high:.3f})"
 
 
-def verdict_text(outcome: Outcome) -> str:
-    """In words, with whether it is a gain."""
-    gain = {True: ", better", False: ", worse", None: ""}[outcome.is_better]
-    return f"{outcome.verdict.value}{gain}"
+def verdict_text(outcome: MetricOutcome) -> str:
+    """The verdict, with whether it is an improvement."""
+    change = {True: ", better", False: ", worse", None: ""}[outcome.is_better]
+    return f"{outcome.verdict.value}{change}"
 
 
-def _cells(run: Measured, outcome: Outcome, *, first: bool) -> tuple[str, ...]:
-    figures = (run.label, value_text(outcome), spread_text(outcome))
+def _cells(run: MeasuredRun, outcome: MetricOutcome, *, first: bool) -> tuple[str, ...]:
+    cells = (run.label, value_text(outcome), spread_text(outcome))
     if first:
-        return (*figures, "", "")
+        return (*cells, "", "")
     style = {True: "green", False: "red", None: ""}[outcome.is_better]
     verdict = verdict_text(outcome)
-    return (*figures, ratio_text(outcome), f"[{style}]{verdict}[/{style}]" if style else verdict)
+    return (*cells, ratio_text(outcome), f"[{style}]{verdict}[/{style}]" if style else verdict)
 
 
 def head_lines(comparison: Comparison) -> Iterator[str]:
-    """The runs, and what of them is compared."""
+    """The runs, and the part of each that is compared."""
     for run in comparison.runs:
         yield f"{run.label}  {run.path}: {steady_text(run)}"
 
 
-def steady_text(run: Measured) -> str:
-    """What of a run is compared."""
+def steady_text(run: MeasuredRun) -> str:
+    """The part of a run that is compared."""
     if not run.steady_s:
-        return "no load in it, nothing to compare"
+        return "it has no load, so there is nothing to compare"
     text = f"{run.steady_s:.1f} s of steady state, after {run.cut_s:.1f} s of warm-up"
-    return text if run.steady.settled else f"{text}; it never came to rest, so read its figures with care"
+    return text if run.steady.settled else f"{text}; it never reached a steady state; treat its figures with caution"
 
 
 def foot_lines(comparison: Comparison) -> Iterator[str]:
-    """In what the runs differ, and how the table is to be read."""
+    """The differences of the runs, and how to read the table."""
     if comparison.machines:
-        yield f"unlike machines, so not ranked: {', '.join(map(str, comparison.machines))}"
+        yield f"different machines, so not compared: {', '.join(map(str, comparison.machines))}"
     if comparison.bounds:
-        yield f"limits differ, which slow nothing: {', '.join(map(str, comparison.bounds))}"
+        yield f"limits differ (no effect on speed): {', '.join(map(str, comparison.bounds))}"
     if comparison.settings:
         yield f"scenarios differ: {', '.join(map(str, comparison.settings))}"
-    if any(comparison.outcome(figure, run).verdict is Verdict.SHORT
-           for run in comparison.runs[1:] for figure in known_figures(comparison.runs)):  # fmt: skip
-        yield "too short to tell: the noise takes 10 s of steady state to be known; record longer"
+    if any(comparison.outcome(metric, run).verdict is DifferenceVerdict.SHORT
+           for run in comparison.runs[1:] for metric in known_metrics(comparison.runs)):  # fmt: skip
+        yield "too short: at least 10 s of steady state are needed to estimate the noise"
     yield (
-        "Medians over the steady state (warm-up cut by MSER-5); spread: between its quartiles; more and less: beyond "
-        f"the {CONFIDENCE:.0%} interval of a moving-block bootstrap, which knows the noise within a run only"
+        "Medians over the steady state (warm-up cut by MSER-5); spread: interquartile range; more and less: beyond "
+        f"the {CONFIDENCE:.0%} interval of a moving-block bootstrap; run-to-run variation is not included"
     )

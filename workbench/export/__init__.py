@@ -1,1 +1,1 @@
-"""Recordings in the formats of other programs: films of the canvas, tables, a log for Foxglove, figures as text."""
+"""Recordings in other formats: videos and animations of the canvas, tables, a log for Foxglove, metrics as text."""

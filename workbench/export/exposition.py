@@ -1,7 +1,7 @@
-"""The last figures of an excerpt in Prometheus' text format, as its textfile collector takes them.
+"""The last values of an excerpt in the Prometheus text format, for its textfile collector.
 
-It is no time series: each figure once, without a time. Invariant: names and units follow Prometheus' conventions, and
-what is not known is left out.
+It is not a time series: each metric has one value, without a timestamp. Names and units follow the conventions of
+Prometheus; unknown values are left out.
 """
 
 import math
@@ -24,14 +24,14 @@ _UNITS = (
     ("_us", "_seconds", 1e-6),
     ("_count", "_total", 1.0),
 )
-"""Endings of our names, those of Prometheus' base units, and what a figure is multiplied by."""
+"""Suffixes of our names, those of Prometheus' base units, and the factor between them."""
 
 _Row = tuple[tuple[str, ...], Any]
-"""Values of labels, and a figure."""
+"""Label values, and a value."""
 
 
 def write_exposition(path: Path, excerpt: Excerpt) -> int:
-    """Write the figures of the last sample. Returns how many lines hold one. Raises UserError without a sample."""
+    """Write the values of the last sample. Returns how many. Raises UserError when there is no sample."""
     registry = CollectorRegistry()
     registry.register(_LastState(excerpt))
     text = generate_latest(registry)
@@ -40,12 +40,12 @@ def write_exposition(path: Path, excerpt: Excerpt) -> int:
     return sum(1 for line in text.splitlines() if not line.startswith(b"#"))
 
 
-def outside_name(name: str) -> tuple[str, float]:
-    """What a figure is called outside, and what it is multiplied by: "latency_ms_p99" is "..._latency_seconds_p99"."""
+def prometheus_name(name: str) -> tuple[str, float]:
+    """The Prometheus name of a column, and the factor of its values: "latency_ms_p99" is "..._latency_seconds_p99"."""
     if "_ms" in name:
         return f"pixelcanvas_{name.replace('_ms', '_seconds')}", 1e-3
     if name == "in_flight_count":
-        return "pixelcanvas_in_flight_placements", 1.0  # The one count that also falls.
+        return "pixelcanvas_in_flight_placements", 1.0  # The only count that can also fall, so it is a gauge.
     for ending, unit, scale in _UNITS:
         if name.endswith(ending):
             return f"pixelcanvas_{name.removesuffix(ending)}{unit}", scale
@@ -53,7 +53,7 @@ def outside_name(name: str) -> tuple[str, float]:
 
 
 class _LastState(Collector):
-    """The last sample and its stages, as families of metrics."""
+    """The last sample and its stages as metric families."""
 
     def __init__(self, excerpt: Excerpt) -> None:
         recording = excerpt.recording
@@ -70,7 +70,7 @@ class _LastState(Collector):
         }
 
     def describe(self) -> list[Metric]:
-        """Nothing: the names are known to be free."""
+        """Nothing: `collect` need not be called for the names, which are unique."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -84,11 +84,11 @@ class _LastState(Collector):
 
 
 def _family(column: str, labels: tuple[str, ...], rows: list[_Row]) -> Iterator[Metric]:
-    name, scale = outside_name(column)
+    name, scale = prometheus_name(column)
     kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
     family = kind(name, f"{column.replace('_', ' ')}, at the end of the recorded span.", labels=labels)
-    known = [(values, float(figure) * scale) for values, figure in rows if math.isfinite(figure)]
-    for values, figure in known:
-        family.add_metric(values, figure)
+    known = [(values, float(value) * scale) for values, value in rows if math.isfinite(value)]
+    for values, value in known:
+        family.add_metric(values, value)
     if known:
         yield family

@@ -1,13 +1,14 @@
-"""An excerpt as an MCAP log, which Foxglove plays: canvas, figures, stages, and what was done. Alone imports `mcap`.
+"""An excerpt as an MCAP log for Foxglove: canvas, metrics, stages, events and diagnoses.
 
     TOPIC       SCHEMA                     A MESSAGE
     /canvas     foxglove.CompressedImage   the canvas as PNG, where it changed
-    /figures    pixelcanvas.Figures        a sample, ten a second
+    /figures    pixelcanvas.Figures        a sample, ten per second
     /stages     pixelcanvas.Stages         the stages at that sample
-    /markers    foxglove.Log               something that was done to the run
-    /diagnosis  foxglove.Log               what limits the run from here on
+    /markers    foxglove.Log               an event of the run
+    /diagnosis  foxglove.Log               the bottleneck from here on
 
-Invariant: messages are in the order of their times, which are UTC, so the log lines up with others.
+Messages are in the order of their times, which are UTC, so that the log can be combined with others. The names under
+"foxglove." have the fields that Foxglove's panels expect.
 """
 
 import base64
@@ -26,10 +27,62 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from workbench.export.excerpt import Excerpt
-from workbench.export.foxglove_schema import FIGURES, IMAGE, LOG, LOG_INFO, LOG_WARNING, STAGES
 from workbench.export.timelapse import Timelapse
 from workbench.output_file import whole_file
-from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
+from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, STAGE_SAMPLE_COLUMNS
+
+LOG_INFO, LOG_WARNING = 2, 3
+"""Levels of a foxglove.Log."""
+
+_TIME = {
+    "type": "object",
+    "title": "time",
+    "properties": {
+        "sec": {"type": "integer", "minimum": 0},
+        "nsec": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    },
+}
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+
+
+def _record(title: str, description: str, properties: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "description": description, "type": "object", "properties": properties}
+
+
+IMAGE = _record(
+    "foxglove.CompressedImage",
+    "The canvas",
+    {
+        "timestamp": _TIME,
+        "frame_id": _TEXT,
+        "data": {"type": "string", "contentEncoding": "base64"},
+        "format": _TEXT,
+    },
+)
+LOG = _record(
+    "foxglove.Log",
+    "An event of the run, or its bottleneck from here on",
+    {
+        "timestamp": _TIME,
+        "level": {"type": "integer"},
+        "message": _TEXT,
+        "name": _TEXT,
+        "file": _TEXT,
+        "line": {"type": "integer"},
+    },
+)
+FIGURES = _record(
+    "pixelcanvas.Figures",
+    "The metrics of a tenth of a second; unknown ones are left out",
+    dict.fromkeys(("time_s", *SAMPLE_COLUMNS), _NUMBER),
+)
+_STAGE = _record("pixelcanvas.Stage", "One stage", dict.fromkeys(STAGE_SAMPLE_COLUMNS, _NUMBER))
+STAGES = _record(
+    "pixelcanvas.Stages",
+    "The metrics of each stage; unknown ones are left out",
+    dict.fromkeys((*STAGE_COLUMNS, "viewers"), _STAGE),
+)
 
 _NS_PER_S = 1_000_000_000
 _TOPICS = {"/canvas": IMAGE, "/figures": FIGURES, "/stages": STAGES, "/markers": LOG, "/diagnosis": LOG}
@@ -45,9 +98,9 @@ class Message(NamedTuple):
     content: dict[str, Any]
 
 
-def messages_of(film: Timelapse, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
-    """All messages of the film's excerpt by time, its `canvases` among them."""
-    excerpt = film.excerpt
+def messages_of(timelapse: Timelapse, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
+    """All messages of the timelapse's excerpt by time, including its `canvases`."""
+    excerpt = timelapse.excerpt
     sources = (
         _canvas_messages(excerpt, canvases),
         _figure_messages(excerpt),
@@ -59,7 +112,7 @@ def messages_of(film: Timelapse, canvases: Iterable[tuple[int, NDArray[np.uint8]
 
 
 def write_mcap(path: Path, excerpt: Excerpt, messages: Iterable[Message]) -> int:
-    """Write the messages, with the recording's scenario and facts. Returns how many. Raises RunError."""
+    """Write the messages, and the recording's scenario and metadata. Returns how many messages. Raises RunError."""
     count = 0
     with whole_file(path) as target, target.open("wb") as file:
         writer = Writer(file, compression=CompressionType.ZSTD)
@@ -84,7 +137,7 @@ def _channel(writer: Writer, topic: str, schema: dict[str, Any]) -> int:
 
 
 def _write_facts(writer: Writer, excerpt: Excerpt) -> None:
-    """The scenario as a file in the log, the other facts but for the colours as its metadata."""
+    """Write the scenario as an attachment, and the other facts except the palette as metadata."""
     facts = dict(excerpt.recording.meta)
     scenario = facts.pop("scenario", "")
     facts.pop("palette", None)

@@ -1,7 +1,4 @@
-"""How far an export is, as a bar for a person at a terminal; nobody else is shown anything.
-
-Invariant: whatever is told in a loop also passes through `each`, so a Ctrl-C ends the loop between two items.
-"""
+"""The progress of an export as a bar on standard error, only when that is a terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,7 +12,7 @@ _Item = TypeVar("_Item")
 
 
 class ExportProgress:
-    """Shows a bar on standard error while it is entered."""
+    """A context manager that shows the bar."""
 
     def __init__(self) -> None:
         self._bar = _new_bar() if sys.stderr.isatty() else None
@@ -32,7 +29,7 @@ class ExportProgress:
             self._bar.stop()
 
     def each(self, items: Iterable[_Item], text: str, total: int) -> Iterator[_Item]:
-        """The items, counted as they are taken; `total` of them are expected."""
+        """Yield the items and count them; `total` are expected."""
         task = self._bar.add_task(text, total=total) if self._bar is not None else None
         for item in items:
             yield item
@@ -40,13 +37,13 @@ class ExportProgress:
                 self._bar.advance(task)
 
     def begin(self, text: str) -> None:
-        """What follows, and tells nothing until it is done."""
+        """Show a step of unknown length."""
         if self._bar is not None:
             self._bar.add_task(text, total=None)
 
 
 def _new_bar() -> "Progress":
-    from rich.console import Console  # Only where a terminal shows it: it takes a while to import.
+    from rich.console import Console  # Imported only for a terminal: it is slow to import.
     from rich.progress import Progress
 
     return Progress(console=Console(stderr=True), transient=True)

@@ -1,40 +1,47 @@
-"""The canvas of an excerpt as pictures at an even pace: what an animation or a video shows, before any format.
+"""The canvas of an excerpt as pictures at a constant rate, and their animation as GIF, APNG or WebP.
 
-It writes nothing. Invariant: the first picture is the canvas at the excerpt's beginning, the last the one at its end,
-and each in between is the canvas at its own moment.
+The first picture is the canvas at the excerpt's start, the last the canvas at its end, and each one between is the
+canvas at its own time.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from workbench.errors import UserError
 from workbench.export.excerpt import Excerpt
+from workbench.output_file import whole_file
 
-FILM_S = 20.0
-"""How long a film lasts at most when nobody says how fast it is to run."""
+LENGTH_S = 20.0
+"""Maximum length when no speed is given."""
 FPS_MAX, SPEED_MAX, SCALE_MAX = 120, 10_000, 64
 SIDE_MAX = 8192
-"""Pixels on a side of a picture: what players and viewers still take."""
+"""Largest side of a picture in pixels: what players and viewers accept."""
+_PIXELS_MAX = 750_000_000
+"""Of all pictures together: Pillow holds all of them in memory, one byte per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timelapse:
-    """What is shown, how fast, how often and how large."""
+    """The pictures of an excerpt: their speed, rate and scale."""
 
     excerpt: Excerpt
     speed: float
-    """Seconds of the recording a second of the film."""
+    """Seconds of the recording per second of the timelapse."""
     fps: float
     scale: int
-    """Pixels of a picture a pixel of the canvas, in both directions."""
+    """Pixels of a picture per pixel of the canvas, in both directions."""
 
     @property
     def picture_count(self) -> int:
-        """Pictures from beginning to end, both included."""
+        """Number of pictures, the first and the last included."""
         return 1 + math.ceil(round(self.excerpt.duration_s * self.fps / self.speed, 6))
 
     @property
@@ -44,7 +51,7 @@ class Timelapse:
         return recording.width * self.scale, recording.height * self.scale
 
     def canvases(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """(time_ns, canvas) of each picture: palette indices, shape (height, width), the same array each time.
+        """(time_ns, canvas) of each picture: palette indices, shape (height, width); the array is reused.
 
         Raises UserError where the recording is damaged.
         """
@@ -61,31 +68,29 @@ class Timelapse:
             yield now_ns, canvas
 
     def pictures(self) -> Iterator[NDArray[np.uint8]]:
-        """The canvases enlarged: palette indices, shape (height * scale, width * scale), a new array each."""
+        """The enlarged canvases: palette indices, shape (height * scale, width * scale), each a new array."""
         for _, canvas in self.canvases():
             yield canvas.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
 
     def text(self) -> str:
-        """What it comes to, for a person."""
+        """A summary in one line."""
         width, height = self.size
-        lasts_s = self.picture_count / self.fps
-        return (
-            f"{self.picture_count} pictures of {width} x {height}, {self.fps:g} a second: {lasts_s:.1f} s at "
-            f"{self.speed:g} times the speed"
-        )
+        length_s = self.picture_count / self.fps
+        pictures = f"{self.picture_count} pictures of {width} x {height}"
+        return f"{pictures} at {self.fps:g} fps: {length_s:.1f} s at {self.speed:g}x speed"
 
 
 def timelapse_of(
     excerpt: Excerpt, speed: float | None, fps: float | None, scale: int | None, *, usual_fps: float, usual_side: int
 ) -> Timelapse:
-    """What is asked for. Where nothing is: at most FILM_S long, `usual_fps`, as large as `usual_side` allows.
+    """A timelapse. By default at most LENGTH_S long, at `usual_fps`, as large as `usual_side` allows.
 
-    Raises UserError for a figure that is out of range, or for pictures that get too large.
+    Raises UserError for a value out of range, or for pictures that become too large.
     """
     recording = excerpt.recording
     longest = max(recording.width, recording.height)
     chosen_fps = usual_fps if fps is None else fps
-    chosen_speed = _round_up(max(1.0, excerpt.duration_s / FILM_S)) if speed is None else speed
+    chosen_speed = _round_up(max(1.0, excerpt.duration_s / LENGTH_S)) if speed is None else speed
     chosen_scale = max(1, usual_side // longest) if scale is None else scale
     if not 0 < chosen_fps <= FPS_MAX:
         raise UserError(f"--fps is {chosen_fps:g}; it must be above 0 and at most {FPS_MAX}")
@@ -95,13 +100,82 @@ def timelapse_of(
         raise UserError(f"--scale is {chosen_scale}; it must be 1 to {SCALE_MAX}")
     if longest * chosen_scale > SIDE_MAX:
         raise UserError(
-            f"--scale {chosen_scale} makes pictures of {longest * chosen_scale} pixels on a side; at most {SIDE_MAX} "
-            f"are shown everywhere: give --scale {SIDE_MAX // longest}"
+            f"--scale {chosen_scale} makes sides of {longest * chosen_scale} pixels; the maximum is {SIDE_MAX}: "
+            f"use --scale {SIDE_MAX // longest}"
         )
     return Timelapse(excerpt, chosen_speed, chosen_fps, chosen_scale)
 
 
 def _round_up(speed: float) -> float:
-    """The next speed that reads well: two figures at most."""
+    """The next speed with at most two significant digits."""
     step = 10.0 ** max(-1, math.floor(math.log10(speed)) - 1)
     return round(math.ceil(round(speed / step, 6)) * step, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class AnimationFormat:
+    """The limits of a format, and Pillow's options for it."""
+
+    name: str
+    pillow_name: str
+    unit_ms: int
+    """Resolution of picture durations."""
+    shown_ms_min: int
+    """Viewers show a picture at least this long, whatever the file says."""
+    options: tuple[tuple[str, Any], ...]
+
+
+GIF = AnimationFormat("GIF", "GIF", 10, 20, (("optimize", False), ("disposal", 1)))
+APNG = AnimationFormat("APNG", "PNG", 1, 10, ())
+WEBP = AnimationFormat("WebP", "WEBP", 1, 10, (("lossless", True), ("method", 0), ("quality", 20)))
+
+
+def durations_ms(count: int, fps: float, unit_ms: int) -> list[int]:
+    """The duration of each of `count` pictures. Rounding errors do not accumulate."""
+    ends = [round(number * 1000 / fps / unit_ms) * unit_ms for number in range(count + 1)]
+    return [end - start for start, end in pairwise(ends)]
+
+
+def require_animation(timelapse: Timelapse, kind: AnimationFormat) -> None:
+    """Raise UserError for a timelapse that exceeds the format, or the memory needed to write it."""
+    fps_max = 1000 / kind.shown_ms_min
+    if timelapse.fps > fps_max:
+        raise UserError(f"--fps is {timelapse.fps:g}; a {kind.name} shows at most {fps_max:g} fps")
+    width, height = timelapse.size
+    total = width * height * timelapse.picture_count
+    if total > _PIXELS_MAX:
+        raise UserError(
+            f"a {kind.name} of {timelapse.picture_count} pictures of {width} x {height} needs {total / 1e9:.1f} GB of "
+            f"memory; the limit is {_PIXELS_MAX / 1e9:g} GB: use a higher --speed, a lower --fps or --scale, or .mp4"
+        )
+
+
+def write_animation(
+    path: Path,
+    kind: AnimationFormat,
+    timelapse: Timelapse,
+    pictures: Iterable[NDArray[np.uint8]],
+    palette: NDArray[np.uint8],
+) -> None:
+    """Write the pictures: palette indices, shape (height, width). `palette`: shape (256, 3).
+
+    Raises RunError when the disk refuses.
+    """
+    first, *rest = (_indexed(picture, palette) for picture in pictures)
+    shown = durations_ms(1 + len(rest), timelapse.fps, kind.unit_ms)
+    with whole_file(path) as target:
+        first.save(
+            target,
+            format=kind.pillow_name,
+            save_all=True,
+            append_images=rest,
+            duration=shown,
+            loop=0,
+            **dict(kind.options),
+        )
+
+
+def _indexed(picture: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(np.ascontiguousarray(picture), "L")
+    image.putpalette(palette.tobytes())  # A palette turns the grey levels of the image into palette indices.
+    return image

@@ -1,7 +1,6 @@
-"""A video file, written picture by picture: an ffmpeg process that is fed, watched and ended.
+"""A video file, written picture by picture through an ffmpeg process.
 
-It knows no canvas and no window; both hand it pictures. Invariant: under its name there is a whole video or nothing
-new, and no ffmpeg is left running, however writing ends.
+However writing ends, the file is a complete video or unchanged, and no ffmpeg is left running.
 """
 
 import subprocess
@@ -17,21 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import RunError
-from workbench.export.package import require_package
-from workbench.output_file import whole_file
+from workbench.output_file import require_package, whole_file
 
-# H.264 with a colour for four pixels and the index in front plays everywhere. The colours are told to be BT.709, which
-# players assume of large pictures and get wrong of small ones when nothing is said.
+# H.264 with 4:2:0 chroma and the index at the front plays everywhere. The colours are tagged as BT.709: without a tag,
+# players assume BT.709 only for large pictures and show small ones in wrong colours.
 _COLORS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
 _ENCODE = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
 _FILTER = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"
 
 
 class VideoWriter:
-    """Writes an MP4 while it is entered; when it is left by an error, nothing is kept."""
+    """A context manager that writes an MP4; when it exits with an error, nothing is kept."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        """`size`: width and height of the pictures in pixels; an odd one gets a black line more.
+        """`size`: width and height of the pictures in pixels; an odd one is padded with a black line.
 
         Raises UserError when there is no ffmpeg.
         """
@@ -53,9 +51,9 @@ class VideoWriter:
         self._run.__exit__(kind, error, trace)
 
     def write(self, picture: NDArray[np.uint8]) -> None:
-        """Show this for one picture's time. `picture`: red, green, blue, shape (height, width, 3), of the size told.
+        """Add a picture: red, green, blue, shape (height, width, 3), of the size given at the start.
 
-        Raises RunError when ffmpeg has given up.
+        Raises RunError when ffmpeg has failed.
         """
         assert picture.shape == self._inside.shape, f"a picture of {picture.shape} in a video of {self._inside.shape}"
         self._inside[:] = picture
@@ -69,14 +67,14 @@ class VideoWriter:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        with whole_file(self._path) as target, tempfile.TemporaryFile() as self._words:
-            self._process = _start(self._command(target), self._words)
+        with whole_file(self._path) as target, tempfile.TemporaryFile() as self._stderr:
+            self._process = _start(self._command(target), self._stderr)
             try:
                 yield
                 self._finish()
             finally:
                 self._process.kill()
-                _hang_up(self._pipe())
+                _close(self._pipe())
                 self._process.wait()
 
     def _command(self, target: Path) -> list[str]:
@@ -92,26 +90,26 @@ class VideoWriter:
         return self._process.stdin
 
     def _finish(self) -> None:
-        """Tell ffmpeg that this was all, and wait for its index."""
-        _hang_up(self._pipe())
+        """Close the input of ffmpeg, and wait until it has written its index."""
+        _close(self._pipe())
         if self._process.wait() != 0:
             raise self._failure()
 
     def _failure(self) -> RunError:
-        self._words.seek(0)
-        lines = self._words.read().decode("utf-8", "replace").split("\n")
-        told = next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
-        return RunError(f"{self._path} cannot be written: ffmpeg ended with {self._process.returncode} ({told})")
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").split("\n")
+        message = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        return RunError(f"{self._path} cannot be written: ffmpeg ended with {self._process.returncode} ({message})")
 
 
-def _start(command: list[str], words: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=words,
-            process_group=0,  # A Ctrl-C at the terminal is for us: ffmpeg ends when we say so.
+            stderr=errors,
+            process_group=0,  # Ctrl-C at the terminal must reach us alone: we decide when ffmpeg ends.
         )
     except OSError as error:
         raise RunError(
@@ -119,14 +117,14 @@ def _start(command: list[str], words: IO[bytes]) -> subprocess.Popen[bytes]:
         ) from None
 
 
-def _hang_up(pipe: IO[bytes]) -> None:
-    """Close our end of the pipe. Where ffmpeg has ended before, its exit code says why."""
+def _close(pipe: IO[bytes]) -> None:
+    """Close our end of the pipe. When ffmpeg has ended before, its exit code says why."""
     with suppress(BrokenPipeError):
         pipe.close()
 
 
 def _ffmpeg() -> str:
-    """The path of the ffmpeg that the package brings, or of the one that IMAGEIO_FFMPEG_EXE names."""
+    """The path of the ffmpeg that comes with the package, or of the one in IMAGEIO_FFMPEG_EXE."""
     require_package("imageio_ffmpeg", "video")
     import imageio_ffmpeg
 

@@ -1,1 +1,1 @@
-"""A recorded run written up as one HTML file, which needs no network and reads well on paper too."""
+"""A recorded run, or a comparison of several, as one HTML file that needs no network and prints well."""

@@ -1,4 +1,4 @@
-"""Runs compared: where the steady state begins, what is noise, what a condition for builds makes of both."""
+"""Comparing runs: the start of the steady state, noise intervals, verdicts and conditions."""
 
 import json
 from pathlib import Path
@@ -13,13 +13,11 @@ from plots.history import SAMPLE
 from plots.overlay import PLOTS, draw_overlay
 from support import recorded_run
 from workbench.cli.app import run_main
-from workbench.comparison import noise
+from workbench.comparison import statistics
 from workbench.comparison.command import compare_files, overlay_runs, run_compare, tree_of
-from workbench.comparison.comparison import Comparison, Verdict
-from workbench.comparison.condition import parse_condition
-from workbench.comparison.figure import BY_KEY, FIGURES, format_value
-from workbench.comparison.noise import difference, estimate, ratio
-from workbench.comparison.steady import BATCH, load_span, steady_state, warm_up
+from workbench.comparison.comparison import Comparison, DifferenceVerdict, parse_condition
+from workbench.comparison.metric import METRICS, METRICS_BY_KEY, format_value
+from workbench.comparison.statistics import BATCH, difference, estimate, load_span, ratio, steady_state, warm_up
 from workbench.comparison.table import foot_lines
 from workbench.errors import RunError, UserError
 
@@ -48,8 +46,8 @@ def compared(files: dict[str, Path], *names: str) -> Comparison:
     return compare_files([files[name] for name in names])
 
 
-def verdict(comparison: Comparison, key: str, index: int = 1) -> Verdict:
-    return comparison.outcome(BY_KEY[key], comparison.runs[index]).verdict
+def verdict(comparison: Comparison, key: str, index: int = 1) -> DifferenceVerdict:
+    return comparison.outcome(METRICS_BY_KEY[key], comparison.runs[index]).verdict
 
 
 # --- The steady state ---
@@ -57,7 +55,7 @@ def verdict(comparison: Comparison, key: str, index: int = 1) -> Verdict:
 
 @given(st.lists(st.integers(0, 50), min_size=30, max_size=200), st.integers(0, 60))
 @settings(deadline=None)
-def test_the_cut_is_that_of_the_definition(rest: list[int], climb: int) -> None:
+def test_the_cut_follows_the_definition(rest: list[int], climb: int) -> None:
     values = [float(step) for step in range(climb)] + [60.0 + value for value in rest]
     means = np.array(values[: len(values) // BATCH * BATCH]).reshape(-1, BATCH).mean(axis=1)
     cut, _ = warm_up(np.array(values))
@@ -66,7 +64,7 @@ def test_the_cut_is_that_of_the_definition(rest: list[int], climb: int) -> None:
     assert errors[cut // BATCH] == pytest.approx(min(errors), abs=1e-9)
 
 
-def test_a_climb_is_cut_and_a_level_is_not() -> None:
+def test_a_ramp_is_cut_and_a_constant_is_not() -> None:
     level = recorded_run.correlated(500, 100.0, 1.0, 3)
     assert warm_up(np.full(300, 7.0)) == (0, True)
     assert warm_up(level)[0] <= 50
@@ -75,12 +73,12 @@ def test_a_climb_is_cut_and_a_level_is_not() -> None:
     assert settled
 
 
-def test_a_series_that_never_comes_to_rest_is_told() -> None:
+def test_a_series_that_never_settles_is_reported() -> None:
     assert not warm_up(np.concatenate([np.zeros(400), np.linspace(0, 100, 60), np.full(100, 100.0)]))[1]
     assert warm_up(np.zeros(4)) == (0, False)
 
 
-def test_values_that_are_not_known_are_no_values() -> None:
+def test_unknown_values_are_ignored() -> None:
     values = np.concatenate([np.linspace(0, 100, 80), recorded_run.correlated(500, 100.0, 1.0, 3)])
     with_gaps = values.copy()
     with_gaps[200:230] = np.nan
@@ -88,7 +86,7 @@ def test_values_that_are_not_known_are_no_values() -> None:
     assert warm_up(np.full(100, np.nan))[0] == 0
 
 
-def test_only_the_load_is_steady() -> None:
+def test_the_steady_state_lies_within_the_load() -> None:
     rows = recorded_run.samples_of_run(900)
     start, stop = load_span(rows)
     assert (start, stop) == (recorded_run.IDLE + 10, 900 - recorded_run.DRAIN - 10)
@@ -103,23 +101,23 @@ def test_only_the_load_is_steady() -> None:
 # --- Noise ---
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_true_value_as_often_as_claimed() -> None:
     held = 0
     for seed in range(60):
         found = estimate(recorded_run.correlated(600, 100.0, 5.0, seed), 0.1, seed=seed)
         assert found is not None
         assert found.interval is not None
-        held += found.interval.holds(100.0)
+        held += found.interval.contains(100.0)
     assert held >= 54  # 99 % is meant; few blocks make it a little less.
 
 
-def test_samples_drawn_one_by_one_would_call_noise_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the blocks are for: neighbours are alike, and the interval must know it."""
+def test_without_blocks_noise_would_look_like_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks keep the correlation of neighbours, which widens the interval."""
     values = recorded_run.correlated(600, 100.0, 5.0, 1)
     blocks = estimate(values, 0.1)
     assert blocks is not None and blocks.interval is not None
-    monkeypatch.setattr(noise, "BLOCK_S", 0.1)
-    monkeypatch.setattr(noise, "BLOCKS_MOST", len(values))
+    monkeypatch.setattr(statistics, "BLOCK_S", 0.1)
+    monkeypatch.setattr(statistics, "BLOCKS_MOST", len(values))
     single = estimate(values, 0.1)
     assert single is not None and single.interval is not None
     assert blocks.interval.high - blocks.interval.low > 1.5 * (single.interval.high - single.interval.low)
@@ -132,7 +130,7 @@ def test_the_same_series_give_the_same_interval() -> None:
     assert one.interval == other.interval
 
 
-def test_what_cannot_be_told_is_none() -> None:
+def test_an_unknown_estimate_is_none() -> None:
     assert estimate(np.full(10, np.nan), 0.1) is None
     short, long = estimate(np.ones(50), 0.1), estimate(np.ones(500), 0.1)
     zero = estimate(np.zeros(500), 0.1)
@@ -143,40 +141,43 @@ def test_what_cannot_be_told_is_none() -> None:
     assert difference(zero, long) is not None
 
 
-def test_a_long_series_is_thinned_and_says_the_same() -> None:
+def test_thinning_a_long_series_keeps_its_interval() -> None:
     long = estimate(recorded_run.correlated(20_000, 100.0, 5.0, 4), 0.1)
     assert long is not None and long.interval is not None
-    assert long.interval.holds(100.0)
+    assert long.interval.contains(100.0)
     assert long.interval.high - long.interval.low < 1.0
 
 
 # --- Comparison ---
 
 
-def test_a_difference_is_told_from_noise(files: dict[str, Path]) -> None:
+def test_a_difference_is_distinguished_from_noise(files: dict[str, Path]) -> None:
     comparison = compared(files, "a", "same", "slower", "slightly")
     assert [verdict(comparison, "admitted_per_s", index) for index in (1, 2, 3)] == [
-        Verdict.NOISE,
-        Verdict.LESS,
-        Verdict.NOISE,
+        DifferenceVerdict.NOISE,
+        DifferenceVerdict.LESS,
+        DifferenceVerdict.NOISE,
     ]
-    outcome = comparison.outcome(BY_KEY["admitted_per_s"], comparison.runs[2])
+    outcome = comparison.outcome(METRICS_BY_KEY["admitted_per_s"], comparison.runs[2])
     assert outcome.is_better is False
     assert outcome.ratio == pytest.approx(0.9, abs=0.01)
     assert outcome.ratio_interval is not None
-    assert outcome.ratio_interval.holds(0.9)
-    assert verdict(comparison, "placement_to_view_ms_p99", 2) is Verdict.NOISE
-    assert verdict(comparison, "shed_per_s") is Verdict.NOISE
+    assert outcome.ratio_interval.contains(0.9)
+    assert verdict(comparison, "placement_to_view_ms_p99", 2) is DifferenceVerdict.NOISE
+    assert verdict(comparison, "shed_per_s") is DifferenceVerdict.NOISE
 
 
-def test_unlike_machines_are_not_ranked(files: dict[str, Path]) -> None:
+def test_different_machines_are_not_compared(files: dict[str, Path]) -> None:
     comparison = compared(files, "a", "elsewhere")
-    assert {verdict(comparison, figure.key) for figure in FIGURES} <= {Verdict.UNLIKE, Verdict.UNKNOWN}
+    assert {verdict(comparison, metric.key) for metric in METRICS} <= {
+        DifferenceVerdict.UNLIKE,
+        DifferenceVerdict.UNKNOWN,
+    }
     assert [str(one) for one in comparison.machines] == ["cores (2 / 8)"]
     assert comparison.settings == ()
 
 
-def test_a_quota_makes_machines_unlike_and_a_limit_on_files_does_not(tmp_path: Path) -> None:
+def test_a_cpu_quota_prevents_a_verdict_and_a_file_limit_does_not(tmp_path: Path) -> None:
     base = recorded_run.MACHINE | {"core_quota": 2, "open_files": 20_000}
     machines = {
         "a": base,
@@ -187,20 +188,20 @@ def test_a_quota_makes_machines_unlike_and_a_limit_on_files_does_not(tmp_path: P
     paths = {name: recorded_run.write_run(tmp_path / f"{name}.pxr", machine=facts) for name, facts in machines.items()}
     unlike = compared(paths, "a", "quota")
     assert [str(one) for one in unlike.machines] == ["core_quota (2 / 1.5)"]
-    assert verdict(unlike, "admitted_per_s") is Verdict.UNLIKE
+    assert verdict(unlike, "admitted_per_s") is DifferenceVerdict.UNLIKE
     alike = compared(paths, "a", "files", "earlier")
     assert alike.machines == ()
     assert [str(one) for one in alike.bounds] == ["open_files (20000 / 4096 / not recorded)"]
-    assert {verdict(alike, "admitted_per_s", index) for index in (1, 2)} == {Verdict.NOISE}
+    assert {verdict(alike, "admitted_per_s", index) for index in (1, 2)} == {DifferenceVerdict.NOISE}
     assert any("open_files (20000 / 4096 / not recorded)" in line for line in foot_lines(alike))
 
 
 def test_a_short_run_has_no_verdict(files: dict[str, Path]) -> None:
-    assert verdict(compared(files, "a", "short"), "admitted_per_s") is Verdict.SHORT
+    assert verdict(compared(files, "a", "short"), "admitted_per_s") is DifferenceVerdict.SHORT
 
 
-def test_one_run_is_no_comparison(files: dict[str, Path]) -> None:
-    with pytest.raises(UserError, match="give two or more"):
+def test_one_recording_is_rejected(files: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="1 recording given; compare needs two or more"):
         compare_files([files["a"]])
 
 
@@ -214,7 +215,7 @@ def test_one_run_is_no_comparison(files: dict[str, Path]) -> None:
         (0.012, "%", "1.2 %"),
     ],
 )
-def test_figures_as_text(value: float, unit: str, text: str) -> None:
+def test_values_as_text(value: float, unit: str, text: str) -> None:
     assert format_value(value, unit) == text
 
 
@@ -246,13 +247,13 @@ def test_a_condition_holds_beyond_the_noise(files: dict[str, Path], text: str, n
 @pytest.mark.parametrize(
     ("text", "name", "why"),
     [
-        ("admitted_per_s < 0.95x", "elsewhere", r"unlike machine: cores \(2 / 8\)"),
+        ("admitted_per_s < 0.95x", "elsewhere", r"different machine: cores \(2 / 8\)"),
         ("admitted_per_s < 0.95x", "short", "too short"),
         ("admitted_per_s < 950", "short", "too short"),
         ("shed_per_s > 2x", "same", "is 0"),
     ],
 )
-def test_what_cannot_be_told_is_not_taken_as_good(files: dict[str, Path], text: str, name: str, why: str) -> None:
+def test_an_undecided_condition_is_an_error(files: dict[str, Path], text: str, name: str, why: str) -> None:
     with pytest.raises(RunError, match=why):
         parse_condition(text).broken_by(compared(files, "a", name))
 
@@ -260,26 +261,26 @@ def test_what_cannot_be_told_is_not_taken_as_good(files: dict[str, Path], text: 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is no condition"),
-        ("admitted_per_s", "is no condition"),
-        ("admitted_per_s = 5", "is no condition"),
-        ("admitted_per_s < fast", "is no condition"),
-        ("admitted_per_s < 5 x 3", "is no condition"),
+        ("", "expected METRIC < NUMBER"),
+        ("admitted_per_s", "expected METRIC < NUMBER"),
+        ("admitted_per_s = 5", "expected METRIC < NUMBER"),
+        ("admitted_per_s < fast", "expected METRIC < NUMBER"),
+        ("admitted_per_s < 5 x 3", "expected METRIC < NUMBER"),
         ("admited_per_s < 5", "did you mean 'admitted_per_s'"),
         ("q < 5", "there are offered_per_s"),
-        ("admitted_per_s < 0x", "is no limit"),
-        ("admitted_per_s < 1e999", "is no limit"),
+        ("admitted_per_s < 0x", "is not a limit"),
+        ("admitted_per_s < 1e999", "is not a limit"),
     ],
 )
-def test_nonsense_is_told_in_one_line(text: str, why: str) -> None:
-    with pytest.raises(UserError, match=why) as told:
+def test_an_invalid_condition_is_reported_in_one_line(text: str, why: str) -> None:
+    with pytest.raises(UserError, match=why) as caught:
         parse_condition(text)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @given(st.text(max_size=40))
 @settings(deadline=None)
-def test_any_text_is_a_condition_or_one_line(text: str) -> None:
+def test_any_text_is_a_condition_or_a_one_line_error(text: str) -> None:
     try:
         parse_condition(text)
     except UserError as error:
@@ -289,7 +290,7 @@ def test_any_text_is_a_condition_or_one_line(text: str) -> None:
 # --- The command ---
 
 
-def test_the_table_says_all(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_everything(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(["compare", str(files["a"]), str(files["slower"])]) == 0
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if line.lstrip().startswith("admitted"))
@@ -298,7 +299,7 @@ def test_the_table_says_all(files: dict[str, Path], capsys: pytest.CaptureFixtur
     assert "MSER-5" in out
 
 
-def test_the_exit_code_is_for_builds(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_code_follows_the_condition(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["compare", str(files["a"]), str(files["slower"]), "--fail-if"]
     assert run_main([*words, "admitted_per_s < 0.95x", "--fail-if", "offered_per_s > 9x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -309,7 +310,7 @@ def test_the_exit_code_is_for_builds(files: dict[str, Path], capsys: pytest.Capt
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
-def test_json_and_picture(files: dict[str, Path], tmp_path: Path) -> None:
+def test_json_and_plot_are_written(files: dict[str, Path], tmp_path: Path) -> None:
     json_file, plot = tmp_path / "c.json", tmp_path / "c.png"
     assert run_compare([files["a"], files["slower"]], json_file=json_file, plot=plot) == 0
     tree: dict[str, Any] = json.loads(json_file.read_text())
@@ -321,9 +322,9 @@ def test_json_and_picture(files: dict[str, Path], tmp_path: Path) -> None:
     assert tree == json.loads(json.dumps(tree_of(compared(files, "a", "slower"))))
 
 
-def test_outputs_that_cannot_be_are_refused_first(files: dict[str, Path], tmp_path: Path) -> None:
+def test_invalid_outputs_are_rejected_first(files: dict[str, Path], tmp_path: Path) -> None:
     both = [files["a"], files["same"]]
-    with pytest.raises(UserError, match=r"name a \.png or \.svg file"):
+    with pytest.raises(UserError, match=r"it must be \.png or \.svg"):
         run_compare(both, plot=tmp_path / "a.jpg")
     with pytest.raises(UserError, match="holds a recording or a journal"):
         run_compare(both, json_file=files["a"])
@@ -331,7 +332,7 @@ def test_outputs_that_cannot_be_are_refused_first(files: dict[str, Path], tmp_pa
         run_compare(both, json_file=tmp_path / "none" / "a.json")
 
 
-def test_the_overlay_draws_every_plot_the_same_each_time(files: dict[str, Path]) -> None:
+def test_the_overlay_is_deterministic(files: dict[str, Path]) -> None:
     runs = overlay_runs(compared(files, "a", "slower"))
     one, other = (draw_overlay(runs, tuple(PLOTS)) for _ in range(2))
     assert one == other

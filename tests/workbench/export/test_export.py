@@ -1,4 +1,4 @@
-"""Exports that are looked at: films of the canvas, opened by other readers; and the command, whatever it is asked."""
+"""Animations and videos of the canvas, opened by other readers; and the options of the command."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +15,20 @@ from PIL import Image
 from server.palette import PALETTE
 from support import recorded
 from support.exported import TICKS, Canvases, change, export, make_source, source_in
+from workbench import output_file
 from workbench.cli import app as cli
 from workbench.errors import RunError, UserError
-from workbench.export import package, video
-from workbench.export.animation import durations_ms
+from workbench.export import video
 from workbench.export.command import ExportOptions, export_recording
 from workbench.export.excerpt import excerpt_of
 from workbench.export.progress import ExportProgress
-from workbench.export.timelapse import timelapse_of
+from workbench.export.timelapse import durations_ms, timelapse_of
 from workbench.export.video import VideoWriter
 from workbench.recording import sample_rows
 from workbench.recording.reader import Recording
 
 REAL_TIME = ExportOptions(speed=1, fps=10)
-"""A picture a tick: picture n is the canvas after tick n."""
+"""One picture per tick: picture n is the canvas after tick n."""
 ENDINGS = (".mp4", ".gif", ".webp", ".apng", ".parquet", ".csv", ".mcap", ".prom")
 
 
@@ -54,7 +54,7 @@ def enlarged(canvas: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 
 
 def frames_of(path: Path) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
-    """What ffmpeg says of a video, and its pictures."""
+    """The output of ffmpeg for a video, and its pictures."""
     reading = imageio_ffmpeg.read_frames(path)
     about: dict[str, Any] = next(reading)
     width, height = about["size"]
@@ -63,7 +63,7 @@ def frames_of(path: Path) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
 
 class TestAnimation:
     @pytest.mark.parametrize("ending", [".gif", ".webp", ".apng"])
-    def test_each_picture_is_the_canvas_of_its_moment(self, ending: str, tmp_path: Path, canvases: Canvases) -> None:
+    def test_each_picture_is_the_canvas_at_its_time(self, ending: str, tmp_path: Path, canvases: Canvases) -> None:
         options = ExportOptions(speed=1, fps=10, scale=2)
         pictures = shown(export(tmp_path, ending, options))
         assert [now_ms for now_ms, _ in pictures] == [100 * number for number in range(TICKS + 1)]
@@ -71,7 +71,7 @@ class TestAnimation:
             np.testing.assert_array_equal(picture, enlarged(canvases[number], 2))
 
     @pytest.mark.parametrize("ending", [".gif", ".webp", ".apng"])
-    def test_a_canvas_that_stands_still_is_shown_as_long(self, ending: str, tmp_path: Path, canvases: Canvases) -> None:
+    def test_an_unchanged_canvas_keeps_its_duration(self, ending: str, tmp_path: Path, canvases: Canvases) -> None:
         change(source_in(tmp_path), "DELETE FROM ticks WHERE tick > 3 AND tick < 10")
         change(source_in(tmp_path), "DELETE FROM snapshots")
         pictures = shown(export(tmp_path, ending, REAL_TIME))
@@ -79,40 +79,40 @@ class TestAnimation:
         np.testing.assert_array_equal(at_ms[300], enlarged(canvases[3], 7))
         assert 1000 in at_ms
 
-    def test_speed_leaves_ticks_out_but_never_the_last(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_speed_skips_ticks_but_not_the_last(self, tmp_path: Path, canvases: Canvases) -> None:
         pictures = shown(export(tmp_path, ".gif", ExportOptions(speed=5, fps=10, scale=1)))
         assert len(pictures) == 1 + 3
         np.testing.assert_array_equal(pictures[1][1], PALETTE[canvases[5]])
         np.testing.assert_array_equal(pictures[-1][1], PALETTE[canvases[TICKS]])
 
-    def test_shows_only_the_span_that_was_asked_for(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_shows_only_the_span(self, tmp_path: Path, canvases: Canvases) -> None:
         options = ExportOptions(speed=1, fps=10, scale=1, from_s=0.4, to_s=0.7)
         pictures = [picture for _, picture in shown(export(tmp_path, ".apng", options))]
         np.testing.assert_array_equal(pictures, [PALETTE[canvases[number]] for number in (4, 5, 6, 7)])
 
     @given(count=st.integers(1, 400), fps=st.floats(0.5, 50), unit_ms=st.sampled_from([1, 10]))
-    def test_rounding_does_not_add_up(self, count: int, fps: float, unit_ms: int) -> None:
+    def test_rounding_errors_do_not_accumulate(self, count: int, fps: float, unit_ms: int) -> None:
         durations = durations_ms(count, fps, unit_ms)
         assert len(durations) == count and all(duration > 0 and duration % unit_ms == 0 for duration in durations)
         assert abs(sum(durations) - count * 1000 / fps) <= unit_ms / 2 + 1e-6
 
-    def test_what_memory_does_not_hold_is_refused(self, tmp_path: Path, canvases: Canvases) -> None:
-        with pytest.raises(UserError, match=r"takes 4\.5 GB to make, at most 0\.75 .* or write \.mp4$"):
+    def test_an_animation_too_large_for_memory_is_rejected(self, tmp_path: Path, canvases: Canvases) -> None:
+        with pytest.raises(UserError, match=r"needs 4\.5 GB of memory; the limit is 0\.75 GB: .* or \.mp4$"):
             export(tmp_path, ".gif", ExportOptions(scale=64, fps=50, speed=0.2))
 
 
 class TestVideo:
-    def test_plays_everywhere_and_shows_each_picture(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_has_a_portable_format_and_every_picture(self, tmp_path: Path, canvases: Canvases) -> None:
         about, pictures = frames_of(export(tmp_path, ".mp4", ExportOptions(speed=1, fps=10, scale=8)))
         assert (about["codec"], about["size"], about["fps"]) == ("h264", (568, 408), 10)
         assert "yuv420p(tv, bt709" in about["pix_fmt"] or about["pix_fmt"].startswith("yuv420p")
         assert len(pictures) == TICKS + 1
         for number in (0, 6, TICKS):
-            # The middle of each pixel: at their edges colours are told for four points together.
+            # The middle of each pixel: at their edges four pixels share one colour.
             middles = pictures[number][4::8, 4::8].astype(int)
             assert np.abs(middles - PALETTE[canvases[number]]).mean() < 6
 
-    def test_an_odd_size_gets_a_black_line_more(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_an_odd_size_is_padded_with_a_black_line(self, tmp_path: Path, canvases: Canvases) -> None:
         about, pictures = frames_of(export(tmp_path, ".mp4", ExportOptions(speed=1, fps=10, scale=1)))
         assert about["size"] == (72, 52)
         assert pictures[-1][-1].max() < 40 and pictures[-1][:, -1].max() < 40
@@ -127,7 +127,7 @@ class TestVideo:
         np.testing.assert_allclose(green[24, 32], (20, 200, 60), atol=6)
         np.testing.assert_allclose(blue[24, 32], (30, 60, 220), atol=6)
 
-    def test_an_error_keeps_the_former_file_and_ends_ffmpeg(self, tmp_path: Path) -> None:
+    def test_an_error_keeps_the_old_file_and_ends_ffmpeg(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp4"
         path.write_bytes(b"former")
         writer = VideoWriter(path, (64, 48), 25)
@@ -138,7 +138,7 @@ class TestVideo:
         assert writer._process.poll() is not None
 
     @pytest.mark.parametrize("count", [0, 200])
-    def test_an_ffmpeg_that_fails_is_told_in_a_line(
+    def test_a_failing_ffmpeg_is_reported_in_one_line(
         self, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         program = tmp_path / "ffmpeg"
@@ -146,15 +146,13 @@ class TestVideo:
         program.chmod(0o755)
         monkeypatch.setattr(video, "_ffmpeg", lambda: str(program))
         path = tmp_path / "out.mp4"
-        told = r"out.mp4 cannot be written: ffmpeg ended with 3 \(no space left\)"
-        with pytest.raises(RunError, match=told), VideoWriter(path, (64, 48), 25) as writer:
+        message = r"out.mp4 cannot be written: ffmpeg ended with 3 \(no space left\)"
+        with pytest.raises(RunError, match=message), VideoWriter(path, (64, 48), 25) as writer:
             for _ in range(count):
                 writer.write(np.zeros((48, 64, 3), np.uint8))
         assert list(tmp_path.iterdir()) == [program]
 
-    def test_an_ffmpeg_that_is_not_there_is_told_in_a_line(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_missing_ffmpeg_is_reported_in_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(video, "_ffmpeg", lambda: str(tmp_path / "none"))
         with (
             pytest.raises(RunError, match="cannot be started: No such file"),
@@ -168,7 +166,7 @@ class TestTimelapse:
     @pytest.mark.parametrize(
         ("duration_s", "speed"), [(1.2, 1), (20, 1), (25, 1.3), (60, 3), (61, 3.1), (3600, 180), (4000.5, 210)]
     )
-    def test_lasts_twenty_seconds_at_most(self, duration_s: float, speed: float, tmp_path: Path) -> None:
+    def test_lasts_at_most_twenty_seconds(self, duration_s: float, speed: float, tmp_path: Path) -> None:
         path = tmp_path / "a.pxr"
         recorded.make(path, 1)
         last_ns = recorded.STARTED_NS + round(duration_s * 1e9)
@@ -185,15 +183,15 @@ class TestTimelapse:
         with Recording.open(source_in(tmp_path)) as recording:
             excerpt = excerpt_of(recording, 0.25, 0.95)
             film = timelapse_of(excerpt, 2, 10, 1, usual_fps=1, usual_side=1)
-            told = [(time_ns - recording.first_ns, canvas.copy()) for time_ns, canvas in film.canvases()]
-        assert [time_ns / 1e9 for time_ns, _ in told] == [0.25, 0.45, 0.65, 0.85, 0.95]
-        for (_, canvas), tick in zip(told, (2, 4, 6, 8, 9), strict=True):
+            shown = [(time_ns - recording.first_ns, canvas.copy()) for time_ns, canvas in film.canvases()]
+        assert [time_ns / 1e9 for time_ns, _ in shown] == [0.25, 0.45, 0.65, 0.85, 0.95]
+        for (_, canvas), tick in zip(shown, (2, 4, 6, 8, 9), strict=True):
             np.testing.assert_array_equal(canvas, canvases[tick])
 
 
 class TestCommand:
     @pytest.mark.parametrize("ending", ENDINGS)
-    def test_says_what_it_wrote(
+    def test_prints_a_summary(
         self, ending: str, tmp_path: Path, canvases: Canvases, capsys: pytest.CaptureFixture[str]
     ) -> None:
         target = tmp_path / "out" / f"b{ending}"
@@ -205,21 +203,21 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "line"),
         [
-            ("b.avi", "names no format; end it with one of .mp4 .gif .webp .apng .parquet .csv .mcap .prom"),
-            ("b", "names no format"),
-            ("b.gif --table ticks", "--table says nothing about a .gif file; leave it out, or write one of .parquet"),
-            ("b.csv --fps 3", "--fps says nothing about a .csv file"),
+            ("b.avi", "has no known suffix; use one of .mp4 .gif .webp .apng .parquet .csv .mcap .prom"),
+            ("b", "has no known suffix"),
+            ("b.gif --table ticks", "--table does not apply to .gif files; omit it, or write one of .parquet"),
+            ("b.csv --fps 3", "--fps does not apply to .csv files"),
             ("b.csv --table tick", "--table is 'tick'; it must be one of samples, stages, ticks, markers"),
-            ("b.gif --fps 51", "--fps is 51; a GIF shows at most 50 pictures a second"),
+            ("b.gif --fps 51", "--fps is 51; a GIF shows at most 50 fps"),
             ("b.mp4 --fps 0", "--fps is 0; it must be above 0 and at most 120"),
             ("b.mp4 --speed -1", "--speed is -1; it must be above 0"),
             ("b.mp4 --scale 0", "--scale is 0; it must be 1 to 64"),
-            ("b.mp4 --from 9", "--from is 9; the recording has 0 to 1.2 seconds"),
+            ("b.mp4 --from 9", "--from is 9; it must be 0 to 1.2, the recording's length in seconds"),
             ("b.mp4 --from 1 --to 1", "--to is 1; it must be greater than --from, which is 1"),
             ("none/b.mp4", "there is no folder"),
         ],
     )  # fmt: skip
-    def test_refuses_in_one_line(
+    def test_rejects_invalid_options_in_one_line(
         self, words: str, line: str, tmp_path: Path, canvases: Canvases, capsys: pytest.CaptureFixture[str]
     ) -> None:
         name, *options = words.split()
@@ -228,13 +226,13 @@ class TestCommand:
         assert line in err and err.count("\n") == 1 and out == ""
         assert list((tmp_path / "out").iterdir()) == []
 
-    def test_does_not_write_over_its_source(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_does_not_overwrite_its_source(self, tmp_path: Path, canvases: Canvases) -> None:
         source = source_in(tmp_path).rename(tmp_path / "in" / "a.csv")
         with pytest.raises(UserError, match="holds a recording or a journal"):
             export_recording(source, source, ExportOptions())
 
     @pytest.mark.parametrize("ending", ENDINGS)
-    def test_an_end_on_the_way_keeps_the_former_file(
+    def test_an_interrupt_keeps_the_old_file(
         self,
         ending: str,
         tmp_path: Path,
@@ -246,7 +244,7 @@ class TestCommand:
         target.write_bytes(b"former")
         stop_at_the_end(monkeypatch)
         assert cli.run_main(["export", str(source_in(tmp_path)), str(target)]) == 0
-        assert capsys.readouterr() == (f"{target}: ended before it was written; nothing is changed\n", "")
+        assert capsys.readouterr() == (f"{target}: interrupted before it was complete; unchanged\n", "")
         assert target.read_bytes() == b"former" and list(target.parent.iterdir()) == [target]
 
     @pytest.mark.parametrize("ending", [".mp4", ".gif", ".mcap"])
@@ -260,16 +258,16 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("ending", "name"), [(".mp4", "imageio-ffmpeg"), (".parquet", "pyarrow"), (".mcap", "mcap")]
     )
-    def test_a_missing_package_is_told_with_its_remedy(
+    def test_a_missing_package_is_reported_with_its_remedy(
         self, ending: str, name: str, tmp_path: Path, canvases: Canvases, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(package, "find_spec", lambda _: None)
+        monkeypatch.setattr(output_file, "find_spec", lambda _: None)
         with pytest.raises(UserError, match=rf"needs the package {name}, .*: pip install '{name}'.*\[export\]"):
             export(tmp_path, ending)
 
 
 def stop_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a Ctrl-C come when all is written but has not got its name yet."""
+    """Press Ctrl-C when the file is written but not renamed yet."""
     replace: Callable[..., Path] = Path.replace
 
     def interrupted(path: Path, target: Path) -> Path:
@@ -281,7 +279,7 @@ def stop_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestProgress:
-    def test_is_shown_to_a_person_only(
+    def test_is_shown_only_on_a_terminal(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with ExportProgress() as progress:

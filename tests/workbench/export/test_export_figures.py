@@ -1,4 +1,4 @@
-"""Exports that are read: tables, the log for Foxglove and the text for Prometheus, each opened by another reader."""
+"""Tables, the log for Foxglove and the text for Prometheus, each opened by another reader."""
 
 import base64
 import csv
@@ -21,7 +21,7 @@ from support import recorded
 from support.exported import CREATED_NS, TICKS, Canvases, export, make_source, source_in
 from workbench.errors import UserError
 from workbench.export.command import ExportOptions
-from workbench.export.exposition import outside_name
+from workbench.export.exposition import prometheus_name
 from workbench.recording.reader import Recording
 from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, TICK_LOG_COLUMNS
 
@@ -38,7 +38,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 class TestTables:
-    def test_samples_as_csv_are_what_was_recorded(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_samples_as_csv_equal_the_recording(self, tmp_path: Path, canvases: Canvases) -> None:
         rows = rows_of(export(tmp_path, ".csv"))
         assert len(rows) == TICKS
         for number, row in enumerate(rows, 1):
@@ -51,7 +51,7 @@ class TestTables:
             counts = [int(row[f"latency_counts_{band}"]) for band in range(LATENCY_BANDS)]
             assert counts == sample["latency_counts"].tolist()
 
-    def test_samples_as_parquet_keep_types_and_facts(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_samples_as_parquet_keep_types_and_metadata(self, tmp_path: Path, canvases: Canvases) -> None:
         table = pq.read_table(export(tmp_path, ".parquet"))
         samples = [recorded.sample_of(number) for number in range(1, TICKS + 1)]
         assert table.num_rows == TICKS
@@ -89,9 +89,7 @@ class TestTables:
         assert (row["kind"], row["text"], float(row["time_s"])) == ("knob", "rate limit 60 > 30", 0.2)
 
     @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-    def test_a_span_without_a_marker_is_a_table_without_rows(
-        self, ending: str, tmp_path: Path, canvases: Canvases
-    ) -> None:
+    def test_a_span_without_markers_is_an_empty_table(self, ending: str, tmp_path: Path, canvases: Canvases) -> None:
         assert self._rows(export(tmp_path, ending, ExportOptions(table="markers", from_s=1))) == []
 
     def _rows(self, path: Path) -> list[dict[str, Any]]:
@@ -107,10 +105,10 @@ class TestFoxglove:
         with export(tmp_path, ".mcap", ExportOptions(fps=10)).open("rb") as file:
             yield make_reader(file, validate_crcs=True)
 
-    def test_canvas_is_an_image_where_it_changed(self, log: Any, canvases: Canvases) -> None:
-        told = list(log.iter_messages(topics=["/canvas"]))
-        assert len(told) == TICKS + 1
-        for number, (schema, channel, message) in enumerate(told):
+    def test_the_canvas_is_an_image_where_it_changed(self, log: Any, canvases: Canvases) -> None:
+        logged = list(log.iter_messages(topics=["/canvas"]))
+        assert len(logged) == TICKS + 1
+        for number, (schema, channel, message) in enumerate(logged):
             assert (schema.name, schema.encoding, channel.message_encoding) == (
                 "foxglove.CompressedImage", "jsonschema", "json",
             )  # fmt: skip
@@ -121,13 +119,13 @@ class TestFoxglove:
             with Image.open(BytesIO(base64.b64decode(content["data"]))) as image:
                 np.testing.assert_array_equal(np.array(image.convert("RGB")), PALETTE[canvases[number]])
 
-    def test_figures_are_the_samples_without_what_is_not_known(self, log: Any) -> None:
-        told = [json.loads(message.data) for _, _, message in log.iter_messages(topics=["/figures"])]
-        assert [round(figures["time_s"] * 10) for figures in told] == list(range(1, TICKS + 1))
-        assert told[4]["admitted_per_s"] == float(recorded.sample_of(5)["admitted_per_s"])
-        assert "latency_ms_p50" not in told[4]
+    def test_figures_are_the_samples_without_unknown_values(self, log: Any) -> None:
+        logged = [json.loads(message.data) for _, _, message in log.iter_messages(topics=["/figures"])]
+        assert [round(figures["time_s"] * 10) for figures in logged] == list(range(1, TICKS + 1))
+        assert logged[4]["admitted_per_s"] == float(recorded.sample_of(5)["admitted_per_s"])
+        assert "latency_ms_p50" not in logged[4]
 
-    def test_stages_markers_and_diagnoses_are_told(self, log: Any) -> None:
+    def test_stages_markers_and_diagnoses_are_logged(self, log: Any) -> None:
         content = {}
         for _, channel, message in log.iter_messages():
             content.setdefault(channel.topic, []).append(json.loads(message.data))
@@ -138,7 +136,7 @@ class TestFoxglove:
         assert (marker["name"], marker["message"], marker["level"]) == ("knob", "rate limit 60 > 30", 2)
         assert [one["message"] for one in content["/diagnosis"]] == ["idle", "94 % busy"]
 
-    def test_messages_keep_to_their_schemas_and_their_order(self, log: Any) -> None:
+    def test_messages_follow_their_schemas_in_order_of_time(self, log: Any) -> None:
         times = []
         for schema, _, message in log.iter_messages(log_time_order=False):
             fields = json.loads(schema.data)["properties"]
@@ -146,7 +144,7 @@ class TestFoxglove:
             times.append(message.log_time)
         assert times == sorted(times)
 
-    def test_the_scenario_goes_along(self, log: Any, tmp_path: Path) -> None:
+    def test_the_scenario_is_attached(self, log: Any, tmp_path: Path) -> None:
         (attachment,) = log.iter_attachments()
         with Recording.open(source_in(tmp_path)) as recording:
             assert (attachment.name, attachment.data.decode()) == ("scenario.toml", recording.meta["scenario"])
@@ -155,7 +153,7 @@ class TestFoxglove:
 
 
 class TestExposition:
-    def test_is_read_by_prometheus(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_prometheus_parses_it(self, tmp_path: Path, canvases: Canvases) -> None:
         text = export(tmp_path, ".prom").read_text()
         families = {family.name: family for family in text_string_to_metric_families(text)}
         last = recorded.sample_of(TICKS)
@@ -170,10 +168,10 @@ class TestExposition:
         (info,) = families["pixelcanvas_recording_info"].samples
         assert info.labels["scenario"] == "first_light"
 
-    def test_no_two_figures_have_one_name(self) -> None:
-        names = [outside_name(column)[0] for column in SAMPLE_COLUMNS]
+    def test_metric_names_are_unique(self) -> None:
+        names = [prometheus_name(column)[0] for column in SAMPLE_COLUMNS]
         assert len(set(names)) == len(names)
 
-    def test_a_span_without_samples_is_refused(self, tmp_path: Path, canvases: Canvases) -> None:
+    def test_a_span_without_samples_is_rejected(self, tmp_path: Path, canvases: Canvases) -> None:
         with pytest.raises(UserError, match="no samples between --from and --to"):
             export(tmp_path, ".prom", ExportOptions(from_s=0.51, to_s=0.59))

@@ -17,7 +17,7 @@ from plots.history import MARKER_ROWS, MARKERS_READ, SAMPLE, HistoryReader, hist
 from plots.ipc import Picture, ShowPanels
 from plots.panels import Panels
 from plots.series import DEFAULT_NAMES
-from plots.span import Span
+from plots.timeline import TimeSpan
 from server.ipc.page import Page
 from support import recorded
 from support.recorded import STARTED_NS, TICK_NS, time_of
@@ -269,7 +269,7 @@ def test_panels_do_not_show_what_is_half_written(session: ReplaySession, ring: s
     assert looks == [False] and picture.serial == 1
     assert not page.holds(*heads)
     assert artist.look(look) and picture.serial == 2
-    expected = Panels(320, 240).draw(np.array([recorded.sample_of(1)]), Span.live_at(time_of(1)))
+    expected = Panels(320, 240).draw(np.array([recorded.sample_of(1)]), TimeSpan.live_at(time_of(1)))
     np.testing.assert_array_equal(Picture(session.pages.picture).read(0)[1], expected)
 
 

@@ -1,4 +1,4 @@
-"""Reports: valid and whole in one file, nothing of a recording taken for markup, and no complaint of a browser."""
+"""Reports: valid HTML in one file, text from recordings escaped, and no errors in a browser."""
 
 import base64
 import io
@@ -20,16 +20,15 @@ from support import recorded_run
 from workbench.cli.app import run_main
 from workbench.errors import UserError
 from workbench.recording.reader import Diagnosed, Recording
-from workbench.report.bottleneck import LINES_MAX, longest, shares_of, stretches_of
-from workbench.report.lapse import MOMENTS, STILLS, lapse_of
-from workbench.report.percentile import percentiles_of
+from workbench.report.pictures import PICTURE_COUNT, STILL_COUNT, canvas_pictures
+from workbench.report.tables import LINES_MAX, bottleneck_periods, longest_periods, percentiles_of, total_times
 
 EVIL = '<script>alert("1")</script> & \'quoted\' "words"'
 VOID = {"meta", "link", "source", "img", "br", "hr"}
 
 
 class Page(HTMLParser):
-    """A page as a parser sees it: it must close what it opens, and its parts are counted."""
+    """A parsed page: every element must be closed; elements and text are collected."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -41,7 +40,7 @@ class Page(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attrs}) == len(attrs), f"<{tag}> says an attribute twice"
+        assert len({name for name, _ in attrs}) == len(attrs), f"<{tag}> repeats an attribute"
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -93,7 +92,7 @@ def page(request: pytest.FixtureRequest) -> Page:
     return Page(request.getfixturevalue(request.param).read_text(encoding="utf-8"))
 
 
-def test_nothing_is_fetched_and_nothing_runs(page: Page) -> None:
+def test_a_page_loads_nothing_and_runs_no_scripts(page: Page) -> None:
     addresses = [one.get(name) for _, one in page.elements for name in ("src", "href", "srcset") if name in one]
     assert addresses
     assert all(address is not None and address.startswith("data:") for address in addresses)
@@ -101,7 +100,7 @@ def test_nothing_is_fetched_and_nothing_runs(page: Page) -> None:
     assert not [name for _, one in page.elements for name in one if name.startswith("on")]
 
 
-def test_it_can_be_read_without_eyes(page: Page) -> None:
+def test_a_page_is_accessible(page: Page) -> None:
     (html,) = page.of("html")
     assert html["lang"] == "en"
     assert len(page.of("h1")) == len(page.of("main")) == len(page.of("title")) == 1
@@ -113,14 +112,22 @@ def test_it_can_be_read_without_eyes(page: Page) -> None:
     assert {one.get("aria-labelledby") for one in page.of("section")} <= set(names)
 
 
-def test_what_a_recording_says_is_never_markup(page: Page) -> None:
+def test_text_of_a_recording_is_never_markup(page: Page) -> None:
     assert EVIL in page.text
     assert "first & <best>.pxr" in page.text
 
 
-def test_a_report_tells_all_there_is(report: Path) -> None:
+def test_a_report_has_all_sections(report: Path) -> None:
     page = Page(report.read_text(encoding="utf-8"))
-    titles = ("Summary", "What limited it", "Over time", "Stages", "Placement-to-view latency", "The canvas", "Machine")
+    titles = (
+        "Summary",
+        "Bottlenecks over time",
+        "Over time",
+        "Stages",
+        "Placement-to-view latency",
+        "The canvas",
+        "Machine",
+    )
     assert all(title in page.text for title in titles)
     assert "998/s" in page.text
     assert "p99.9" in page.text
@@ -135,21 +142,21 @@ def test_a_report_tells_all_there_is(report: Path) -> None:
     assert all(b"<svg" in base64.b64decode(str(one["src"]).partition(",")[2]) for one in panels)
 
 
-def test_a_run_that_was_not_ended_is_told(files: list[Path], tmp_path: Path) -> None:
+def test_a_report_says_that_a_run_was_not_closed(files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "r.html"
     assert run_main(["report", str(files[1]), "--out", str(out)]) == 0
     page = Page(out.read_text(encoding="utf-8"))
-    assert "was not ended in order" in page.text
+    assert "was not closed cleanly" in page.text
     assert "The whole run" not in page.text
 
 
-def test_a_recording_of_nothing_has_a_report(tmp_path: Path) -> None:
+def test_an_empty_recording_has_a_report(tmp_path: Path) -> None:
     path = recorded_run.write_run(tmp_path / "e.pxr", np.zeros(0, SAMPLE), markers=(), diagnoses=(), ended=False)
     out = tmp_path / "e.html"
     assert run_main(["report", str(path), "--out", str(out)]) == 0
     text = Page(out.read_text(encoding="utf-8")).text
-    assert "no load in it" in text
-    assert "No placement was seen" in text
+    assert "it has no load" in text
+    assert "No device saw one of its placements" in text
 
 
 def test_a_comparison_marks_what_is_worse(files: list[Path], tmp_path: Path) -> None:
@@ -159,7 +166,7 @@ def test_a_comparison_marks_what_is_worse(files: list[Path], tmp_path: Path) -> 
     page = Page(out.read_text(encoding="utf-8"))
     assert "less, worse" in page.text
     assert [one for one in page.of("td") if one.get("class") == "bad"]
-    assert "Their machines are alike." in page.text
+    assert "Machines: no differences." in page.text
 
 
 def test_the_same_recording_gives_the_same_bytes(files: list[Path], report: Path, tmp_path: Path) -> None:
@@ -168,7 +175,9 @@ def test_the_same_recording_gives_the_same_bytes(files: list[Path], report: Path
     assert out.read_bytes() == report.read_bytes()
 
 
-def test_it_writes_over_no_recording(files: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_recording_is_never_overwritten(
+    files: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     before = files[1].read_bytes()
     assert run_main(["report", str(files[1]), "--out", str(files[1])]) == 2
     assert files[1].read_bytes() == before
@@ -178,23 +187,23 @@ def test_it_writes_over_no_recording(files: list[Path], capsys: pytest.CaptureFi
 
 def test_pictures_show_the_canvas_of_their_time(files: list[Path]) -> None:
     with Recording.open(files[0]) as recording:
-        lapse = lapse_of(recording, recording.first_ns, recording.last_ns)
-        assert len(lapse.stills) == STILLS
-        for still in lapse.stills:
+        pictures = canvas_pictures(recording, recording.first_ns, recording.last_ns)
+        assert len(pictures.stills) == STILL_COUNT
+        for still in pictures.stills:
             shown = np.asarray(Image.open(io.BytesIO(still.png)).convert("RGB"))
             assert np.array_equal(shown, PALETTE[recording.canvas_at(still.time_ns)])
-        animation = Image.open(io.BytesIO(lapse.animation))
-        assert animation.n_frames == MOMENTS
-        animation.seek(MOMENTS - 1)
+        animation = Image.open(io.BytesIO(pictures.animation))
+        assert animation.n_frames == PICTURE_COUNT
+        animation.seek(PICTURE_COUNT - 1)
         assert np.array_equal(np.asarray(animation.convert("RGB")), PALETTE[recording.canvas_at(recording.last_ns)])
 
 
-def test_a_palette_that_lacks_colours_is_told(files: list[Path]) -> None:
+def test_a_damaged_palette_is_reported(files: list[Path]) -> None:
     for palette in ("[]", '["#12"]', '["red"]'):
         with Recording.open(files[0]) as recording:
             recording.meta = {**recording.meta, "palette": palette}
             with pytest.raises(UserError, match="is damaged: it lacks some of its 256 colours; take a whole copy"):
-                lapse_of(recording, recording.first_ns, recording.last_ns)
+                canvas_pictures(recording, recording.first_ns, recording.last_ns)
 
 
 def test_percentiles_are_never_too_low() -> None:
@@ -205,26 +214,26 @@ def test_percentiles_are_never_too_low() -> None:
     found = percentiles_of(rows)
     assert found is not None
     assert (found.count, found.max_ms) == (1000, 110.0)
-    told = dict(found.most_ms)
-    assert told[50.0] == told[99.0] == pytest.approx(1.008, abs=0.001)
-    assert told[99.9] == 110.0
-    assert 99.99 not in told  # A thousand placements cannot tell it.
+    bounds = dict(found.bounds_ms)
+    assert bounds[50.0] == bounds[99.0] == pytest.approx(1.008, abs=0.001)
+    assert bounds[99.9] == 110.0
+    assert 99.99 not in bounds  # A thousand placements are too few for it.
     assert percentiles_of(np.zeros(10, SAMPLE)) is None
 
 
-def test_bottlenecks_add_up() -> None:
+def test_bottleneck_times_add_up() -> None:
     second = 1_000_000_000
     rows = [(0, "none", "idle"), (10, "apply", "94 %"), (12, "apply", "95 %"), (20, "none", "idle"), (25, "read", "x")]
-    stretches = stretches_of([Diagnosed(at, at * second, name, words) for at, name, words in rows], 30 * second)
-    assert [one.bottleneck for one in stretches] == ["none", "apply", "none", "read"]
-    assert shares_of(stretches) == [("none", 15.0), ("apply", 10.0), ("read", 5.0)]
+    periods = bottleneck_periods([Diagnosed(at, at * second, name, words) for at, name, words in rows], 30 * second)
+    assert [one.bottleneck for one in periods] == ["none", "apply", "none", "read"]
+    assert total_times(periods) == [("none", 15.0), ("apply", 10.0), ("read", 5.0)]
     many = [Diagnosed(at, at * at * second, ("none", "apply")[at % 2], "") for at in range(100)]
-    kept = longest(stretches_of(many, 100 * 100 * second))
+    kept = longest_periods(bottleneck_periods(many, 100 * 100 * second))
     assert len(kept) == LINES_MAX
     assert kept[0].start_ns == 60 * 60 * second
 
 
-def test_a_browser_has_nothing_to_complain_of(
+def test_a_browser_reports_no_errors(
     report: Path, comparison: Path, tmp_path: Path, needs_program: Callable[[str, str], str]
 ) -> None:
     chromium = needs_program("chromium", "apt-get install chromium")
@@ -241,4 +250,4 @@ def test_a_browser_has_nothing_to_complain_of(
         assert not re.findall(r".*CONSOLE.*", done.stderr)
         colors = Image.open(shown).convert("RGB").getcolors(1 << 24)
         assert colors is not None
-        assert len(colors) > 200, "the page shows next to nothing"
+        assert len(colors) > 200, "the page is nearly empty"

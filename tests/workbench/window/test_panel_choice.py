@@ -100,7 +100,7 @@ def test_a_drag_goes_back_and_now_returns(person: Person) -> None:
     person.drag(box.center, (box.centerx + 60, box.centery), (box.centerx + 120, box.centery))
     order = told(person)
     ago_s = (person.session.shown.now_ns - order.end_ns) / SECOND_NS
-    plot = Panels(*box.size).panels[0].place.plot
+    plot = Panels(*box.size).panels[0].boxes.plot
     assert ago_s == pytest.approx(120 / plot.width * 60, abs=3)
     person.key(pygame.K_n)
     assert told(person).end_ns == 0
@@ -220,7 +220,7 @@ def test_the_buttons_under_the_panels(person: Person) -> None:
 def test_a_click_on_a_title_means_its_panel(size: tuple[int, int], names: tuple[str, ...]) -> None:
     window = headless(FakeSession(heat_map(64, 64)), size)
     view, boxes = window._layout.panels, window._layout.boxes
-    places = [panel.place for panel in Panels(*boxes.panels.size, float(boxes.scale), names).panels]
+    places = [panel.boxes for panel in Panels(*boxes.panels.size, float(boxes.scale), names).panels]
     for number, place in enumerate(places):
         x, y = (place.title.left + 20 * boxes.scale, round(place.title.top + 0.62 * place.title.height))
         assert view._title_at((boxes.panels.left + x, boxes.panels.top + y)) == number

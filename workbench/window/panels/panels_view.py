@@ -7,9 +7,8 @@ Invariant: a picture that does not show the present has a frame of its own colou
 
 from collections.abc import Callable
 
+from plots.geometry import TICK_LABEL_WIDTH, panel_widths
 from plots.ipc import Picture, Pixels
-from plots.place import panel_widths
-from plots.style import TICK_LABEL_WIDTH
 from server.ipc.page import Page
 from workbench.telemetry.view import Part
 from workbench.window.panels.panel_choice import PanelChoice

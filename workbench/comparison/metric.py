@@ -1,0 +1,194 @@
+"""The metrics that runs are compared by, as a table, and a recorded run measured by them.
+
+A metric is a quantile of one series over the steady state, so that the noise of each can be estimated. Keys are those
+of a run's summary where it has them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from plots.history import SAMPLE_INTERVAL_NS
+from plots.number import three_digits, with_prefix
+from plots.spec import Read, field
+from server.kernels import layout
+from workbench.comparison.statistics import SEED, Estimate, SteadyState, estimate, load_span, steady_state
+from workbench.recording.reader import Recording
+
+SAMPLE_S = SAMPLE_INTERVAL_NS / 1e9
+
+
+class Better(Enum):
+    """Which direction of a metric is an improvement."""
+
+    MORE = 1
+    LESS = -1
+    NEITHER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of a run."""
+
+    key: str
+    name: str
+    """As tables show it."""
+    unit: str
+    better: Better
+    samples: Read | None = None
+    """Its series, from samples of dtype SAMPLE; None for a metric of the tick log."""
+    quantile: float = 0.5
+    """Of the tick log's intervals. For samples it is always the median."""
+
+    def measure(self, samples: NDArray[Any], ticks: NDArray[Any], seed: int = SEED) -> Estimate | None:
+        """Its estimate over these samples (dtype SAMPLE) and ticks (dtype TICK); None when nothing is known."""
+        if self.samples is not None:
+            return estimate(self.samples(samples), SAMPLE_S, seed=seed)
+        intervals_ms = ticks["interval_ns"].astype(np.float64) / 1e6
+        if not len(intervals_ms):
+            return None
+        # Ticks have no fixed interval: a stretched tick is longer. The median stands for the spacing of all.
+        step_s = max(float(np.median(intervals_ms)) / 1e3, 1e-6)
+        return estimate(intervals_ms, step_s, self.quantile, seed)
+
+
+def _rate(key: str, name: str, better: Better = Better.NEITHER, *, column: str = "") -> Metric:
+    return Metric(key, name, "/s", better, field(column or key))
+
+
+def _view(which: str) -> Metric:
+    return Metric(
+        f"placement_to_view_ms_{which}", f"view {which}", "ms", Better.LESS, field(f"latency_ms_{which}")
+    )  # fmt: skip
+
+
+def _cores(process: str) -> Metric:
+    return Metric(f"{process}_cpu_cores", process, "cores", Better.LESS, field(f"{process}_cpu_cores"))
+
+
+def _busy(stage: int, name: str) -> Metric:
+    key = f"utilisation_ratio_{name.replace('-', '_')}"
+    return Metric(key, f"{name} busy", "%", Better.LESS, field("utilisation_ratio", stage))
+
+
+METRICS: tuple[Metric, ...] = (
+    _rate("offered_per_s", "offered"),
+    _rate("received_per_s", "received"),
+    _rate("admitted_per_s", "admitted", Better.MORE),
+    _rate("throttled_per_s", "throttled"),
+    _rate("shed_per_s", "shed", Better.LESS),
+    _rate("merged_per_s", "merged", column="broadcast_per_s"),
+    _rate("delivered_per_s", "delivered", Better.MORE),
+    *(_view(which) for which in ("p50", "p99", "max")),
+    Metric("tick_ms_p50", "tick p50", "ms", Better.LESS, quantile=0.5),
+    Metric("tick_ms_p99", "tick p99", "ms", Better.LESS, quantile=0.99),
+    *(_cores(process) for process in ("server", "fleet", "window", "panels")),
+    *(_busy(stage, name) for stage, name in enumerate(layout.stage_names())),
+)
+METRICS_BY_KEY = {metric.key: metric for metric in METRICS}
+
+
+def format_value(value: float, unit: str) -> str:
+    """A value of a metric in at most six characters, its prefix and its unit: "1.02 M/s", "41.2 ms", "93 %"."""
+    if unit == "%":
+        return f"{100 * value:.{2 if value < 0.00995 else 1 if value < 0.0995 else 0}f} %"
+    scaled, prefix = with_prefix(value) if unit == "/s" else (value, "")
+    digits = three_digits(scaled, grouped=True) if value else "0"
+    return f"{digits}/s" if unit == "/s" and not prefix else f"{digits} {prefix}{unit}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredRun:
+    """A recorded run, measured. Metrics cover its steady state; `samples` the whole run."""
+
+    label: str
+    """Its letter: "A" is the baseline."""
+    path: Path
+    samples: NDArray[Any]
+    """Of the whole run, shape (n,), dtype SAMPLE."""
+    load: tuple[int, int]
+    """The range of them, [start, stop), during which the load was fully on."""
+    steady: SteadyState
+    estimates: Mapping[str, Estimate | None]
+    """By key; None for a metric that is not known."""
+    machine: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+    """Its settings, by dotted name."""
+
+    @property
+    def title(self) -> str:
+        """Its name in pictures and tables: "A  crowd.pxr"."""
+        return f"{self.label}  {self.path.name}"
+
+    @property
+    def steady_s(self) -> float:
+        """Length of the steady state."""
+        return (self.steady.stop - self.steady.start) * SAMPLE_S
+
+    @property
+    def cut_s(self) -> float:
+        """Length of the warm-up that was cut off."""
+        return (self.steady.start - self.load[0]) * SAMPLE_S
+
+    @property
+    def load_samples(self) -> NDArray[Any]:
+        """The samples of the load, or all where there was none."""
+        return self.samples[slice(*self.load)] if self.load[1] else self.samples
+
+    @property
+    def steady_samples(self) -> NDArray[Any]:
+        """The samples of the steady state."""
+        return self.samples[self.steady.start : self.steady.stop]
+
+
+def measure(recording: Recording, index: int = 0) -> MeasuredRun:
+    """Measure a run. `index`: its position among the compared runs. Raises UserError where the file is damaged."""
+    samples = recording.samples()
+    steady = steady_state(samples)
+    inside = samples[steady.start : steady.stop]
+    if len(inside):
+        ticks = recording.tick_log(int(inside["time_ns"][0]), int(inside["time_ns"][-1]))
+    else:
+        ticks = recording.tick_log(0, 0)  # No rows, of the right dtype.
+    seed = index + 1  # Bootstrap draws of two runs must be independent.
+    return MeasuredRun(
+        label=label_of(index),
+        path=recording.path,
+        samples=samples,
+        load=load_span(samples),
+        steady=steady,
+        estimates={metric.key: metric.measure(inside, ticks, seed) for metric in METRICS},
+        machine=recording.machine,
+        versions=recording.versions,
+        scenario=flat(msgspec.to_builtins(recording.scenario)),
+    )
+
+
+def label_of(index: int) -> str:
+    """ "A" to "Z", then by number."""
+    return chr(ord("A") + index) if index < 26 else f"run {index + 1}"
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of settings as dotted names; lists stay as they are."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        leaves |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return leaves
+
+
+def load_seconds(run: MeasuredRun) -> NDArray[np.float64]:
+    """The time of each sample in seconds since the load was fully on: the common time axis of runs."""
+    if not len(run.samples):
+        return np.zeros(0)
+    origin_ns = int(run.samples["time_ns"][min(run.load[0], len(run.samples) - 1)])
+    seconds: NDArray[np.float64] = (run.samples["time_ns"] - origin_ns) / 1e9
+    return seconds

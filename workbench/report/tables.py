@@ -1,0 +1,137 @@
+"""The tables of one run: its stages, its bottlenecks over time, and its latency percentiles."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plots.history import LATENCY_BAND_EDGES_MS
+from workbench.comparison.metric import format_value
+from workbench.recording.reader import Diagnosed
+from workbench.telemetry.pipeline import ITEMS
+
+STAGE_HEADS = ("stage", "busy", "throughput", "service", "waiting", "queue", "queue peak", "queue limit", "drops")
+STAGE_CAPTION = (
+    "Medians over the steady state; the queue peak is its maximum. Items: "
+    f"{'; '.join(f'{name} {items}' for name, items in ITEMS.items())}."
+)
+UNKNOWN = "-"
+_UPPER_MS = LATENCY_BAND_EDGES_MS[1:]
+PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+LINES_MAX = 40
+"""A run that alternates between two bottlenecks has hundreds of changes: the longest ones are listed."""
+
+
+def stage_table_rows(stages: NDArray[Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each stage that was active, in the order of the pipeline. `stages`: dtype STAGE_SAMPLE."""
+    for name in ITEMS:
+        own = stages[stages["stage"] == name]
+        if len(own) and any(
+            np.nansum(own[field]) > 0 for field in ("utilisation_ratio", "throughput_per_s", "depth_peak")
+        ):
+            yield (
+                name,
+                _text(_median(own["utilisation_ratio"]), "%"),
+                _text(_median(own["throughput_per_s"]), "/s"),
+                _text(_median(own["service_us"]), "us"),
+                _text(_median(own["waiting_ms"]), "ms"),
+                _count(_median(own["depth"])),
+                _count(_most(own["depth_peak"])),
+                _count(_most(own["depth_max"]), unbounded="unlimited"),
+                _text(_median(own["drops_per_s"]), "/s"),
+            )
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _most(values: NDArray[np.float64]) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.max()) if len(known) else None
+
+
+def _text(value: float | None, unit: str) -> str:
+    return UNKNOWN if value is None else format_value(value, unit)
+
+
+def _count(value: float | None, unbounded: str = "0") -> str:
+    if value is None:
+        return UNKNOWN
+    return unbounded if value == 0 else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+@dataclass(frozen=True, slots=True)
+class BottleneckPeriod:
+    """A period with one diagnosis."""
+
+    start_ns: int
+    duration_s: float
+    bottleneck: str
+    sentence: str
+
+
+def bottleneck_periods(diagnoses: Sequence[Diagnosed], end_ns: int) -> list[BottleneckPeriod]:
+    """The time from each change of the bottleneck to the next, oldest first. A new sentence alone is not a change."""
+    changes: list[Diagnosed] = []
+    for diagnosis in diagnoses:
+        if diagnosis.bottleneck and (not changes or changes[-1].bottleneck != diagnosis.bottleneck):
+            changes.append(diagnosis)
+    ends = [*(change.time_ns for change in changes), end_ns][1:]
+    return [
+        BottleneckPeriod(change.time_ns, max(end - change.time_ns, 0) / 1e9, change.bottleneck, change.sentence)
+        for change, end in zip(changes, ends, strict=True)
+    ]
+
+
+def total_times(periods: Sequence[BottleneckPeriod]) -> list[tuple[str, float]]:
+    """Each bottleneck and its total time in seconds, the longest first."""
+    seconds: dict[str, float] = {}
+    for period in periods:
+        seconds[period.bottleneck] = seconds.get(period.bottleneck, 0.0) + period.duration_s
+    return sorted(seconds.items(), key=lambda item: -item[1])
+
+
+def longest_periods(periods: Sequence[BottleneckPeriod]) -> list[BottleneckPeriod]:
+    """The `LINES_MAX` longest ones, in the order of time."""
+    kept = sorted(periods, key=lambda period: -period.duration_s)[:LINES_MAX]
+    return sorted(kept, key=lambda period: period.start_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Percentiles of the placement-to-view latency, as upper bounds.
+
+    A recording counts placements in latency bands, so a percentile is the upper edge of its band: at most 26 % too
+    high, never too low, and never above the maximum.
+    """
+
+    count: int
+    bounds_ms: tuple[tuple[float, float], ...]
+    """(percent, upper bound) for those of PERCENTS that at least one placement lies above."""
+    max_ms: float
+
+
+def percentile_texts(found: Percentiles) -> dict[str, str]:
+    """The percentiles, the maximum and the count as texts, by name."""
+    texts = {f"p{percent:g}": format_value(bound, "ms") for percent, bound in found.bounds_ms}
+    return texts | {"maximum": format_value(found.max_ms, "ms"), "count": f"{found.count:,}"}
+
+
+def percentiles_of(samples: NDArray[Any]) -> Percentiles | None:
+    """Of all placements seen in these samples, shape (n,), dtype SAMPLE; None when there are none."""
+    counts = samples["latency_counts"].sum(axis=0, dtype=np.int64)
+    total = int(counts.sum())
+    maxima = samples["latency_ms_max"][np.isfinite(samples["latency_ms_max"])]
+    if not total or not len(maxima):
+        return None
+    max_ms = float(maxima.max())
+    reached = np.cumsum(counts)
+    known = [percent for percent in PERCENTS if round(total * (100 - percent), 6) >= 100]
+    ranks = [int(np.ceil(percent / 100 * total)) for percent in known]
+    edges = [float(_UPPER_MS[np.searchsorted(reached, rank)]) for rank in ranks]
+    edges = [max_ms if edge >= _UPPER_MS[-1] else min(edge, max_ms) for edge in edges]
+    return Percentiles(total, tuple(zip(known, edges, strict=True)), max_ms)
