@@ -18,6 +18,10 @@ CORES_WANTED = 2
 """Server and fleet keep one busy each at full load; with fewer they take time from each other and from the window."""
 MEMORY_BYTES_WANTED = 2**30
 """Four Python processes with compiled code, pictures and the buffers of a few thousand connections."""
+FILE_BYTES_WANTED = 128 * 2**20
+"""The largest page of shared memory, which is a file to the system, and some room for a recording."""
+PROCESSES_WANTED = 64
+"""Processes and threads of a run, and of the desktop's user beside it."""
 
 
 class Mark(Enum):
@@ -78,6 +82,20 @@ def check_open_files(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
     mark, name = _judge(fit, demands)
     remedy = f"{name} has {demands[name]:,}: ulimit -Hn {demands[name] + RESERVED_COUNT} as root" if name else ""
     return [Finding(mark, f"{process} sockets", found, remedy) for process in ("server", "fleet")]
+
+
+def check_limits(facts: Facts) -> Finding:
+    """No limit of the shell or the container keeps a run from starting."""
+    limits = (
+        ("memory", facts.address_space_bytes, MEMORY_BYTES_WANTED, 2**20, "MiB a process", f"v {2**20}"),
+        ("file sizes", facts.file_bytes, FILE_BYTES_WANTED, 2**20, "MiB", "f unlimited"),
+        ("processes and threads", facts.process_count, PROCESSES_WANTED, 1, "", f"u {PROCESSES_WANTED}"),
+    )
+    low = [limit for limit in limits if limit[1] is not None and limit[1] < limit[2]]
+    if not low:
+        return Finding(Mark.OK, "limits", f"none on {', '.join(name for name, *_ in limits)} that a run would meet")
+    found = ", ".join(f"{name}: {(count or 0) // unit:,} {word}".strip() for name, count, _, unit, word, _ in low)
+    return Finding(Mark.FAIL, "limits", found, "raise it: " + ", ".join(f"ulimit -{option}" for *_, option in low))
 
 
 def check_ports(facts: Facts, demands: Mapping[str, int]) -> Finding:
@@ -142,13 +160,14 @@ def check_brokers(facts: Facts) -> Finding:
 
 
 def examine(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
-    """All findings; `demands` is the connections of each built-in scenario."""
+    """All findings; `demands` is the sockets of each built-in scenario's fleet."""
     return [
         check_python(facts),
         check_cores(facts),
         check_memory(facts),
         *check_open_files(facts, demands),
         check_ports(facts, demands),
+        check_limits(facts),
         check_epoll(facts),
         check_kernels(facts),
         check_pages(facts),
@@ -165,7 +184,7 @@ def conclusion(findings: list[Finding]) -> str:
 
 def run_doctor() -> int:
     """Print what this machine can do. Returns 0, or 1 when the default scenario cannot run here."""
-    demands = {name: load_scenario(name).fleet.connections for name in builtin_names()}
+    demands = {name: load_scenario(name).socket_count for name in builtin_names()}
     findings = examine(read_facts(), demands)
     for finding in findings:
         print(finding.line())

@@ -5,6 +5,7 @@ Invariant: reading changes nothing but for making the folder of compiled kernels
 
 import os
 import platform
+import resource
 import select
 import sys
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ class Facts:
     """What a process may have open unless it asks for more, as the workbench does."""
     open_files_hard: int
     """What a process may have open; see `server.system.open_files`."""
+    address_space_bytes: int | None
+    """What a process may take of memory, `ulimit -v`; None: as much as there is."""
+    file_bytes: int | None
+    """How large a file may get, `ulimit -f`, and shared memory is one; None: as large as there is room for."""
+    process_count: int | None
+    """How many processes and threads this user may have, `ulimit -u`; None: any number."""
     ports: tuple[int, int] | None
     """First and last ephemeral port; None where the system does not tell."""
     display: str
@@ -66,6 +73,9 @@ def read_facts() -> Facts:
         memory_limit_bytes=min(memory_bytes, cgroup.limits().memory_bytes or memory_bytes),
         open_files_soft=open_files.granted_count(),
         open_files_hard=open_files.allowed_count(),
+        address_space_bytes=_limit(resource.RLIMIT_AS),
+        file_bytes=_limit(resource.RLIMIT_FSIZE),
+        process_count=None if os.geteuid() == 0 else _limit(resource.RLIMIT_NPROC),  # It does not bind root.
         ports=ports_of(_text(_PORT_RANGE)),
         display=display_of(os.environ, sys.platform),
         has_epoll=hasattr(select, "epoll"),
@@ -106,6 +116,11 @@ def usable_core_count() -> float:
     """Cores that this process may use, a container's quota taken into account."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, cgroup.limits().core_quota or usable)
+
+
+def _limit(kind: int) -> int | None:
+    soft, _ = resource.getrlimit(kind)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _text(path: Path) -> str:

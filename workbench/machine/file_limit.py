@@ -22,7 +22,8 @@ def require(connection_count: int, key: str) -> None:
     """Raise UserError when so many connections do not fit; `key` names the setting that asks for them."""
     fit = connections_that_fit()
     if connection_count > fit:
+        remedy = f"lower it to {fit}, or raise the limit" if fit else "raise the limit"
         raise UserError(
-            f"{key} is {connection_count:,}, but the open-file limit of {fit + RESERVED_COUNT:,} allows {fit:,} "
-            f"connections; lower it to {fit}, or raise the limit: ulimit -Hn {connection_count + RESERVED_COUNT}"
+            f"{key} is {connection_count:,}, but the open-file limit of {open_files.allowed_count():,} allows {fit:,} "
+            f"connections; {remedy}: ulimit -Hn {connection_count + RESERVED_COUNT}"
         )

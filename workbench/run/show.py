@@ -177,8 +177,8 @@ class Show:
 
     def _require(self, scenario: Scenario, running: Scenario | None = None) -> None:
         """Raise UserError when it cannot be run, next to nothing or once what is `running` has ended."""
-        if scenario.link == "socket" or self._address is not None:
-            file_limit.require(scenario.fleet.connections, "fleet.connections")
+        sockets = scenario.socket_count if self._address is None else scenario.fleet.connections
+        file_limit.require(sockets, "fleet.connections")
         if self._address is None:
             server = scenario.server
             self._outputs.require_apart(server)

@@ -43,7 +43,7 @@ class Pick:
         scenario, fit = self.scenario, file_limit.connections_that_fit()
         if scenario.server.mqtt == "embedded" and not find_kind():
             return "needs an MQTT broker; install mosquitto"
-        if scenario.link == "memory" or scenario.fleet.transport == "mqtt" or scenario.fleet.connections <= fit:
+        if scenario.socket_count <= fit:
             return ""
         return f"needs {scenario.fleet.connections:,} connections; the open-file limit allows {fit:,}"
 

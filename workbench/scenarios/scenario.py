@@ -83,6 +83,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                     f"a fault's loop is {fault.loop} and server.loops is {self.server.loops}; loops are counted from 0"
                 )
 
+    @property
+    def socket_count(self) -> int:
+        """Sockets that connect devices and server: one each, none through memory; a broker takes four."""
+        return 0 if self.link == "memory" or self.fleet.transport == "mqtt" else self.fleet.connections
+
     def _check_mqtt(self) -> None:
         if not self.server.has_bridge:
             raise ValueError("fleet.transport is mqtt and server.mqtt is none; set that to embedded or to a URL")

@@ -252,6 +252,12 @@ class TestFileLimit:
         with pytest.raises(UserError):
             file_limit.require(1025 - file_limit.RESERVED_COUNT, "n")
 
+    def test_the_limit_that_there_is_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resource, "getrlimit", lambda which: (20, 20))
+        line = "n is 8, but the open-file limit of 20 allows 0 connections; raise the limit: ulimit -Hn 104"
+        with pytest.raises(UserError, match=f"^{line}$"):
+            file_limit.require(8, "n")
+
     def test_no_limit_is_no_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, resource.RLIM_INFINITY))
         file_limit.require(1_000_000, "n")

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from server.ipc.page import Page, picture_sections
 from server.kernels.cache import find_place
 from workbench.cli import doctor
 from workbench.cli.doctor import Mark, conclusion, examine, run_doctor
 from workbench.machine.facts import Facts, display_of, memory_available_of, ports_of, read_facts
 from workbench.machine.file_limit import RESERVED_COUNT
-from workbench.scenarios.scenario import load_scenario
+from workbench.scenarios.scenario import builtin_names, load_scenario
 
 GOOD = Facts(
     python=(3, 12, 4),
@@ -21,6 +22,9 @@ GOOD = Facts(
     memory_limit_bytes=8 * 2**30,
     open_files_soft=1024,
     open_files_hard=20_000,
+    address_space_bytes=None,
+    file_bytes=2**30,
+    process_count=4096,
     ports=(32768, 60999),
     display="DISPLAY=:0",
     has_epoll=True,
@@ -50,6 +54,9 @@ def test_a_good_machine_has_nothing_to_mend() -> None:
         ({"ports": (60000, 61999)}, Mark.WARN, ["ports", "2,000 connections", "crowd has 5,000"]),
         ({"display": ""}, Mark.WARN, ["display", "none", "--headless"]),
         ({"has_epoll": False}, Mark.FAIL, ["epoll", "Linux"]),
+        ({"address_space_bytes": 2**29}, Mark.FAIL, ["limits", "memory: 512 MiB a process", "ulimit -v 1048576"]),
+        ({"file_bytes": 2**26}, Mark.FAIL, ["limits", "file sizes: 64 MiB", "ulimit -f unlimited"]),
+        ({"process_count": 20}, Mark.FAIL, ["limits", "processes and threads: 20", "ulimit -u 64"]),
         ({"kernels_folder": "", "kernels_fault": "set NUMBA_CACHE_DIR"}, Mark.WARN, ["kernels", "NUMBA_CACHE_DIR"]),
     ],
 )
@@ -78,6 +85,30 @@ def test_open_files_are_told_for_server_and_fleet(hard: int, mark: Mark, fit: in
         assert finding.mark is mark
         assert f": {fit:,} connections" in finding.found
         assert remedy in finding.remedy
+
+
+def test_several_limits_are_one_finding() -> None:
+    finding = doctor.check_limits(replace(GOOD, file_bytes=0, process_count=1))
+    assert finding.found == "file sizes: 0 MiB, processes and threads: 1"
+    assert finding.remedy == "raise it: ulimit -f unlimited, ulimit -u 64"
+
+
+def test_the_largest_shared_page_is_a_file_that_is_wanted() -> None:
+    largest = Page.size_bytes(picture_sections())
+    assert largest < doctor.FILE_BYTES_WANTED
+
+
+def test_a_machine_is_measured_by_the_sockets_of_a_scenario(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million devices that share memory with the server, and those behind a broker, need no socket each."""
+    needed = max(load_scenario(name).socket_count for name in builtin_names())
+    enough = replace(GOOD, open_files_hard=needed + RESERVED_COUNT, ports=(20_000, 20_000 + needed - 1))
+    monkeypatch.setattr(doctor, "read_facts", lambda: enough)
+    assert run_doctor() == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]} == {"ok"}
+    assert load_scenario("internet").socket_count == load_scenario("mqtt_sensors").socket_count == 0
+    assert load_scenario("million").socket_count == needed
 
 
 def test_what_the_system_does_not_tell_is_no_fault() -> None:
