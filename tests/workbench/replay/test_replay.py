@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plots.__main__ import Look, Renderer
+from plots.__main__ import PictureRequest, Renderer
 from plots.history import MARKER_ROWS, MARKERS_READ, SAMPLE, HistoryReader, history_sections
 from plots.ipc import Picture, ShowPanels
 from plots.panels import Panels
@@ -259,16 +259,16 @@ def test_panels_do_not_show_what_is_half_written(session: ReplaySession, ring: s
     at(session, 60)
     page, picture = HistoryReader(session.pages.history), Picture(session.pages.picture)
     artist, looks = Renderer(page, picture), list[bool]()
-    look = Look(320, 240, 1.0, ShowPanels(DEFAULT_NAMES))
-    assert artist.look(look)
+    request = PictureRequest(320, 240, 1.0, ShowPanels(DEFAULT_NAMES))
+    assert artist.draw(request)
     writer = getattr(session._history, ring)
-    writer._rows = Halfway(writer._rows, lambda: looks.append(artist.look(replace(look, width=400))))
+    writer._rows = Halfway(writer._rows, lambda: looks.append(artist.draw(replace(request, width=400))))
     heads = page.head, page.marker_head
     assert page.holds(*heads) and len(known(page, heads[0])) == 60
     at(session, 1)
     assert looks == [False] and picture.serial == 1
     assert not page.holds(*heads)
-    assert artist.look(look) and picture.serial == 2
+    assert artist.draw(request) and picture.serial == 2
     expected = Panels(320, 240).draw(np.array([recorded.sample_of(1)]), TimeSpan.live_at(time_of(1)))
     np.testing.assert_array_equal(Picture(session.pages.picture).read(0)[1], expected)
 
