@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from server.ipc.page import Page, picture_sections
+from plots.ipc import picture_sections
+from server.ipc.page import Page
 from server.kernels.cache import find_place
 from workbench.cli import doctor
 from workbench.cli.doctor import Mark, conclusion, examine, run_doctor
