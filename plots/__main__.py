@@ -116,6 +116,7 @@ def draw_until_stopped(renderer: Renderer, picture: Picture, orders: Orders) -> 
         drawn = renderer.draw(orders.request)
         after_ns = clock.process_cpu_ns()
         picture.account(after_ns)
+        # Processor time, not wall time: a picture that waited for a core has cost nothing.
         cost_s = (after_ns - before_ns) * 1e-9 if drawn else 0.0
         if orders.stopped.wait(max(LOOK_S, cost_s * (1 / CORE_RATIO_MAX - 1))):
             return

@@ -99,6 +99,7 @@ class BarsPanel:
         room = max(int(body.height / (_LETTERS_HEIGHT * scale)), 1)
         shown = rows if len(rows) <= room else rows[: room - 1]
         height = body.height / (len(shown) + (len(shown) < len(rows)))
+        # At least 1, so that a column of zeros divides by something.
         most = np.maximum(np.array([row.values for row in rows]).max(axis=0), 1.0)
         columns = self._columns(rows)
         for index, row in enumerate(shown):

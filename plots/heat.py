@@ -69,6 +69,7 @@ class Heat:
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the cells over the background; empty cells are transparent."""
+        # Shade 0 is transparent, so counts use the shades from 1 on.
         shades = np.log(np.maximum(self._counts, 1)) / math.log(self.peak) * (HEAT_SHADES - 2) + 1
         cells = self._colors[np.where(self._counts > 0, shades, 0).astype(np.uint8)]
         if renderer is self._sheet.renderer:

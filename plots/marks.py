@@ -121,6 +121,7 @@ class Marks:
         return pixels.copy()
 
     def _stack(self, markers: NDArray[Any], span: TimeSpan) -> None:
+        # Rows depend on the distances between marks alone, so gliding needs no new stack.
         key = (markers.tobytes(), span.span_ns)
         if key == self._stack_key:
             return

@@ -86,6 +86,7 @@ class Panels:
         shown = samples[first:end]
         running = load_runs(shown)
         moved = [panel.show(shown, span, markers, running=running) for panel in self.panels]
+        # A limit that moved changes ticks and grid, which are part of the background.
         background = self._background
         if background is None or any(moved):
             background = self._draw_background()
@@ -118,6 +119,7 @@ class Panels:
             panel.draw_times(labels, self._sheet.renderer)
 
     def _restore(self, background: NDArray[np.uint8], box: Box) -> None:
+        # A picture smaller than its panels has boxes outside itself; negative indices would wrap around.
         area = np.s_[max(box.top, 0) : box.bottom, max(box.left, 0) : box.right]
         self._sheet.frame[area] = background[area]
 

@@ -135,6 +135,7 @@ class PanelSpec:
         times_ns: Times = samples["time_ns"]
         rows = np.stack([block_values(times_ns, line.read(samples), bucketing, peak=line.peak) for line in self.series])
         layers = [index for index, line in enumerate(self.series) if line.shape is Shape.LAYER]
+        # An unknown layer counts as 0, or every layer above it would be unknown too.
         rows[layers] = np.cumsum(np.nan_to_num(rows[layers]), axis=0)
         return rows
 

@@ -92,6 +92,7 @@ class TimeSpan:
     @property
     def first_ns(self) -> int:
         """Samples from here on are needed, so that lines enter at the left edge at their true height."""
+        # Whole blocks: a part of a block would have another mean, and the left end would tremble.
         block_ns = self.bucketing.block_ns
         return (self.start_ns // block_ns - 1) * block_ns - LEAD_IN_NS
 
@@ -129,6 +130,7 @@ def block_times(times_ns: Times, bucketing: Bucketing) -> Times:
     if len(times_ns) == 0:
         return times_ns
     ends = (times_ns[block_starts(times_ns, bucketing)] // bucketing.block_ns + 1) * bucketing.block_ns
+    # The last block is still filling: drawn at its end, the line would run ahead of its samples.
     ends[-1] = times_ns[-1]
     return ends
 

@@ -35,6 +35,7 @@ def write_exposition(path: Path, excerpt: Excerpt) -> int:
     registry = CollectorRegistry()
     registry.register(_LastState(excerpt))
     text = generate_latest(registry)
+    # The collector may read at any time, so the file appears complete or not at all.
     with whole_file(path) as target:
         target.write_bytes(text)
     return sum(1 for line in text.splitlines() if not line.startswith(b"#"))

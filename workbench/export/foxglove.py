@@ -153,6 +153,7 @@ def _timestamp(excerpt: Excerpt, time_ns: int) -> dict[str, int]:
 
 def _canvas_messages(excerpt: Excerpt, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
     palette = excerpt.recording.colors.tobytes()
+    # Copies are compared because the timelapse reuses its array.
     shown: NDArray[np.uint8] | None = None
     for time_ns, canvas in canvases:
         if shown is not None and np.array_equal(shown, canvas):

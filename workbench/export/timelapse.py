@@ -42,6 +42,7 @@ class Timelapse:
     @property
     def picture_count(self) -> int:
         """Number of pictures, the first and the last included."""
+        # Rounded first: 20.000000000000004 pictures are 20.
         return 1 + math.ceil(round(self.excerpt.duration_s * self.fps / self.speed, 6))
 
     @property

@@ -73,6 +73,7 @@ class VideoWriter:
                 yield
                 self._finish()
             finally:
+                # After a normal end it has exited, and kill does nothing.
                 self._process.kill()
                 _close(self._pipe())
                 self._process.wait()

@@ -133,5 +133,6 @@ def percentiles_of(samples: NDArray[Any]) -> Percentiles | None:
     known = [percent for percent in PERCENTS if round(total * (100 - percent), 6) >= 100]
     ranks = [int(np.ceil(percent / 100 * total)) for percent in known]
     edges = [float(_UPPER_MS[np.searchsorted(reached, rank)]) for rank in ranks]
+    # The last band has no upper edge: only the maximum bounds it.
     edges = [max_ms if edge >= _UPPER_MS[-1] else min(edge, max_ms) for edge in edges]
     return Percentiles(total, tuple(zip(known, edges, strict=True)), max_ms)
