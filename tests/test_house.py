@@ -80,7 +80,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "typer": ("workbench/cli/app.py", "workbench/cli/option.py", "workbench/cli/recordings.py"),
     "rich": ("workbench/run/live_table.py", "workbench/comparison/table.py", "workbench/export/progress.py"),
-    "subprocess": ("workbench/session/process.py", "workbench/export/video.py", "server/bridge/broker.py"),
+    "subprocess": ("workbench/session/processes.py", "workbench/export/video.py", "server/bridge/broker.py"),
     "aiomqtt": ("server/mqtt/client.py", "server/mqtt/link.py"),
     "amqtt": ("server/bridge/embedded.py",),
     "sqlite3": ("server/journal/*", "workbench/recording/*"),

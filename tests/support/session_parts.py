@@ -1,4 +1,4 @@
-"""A session whose parts only speak: what the tests of sessions share."""
+"""A session with fake parts, shared by the tests of sessions."""
 
 import sys
 from collections.abc import Callable

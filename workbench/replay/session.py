@@ -21,8 +21,7 @@ from workbench.replay.figures import ReplayFigures
 from workbench.replay.filmstrip import Filmstrip
 from workbench.replay.history import ReplayHistory
 from workbench.replay.knobs import RecordedKnobs
-from workbench.session.panels import NAME, PanelsPart
-from workbench.session.processes import Processes
+from workbench.session.processes import PANELS, PanelsPart, Processes
 from workbench.session.session import COMMANDS
 from workbench.session.shutdown import STOP_WAIT_S
 from workbench.telemetry.pages import OnPages, SessionPages
@@ -152,7 +151,7 @@ class ReplaySession(OnPages):
     def end(self) -> None:
         """End the panels and the small pictures."""
         self.filmstrip.close()
-        self._parts.stop(NAME, STOP_WAIT_S)
+        self._parts.stop(PANELS, STOP_WAIT_S)
 
     # --- What it tells ---
 
@@ -185,7 +184,7 @@ class ReplaySession(OnPages):
         position_ns = self.transport.position_ns
         parts = [Part(name, "running") for name in _RECORDED]
         if self._with_panels:
-            parts.append(self._parts.shown(NAME, self._panels.state))
+            parts.append(self._parts.part(PANELS, self._panels.state))
         if self._fault:
             parts.append(Part("recording", "failed", failure=self._fault))
         return View(

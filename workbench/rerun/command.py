@@ -20,7 +20,7 @@ from workbench.errors import UserError
 from workbench.recording.reader import Recording
 from workbench.run.show import Outputs, Show
 from workbench.scenarios.scenario import Scenario, lay_over, scenario_of
-from workbench.session.process import module_command
+from workbench.session.processes import module_command
 from workbench.session.session import COMMANDS
 from workbench.stop_signal import StopSignal
 

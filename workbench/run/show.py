@@ -24,7 +24,7 @@ from workbench.run.live_table import LiveTable
 from workbench.run.tour import Guide
 from workbench.scenarios.scenario import Scenario
 from workbench.session.session import COMMANDS, MEASURED_NS_LEAST, WARM_UP_NS, Session
-from workbench.session.shutdown import UNASKED_PATIENCE, Attend, with_patience
+from workbench.session.shutdown import UNASKED_PATIENCE, Attend, wait_for_all
 from workbench.stop_signal import StopSignal
 from workbench.telemetry.counters import NANOSECONDS
 from workbench.telemetry.summary import machine, summarise
@@ -229,7 +229,7 @@ class Show:
         """What lets the window live on, and be told to hurry, while a session ends."""
         window = self._window
         if window is None or self._outputs.headless:
-            return with_patience
+            return wait_for_all
 
         def attend(step: str) -> bool:
             session.count_redraw()

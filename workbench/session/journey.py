@@ -1,7 +1,7 @@
-"""Journeys put together: what the fleet noted of a probed batch, and what the server noted of the read that brought it.
+"""Joins the fleet's record of a probed batch with the server's record of the read that received it.
 
-The two know nothing of each other but the connection's number and one clock. Pure: it reads rows and pages, and asks
-nobody. Invariant: times that stand in one `Journey` are of one batch, or are None.
+The two records share only the connection's number and the clock. Pure: it reads rows and pages.
+Invariant: all times of one `Journey` belong to one batch, or are None.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ _NEVER_NS = 2**63 - 1
 
 
 def join_journeys(fleet_rows: NDArray[Any], server_rows: NDArray[Any], width: int) -> list[Journey]:
-    """A journey for each of the fleet's rows, in their order, which is that of sending.
+    """One journey per fleet row, in the order of sending.
 
     fleet_rows: (n,) FLEET_JOURNEY; server_rows: (m,) JOURNEY, in the order of reading; width: of the canvas, in pixels.
-    A batch belongs to the first read of its connection after it was sent, unless a later batch was sent before that. A
-    read whose placements a later tick carried than the one in which the device saw them brought something else: then
-    only the fleet's end is told, as it is when the server noted no such read.
+    A batch belongs to the first read of its connection after it was sent, unless a later batch was sent before that
+    read. A read applied in a later tick than the one the device saw is of another batch: the journey then has only
+    the fleet's times, as when the server recorded no such read.
     """
     journeys = []
     for index, row in enumerate(fleet_rows):
@@ -33,7 +33,7 @@ def join_journeys(fleet_rows: NDArray[Any], server_rows: NDArray[Any], width: in
 
 
 def _read_of(row: Any, server_rows: NDArray[Any], until_ns: int) -> Any | None:
-    """The server's row of the batch that the fleet sent, or None."""
+    """The server's row for the batch the fleet sent, or None."""
     read_ns = server_rows["read_ns"]
     is_its = (server_rows["number"] == row["number"]) & (read_ns >= row["sent_ns"]) & (read_ns < until_ns)
     found = server_rows[is_its][:1]
@@ -64,7 +64,7 @@ def _journey(row: Any, read: Any | None, width: int) -> Journey:
 
 
 def _known(time_ns: Any) -> int | None:
-    """A time of a row; there, 0 says that it is not known."""
+    """A row's time; 0 in the row means unknown."""
     return int(time_ns) or None
 
 

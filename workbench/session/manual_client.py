@@ -1,8 +1,7 @@
-"""A person's hand on the canvas: one real client with a WebSocket connection of its own, driven without waiting.
+"""The client for painting by hand: one non-blocking WebSocket client with its own connection.
 
-It connects when it is first asked to paint, keeps to the rate that the server grants, and dials anew when its
-connection is lost. Invariant: what was asked for is handed to a connection once, in order, or counted as dropped;
-`poll` never waits.
+It connects on the first placement, keeps to the server's rate limit, and reconnects when the connection is lost.
+Invariants: each placement is passed to a connection once, in order, or counted as dropped; `poll` never blocks.
 """
 
 import errno
@@ -22,80 +21,80 @@ from server.tls.trust import trusting
 from workbench.address import Address
 
 WAITING_MAX = 20_000
-"""Placements that wait to be sent: a long stroke at a low rate. Beyond that the oldest are dropped."""
+"""Most placements queued: a long stroke at a low rate. Beyond it the oldest are dropped."""
 RETRY_FIRST_NS = 500_000_000
 RETRY_MAX_NS = 8_000_000_000
 _NANOSECONDS = 1_000_000_000
 _READ_BYTES = 65_536
 _NOT_YET = (errno.EAGAIN, errno.ENOTCONN, errno.EINPROGRESS)
-"""The socket has nothing for us, or is still connecting."""
+"""Nothing to read yet, or the socket is still connecting."""
 _SHARE = 0.9
-"""Of the granted rate and burst that is used: the server's clock and ours do not tick together."""
+"""Part of the granted rate and burst to use: a margin for the difference between the two clocks."""
 
 
 class ManualClient:
-    """Paints for a person. `address` is where, once it is known."""
+    """Places pixels for the user. `address`: the server's, once it is known."""
 
     def __init__(self) -> None:
         self.address: Address | None = None
         self.sent_count = 0
         """Placements handed to the connection."""
         self.dropped_count = 0
-        """Placements that were asked for while too many waited."""
+        """Placements dropped because the queue was full."""
         self.throttled_count = 0
-        """Placements that the server refused for rate, as it told."""
+        """Placements the server reported as throttled."""
         self.connected_count = 0
-        """Connections that were opened."""
+        """Connections opened."""
         self.reason = ""
         """Why the last connection ended, one line."""
         self._waiting: deque[Place] = deque()
         self._unsent = bytearray()
         self._stream: socket.socket | None = None
         self._connection: Connection | None = None
-        self._is_greeted = False
-        self._told_dropped = 0
+        self._has_hello = False
+        self._reported_dropped = 0
         self._retry_ns = RETRY_FIRST_NS
-        self._next_dial_ns = 0
+        self._next_connect_ns = 0
         self._rate_per_s, self._burst = 1.0, 1.0
         self._tokens, self._refilled_ns = 0.0, 0
 
     @property
     def waiting_count(self) -> int:
-        """Placements that are not sent yet."""
+        """Placements not sent yet."""
         return len(self._waiting)
 
     @property
     def is_connected(self) -> bool:
-        """Whether the server has greeted it."""
-        return self._is_greeted
+        """Whether the server has sent Hello."""
+        return self._has_hello
 
     def paint(self, x: int, y: int, color: int) -> None:
-        """Place one pixel as soon as connection and rate allow."""
+        """Queue one placement. It is sent when connection and rate limit allow."""
         if len(self._waiting) == WAITING_MAX:
             self._waiting.popleft()
             self.dropped_count += 1
         self._waiting.append(Place(x, y, color))
 
     def allow(self, rate_per_s: float, burst: float) -> None:
-        """The server grants so many placements a second and so many saved up, from now on."""
+        """Set the server's rate limit: placements per second and burst."""
         self._rate_per_s, self._burst = _SHARE * rate_per_s, max(1.0, _SHARE * burst)
         self._tokens = min(self._tokens, self._burst)
 
     def poll(self, now_ns: int) -> None:
-        """Dial if there is something to paint, send what may be sent, take note of what came."""
+        """Connect if placements are queued, send what the limits allow, and handle what was received."""
         try:
             if self._stream is not None:
                 self._exchange(self._stream, now_ns)
-            elif self._waiting and self.address is not None and now_ns >= self._next_dial_ns:
-                self._dial(self.address, now_ns)
+            elif self._waiting and self.address is not None and now_ns >= self._next_connect_ns:
+                self._connect(self.address, now_ns)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass  # The rest of a record, or of the handshake, has yet to come.
+            pass  # A TLS record or handshake is incomplete.
         except OSError as error:
             if error.errno not in _NOT_YET:
                 self._lose((error.strerror or str(error)).lower(), now_ns)
 
     def close(self, now_ns: int) -> None:
-        """Take leave: the close frame goes out if the socket has room, and the socket is closed at once."""
+        """Close the socket at once, after a close frame if the socket has room."""
         if self._stream is None or self._connection is None:
             return
         if self._connection.is_open:
@@ -105,10 +104,10 @@ class ManualClient:
             self._stream.send(self._unsent)
         self._lose("", now_ns)
 
-    # --- Inside ---
+    # --- Internals ---
 
-    def _dial(self, address: Address, now_ns: int) -> None:
-        """Begin a connection. Raises OSError where this process may have no socket, or the host has no address."""
+    def _connect(self, address: Address, now_ns: int) -> None:
+        """Start a connection. Raises OSError when there is no descriptor left or the host does not resolve."""
         host = address.reachable_host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._stream = socket.socket(family, socket.SOCK_STREAM)
@@ -128,9 +127,9 @@ class ManualClient:
             self._lose(os.strerror(failure).lower(), now_ns)
 
     def _exchange(self, stream: socket.socket, now_ns: int) -> None:
-        """Send and receive as far as the socket goes along. Raises OSError."""
+        """Send and receive until the socket would block. Raises OSError."""
         assert self._connection is not None
-        self._note_all(self._connection.on_timer(now_ns), now_ns)
+        self._handle_all(self._connection.on_timer(now_ns), now_ns)
         failure = stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failure:
             raise OSError(failure, os.strerror(failure))
@@ -139,18 +138,18 @@ class ManualClient:
             data = stream.recv(_READ_BYTES)
             connection = self._connection
             events = connection.receive_data(data, now_ns) if data else connection.receive_eof(now_ns)
-            self._note_all(events, now_ns)
+            self._handle_all(events, now_ns)
 
     def _send(self, stream: socket.socket, now_ns: int) -> None:
         assert self._connection is not None
-        self._frame_waiting(self._connection, now_ns)
+        self._frame_queued(self._connection, now_ns)
         self._unsent += self._connection.data_to_send()
         if self._unsent:
             del self._unsent[: stream.send(self._unsent)]
 
-    def _frame_waiting(self, connection: Connection, now_ns: int) -> None:
-        """Put into frames what the rate allows, in the order it was asked for."""
-        if not self._is_greeted or not connection.can_send:
+    def _frame_queued(self, connection: Connection, now_ns: int) -> None:
+        """Put queued placements into frames, in order, as the rate limit allows."""
+        if not self._has_hello or not connection.can_send:
             return
         gained = (now_ns - self._refilled_ns) * self._rate_per_s / _NANOSECONDS
         self._tokens, self._refilled_ns = min(self._burst, self._tokens + max(0.0, gained)), now_ns
@@ -159,7 +158,7 @@ class ManualClient:
             self._tokens -= 1
             self.sent_count += 1
 
-    def _note_all(self, events: Sequence[Event], now_ns: int) -> None:
+    def _handle_all(self, events: Sequence[Event], now_ns: int) -> None:
         for event in events:
             match event:
                 case Message(data):
@@ -175,27 +174,27 @@ class ManualClient:
                     self._lose(reason or f"closed with {code}", now_ns)
 
     def _read(self, payload: bytes, now_ns: int) -> None:
-        """Take note of a message. Raises ProtocolViolation for what is none."""
+        """Handle a message. Raises ProtocolViolation for an invalid one."""
         message = decode_server_message(payload)
         if isinstance(message, Hello):
             self.allow(message.rate_per_s, message.burst)
             self._tokens, self._refilled_ns = self._burst, now_ns
-            self._is_greeted = True
+            self._has_hello = True
             self._retry_ns = RETRY_FIRST_NS
             self.connected_count += 1
         elif isinstance(message, Throttled):
-            self.throttled_count += message.dropped - self._told_dropped
-            self._told_dropped = message.dropped
+            self.throttled_count += message.dropped - self._reported_dropped
+            self._reported_dropped = message.dropped
 
     def _lose(self, reason: str, now_ns: int) -> None:
-        """The connection is over; the next is dialled after a pause that doubles with each that was not greeted."""
-        if self._stream is None and now_ns < self._next_dial_ns:
-            return  # It is over already, and why is told.
+        """Drop the connection. Each attempt that fails before Hello doubles the pause before the next."""
+        if self._stream is None and now_ns < self._next_connect_ns:
+            return  # Already closed, and its reason is recorded.
         if self._stream is not None:
             self._stream.close()
         self._stream = self._connection = None
         self._unsent.clear()
-        self._is_greeted, self._told_dropped = False, 0
+        self._has_hello, self._reported_dropped = False, 0
         self.reason = reason
-        self._next_dial_ns = now_ns + self._retry_ns
+        self._next_connect_ns = now_ns + self._retry_ns
         self._retry_ns = min(2 * self._retry_ns, RETRY_MAX_NS)

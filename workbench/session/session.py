@@ -1,8 +1,8 @@
-"""One wired run: a server, a fleet and, for a window, the panels; each a process, all sharing the session's pages.
+"""One live run: the server, the fleet and, with a window, the panels as processes that share the session's pages.
 
-The session starts them in order, hears what they say, samples their counters and ends them in order. It draws
-nothing, reads no command line, and only hands on what a recording is to keep.
-Invariant: `poll` never waits; only `wait` and `end` do, and never longer than their bounds.
+The session starts them in order, handles their events, samples their counters and stops them in order. It draws
+nothing, reads no command line, and passes samples on to a recording.
+Invariant: `poll` never blocks; `wait` and `end` do, within their bounds.
 """
 
 import zlib
@@ -25,10 +25,8 @@ from workbench.scenarios.change import changes_between
 from workbench.scenarios.scenario import Scenario
 from workbench.session.journey import journeys_of
 from workbench.session.manual_client import ManualClient
-from workbench.session.panels import PanelsPart
-from workbench.session.process import Ended, module_command
-from workbench.session.processes import Processes
-from workbench.session.shutdown import Attend, Ending, with_patience
+from workbench.session.processes import Ended, PanelsPart, Processes, module_command
+from workbench.session.shutdown import Attend, Shutdown, wait_for_all
 from workbench.session.steering import Steering
 from workbench.telemetry.counters import NANOSECONDS, Counters, read_counters
 from workbench.telemetry.pages import OnPages, SessionPages
@@ -43,16 +41,15 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "hostile": module_command("devices.hostile"),
 }
 WARM_UP_NS = NANOSECONDS
-"""What a run reports begins so long after all devices send."""
+"""The measured part of a run begins this long after all devices send."""
 MEASURED_NS_LEAST = NANOSECONDS // 2
-"""A steady state that is shorter has seen too few ticks to tell a rate."""
+"""A shorter steady state has too few ticks for a rate."""
 
 
 class Session(OnPages):
-    """Runs one scenario. With an `address`, its fleet meets the server there, and no server is started.
+    """Runs one scenario. With an `address`, the fleet connects to the server there, and no server is started.
 
-    A `recording` is told all that is sampled; who gave it ends it. `commands` replaces the programs behind the parts,
-    for tests.
+    A `recording` receives all samples; the caller closes it. `commands` replaces the parts' programs in tests.
     """
 
     def __init__(
@@ -87,21 +84,21 @@ class Session(OnPages):
         self._drained: Counters | None = None
         self._sampler = Sampler(self.pages, scenario)
         self._diagnostician = Diagnostician(usable_core_count())
-        self._steering = Steering(scenario, self._parts.tell, self._mark)
+        self._steering = Steering(scenario, self._parts.send, self._mark)
         self._painter = ManualClient()
         self._followed: int | None = None
-        self._has_told_failure = False
+        self._has_reported_failure = False
         self.controls = Controls(
             scenario,
             self._carry_out,
             self._mark,
-            self._steering.inflict,
+            self._steering.apply_fault,
             run_seconds=lambda: self._run_seconds,
             has_server=address is None,
         )
-        """What can be turned, and what it is set to."""
+        """The live settings and their values."""
 
-    # --- What it is told ---
+    # --- Commands ---
 
     def start(self, now_ns: int) -> None:
         """Start all processes. The fleet begins when the server listens."""
@@ -118,7 +115,7 @@ class Session(OnPages):
             self._parts.spawn("server", pages.telemetry, pages.canvas, pages.connections, pages.link).begin(start)
         # The fleet loads its libraries while the server does, and waits for the address.
         self._parts.spawn("fleet", pages.fleet, pages.canvas, pages.link)
-        if self._is_harassed:
+        if self._has_hostile:
             self._parts.spawn("hostile", pages.hostile)
         if self._with_panels:
             self._panels.start()
@@ -126,10 +123,10 @@ class Session(OnPages):
             self._begin_fleet(self._address)
 
     def poll(self, now_ns: int) -> None:
-        """Hear what was said and take the sample that is due. Never waits."""
+        """Handle the parts' events and take the sample that is due. Never blocks."""
         self._now_ns = now_ns
-        for heard in self._parts.poll(now_ns):
-            self._handle(heard.event, now_ns)
+        for process_event in self._parts.poll(now_ns):
+            self._handle(process_event.event, now_ns)
         if not self._ending and not self.load_ended_ns:
             self.controls.settle(now_ns)
             self._steering.poll(now_ns, self._run_seconds if self.load_started_ns else None)
@@ -146,25 +143,25 @@ class Session(OnPages):
             self._steady_first = self._read_counters(now_ns)
 
     def wait(self, seconds: float) -> None:
-        """Return as soon as a part says something, a sample is due, or `seconds` have passed."""
+        """Return when a part sends an event, a sample is due, or `seconds` have passed."""
         sample_s = (self._sampler.due_ns() - clock.now_ns()) / NANOSECONDS
         self._parts.wait(max(0.001, min(seconds, sample_s)))
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
-        """Have the panels drawn at this size in pixels from now on; `scale` 2 doubles letters and lines."""
+        """Set the panels' size in pixels. `scale` 2 doubles text size and line width."""
         self._panels.resize(width, height, scale)
 
     def show_panels(self, order: ShowPanels) -> None:
-        """Have the panels show this from now on."""
+        """Set what the panels show."""
         self._panels.show(order)
 
     def brush(self, tiles: TileBox | None) -> None:
-        """Have the panels count only what is placed in these tiles; None: all of the canvas."""
+        """Have the panels count only placements in these tiles; None: the whole canvas."""
         self._steering.brush(tiles)
         self._sampler.brush = tiles
 
     def follow(self, number: int | None) -> None:
-        """Note the journeys of this connection's placements; None: of nobody's."""
+        """Record the journeys of this connection's placements; None: of no connection."""
         self._followed = number
         self._steering.follow(number)
 
@@ -173,45 +170,45 @@ class Session(OnPages):
         self._painter.paint(x, y, color)
 
     def count_redraw(self) -> None:
-        """Called by the window for each picture it has shown."""
+        """Count one redraw of the window."""
         self._sampler.redraw_count += 1
 
     def end(
-        self, *, is_checked: bool = True, attend: Attend = with_patience, patience: Callable[[], float] = lambda: 1.0
+        self, *, is_checked: bool = True, attend: Attend = wait_for_all, patience: Callable[[], float] = lambda: 1.0
     ) -> None:
-        """End in order: the load, what is under way, the check of the viewers, then fleet, server and panels.
+        """Stop in order: the load, messages in flight, the check of the viewers, then fleet, server and panels.
 
-        Who does not ask for the check does not wait for what is under way either. `attend` is told many times a second
-        what is waited for; when it says False, nothing is waited for any more. `patience` multiplies the bounds.
+        Without the check, messages in flight are not waited for either. `attend` is called with the current step many
+        times per second; once it returns False, no step is waited for. `patience()` multiplies the time limits.
         """
         if self._ending:
             return
-        ending = Ending(self._parts, self._turn, attend, patience)
+        shutdown = Shutdown(self._parts, self._turn, attend, patience)
         self._painter.close(clock.now_ns())
         if self.load_started_ns:
             self.poll(clock.now_ns())
             self.load_ended_ns = self._now_ns
             self._load_last = self._read_counters(self._now_ns)
-            self._parts.dismiss("hostile")  # Or the canvas would change while viewers are compared with it.
+            self._parts.request_stop("hostile")  # Its placements would change the canvas during the check.
             if is_checked:
-                ending.quieten()
+                shutdown.drain()
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
-        self._parts.dismiss("panels")  # It needs nobody, so it can end meanwhile.
+        self._parts.request_stop("panels")  # No other part depends on it, so it stops in parallel.
         for name in ("hostile", "fleet", "server", "panels"):
             self.poll(clock.now_ns())
-            ending.stop(name)
+            shutdown.stop(name)
         self.poll(clock.now_ns())
 
-    # --- What it tells ---
+    # --- State and results ---
 
     @property
     def replay(self) -> None:
-        """It happens now, and cannot be wound back."""
+        """None: a live session has no playhead."""
 
     @property
     def painter(self) -> ManualClient:
-        """The hand that paints: its connection and its counters."""
+        """The client for painting by hand: its connection and counters."""
         return self._painter
 
     def journeys(self) -> Sequence[Journey]:
@@ -222,13 +219,13 @@ class Session(OnPages):
 
     @property
     def steady_ns(self) -> int:
-        """How long the steady state has lasted, until the load ended; 0: it has not begun."""
+        """Length of the steady state up to now or to the end of the load; 0 before it begins."""
         first = self._steady_first
         return (self.load_ended_ns or self._now_ns) - first.time_ns if first is not None else 0
 
     @property
     def failed(self) -> bool:
-        """A part ended when it should not have."""
+        """Whether a part failed."""
         return self._parts.failed_ns > 0
 
     @property
@@ -238,21 +235,21 @@ class Session(OnPages):
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing left to be sent, which only a recording's arrivals come to."""
+        """Whether all of a recording's arrivals are sent. Always False for other arrivals."""
         return "finished" in self._parts.phases
 
     @property
     def failures(self) -> list[str]:
-        """One line for each part that failed."""
+        """One line per failed part."""
         return self._parts.failures
 
     @property
     def tracebacks(self) -> list[str]:
-        """What bugs in parts that failed left behind."""
+        """The tracebacks of failed parts."""
         return self._parts.tracebacks
 
     def view(self) -> View:
-        """What there is to see, as of the last poll."""
+        """The state for the window, as of the last poll."""
         return View(
             now_ns=self._now_ns,
             scenario_name=self.scenario.name,
@@ -260,7 +257,7 @@ class Session(OnPages):
             url=self.url,
             page_url=self._page_url,
             is_open_to_network=self._is_open,
-            parts=tuple(self._parts.shown(name, self._state(name)) for name in self._part_names()),
+            parts=tuple(self._parts.part(name, self._state(name)) for name in self._part_names()),
             reading=self._sampler.reading,
             pixels=self._pixels,
             run_seconds=self._run_seconds,
@@ -272,8 +269,8 @@ class Session(OnPages):
         )
 
     def measured(self) -> Measured:
-        """What the run has to tell, once it has ended."""
-        assert self._drained is not None, "a run is summed up after its end"
+        """The run's measurements. Only after `end`."""
+        assert self._drained is not None, "measured() is called after end()"
         steady = self._steady_first if self.steady_ns >= MEASURED_NS_LEAST else None
         return Measured(
             connections=self.scenario.fleet.connections,
@@ -288,20 +285,20 @@ class Session(OnPages):
             hostile=by_kind(self.pages.hostile["hostile"]),
         )
 
-    # --- Inside ---
+    # --- Internals ---
 
     @property
     def _run_seconds(self) -> float:
-        """Since the load began, until it ended; 0 before."""
+        """Seconds since the load began, up to its end; 0 before."""
         until_ns = self.load_ended_ns or self._now_ns
         return (until_ns - self.load_started_ns) / NANOSECONDS if self.load_started_ns else 0.0
 
     def _carry_out(self, scenario: Scenario) -> None:
-        """Something was turned: these are the settings now."""
+        """Apply changed settings."""
         changes = changes_between(self._steering.scenario, scenario)
         if self._recording is not None and changes:
             self._recording.turn(Turn(self._now_ns, changes))
-        self._steering.want(scenario)
+        self._steering.set_scenario(scenario)
         self._sampler.scenario = scenario
         self._painter.allow(scenario.server.rate_per_s, scenario.server.burst)
 
@@ -311,24 +308,24 @@ class Session(OnPages):
             self._recording.mark(Marker(self._now_ns, kind, text))
 
     def _record(self) -> None:
-        """Hand the newest sample over, or say once that nobody takes it any more."""
-        if self._recording is None or self._has_told_failure:
+        """Pass the newest sample to the recording. A failed recording is reported once."""
+        if self._recording is None or self._has_reported_failure:
             return
         sampler = self._sampler
         diagnosis = self._diagnostician.diagnosis
         self._recording.take(sampler.sample, sampler.new_ticks, sampler.stages, diagnosis, sampler.reading)
         if self._recording.state.failure:
-            self._has_told_failure = True
+            self._has_reported_failure = True
             self._mark("note", f"recording stopped: {self._recording.state.failure}")
 
     @property
     def _is_steady(self) -> bool:
-        """Whether what is measured now is what a summary tells of."""
+        """Whether the run is in the steady state that the summary covers."""
         return self._steady_first is not None and not self.load_ended_ns
 
     @property
-    def _is_harassed(self) -> bool:
-        """Whether some misbehave. Nobody does at a server that this session did not start."""
+    def _has_hostile(self) -> bool:
+        """Whether hostile clients run. Never against a server that this session did not start."""
         return self._address is None and self.scenario.fleet.hostile.connections > 0
 
     @property
@@ -361,7 +358,7 @@ class Session(OnPages):
             seed=self.scenario.seed,
             telemetry_fd=fleet.descriptor,
             canvas_fd=canvas.descriptor if self._address is None else -1,
-            # A server elsewhere says itself how large its canvas is.
+            # A remote server announces its own canvas size.
             width=server.width if self._address is None else 0,
             height=server.height if self._address is None else 0,
             link_fd=self._link_fd,
@@ -371,14 +368,14 @@ class Session(OnPages):
         )
         self._parts.begin("fleet", start)
         self._steering.fleet_began(self.scenario.fleet)
-        if self._is_harassed:
+        if self._has_hostile:
             hostile, page = start.config.hostile, self.pages.hostile
             self._parts.begin(
                 "hostile", StartHostile(hostile, start.host, start.port, start.path, start.seed, page.descriptor)
             )
 
     def _turn(self, seconds: float) -> None:
-        """Wait so long at most, and take note of what happened."""
+        """Wait at most this long, then handle what happened."""
         self.wait(seconds)
         self.poll(clock.now_ns())
 
@@ -387,11 +384,11 @@ class Session(OnPages):
 
     def _part_names(self) -> list[str]:
         server = ["server"] if self._address is None else []
-        hostile = ["hostile"] if self._is_harassed else []
+        hostile = ["hostile"] if self._has_hostile else []
         return [*server, "fleet", *hostile, *(["panels"] if self._with_panels else [])]
 
     def _state(self, name: str) -> str:
-        """What the part's page says of it."""
+        """The part's state, from its page."""
         if name == "panels":
             return self._panels.state
         pages = self.pages

@@ -1,7 +1,6 @@
-"""How a session's parts are brought to their ends: each step with a bound, while somebody looks on and may hurry it.
+"""Stops a session's parts step by step, each step with a time limit that the user may cut short.
 
-In which order is the session's to say. Invariant: nothing here waits longer than its bound, and what is hurried is not
-waited for any more.
+The session chooses the order. Invariant: no step waits longer than its limit, and none waits after the user hurries.
 """
 
 from collections.abc import Callable
@@ -12,62 +11,62 @@ from workbench.session.processes import Processes
 from workbench.telemetry.counters import NANOSECONDS
 
 QUIET_WAIT_S = 4.0
-"""For what is under way to arrive. Longer than the longest stretched tick and a full socket buffer take."""
+"""For messages in flight. Longer than the longest stretched tick and a full socket buffer take."""
 CHECK_WAIT_S = 2.5
 STOP_WAIT_S = 3.5
-"""For one process to close its connections in order, which they bound by 3 s. All bounds together stay under the 15 s
-that a person grants a Ctrl-C."""
+"""For one process to close its connections in order, which it limits to 3 s. All limits together stay under 15 s, the
+longest that Ctrl-C may take."""
 UNASKED_PATIENCE = 4.0
-"""By so much longer may each take where nobody has asked for the end: it came by itself, and its figures are wanted."""
+"""Multiplies each limit when the run ended by itself: the user did not ask to stop and wants the results."""
 ATTEND_S = 1 / 30
-"""Whoever looks on is asked at least so often."""
+"""Longest time between two calls of `attend`."""
 
 Attend = Callable[[str], bool]
-"""Is told what is waited for. False: do not wait for it."""
+"""Called with the current step while it is waited for. False: stop waiting."""
 
 
-def with_patience(step: str) -> bool:
-    """Nobody looks on: all is waited for."""
+def wait_for_all(step: str) -> bool:
+    """An `Attend` that waits for every step: no user watches."""
     return True
 
 
-class Ending:
-    """Ends `parts`. `turn(seconds)` waits so long at most for what they say, and takes note of it.
+class Shutdown:
+    """Stops `parts`. `turn(seconds)` waits at most this long for their events and handles them.
 
-    `patience`: what all bounds are multiplied by, asked anew all the time.
+    `patience()` multiplies all limits. It is called again on every turn, because it changes when the user asks to stop.
     """
 
     def __init__(
         self,
         parts: Processes,
         turn: Callable[[float], None],
-        attend: Attend = with_patience,
+        attend: Attend = wait_for_all,
         patience: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._parts, self._turn, self._attend, self._patience = parts, turn, attend, patience
         self._is_hurried = False
 
-    def quieten(self) -> None:
-        """Stop the load, let what is under way arrive, and have the viewers checked."""
+    def drain(self) -> None:
+        """Stop the load, wait for messages in flight, and have the viewers checked."""
         phases, parts = self._parts.phases, self._parts
-        parts.tell("fleet", StopSending())
+        parts.send("fleet", StopSending())
         is_quiet = self._until(lambda: "quiet" in phases, "fleet", QUIET_WAIT_S, "waiting for the fleet to be quiet")
-        if is_quiet and parts.lives("server"):
-            parts.tell("fleet", CheckViewers())
+        if is_quiet and parts.is_alive("server"):
+            parts.send("fleet", CheckViewers())
             self._until(lambda: "checked" in phases, "fleet", CHECK_WAIT_S, "comparing what viewers hold")
 
     def stop(self, name: str) -> None:
-        """End a part, if it was started: in order within `STOP_WAIT_S`, or by force."""
-        self._parts.dismiss(name)
+        """Stop a part, if it was started: in order within `STOP_WAIT_S`, or by force."""
+        self._parts.request_stop(name)
         if self._parts.has_begun(name):
             what = f"waiting for the {name} to end"
-            self._until(lambda: not self._parts.lives(name), name, STOP_WAIT_S, what)
+            self._until(lambda: not self._parts.is_alive(name), name, STOP_WAIT_S, what)
         self._parts.stop(name, 0.0)
 
     def _until(self, condition: Callable[[], bool], name: str, seconds: float, step: str) -> bool:
-        """Go on until the condition holds; False when the time is over, it is hurried or the part is gone."""
+        """Wait until the condition holds. False on timeout, when hurried, or when the part has exited."""
         began_ns = clock.now_ns()
-        while not condition() and self._parts.lives(name) and not self._is_hurried:
+        while not condition() and self._parts.is_alive(name) and not self._is_hurried:
             left_s = seconds * self._patience() - (clock.now_ns() - began_ns) / NANOSECONDS
             if left_s <= 0:
                 return False

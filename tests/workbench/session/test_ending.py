@@ -1,4 +1,4 @@
-"""Ending a session: whoever looks on is told what is waited for, and may have it end at once."""
+"""Stopping a session: the window shows the current step, and the user may skip the wait."""
 
 import pytest
 
@@ -20,35 +20,35 @@ def running(**manners: str) -> Session:
 
 
 class TestSession:
-    def test_it_tells_what_is_waited_for(self) -> None:
-        session, told = running(fleet="unquiet", with_panels=True), []
+    def test_it_reports_the_current_step(self) -> None:
+        session, steps = running(fleet="unquiet", with_panels=True), []
 
         def attend(step: str) -> bool:
-            told.append((step, [part.state for part in session.view().parts[:2]]))
-            return len(told) < 4
+            steps.append((step, [part.state for part in session.view().parts[:2]]))
+            return len(steps) < 4
 
         session.end(attend=attend)
-        # The fleet is never quiet, and would have been waited for much longer.
-        assert [step for step, _ in told] == ["waiting for the fleet to be quiet"] * 4
-        assert all(states == ["running"] * 2 for _, states in told)
+        # The fleet never drains: without `attend` the wait would be much longer.
+        assert [step for step, _ in steps] == ["waiting for the fleet to be quiet"] * 4
+        assert all(states == ["running"] * 2 for _, states in steps)
         assert [part.state for part in session.view().parts] == ["stopped"] * 3 and not session.failed
         session.close()
 
-    def test_a_part_that_will_not_end_is_not_waited_for_by_who_does_not_want_to(self) -> None:
-        session, told = running(server="stubborn"), []
-        session.end(is_checked=False, attend=lambda step: bool(told.append(step)))
-        assert len(told) == 1  # From then on, nobody is asked.
+    def test_a_hurried_end_does_not_wait_for_a_part_that_does_not_stop(self) -> None:
+        session, steps = running(server="stubborn"), []
+        session.end(is_checked=False, attend=lambda step: bool(steps.append(step)))
+        assert len(steps) == 1  # Not called again.
         assert [part.state for part in session.view().parts] == ["stopped"] * 2 and not session.failed
         session.close()
 
-    def test_patience_may_run_out_while_it_is_waited_for(self) -> None:
-        session, told = running(fleet="unquiet"), []
-        session.end(attend=lambda step: told.append(step) is None, patience=lambda: 0.0 if len(told) > 2 else 1000.0)
-        assert told[:3] == ["waiting for the fleet to be quiet"] * 3 and len(told) == 3
+    def test_patience_may_run_out_during_a_step(self) -> None:
+        session, steps = running(fleet="unquiet"), []
+        session.end(attend=lambda step: steps.append(step) is None, patience=lambda: 0.0 if len(steps) > 2 else 1000.0)
+        assert steps[:3] == ["waiting for the fleet to be quiet"] * 3 and len(steps) == 3
         session.close()
 
-    def test_a_part_that_has_not_begun_is_not_asked_to_end(self) -> None:
-        session = started(make(server="stubborn"))  # It never listens, so the fleet is given nothing to begin with.
+    def test_a_part_without_its_start_line_is_not_asked_to_stop(self) -> None:
+        session = started(make(server="stubborn"))  # It never listens, so the fleet gets no start line.
         session.end()
         assert not session.failed, session.failures
         session.close()
@@ -62,19 +62,19 @@ class TestWindow:
     def press(self, key: int) -> None:
         pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, mod=0, unicode=""))
 
-    def test_it_goes_on_drawing_and_takes_a_second_escape(self, window: Window) -> None:
+    def test_it_keeps_drawing_and_a_second_escape_skips_the_wait(self, window: Window) -> None:
         self.press(pygame.K_ESCAPE)
         window.draw()
         assert window.closed
         before = rgb(window.draw())
         assert window.attend("Ending it: waiting") and (rgb(window._screen) != before).any()
-        self.press(pygame.K_l)  # Nothing else can be wanted any more.
+        self.press(pygame.K_l)  # Other keys have no effect.
         assert window.attend("Ending it: waiting") and not window._layout.picker.shown
         self.press(pygame.K_ESCAPE)
         assert not window.attend("Ending it: waiting")
         window.close()
 
-    def test_a_run_that_was_picked_comes_all_the_same(self, window: Window) -> None:
+    def test_a_picked_run_starts_although_the_wait_was_skipped(self, window: Window) -> None:
         assert window.attend("Ending it: waiting")
         self.press(pygame.K_ESCAPE)
         assert not window.attend("Ending it: waiting") and not window.closed
@@ -82,18 +82,18 @@ class TestWindow:
         assert window.caption == "" and window.attend("Ending another: waiting")
         window.close()
 
-    def test_closing_it_is_both(self, window: Window) -> None:
+    def test_closing_it_skips_the_wait_and_closes(self, window: Window) -> None:
         window.attend("Ending it: waiting")
         pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE))
         assert not window.attend("Ending it: waiting") and window.closed
         window.close()
 
 
-def test_a_show_lets_its_window_look_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
+def test_a_show_reports_the_steps_to_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
 
     def attend(self: Window, caption: str) -> bool:
-        told.append(caption)
+        steps.append(caption)
         return False
 
     monkeypatch.setattr(Window, "run", lambda self, until: pump_until_load(self))
@@ -108,14 +108,14 @@ def test_a_show_lets_its_window_look_on(monkeypatch: pytest.MonkeyPatch) -> None
         show = Show(Outputs(headless=False), stop, commands=commands(fleet="unquiet"))
         show.play(make().scenario)
         show.close()
-    assert told == ["Ending small: waiting for the fleet to be quiet. Esc: end at once"]
+    assert steps == ["Ending small: waiting for the fleet to be quiet. Esc: end at once"]
 
 
 def test_parts_that_were_never_started_have_not_begun() -> None:
     assert not Processes({}).has_begun("server")
 
 
-def test_an_end_that_nobody_has_asked_for_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_run_that_ended_by_itself_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     with StopSignal() as stop:
         show = Show(Outputs(headless=True), stop)
         assert show._patience() == UNASKED_PATIENCE > 1

@@ -1,4 +1,4 @@
-"""Journeys: the two ends of a batch find each other by number, time and tick, or are told apart."""
+"""Journeys: fleet and server records of one batch are joined by number, time and tick."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -44,37 +44,37 @@ def test_the_two_ends_of_a_batch_make_one_journey():
     ]
 
 
-def test_what_has_not_happened_yet_is_not_told():
+def test_a_step_that_has_not_happened_is_none():
     (journey,) = join([sent(7, 100)], [read(7, 120)])
     assert (journey.applied_ns, journey.encoded_ns, journey.fanned_out_ns) == (123, None, None)
 
 
-def test_of_several_reads_it_is_the_first_after_the_sending():
+def test_the_first_read_after_the_sending_is_taken():
     (journey,) = join([sent(7, 100)], [read(7, 99), read(7, 100), read(7, 101)])
     assert journey.read_ns == 100
 
 
-def test_what_came_after_the_next_batch_is_not_of_this_one():
-    """One read took both batches: it is told as the later one's, and the first has only its own end."""
+def test_a_read_after_the_next_batch_belongs_to_that_batch():
+    """One read received both batches: it is the later one's, and the first has only the fleet's times."""
     assert [journey.read_ns for journey in join([sent(7, 100), sent(7, 110)], [read(7, 130)])] == [None, 130]
 
 
-def test_another_connection_is_another():
+def test_connections_are_not_mixed():
     assert [journey.read_ns for journey in join([sent(7, 100), sent(8, 101)], [read(8, 120), read(7, 130)])] == [
         130,
         120,
     ]
 
 
-def test_a_read_that_a_later_tick_carried_cannot_be_what_was_seen():
+def test_a_read_applied_in_a_later_tick_is_not_joined():
     assert [journey.read_ns for journey in join([sent(7, 100, tick=9)], [read(7, 120, tick=10)])] == [None]
     assert [journey.read_ns for journey in join([sent(7, 100, tick=9)], [read(7, 120, tick=0)])] == [None]
 
 
 @given(st.lists(st.integers(1, 9), max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
 @settings(deadline=None)
-def test_each_batch_finds_its_own_read_however_many_are_missing(gaps, noted):
-    """Batches of one connection, each read before the next is sent; the server noted some of them."""
+def test_each_batch_finds_its_own_read_when_others_are_missing(gaps, noted):
+    """Batches of one connection, each read before the next is sent; the server recorded some of them."""
     times = np.cumsum(gaps, dtype=np.int64) * 10
     fleet = [sent(3, int(time_ns), tick=n + 1) for n, time_ns in enumerate(times)]
     server = [read(3, int(time_ns) + 4, tick=n + 1) for n, time_ns in enumerate(times) if noted[n]]

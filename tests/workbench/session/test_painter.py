@@ -1,4 +1,4 @@
-"""The painter: what a person paints is on the server's canvas, through a connection like any other."""
+"""The manual client: pixels painted by hand reach the server's canvas through an ordinary connection."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from workbench.session.manual_client import RETRY_FIRST_NS, RETRY_MAX_NS, WAITIN
 
 
 def paint_until(painter: ManualClient, condition: Callable[[], bool], skip_ns: int = 0) -> None:
-    """Poll until it holds; `skip_ns` sets the painter's clock forward, past its pauses."""
+    """Poll until the condition holds; `skip_ns` moves the painter's clock past its pauses."""
     deadline_ns = clock.now_ns() + PATIENCE_S * 1_000_000_000
     while not condition():
         assert clock.now_ns() < deadline_ns, (painter.reason, painter.waiting_count, painter.sent_count)
@@ -26,7 +26,7 @@ def paint_until(painter: ManualClient, condition: Callable[[], bool], skip_ns: i
 
 @contextmanager
 def closing_painter() -> Iterator[ManualClient]:
-    """One that has no address yet."""
+    """A client without an address."""
     painter = ManualClient()
     yield painter
     painter.close(clock.now_ns())
@@ -46,7 +46,7 @@ def painter(serving: Any) -> Iterator[ManualClient]:
     painter.close(clock.now_ns())
 
 
-def test_it_connects_only_when_there_is_something_to_paint(painter: ManualClient, serving: Any) -> None:
+def test_it_connects_on_the_first_placement(painter: ManualClient, serving: Any) -> None:
     painter.poll(clock.now_ns())
     assert painter.connected_count == 0 and not painter.is_connected
     painter.paint(3, 4, 200)
@@ -54,7 +54,7 @@ def test_it_connects_only_when_there_is_something_to_paint(painter: ManualClient
     assert painter.connected_count == 1 and painter.sent_count == 1 and painter.waiting_count == 0
 
 
-def test_a_stroke_is_painted_whole_and_keeps_to_the_rate(painter: ManualClient, serving: Any) -> None:
+def test_a_stroke_is_complete_and_within_the_rate(painter: ManualClient, serving: Any) -> None:
     for x in range(40):
         for y in range(10):
             painter.paint(x, y, 100 + y)
@@ -63,7 +63,7 @@ def test_a_stroke_is_painted_whole_and_keeps_to_the_rate(painter: ManualClient, 
     assert painter.sent_count == 400 and painter.throttled_count == 0 == serving.counted("throttled_count")
 
 
-def test_what_it_is_refused_is_counted(painter: ManualClient, serving: Any) -> None:
+def test_throttled_placements_are_counted(painter: ManualClient, serving: Any) -> None:
     painter.paint(0, 0, 1)
     paint_until(painter, lambda: painter.sent_count == 1)
     painter.allow(10**9, 10**9)
@@ -73,7 +73,7 @@ def test_what_it_is_refused_is_counted(painter: ManualClient, serving: Any) -> N
     assert painter.throttled_count <= serving.counted("throttled_count")
 
 
-def test_a_process_that_may_open_no_more_tells_so_and_tries_again(
+def test_it_reports_missing_descriptors_and_retries(
     painter: ManualClient, serving: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -88,7 +88,7 @@ def test_a_process_that_may_open_no_more_tells_so_and_tries_again(
     paint_until(painter, lambda: serving.pixels[4, 3] == 200, skip_ns=RETRY_MAX_NS)
 
 
-def test_it_dials_anew_when_its_connection_is_lost(painter: ManualClient, serving: Any) -> None:
+def test_it_reconnects_when_its_connection_is_lost(painter: ManualClient, serving: Any) -> None:
     painter.paint(1, 1, 50)
     paint_until(painter, lambda: serving.pixels[1, 1] == 50)
     serving.stop()
@@ -102,7 +102,7 @@ def test_it_dials_anew_when_its_connection_is_lost(painter: ManualClient, servin
         painter.close(clock.now_ns())
 
 
-def test_nobody_there_is_no_fault_but_a_pause(serving: Any) -> None:
+def test_a_refused_connection_is_retried_later(serving: Any) -> None:
     painter = ManualClient()
     serving.stop()
     painter.address = Address("127.0.0.1", serving.port)
@@ -112,14 +112,14 @@ def test_nobody_there_is_no_fault_but_a_pause(serving: Any) -> None:
     painter.close(clock.now_ns())
 
 
-def test_too_much_is_dropped_from_the_oldest_and_counted() -> None:
+def test_a_full_queue_drops_the_oldest_and_counts_them() -> None:
     painter = ManualClient()
     for _ in range(WAITING_MAX + 5):
         painter.paint(0, 0, 0)
     assert painter.waiting_count == WAITING_MAX and painter.dropped_count == 5
 
 
-def test_it_speaks_tls_with_the_server_that_it_knows_and_no_other(tmp_path: Path) -> None:
+def test_tls_accepts_only_a_trusted_server(tmp_path: Path) -> None:
     make_certificates(tmp_path)
     cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     with Serving(cert=cert, key=key) as serving, closing_painter() as painter:

@@ -1,4 +1,4 @@
-"""A session with parts that only speak: what it starts, hears, tells and ends, and that nothing outlives it."""
+"""A session with fake parts: it starts them, handles their events and stops them; no process outlives it."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from workbench.address import Address
 from workbench.run.command import run_scenario
 from workbench.run.show import Outputs
 from workbench.scenarios.fault import Fault
-from workbench.session.process import Process, ProcessEvent, module_command
+from workbench.session.processes import Process, ProcessEvent, module_command
 from workbench.session.session import MEASURED_NS_LEAST, Session
 from workbench.telemetry.summary import summarise
 
@@ -47,14 +47,14 @@ def ended() -> Iterator[Callable[[Session], Session]]:
 
 
 def wait_until_gone(pid: int) -> None:
-    """Wait for the end of any process, ours or not; fail when it lives on."""
+    """Wait until any process has exited, a child or not; fail on timeout."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     with os.fdopen(descriptor):
         ready, _, _ = select.select([descriptor], [], [], PATIENCE_S)
-        assert ready, f"process {pid} lives on"
+        assert ready, f"process {pid} is still alive"
 
 
 class TestOrder:
@@ -90,7 +90,7 @@ class TestOrder:
         assert int(measured.drained.fleet["viewer_checked_count"]) == 5
         assert measured.canvas_checksum is not None
 
-    def test_ending_twice_is_ending_once(self) -> None:
+    def test_end_is_idempotent(self) -> None:
         session = started(make())
         pump(session, lambda: session.load_started_ns > 0)
         session.end()
@@ -103,20 +103,20 @@ class TestOrder:
         assert not session.failed
         assert session.measured().first is None
 
-    def test_a_part_that_will_not_end_is_ended(self) -> None:
+    def test_a_part_that_does_not_stop_is_terminated(self) -> None:
         session = started(make(fleet="stubborn"))
         pump(session, lambda: session.load_started_ns > 0)
         session.end()
-        assert not session.failed, "that we had to end it is no fault that a person must be told"
+        assert not session.failed, "a part that we had to stop by force has not failed"
         assert session.view().parts[1].state == "stopped"
 
-    def test_fleet_alone_meets_a_server_elsewhere(self, ended: Callable[[Session], Session]) -> None:
+    def test_a_fleet_alone_connects_to_a_remote_server(self, ended: Callable[[Session], Session]) -> None:
         session = ended(started(make(address=Address("127.0.0.1", 9, "/canvas"))))
         pump(session, lambda: session.load_started_ns > 0)
         assert [part.name for part in session.view().parts] == ["fleet"]
         session.end()
         assert session.measured().canvas_checksum is None
-        assert session.view().reading.received_per_s is None, "what only a server knows is not known"
+        assert session.view().reading.received_per_s is None, "counters of a remote server are unknown"
 
     def test_steady_state_begins_a_second_after_the_load(self) -> None:
         session = started(make())
@@ -126,7 +126,7 @@ class TestOrder:
         assert first is not None and first.time_ns >= session.load_started_ns + 10**9
         assert last is not None and last.time_ns - first.time_ns >= MEASURED_NS_LEAST
 
-    def test_a_steady_state_too_short_to_tell_a_rate_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_steady_state_too_short_for_a_rate_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         session = started(make())
         pump(session, lambda: session.steady_ns > 0)
         session.end()
@@ -146,10 +146,10 @@ class TestFailure:
             ("fleet", "bug", "ended with exit code 1: RuntimeError: the wheel came off"),
             ("server", "vanish", "ended with exit code 0"),
             ("fleet", "vanish", "ended with exit code 0"),
-            ("server", "chatty", "said what is no event: b'hello\\n'"),
+            ("server", "chatty", "sent an invalid event: b'hello\\n'"),
         ],
     )
-    def test_a_part_that_cannot_says_why(
+    def test_a_failed_part_reports_its_reason(
         self, ended: Callable[[Session], Session], part: str, manner: str, reason: str
     ) -> None:
         session = ended(started(make(**{part: manner})))
@@ -160,7 +160,7 @@ class TestFailure:
     @pytest.mark.parametrize("part", ["server", "fleet", "panels"])
     def test_a_run_of_which_a_part_vanishes_is_no_success(self, part: str, capsys: pytest.CaptureFixture[str]) -> None:
         programs = commands(**{part: "vanish"})
-        # With a picture at its end it has panels too; without, nobody would start any.
+        # A screenshot starts the panels in a headless run; without it there are none.
         outputs = Outputs(headless=True, screenshot=Path(os.devnull) if part == "panels" else None)
         assert run_scenario(SCENARIO, outputs, commands=programs) == 1
         assert capsys.readouterr().err == f"{part}: ended with exit code 0\n"
@@ -172,7 +172,7 @@ class TestFailure:
         assert capsys.readouterr().err == "some compiled kernels are damaged\n"
 
     @pytest.mark.parametrize("victim", ["server", "fleet", "panels"])
-    def test_a_killed_part_is_named_and_the_rest_lives(
+    def test_a_killed_part_is_named_and_the_others_keep_running(
         self, ended: Callable[[Session], Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
     ) -> None:
         monkeypatch.setenv("FAKE_PIDS", str(tmp_path))
@@ -184,7 +184,7 @@ class TestFailure:
         for other in {"server", "fleet", "panels"} - {victim}:
             os.kill(pid_of(tmp_path, other), 0)
 
-    def test_a_fleet_that_lost_its_server_is_not_told_apart(
+    def test_a_fleet_that_lost_its_server_is_not_reported(
         self, ended: Callable[[Session], Session], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("FAKE_PIDS", str(tmp_path))
@@ -293,13 +293,13 @@ class TestControls:
         pump(session, lambda: len(session.view().markers) == 2)
         assert [marker.text for marker in session.view().markers] == ["connections 5 > 12", "tick 100 > 40 ms"]
 
-    def test_what_is_turned_before_it_runs_holds_when_it_does(self, ended: Callable[[Session], Session]) -> None:
+    def test_settings_changed_before_the_start_apply(self, ended: Callable[[Session], Session]) -> None:
         session = ended(make())
         session.controls.set("fleet.connections", 9, clock.now_ns())
         started(session)
         pump(session, lambda: session.view().reading.connection_count == 9)
 
-    def test_faults_come_by_a_click_and_when_the_scenario_says(self, ended: Callable[[Session], Session]) -> None:
+    def test_faults_come_by_click_and_by_schedule(self, ended: Callable[[Session], Session]) -> None:
         scenario = msgspec.structs.replace(SCENARIO, faults=(Fault(kind="cut links", at_s=0, share=0.5),))
         session = ended(started(Session(scenario, with_panels=False, commands=commands())))
         pump(session, lambda: session.load_started_ns > 0)
@@ -321,30 +321,30 @@ control.say(control.News(" ".join(str(b'"width":%d,' % number in line) for numbe
 """
 
 
-def test_a_part_that_stands_still_holds_nobody_up_and_hears_all_in_order(tmp_path: Path) -> None:
+def test_sending_to_a_stalled_part_never_blocks_and_keeps_the_order(tmp_path: Path) -> None:
     gate, heard, count = tmp_path / "gate", SimpleQueue[ProcessEvent](), 5000
     os.mkfifo(gate)
     child = Process("server", [sys.executable, "-c", LATE_READER, str(gate)], [], heard)
 
     def order_all() -> None:
         for number in range(count):
-            child.tell(Resize(number, 1, 1.0))
-        child.tell(Stop())
+            child.send(Resize(number, 1, 1.0))
+        child.send(Stop())
 
-    # More than a pipe holds; who was held up would be so for ever.
-    giver = threading.Thread(target=order_all, daemon=True)
-    giver.start()
-    giver.join(PATIENCE_S)
-    is_held_up = giver.is_alive()
-    gate.write_text("")  # Waits for the part to come to its gate, which opens it.
+    # More than a pipe holds: a blocking write would never return.
+    sender = threading.Thread(target=order_all, daemon=True)
+    sender.start()
+    sender.join(PATIENCE_S)
+    is_blocked = sender.is_alive()
+    gate.write_text("")  # Blocks until the part opens the FIFO.
     deadline_ns = clock.now_ns() + PATIENCE_S * 10**9
     while heard.empty() and clock.now_ns() < deadline_ns:
-        child.hand_over()
+        child.flush()
         child.wait(0.01)
-    assert not is_held_up
+    assert not is_blocked
     assert heard.get(timeout=PATIENCE_S).event == News(" ".join(["True"] * count))
     child.stop(PATIENCE_S)
-    child.tell(Stop())  # To one that is gone, which is nobody's fault.
+    child.send(Stop())  # The child has exited: the order is dropped without an error.
 
 
 def test_children_are_not_shadowed_by_the_folder_they_start_in(tmp_path: Path) -> None:

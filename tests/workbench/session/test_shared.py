@@ -1,4 +1,4 @@
-"""Values that threads share: what another thread does between two steps of one is not lost, and breaks nothing."""
+"""Values shared by threads: an update between two steps of another thread is not lost."""
 
 import sys
 import threading
@@ -11,11 +11,11 @@ from server.ipc.page import Page, canvas_sections, telemetry_sections
 from support.engine_bench import Bench
 from support.interrupted import Meanwhile, NoticedLock
 from workbench.bench.peers.tally import Tally
-from workbench.session.process import KILL_WAIT_S, Ended, Process, ProcessEvent
+from workbench.session.processes import KILL_WAIT_S, Ended, Process, ProcessEvent
 
 
 class Interrupting(int):
-    """A number, while something is added to which another thread works."""
+    """A number that lets another thread work while it is added to."""
 
     meanwhile: Meanwhile
 
@@ -24,7 +24,7 @@ class Interrupting(int):
         return int(self) + other
 
 
-def test_loops_that_greet_at_once_give_numbers_of_their_own() -> None:
+def test_loops_that_greet_at_once_give_distinct_numbers() -> None:
     engine, lock, taken = Bench().engine, NoticedLock(), list[int]()
     engine._numbers_lock = lock
     engine._numbers = Interrupting(0)
@@ -34,8 +34,8 @@ def test_loops_that_greet_at_once_give_numbers_of_their_own() -> None:
     assert sorted(taken) == [1, 4]
 
 
-def test_a_peer_s_last_count_is_not_written_over() -> None:
-    """The thread that publishes now and then has read the count when the last one is published."""
+def test_a_peer_s_last_count_is_not_overwritten() -> None:
+    """The periodic publisher has read the count when the last count is published."""
     page = Page.create(telemetry_sections(1))
     lock = NoticedLock()
 
@@ -61,7 +61,7 @@ def test_a_peer_s_last_count_is_not_written_over() -> None:
     assert page["loops"][0]["received_count"] == page["loops"][0]["admitted_count"] == 2
 
 
-def test_a_bridge_that_is_rung_while_it_goes_back_to_wait_does_not_wait() -> None:
+def test_a_bridge_rung_just_before_it_waits_does_not_wait() -> None:
     config = ServerConfig(width=64, height=64, mqtt="mqtt://127.0.0.1:1")
     engine = Engine(config, Page.create(telemetry_sections(1)), Page.create(canvas_sections(64, 64)))
     loop = BridgeLoop(engine, lambda state, text: None)
@@ -82,7 +82,7 @@ def test_a_bridge_that_is_rung_while_it_goes_back_to_wait_does_not_wait() -> Non
 
 
 class Talkative(str):
-    """A line during whose reading the process says another one."""
+    """A line that adds another error line while it is read."""
 
     __slots__ = ("child",)
     child: Process
@@ -93,7 +93,7 @@ class Talkative(str):
         return str(self)
 
 
-def test_a_process_that_goes_on_to_speak_has_a_reason_all_the_same() -> None:
+def test_a_process_that_still_writes_errors_has_a_reason() -> None:
     heard: SimpleQueue[ProcessEvent] = SimpleQueue()
     child = Process("server", [sys.executable, "-c", "import sys; sys.exit('no room')"], [], heard)
     assert heard.get(timeout=60).event == Ended(1)

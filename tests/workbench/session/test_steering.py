@@ -1,4 +1,4 @@
-"""Steering and director: what is wanted is told once, to whoever has begun, and what is due is done at its time."""
+"""Steering and schedule: changes are sent once, only to parts that have started, and faults come on time."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,7 @@ from server.ipc.control import Adjust, CloseClients, Follow, PauseBroker
 from workbench.scenarios.fault import Fault
 from workbench.scenarios.load_curve import LoadCurve, factor_at
 from workbench.scenarios.scenario import Scenario, load_scenario
-from workbench.session.schedule import FACTOR_INTERVAL_S, Director
-from workbench.session.steering import TELL_INTERVAL_NS, Steering, live_settings
+from workbench.session.steering import FACTOR_INTERVAL_S, ORDER_INTERVAL_NS, Schedule, Steering, live_settings
 from workbench.telemetry.view import TileBox
 
 
@@ -22,121 +21,121 @@ def scenario_with(*faults: Fault, curve: LoadCurve = ()) -> Scenario:
     return msgspec.structs.replace(load_scenario("first_light"), faults=faults, load_curve=curve)
 
 
-class TestDirector:
-    def test_each_fault_comes_at_its_time_and_once(self) -> None:
-        director = Director(scenario_with(Fault(kind="cut links", at_s=2), Fault(kind="stall devices", at_s=1)))
-        told = [[fault.kind for fault in director.due(seconds)] for seconds in (0, 0.99, 1, 1.5, 2.5, 99)]
-        assert told == [[], [], ["stall devices"], [], ["cut links"], []]
+class TestSchedule:
+    def test_each_fault_comes_once_and_on_time(self) -> None:
+        schedule = Schedule(scenario_with(Fault(kind="cut links", at_s=2), Fault(kind="stall devices", at_s=1)))
+        sent = [[fault.kind for fault in schedule.due(seconds)] for seconds in (0, 0.99, 1, 1.5, 2.5, 99)]
+        assert sent == [[], [], ["stall devices"], [], ["cut links"], []]
 
-    def test_a_fault_repeats_and_what_was_missed_is_not_made_up_for(self) -> None:
-        director = Director(scenario_with(Fault(kind="cut links", at_s=1, every_s=2)))
-        told = [seconds for seconds in (0, 1, 2, 3, 4, 8, 8.5, 9, 10) if director.due(seconds)]
-        assert told == [1, 3, 8, 9]
+    def test_a_fault_repeats_and_missed_repetitions_are_skipped(self) -> None:
+        schedule = Schedule(scenario_with(Fault(kind="cut links", at_s=1, every_s=2)))
+        sent = [seconds for seconds in (0, 1, 2, 3, 4, 8, 8.5, 9, 10) if schedule.due(seconds)]
+        assert sent == [1, 3, 8, 9]
 
     @given(st.floats(0, 20), st.just(0.0) | st.floats(0.25, 5), st.lists(st.floats(0, 60), max_size=40))
     @settings(deadline=None)
-    def test_no_turn_is_given_out_twice(self, at_s: float, every_s: float, moments: Sequence[float]) -> None:
-        director = Director(scenario_with(Fault(kind="cut links", at_s=at_s, every_s=every_s)))
-        told = [seconds for seconds in sorted(moments) if director.due(seconds)]
-        turns = {int((seconds - at_s) / every_s) if every_s else 0 for seconds in told}
-        assert len(turns) == len(told) and all(seconds >= at_s for seconds in told)
+    def test_no_repetition_is_returned_twice(self, at_s: float, every_s: float, moments: Sequence[float]) -> None:
+        schedule = Schedule(scenario_with(Fault(kind="cut links", at_s=at_s, every_s=every_s)))
+        sent = [seconds for seconds in sorted(moments) if schedule.due(seconds)]
+        turns = {int((seconds - at_s) / every_s) if every_s else 0 for seconds in sent}
+        assert len(turns) == len(sent) and all(seconds >= at_s for seconds in sent)
 
     def test_the_factor_follows_the_curve_in_few_steps(self) -> None:
         curve = ((0.0, 1.0), (10.0, 3.0))
-        director, told = Director(scenario_with(curve=curve)), []
+        schedule, sent = Schedule(scenario_with(curve=curve)), []
         for moment in range(1000):
-            director.due(moment / 100)
-            if not told or told[-1] != director.load_factor:
-                told.append(director.load_factor)
-            assert abs(director.load_factor - factor_at(curve, moment / 100)) <= 0.2 * (FACTOR_INTERVAL_S + 0.01)
-        assert len(told) <= 10 / FACTOR_INTERVAL_S + 1
+            schedule.due(moment / 100)
+            if not sent or sent[-1] != schedule.load_factor:
+                sent.append(schedule.load_factor)
+            assert abs(schedule.load_factor - factor_at(curve, moment / 100)) <= 0.2 * (FACTOR_INTERVAL_S + 0.01)
+        assert len(sent) <= 10 / FACTOR_INTERVAL_S + 1
 
-    def test_a_curve_drawn_anew_is_followed(self) -> None:
-        director = Director(scenario_with())
-        director.due(5)
-        director.adopt(scenario_with(curve=((0.0, 0.5),)))
-        director.due(6)
-        assert director.load_factor == 0.5
+    def test_a_changed_curve_is_followed(self) -> None:
+        schedule = Schedule(scenario_with())
+        schedule.due(5)
+        schedule.set_curve(scenario_with(curve=((0.0, 0.5),)))
+        schedule.due(6)
+        assert schedule.load_factor == 0.5
 
 
-class SlowPath:
-    """Steering, and what it told to whom."""
+class Bench:
+    """A Steering, and the orders it sent."""
 
     def __init__(self, scenario: Scenario | None = None) -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.sent: list[tuple[str, Any]] = []
         self.marks: list[tuple[str, str]] = []
         self.scenario = scenario or load_scenario("first_light")
         self.steering = Steering(
             self.scenario,
-            lambda name, order: self.told.append((name, order)),
+            lambda name, order: self.sent.append((name, order)),
             lambda kind, text: self.marks.append((kind, text)),
         )
         self.now_ns = 0
 
-    def begin(self) -> "SlowPath":
+    def begin(self) -> "Bench":
         self.steering.server_began(self.scenario.server)
         self.steering.fleet_began(self.scenario.fleet)
         return self
 
     def poll(self, run_seconds: float | None = None) -> list[tuple[str, Any]]:
-        self.now_ns += TELL_INTERVAL_NS
+        self.now_ns += ORDER_INTERVAL_NS
         self.steering.poll(self.now_ns, run_seconds)
-        told, self.told = self.told, []
-        return told
+        sent, self.sent = self.sent, []
+        return sent
 
     def turn(self, **changes: dict[str, Any]) -> Scenario:
         parts = {name: msgspec.structs.replace(getattr(self.scenario, name), **new) for name, new in changes.items()}
         self.scenario = msgspec.structs.replace(self.scenario, **parts)
-        self.steering.want(self.scenario)
+        self.steering.set_scenario(self.scenario)
         return self.scenario
 
 
 class TestSteering:
-    def test_nobody_is_told_before_it_has_begun(self) -> None:
-        desk = SlowPath()
-        desk.turn(server={"burst": 7}, fleet={"rate_per_s": 3.0})
-        desk.steering.inflict(Fault(kind="cut links"))
-        desk.steering.follow(4)
-        desk.steering.brush(TileBox(0, 0, 1, 1))
-        assert desk.poll() == []
+    def test_no_order_is_sent_before_a_part_starts(self) -> None:
+        bench = Bench()
+        bench.turn(server={"burst": 7}, fleet={"rate_per_s": 3.0})
+        bench.steering.apply_fault(Fault(kind="cut links"))
+        bench.steering.follow(4)
+        bench.steering.brush(TileBox(0, 0, 1, 1))
+        assert bench.poll() == []
 
-    def test_who_begins_late_begins_right(self) -> None:
-        desk = SlowPath()
-        started = desk.scenario
-        desk.turn(server={"burst": 7}, fleet={"rate_per_s": 3.0})
-        desk.steering.follow(4)
-        desk.steering.brush(TileBox(1, 2, 3, 4))
-        desk.steering.server_began(started.server)
-        desk.steering.fleet_began(started.fleet)
-        assert desk.told == [("server", Follow(4)), ("fleet", Brush(1, 2, 3, 4)), ("fleet", Follow(4))]
-        assert desk.poll()[3:] == [
-            ("server", Adjust(desk.scenario.server)),
-            ("fleet", AdjustFleet(desk.scenario.fleet)),
+    def test_a_part_that_starts_late_gets_the_current_settings(self) -> None:
+        bench = Bench()
+        started = bench.scenario
+        bench.turn(server={"burst": 7}, fleet={"rate_per_s": 3.0})
+        bench.steering.follow(4)
+        bench.steering.brush(TileBox(1, 2, 3, 4))
+        bench.steering.server_began(started.server)
+        bench.steering.fleet_began(started.fleet)
+        assert bench.sent == [("server", Follow(4)), ("fleet", Brush(1, 2, 3, 4)), ("fleet", Follow(4))]
+        assert bench.poll()[3:] == [
+            ("server", Adjust(bench.scenario.server)),
+            ("fleet", AdjustFleet(bench.scenario.fleet)),
         ]
 
-    def test_only_who_is_meant_is_told_and_once(self) -> None:
-        desk = SlowPath().begin()
-        assert desk.poll() == []
-        desk.turn(fleet={"greedy_ratio": 0.5})
-        assert [name for name, _ in desk.poll()] == ["fleet"]
-        desk.turn(server={"tick_ms": 50})
-        assert [name for name, _ in desk.poll()] == ["server"]
-        assert desk.poll() == []
+    def test_a_change_is_sent_once_to_the_part_it_concerns(self) -> None:
+        bench = Bench().begin()
+        assert bench.poll() == []
+        bench.turn(fleet={"greedy_ratio": 0.5})
+        assert [name for name, _ in bench.poll()] == ["fleet"]
+        bench.turn(server={"tick_ms": 50})
+        assert [name for name, _ in bench.poll()] == ["server"]
+        assert bench.poll() == []
 
-    def test_a_drag_costs_few_orders_and_ends_where_it_ends(self) -> None:
-        desk = SlowPath().begin()
+    def test_a_drag_costs_few_orders_and_ends_with_the_last_value(self) -> None:
+        bench = Bench().begin()
         for step in range(100):
-            desk.turn(server={"burst": 100 + step})
-            desk.steering.poll(TELL_INTERVAL_NS + step * TELL_INTERVAL_NS // 20, None)
-        desk.now_ns = 10 * TELL_INTERVAL_NS
-        told = desk.poll()
-        assert len(told) <= 6 and told[-1] == ("server", Adjust(desk.scenario.server))
+            bench.turn(server={"burst": 100 + step})
+            bench.steering.poll(ORDER_INTERVAL_NS + step * ORDER_INTERVAL_NS // 20, None)
+        bench.now_ns = 10 * ORDER_INTERVAL_NS
+        sent = bench.poll()
+        assert len(sent) <= 6 and sent[-1] == ("server", Adjust(bench.scenario.server))
 
-    def test_what_needs_a_restart_is_not_told(self) -> None:
-        desk = SlowPath().begin()
-        running = desk.scenario.server
-        wanted = desk.turn(server={"loops": 4, "burst": 9}).server
-        (_, order), *_ = desk.poll()
+    def test_settings_that_need_a_restart_are_not_sent(self) -> None:
+        bench = Bench().begin()
+        running = bench.scenario.server
+        wanted = bench.turn(server={"loops": 4, "burst": 9}).server
+        (_, order), *_ = bench.poll()
         assert order == Adjust(live_settings(running, wanted)) and order.config.loops == 1 and order.config.burst == 9
 
     @pytest.mark.parametrize(
@@ -147,25 +146,25 @@ class TestSteering:
             (Fault(kind="kill loop clients"), "server", CloseClients(0)),
         ],
     )
-    def test_faults_go_to_whom_they_harm(self, fault: Fault, name: str, order: Any) -> None:
-        desk = SlowPath(scenario_with(msgspec.structs.replace(fault, at_s=5))).begin()
-        desk.steering.inflict(fault)
-        assert desk.poll() == [(name, order)] and not desk.marks
-        assert desk.poll(5.0) == [(name, order)] and desk.marks == [("fault", fault.text)]
+    def test_faults_go_to_the_part_they_target(self, fault: Fault, name: str, order: Any) -> None:
+        bench = Bench(scenario_with(msgspec.structs.replace(fault, at_s=5))).begin()
+        bench.steering.apply_fault(fault)
+        assert bench.poll() == [(name, order)] and not bench.marks
+        assert bench.poll(5.0) == [(name, order)] and bench.marks == [("fault", fault.text)]
 
-    def test_the_server_holds_the_broker_still(self) -> None:
-        desk = SlowPath().begin()
-        desk.steering.inflict(Fault(kind="pause broker", seconds=2))
-        assert desk.poll() == [("server", PauseBroker(2))]
+    def test_the_server_pauses_the_broker(self) -> None:
+        bench = Bench().begin()
+        bench.steering.apply_fault(Fault(kind="pause broker", seconds=2))
+        assert bench.poll() == [("server", PauseBroker(2))]
 
-    def test_a_curve_is_told_as_a_factor(self) -> None:
-        desk = SlowPath(scenario_with(curve=((0.0, 0.5), (10.0, 0.5), (20.0, 1.0)))).begin()
-        assert desk.poll(None) == [("fleet", AdjustFleet(desk.scenario.fleet, 0.5))]
-        assert desk.poll(9.0) == []
-        assert desk.poll(20.0) == [("fleet", AdjustFleet(desk.scenario.fleet, 1.0))]
+    def test_a_curve_is_sent_as_a_factor(self) -> None:
+        bench = Bench(scenario_with(curve=((0.0, 0.5), (10.0, 0.5), (20.0, 1.0)))).begin()
+        assert bench.poll(None) == [("fleet", AdjustFleet(bench.scenario.fleet, 0.5))]
+        assert bench.poll(9.0) == []
+        assert bench.poll(20.0) == [("fleet", AdjustFleet(bench.scenario.fleet, 1.0))]
 
-    def test_a_brush_is_put_away(self) -> None:
-        desk = SlowPath().begin()
-        desk.steering.brush(None)
-        desk.steering.follow(None)
-        assert desk.poll() == [("fleet", Brush(0, 0, 0, 0)), ("server", Follow(-1)), ("fleet", Follow(-1))]
+    def test_brush_and_follow_are_cleared(self) -> None:
+        bench = Bench().begin()
+        bench.steering.brush(None)
+        bench.steering.follow(None)
+        assert bench.poll() == [("fleet", Brush(0, 0, 0, 0)), ("server", Follow(-1)), ("fleet", Follow(-1))]
