@@ -1,6 +1,7 @@
 """Comparing runs: the start of the steady state, noise intervals, verdicts and conditions."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
+@cache
+def comparison_of(*paths: Path) -> Comparison:
+    return compare_files(list(paths))
+
+
 def compared(files: dict[str, Path], *names: str) -> Comparison:
-    return compare_files([files[name] for name in names])
+    """Read and worked out once for all tests: nothing of it can be changed."""
+    return comparison_of(*(files[name] for name in names))
 
 
 def verdict(comparison: Comparison, key: str, index: int = 1) -> DifferenceVerdict:
