@@ -1,19 +1,25 @@
 """What tests share: no display, no colours, a window's texts, one way to say that a component is not on this machine.
 
 Invariant: on a developer's machine a missing component skips a test with one line; where CI=true it fails the test, so
-that nothing goes untested there unnoticed.
+that nothing goes untested there unnoticed. A test that starts a program of the machine has the mark `outside`: CI runs
+these once more on a PATH without those programs, as users have it.
 """
 
 import importlib
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from support.browser import Browser
     from support.window_stage import Written
 
 # Before any test imports pygame or matplotlib: they read these once.
@@ -36,7 +42,49 @@ def is_ci() -> bool:
     return os.environ.get("CI") == "true"
 
 
-@pytest.fixture
+OUTSIDE = {"needs_program", "needs_broker"}
+"""A test with one of these fixtures, directly or through others, is marked `outside`."""
+EVERYWHERE = {"git"}
+"""Programs that every checkout needs."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where workers share the tests, compile the kernels once before they begin: on two cores, in two processes."""
+    if not getattr(config.option, "numprocesses", None) or config.option.collectonly:
+        return
+    config.option.loadscopereorder = False  # Files in their order: those with few tests are the longest.
+    command = [sys.executable, "-m", "support.compiling"]
+    parts = [subprocess.Popen([*command, part], cwd=Path(__file__).parent) for part in ("server", "fleet")]
+    codes = [part.wait() for part in parts]
+    if any(codes):
+        raise pytest.UsageError("the kernels cannot be compiled")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that need programs of the machine."""
+    for item in items:
+        if OUTSIDE.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("outside")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Fail a test without the mark `outside` that starts a program that a machine may lack."""
+    begin = subprocess.Popen.__init__
+
+    def begin_if_ours(process: subprocess.Popen[Any], command: Any, *more: Any, **options: Any) -> None:
+        program = Path(os.fsdecode(command if isinstance(command, str | bytes | Path) else command[0]))
+        is_ours = program.is_relative_to(sys.prefix) or program.name in EVERYWHERE
+        assert is_ours and "server.bridge.tied" not in command, f"{command}: ask for it by one of {OUTSIDE}"
+        begin(process, command, *more, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker("outside"):
+            patch.setattr(subprocess.Popen, "__init__", begin_if_ours)
+        return (yield)
+
+
+@pytest.fixture(scope="session")
 def needs_program() -> Callable[[str, str], str]:
     """`needs_program(name, remedy)`: the program's path; without it the test is skipped, or fails in CI."""
 
@@ -48,6 +96,48 @@ def needs_program() -> Callable[[str, str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def needs_broker() -> Callable[..., str]:
+    """`needs_broker(kind)`, or any without a kind: the kind; without it the test is skipped, or fails in CI."""
+    from support.brokers import require
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def certificates(
+    needs_program: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """`certificates(name)`: a folder with ca.pem, cert.pem and key.pem of that name's own CA. Nobody changes it."""
+    from support.brokers import make_certificates
+
+    needs_program("openssl", "apt-get install openssl")
+
+    @cache
+    def made(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        make_certificates(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def chromium(needs_program: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
+    """One Chromium for all tests."""
+    from support.browser import Browser
+
+    with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: "Browser") -> Iterator["Browser"]:
+    """Chromium with no page open and nothing stored by earlier ones."""
+    yield chromium
+    chromium.close_pages()
 
 
 @pytest.fixture

@@ -146,8 +146,10 @@ def test_shell(serving: Serving, client: Callable[[str], Path], needs_program: C
     assert serving.pixels[20, 10] == 5
 
 
-def test_mqtt(client: Callable[[str], Path], needs_program: Callable[[str, str], str]) -> None:
-    needs_program("mosquitto", "apt-get install mosquitto")
+def test_mqtt(
+    client: Callable[[str], Path], needs_broker: Callable[[str], str], needs_program: Callable[[str, str], str]
+) -> None:
+    needs_broker("mosquitto")
     needs_program("mosquitto_pub", "apt-get install mosquitto-clients")
     bash = needs_program("bash", "apt-get install bash")
     path = client("paint_mqtt.sh")
@@ -177,15 +179,10 @@ def pages(client: Callable[[str], Path]) -> Iterator[int]:
         thread.join()
 
 
-def test_page(pages: int, tmp_path: Path, needs_program: Callable[[str, str], str]) -> None:
-    chromium = needs_program("chromium", "apt-get install chromium")
+def test_page(pages: int, tmp_path: Path, browser: Browser, needs_program: Callable[[str, str], str]) -> None:
     needs_program("curl", "apt-get install curl")
-    (tmp_path / "chromium").mkdir()
     origin = f"http://127.0.0.1:{pages}"
-    with (
-        Serving(width=64, height=64, origins=(origin,)) as serving,
-        Browser(chromium, tmp_path / "chromium") as browser,
-    ):
+    with Serving(width=64, height=64, origins=(origin,)) as serving:
         server = f"127.0.0.1:{serving.port}"
         run("curl", "-s", f"http://{server}/palette.json", "-o", "palette.json", folder=tmp_path)
         page = browser.open(f"{origin}/paint.html?server={server}")

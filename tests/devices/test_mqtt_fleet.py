@@ -29,7 +29,7 @@ from server.mqtt.address import BrokerAddress, parse_broker
 from server.mqtt.topics import Topics
 from server.protocol.messages import Delta, Place, Snapshot, Subscribe, decode_server_message
 from server.system import clock
-from support.brokers import PASSWORD, USER, guarded_broker, make_certificates, require
+from support.brokers import PASSWORD, USER, guarded_broker
 from support.serving import PATIENCE_S, Serving
 from workbench.errors import UserError
 from workbench.scenarios.scenario import load_scenario
@@ -101,16 +101,17 @@ def joined(broker, serving_options=(), **told):
 
 
 @pytest.fixture
-def mosquitto():
-    require("mosquitto")
+def mosquitto(needs_broker):
+    needs_broker("mosquitto")
     broker = Broker("mosquitto")
     yield broker
     broker.close()
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("guarded")
+def guarded(needs_broker, certificates):
+    needs_broker("mosquitto")
+    folder = certificates("broker")
     with guarded_broker(folder) as port:
         yield port, folder / "ca.pem"
 
@@ -201,11 +202,8 @@ def test_a_canvas_is_fetched_as_it_is():
         assert isinstance(fetched, Snapshot) and fetched.pixels[4 * 70 + 3] == 9
 
 
-def test_a_canvas_is_fetched_by_tls_from_the_server_of_this_certificate_alone(tmp_path):
-    folders = [tmp_path / "ours", tmp_path / "other"]
-    for folder in folders:
-        folder.mkdir()
-        make_certificates(folder)
+def test_a_canvas_is_fetched_by_tls_from_the_server_of_this_certificate_alone(certificates):
+    folders = [certificates("ours"), certificates("other")]
     ours, other = (str(folder / "cert.pem") for folder in folders)
     with Serving(cert=ours, key=str(folders[0] / "key.pem")) as serving:
         fetched = decode_server_message(read_canvas(Server("127.0.0.1", serving.port, "/canvas", ours)))
@@ -215,9 +213,8 @@ def test_a_canvas_is_fetched_by_tls_from_the_server_of_this_certificate_alone(tm
         assert "\n" not in str(caught.value) and "hidden" not in str(caught.value)
 
 
-def test_a_fleet_sees_the_canvas_of_a_server_that_speaks_tls(mosquitto, tmp_path):
-    make_certificates(tmp_path)
-    tls = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
+def test_a_fleet_sees_the_canvas_of_a_server_that_speaks_tls(mosquitto, certificates):
+    tls = {name: str(certificates("ours") / f"{name}.pem") for name in ("cert", "key")}
     with joined(mosquitto, tls) as (serving, fleet):
         fleet.begin()
         fleet.until(lambda: serving.counted("applied_count") >= 200)
@@ -226,8 +223,8 @@ def test_a_fleet_sees_the_canvas_of_a_server_that_speaks_tls(mosquitto, tmp_path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_through_each_broker_all_is_placed_once_and_seen(kind):
-    require(kind)
+def test_through_each_broker_all_is_placed_once_and_seen(kind, needs_broker):
+    needs_broker(kind)
     broker = Broker(kind)
     try:
         with joined(broker) as (serving, fleet):

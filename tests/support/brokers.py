@@ -1,13 +1,15 @@
-"""Brokers for tests: those that the machine has, and a mosquitto with TLS, whose CA and logins are the test's own."""
+"""Brokers for tests: those that the machine has, and a mosquitto with TLS, whose CA and logins are the test's own.
+
+Tests reach all of this by the fixtures `needs_broker` and `certificates`: by these it is known who needs a program.
+"""
 
 import importlib.util
-import shutil
 import socket
 import subprocess
 from contextlib import contextmanager
 
 from conftest import give_up, is_ci
-from server.bridge.broker import find_program
+from server.bridge.broker import find_kind, find_program
 from server.mqtt.address import BrokerAddress
 from server.system import clock
 from support.serving import PATIENCE_S
@@ -24,18 +26,19 @@ user root
 """
 
 
-def require(kind):
-    """Skip, or fail where everything is to be there, without this kind of broker."""
+def require(kind=""):
+    """Skip, or fail where everything is to be there, without this kind of broker, "" for any. Returns the kind."""
+    if not kind and not find_kind():
+        give_up("an MQTT broker", "apt-get install mosquitto", in_ci=is_ci())
     if kind == "amqtt" and not importlib.util.find_spec("amqtt"):
         give_up("package amqtt", "pip install -e '.[dev]'", in_ci=is_ci())
-    if kind != "amqtt" and not find_program(kind):
+    if kind and kind != "amqtt" and not find_program(kind):
         give_up(kind, f"apt-get install {kind}", in_ci=is_ci())
+    return kind or find_kind()
 
 
 def make_certificates(folder):
     """A CA, `ca.pem`, and a certificate that it signed for localhost alone, `cert.pem`, with its `key.pem`."""
-    if not shutil.which("openssl"):
-        give_up("openssl", "apt-get install openssl", in_ci=is_ci())
     (folder / "names").write_text("subjectAltName=DNS:localhost\n")
     signing = ["-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "cert.pem"]
     key = ["-newkey", "rsa:2048", "-nodes"]
@@ -49,9 +52,7 @@ def make_certificates(folder):
 
 @contextmanager
 def guarded_broker(folder):
-    """The port of a mosquitto that speaks TLS and wants a login; its files are in `folder`."""
-    require("mosquitto")
-    make_certificates(folder)
+    """The port of a mosquitto that speaks TLS and wants a login; its certificates are in `folder`."""
     passwords = folder / "passwords"
     passwords.touch(mode=0o600)
     subprocess.run(["mosquitto_passwd", "-b", str(passwords), USER, PASSWORD], check=True, capture_output=True)

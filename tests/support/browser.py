@@ -58,7 +58,7 @@ class Browser:
         self._endpoint = self._read_endpoint()
         self._sockets = contextlib.ExitStack()
         self._speaker = BrowserPage(self._connect(f"ws://{self._endpoint}"))
-        self._targets: list[str] = []
+        self._context = ""
 
     def __enter__(self) -> "Browser":
         return self
@@ -71,9 +71,10 @@ class Browser:
         self.process.stderr.close()
 
     def close_pages(self) -> None:
-        """Close every page that was opened."""
-        while self._targets:
-            self._speaker.ask("Target.closeTarget", targetId=self._targets.pop())
+        """Close every page that was opened, and forget what they stored."""
+        if self._context:
+            self._speaker.ask("Target.disposeBrowserContext", browserContextId=self._context)
+            self._context = ""
 
     def _connect(self, url: str) -> ClientConnection:
         link = connect(url, max_size=None, open_timeout=PATIENCE_S, ping_interval=None)
@@ -91,11 +92,13 @@ class Browser:
         self, url: str, size: tuple[int, int] = DESKTOP, *, touch: bool = False, light: bool = False
     ) -> "BrowserPage":
         """A new page that shows `url`."""
+        if not self._context:
+            self._context = self._speaker.ask("Target.createBrowserContext")["browserContextId"]
         # In a window of its own: a page behind another is not drawn.
-        target = self._speaker.ask("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
+        wanted = {"url": "about:blank", "newWindow": True, "browserContextId": self._context}
+        target = self._speaker.ask("Target.createTarget", **wanted)["targetId"]
         host = self._endpoint.partition("/")[0]
         page = BrowserPage(self._connect(f"ws://{host}/devtools/page/{target}"))
-        self._targets.append(target)
         page.prepare(size, touch=touch, light=light)
         page.go(url)
         return page

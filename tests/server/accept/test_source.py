@@ -18,7 +18,6 @@ from server.accept.address_limits import (
 )
 from server.config import ServerConfig
 from server.system.clock import now_ns
-from support.brokers import make_certificates
 from support.serving import PATIENCE_S, Client, Serving
 
 LOOPS = ["native", "portable", "mailbox"]
@@ -207,10 +206,9 @@ class TestServed:
             assert answer.startswith(b"HTTP/1.1 429 ") and b"Retry-After: 1" in answer
         assert serving.counted("hurried_out_count") >= 1
 
-    def test_behind_tls_they_are_only_closed(self, tmp_path):
-        make_certificates(tmp_path)
-        cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+    def test_behind_tls_they_are_only_closed(self, certificates):
+        ca, cert, key = (str(certificates("ours") / f"{name}.pem") for name in ("ca", "cert", "key"))
+        trusting = ssl.create_default_context(cafile=ca)
         limits = {"connections_per_address_max": 1, "handshakes_per_address_per_s": 0, "limits_loopback": True}
         with Serving(cert=cert, key=key, **limits) as serving:
             with serving.client(tls=trusting) as good:

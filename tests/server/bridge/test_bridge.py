@@ -15,9 +15,8 @@ from aiomqtt.exceptions import MqttConnectError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import give_up, is_ci
 from server.accept.listener import CannotListen
-from server.bridge.broker import KINDS, SLOW_KIND, Broker, find_kind, kinds_installed
+from server.bridge.broker import KINDS, SLOW_KIND, Broker, kinds_installed
 from server.bridge.inbox import Inbox
 from server.config import ServerConfig
 from server.mqtt.address import BrokerAddress, parse_broker
@@ -25,7 +24,6 @@ from server.mqtt.client import explain, hear_exception, is_lasting
 from server.mqtt.link import PAUSE_S_MOST, pause_s
 from server.mqtt.topics import ID_BYTES_MAX, Topics, count_places
 from server.protocol.messages import Delta, Hello, Place, Throttled, apply_delta, decode_server_message
-from support.brokers import require
 from support.serving import PATIENCE_S, Serving
 from workbench.errors import UserError
 from workbench.scenarios.scenario import load_scenario
@@ -108,10 +106,8 @@ def bridged(address, **options):
 
 
 @pytest.fixture(scope="module")
-def broker():
-    if not find_kind():
-        give_up("an MQTT broker", "apt-get install mosquitto", in_ci=is_ci())
-    broker = Broker()
+def broker(needs_broker):
+    broker = Broker(needs_broker())
     yield broker
     broker.close()
 
@@ -202,8 +198,8 @@ class TestInbox:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_broker_carries_placements_and_deltas(kind):
-    require(kind)
+def test_each_broker_carries_placements_and_deltas(kind, needs_broker):
+    needs_broker(kind)
     broker = Broker(kind)
     try:
         with bridged(broker.address) as (serving, _), Device(broker.address) as device:
@@ -220,8 +216,8 @@ def test_each_broker_carries_placements_and_deltas(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_comes_back_to_a_broker_counts_no_errors(kind):
-    require(kind)
+def test_a_server_that_comes_back_to_a_broker_counts_no_errors(kind, needs_broker):
+    needs_broker(kind)
     broker = Broker(kind)
     try:
         # A new client gets from amqtt what is retained where others have subscribed: the device to info, for one.
@@ -276,8 +272,8 @@ def test_a_retained_placement_counts_for_nobody(broker):
         device.publish(TOPICS.place("old"), b"", retain=True)
 
 
-def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is():
-    require("mosquitto")
+def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is(needs_broker):
+    needs_broker("mosquitto")
     broker = Broker("mosquitto")
     try:
         with bridged(broker.address) as (serving, news):
@@ -298,8 +294,8 @@ def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is():
         broker.close()
 
 
-def test_a_broker_of_our_own_ends_with_whoever_started_it():
-    require("mosquitto")
+def test_a_broker_of_our_own_ends_with_whoever_started_it(needs_broker):
+    needs_broker("mosquitto")
     code = (
         "from server.bridge.broker import Broker; b = Broker('mosquitto'); print(b.address.port, flush=True); input()"
     )
@@ -333,8 +329,8 @@ def test_what_is_kept_of_a_scenario_holds_no_login():
     assert 'mqtt = "mqtts://far:9"' in scenario_text(scenario) and scenario.server.mqtt.endswith("me:secret@far:9")
 
 
-def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost():
-    require("mosquitto")
+def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost(needs_broker):
+    needs_broker("mosquitto")
     told = queue.Queue()
     serving = Serving(mqtt="embedded")
     serving.server.on_broker = told.put

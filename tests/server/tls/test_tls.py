@@ -19,7 +19,6 @@ from server.system import open_files
 from server.tls.certificate import load_context
 from server.tls.tunnel import ANSWERS_BYTES_MAX, CHUNK_BYTES, Broken, TlsStream
 from support.braking import wait_until
-from support.brokers import make_certificates
 from support.serving import Client, Serving
 
 LOOPS = ["native", "portable", "mailbox"]
@@ -28,11 +27,9 @@ LONG_S = 500.0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(certificates):
     """Where ca.pem, cert.pem and key.pem are."""
-    folder = tmp_path_factory.mktemp("certificates")
-    make_certificates(folder)
-    return folder
+    return certificates("ours")
 
 
 @pytest.fixture(scope="module")

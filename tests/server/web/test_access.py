@@ -8,7 +8,6 @@ from server.protocol.events import Request
 from server.protocol.http import Headers, RequestHead
 from server.protocol.messages import SUBPROTOCOL, Place, PlaceMany, Reason, Snapshot, Subscribe, Throttled
 from server.web import auth as access
-from support.browser import Browser
 from support.serving import Client, Serving
 from workbench.address import Address, parse_url
 from workbench.cli.app import run_main
@@ -169,11 +168,10 @@ def test_run_and_fleet_take_it_from_the_environment(monkeypatch):
     assert taken == [TOKEN, TOKEN, TOKEN, "another-one", "another-one"]
 
 
-def test_the_web_page_passes_it_on(serving, tmp_path, needs_program):
-    with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
-        page = browser.open(Address("127.0.0.1", serving.port, token=TOKEN).page_url)
-        page.wait_for("document.documentElement.dataset.state === 'open'")
-        assert not page.complaints
+def test_the_web_page_passes_it_on(serving, browser):
+    page = browser.open(Address("127.0.0.1", serving.port, token=TOKEN).page_url)
+    page.wait_for("document.documentElement.dataset.state === 'open'")
+    assert not page.complaints
 
 
 @pytest.mark.parametrize("start", ["wss://a:9", "ws://a", "http://a:9", "ws://a:x"])
@@ -236,26 +234,24 @@ class TestViewersWithoutToken:
         kept = msgspec.toml.decode(scenario_text(scenario), type=Scenario)
         assert kept.server == ServerConfig(echo=True)
 
-    def test_the_page_says_so_and_takes_a_token(self, open_to_viewers, tmp_path, needs_program):
-        with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
-            page = browser.open(Address("127.0.0.1", open_to_viewers.port).page_url)
-            page.wait_for("document.documentElement.dataset.state === 'open'")
-            assert page.text("state") == "live, looking on"
-            page.evaluate("element('token').focus()")
-            for letter in "hmc":
-                page.key(letter)
-            assert page.evaluate("[element('help').open, hand.isMoving, element('all').hidden]") == [False, False, True]
-            assert not page.complaints
-            page.evaluate(f"element('token').value = '{WRONG.replace('!', 'x')}'")
-            page.evaluate("element('entry').requestSubmit()")
-            page.wait_for("element('notice').textContent === 'that is not the token of this canvas'")
-            page.evaluate(f"element('token').value = '{TOKEN}'")
-            page.evaluate("element('entry').requestSubmit()")
-            page.wait_for("document.documentElement.dataset.role === 'painter' && element('entry').hidden")
+    def test_the_page_says_so_and_takes_a_token(self, open_to_viewers, browser):
+        page = browser.open(Address("127.0.0.1", open_to_viewers.port).page_url)
+        page.wait_for("document.documentElement.dataset.state === 'open'")
+        assert page.text("state") == "live, looking on"
+        page.evaluate("element('token').focus()")
+        for letter in "hmc":
+            page.key(letter)
+        assert page.evaluate("[element('help').open, hand.isMoving, element('all').hidden]") == [False, False, True]
+        assert not page.complaints
+        page.evaluate(f"element('token').value = '{WRONG.replace('!', 'x')}'")
+        page.evaluate("element('entry').requestSubmit()")
+        page.wait_for("element('notice').textContent === 'that is not the token of this canvas'")
+        page.evaluate(f"element('token').value = '{TOKEN}'")
+        page.evaluate("element('entry').requestSubmit()")
+        page.wait_for("document.documentElement.dataset.role === 'painter' && element('entry').hidden")
 
 
-def test_the_page_asks_for_a_token_where_none_is_let_in_without(serving, tmp_path, needs_program):
-    with Browser(needs_program("chromium", "apt-get install chromium"), tmp_path) as browser:
-        page = browser.open(Address("127.0.0.1", serving.port).page_url)
-        page.wait_for("document.documentElement.dataset.role === 'stranger'")
-        assert page.text("role") == "This canvas wants its token:"
+def test_the_page_asks_for_a_token_where_none_is_let_in_without(serving, browser):
+    page = browser.open(Address("127.0.0.1", serving.port).page_url)
+    page.wait_for("document.documentElement.dataset.role === 'stranger'")
+    assert page.text("role") == "This canvas wants its token:"

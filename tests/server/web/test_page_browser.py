@@ -1,7 +1,7 @@
 """The web page in a real browser: what it shows is the server's canvas, and what a hand does on it gets there."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -34,29 +34,6 @@ HOLD_TIME = """(() => {
   requestAnimationFrame = redraw => draw(() => redraw(at));
 })()"""
 """From now on it is the same moment for all that is drawn and sent, until `requestAnimationFrame = letTimeGo`."""
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Browser]]:
-    """Starts one Chromium for all tests here, at the first that needs it."""
-    started: list[Browser] = []
-
-    def start(program: str) -> Browser:
-        if not started:
-            started.append(Browser(program, tmp_path_factory.mktemp("chromium")))
-        return started[0]
-
-    yield start
-    for browser in started:
-        with browser:
-            pass
-
-
-@pytest.fixture
-def browser(chromium: Callable[[str], Browser], needs_program: Callable[[str, str], str]) -> Iterator[Browser]:
-    browser = chromium(needs_program("chromium", "apt-get install chromium"))
-    yield browser
-    browser.close_pages()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from server.system import clock
-from support.brokers import make_certificates
 from support.serving import PATIENCE_S, Serving
 from workbench.address import Address
 from workbench.session.manual_client import RETRY_FIRST_NS, RETRY_MAX_NS, WAITING_MAX, ManualClient
@@ -119,16 +118,14 @@ def test_a_full_queue_drops_the_oldest_and_counts_them() -> None:
     assert painter.waiting_count == WAITING_MAX and painter.dropped_count == 5
 
 
-def test_tls_accepts_only_a_trusted_server(tmp_path: Path) -> None:
-    make_certificates(tmp_path)
-    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+def test_tls_accepts_only_a_trusted_server(certificates: Callable[[str], Path]) -> None:
+    ours, other = certificates("ours"), certificates("other")
+    cert, key = str(ours / "cert.pem"), str(ours / "key.pem")
     with Serving(cert=cert, key=key) as serving, closing_painter() as painter:
-        painter.address = Address("127.0.0.1", serving.port, certificate=str(tmp_path / "ca.key"))
+        painter.address = Address("127.0.0.1", serving.port, certificate=str(ours / "ca.key"))
         painter.paint(3, 4, 200)
         paint_until(painter, lambda: "ca.key" in painter.reason, RETRY_FIRST_NS)
-        (tmp_path / "other").mkdir()
-        make_certificates(tmp_path / "other")
-        painter.address = Address("127.0.0.1", serving.port, certificate=str(tmp_path / "other" / "cert.pem"))
+        painter.address = Address("127.0.0.1", serving.port, certificate=str(other / "cert.pem"))
         paint_until(painter, lambda: "certificate verify failed" in painter.reason, RETRY_MAX_NS)
         assert painter.connected_count == 0
         painter.address = Address("127.0.0.1", serving.port, certificate=cert)
