@@ -181,6 +181,7 @@ class TestReadme:
         assert os.access(ROOT / ".ci" / "run", os.X_OK), "chmod +x .ci/run"
         assert "<!-- command: test -->" in script, ".ci/run must take its command from README"
         assert "pytest" not in script, ".ci/run must have no test command of its own"
+        assert "-m outside" in script, ".ci/run must also run the tests of programs without these programs"
 
     def test_changelog_names_the_version(self) -> None:
         version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -368,6 +369,10 @@ class TestRulesComplain:
         assert check_lock(lock, project) == []
         assert "names https://example.org" in only(check_lock(lock + 'url = "https://example.org/x"\n', project))
         assert len(check_lock(lock, project.replace("numpy>=2", "numpy>=3"))) == 2
+
+    def test_a_program_that_a_test_starts_is_asked_for(self) -> None:
+        with pytest.raises(AssertionError, match="by needs_program or needs_broker"):
+            subprocess.run(["openssl", "version"])
 
     def test_a_missing_component_skips_here_and_fails_in_ci(self) -> None:
         with pytest.raises(pytest.skip.Exception, match=r"^chromium is not here: apt install chromium$"):
