@@ -166,13 +166,17 @@ class Server:
             threading.Thread(target=self._live, args=(loop,), name=f"loop {index}")
             for index, loop in enumerate(self._all_loops)
         ]
-        for thread in threads:
-            thread.start()
-        if self._front is not None:
-            self._front.start()
+        try:
+            for thread in threads:
+                thread.start()
+            if self._front is not None:
+                self._front.start()
+        except RuntimeError as refusal:
+            self._give_up(refusal)  # The system allows no more threads: those that have started wait for the others.
         self._ended.wait()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         self._set_state(State.STOPPED)
         with self._bells:
             self._is_released = True
@@ -325,9 +329,14 @@ class Server:
         except threading.BrokenBarrierError:
             pass  # Another loop failed and says why.
         except BaseException as bug:
-            self._bug = bug
-            self._barrier.abort()
-            self._hurry()
+            self._give_up(bug)
+        self._ended.set()
+
+    def _give_up(self, bug: BaseException) -> None:
+        """Have all loops end, and `run` raise this."""
+        self._bug = bug
+        self._barrier.abort()
+        self._hurry()
         self._ended.set()
 
     def _tick(self) -> None:

@@ -12,6 +12,7 @@ from server.accept.listener import CannotListen
 from server.config import ServerConfig
 from server.protocol.http import authority_of
 from server.tls.certificate import context_of
+from workbench import errors
 from workbench.errors import UserError
 
 DEFAULT_PATH = "/canvas"
@@ -94,6 +95,8 @@ def network_host() -> str:
 def parse_url(url: str) -> Address:
     """The address in `ws://HOST:PORT/PATH`. Raises UserError for anything else."""
     remedy, shown = "write it as ws://HOST:PORT/canvas", url.partition("?")[0]  # What follows may be a token.
+    if errors.shown(url) != url:
+        raise UserError(f"{shown} cannot be read as text; {remedy}")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -130,8 +133,6 @@ def require_certificate(config: ServerConfig) -> None:
 
 def require_free(host: str, port: int) -> None:
     """Raise UserError when nobody could listen there: the port is taken or not allowed, or the host is not ours."""
-    if port == 0:
-        return
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -140,6 +141,6 @@ def require_free(host: str, port: int) -> None:
             probe.listen(1)
     except OSError as error:
         raise UserError(
-            f"cannot listen on {authority_of(host, port)}: {(error.strerror or str(error)).lower()}; "
-            "choose another port, or 0 for any that is free"
+            f"cannot listen on {authority_of(host, port)}: {(error.strerror or str(error)).lower()}; choose another "
+            f"{'port, or 0 for any that is free' if port else 'host'}"
         ) from None

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, TextIO
 import msgspec
 
 from server.system import clock, standard_streams
-from workbench.errors import RunError, UserError
+from workbench.errors import RunError, UserError, shown
 
 STANDARD_OUTPUT = Path("-")
 MAKE_ROOM = "make room, or choose another place"
@@ -94,6 +94,9 @@ def require_new(path: Path | None, option: str) -> None:
     if path is None:
         return
     require_database(path, option)
+    with suppress(OSError):
+        if shown(path.absolute()) != str(path.absolute()):  # It is kept in the recording, and told to the server.
+            raise UserError(f"{option} {path}: its name, or a folder's, cannot be read as text; choose another place")
     for one in (path, path.with_name(f"{path.name}-wal")):
         with suppress(OSError):  # What cannot be looked at is refused below.
             if one.is_file() and one.stat().st_size > 0:
@@ -236,7 +239,9 @@ def _place_of(path: Path) -> Hashable:
         stream = _stream_at(path)
         found = os.fstat(stream) if isinstance(stream, int) else path.stat()
     except OSError:
-        return str(_target_of(path))
+        with suppress(FileNotFoundError):  # Where the current folder is gone, nothing in it can be in the way.
+            path = _target_of(path)
+        return str(path)
     return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
 
 

@@ -6,6 +6,7 @@ what was asked); only a bug shows a traceback, with 70.
 """
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -19,7 +20,7 @@ import typer
 
 from devices.config import FleetConfig
 from server.config import ServerConfig
-from workbench.cli.exit import NO_ROOM, exit_after
+from workbench.cli.exit import STANDARD_OUTPUT, exit_after
 from workbench.cli.option import (
     AddressConnections,
     AddressHandshakes,
@@ -32,7 +33,7 @@ from workbench.cli.option import (
     whole,
 )
 from workbench.cli.recordings import recording_app
-from workbench.errors import CommandError, UserError
+from workbench.errors import CommandError, RunError, UserError, shortage_of, shown
 from workbench.scenarios.scenario import DEFAULT_NAME, Scenario, builtin_names, builtin_text, load_scenario
 from workbench.scenarios.validation import explain
 
@@ -51,6 +52,8 @@ _OPTIONS = {
     "connections_per_address_max": "connections-per-address",
 }
 """Options that are not named after the settings that they give."""
+_FILES = ("journal", "cert", "key")
+"""Settings that may be any bytes that a system takes for a file's name."""
 # The one base of all that the parser complains about, whether typer brings its parser along or not.
 _ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _SERVER, _FLEET = ServerConfig(), FleetConfig()
@@ -341,8 +344,10 @@ def run_main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            raise  # A full disk is no bug: what could not be written is told at the exit.
+        if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
+            raise  # It is told at the exit, where what is still to be written is given up.
+        if shortage := shortage_of(error):
+            return _refuse(shortage, RunError.exit_code)
         traceback.print_exc()
         return EXIT_BUG
     return code if isinstance(code, int) and code != _INTERRUPTED else 0
@@ -350,6 +355,8 @@ def run_main(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    # It warns, on standard error, of a home where it cannot keep a list of fonts; it makes the list each time then.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     exit_after(lambda: run_main(sys.argv[1:]))
 
 
@@ -367,6 +374,9 @@ def _parser_line(error: Any) -> str:
 
 def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
     """Settings from the values of options. Raises UserError that names the option at fault."""
+    for key, value in values.items():
+        if key not in _FILES and isinstance(value, str) and shown(value) != value:
+            raise UserError(f"--{_OPTIONS.get(key, key.replace('_', '-'))}: {value} cannot be read as text")
     try:
         return msgspec.convert(values, settings)
     except msgspec.ValidationError as error:

@@ -3,17 +3,27 @@
 It knows no command. Invariant: from here on no signal and no output that fails ends it with a traceback.
 """
 
-import errno
+import io
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from workbench.stop_signal import SIGNALS
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What is wrong with a disk that takes no more."""
+STANDARD_OUTPUT = "standard output"
+
+
+class _Output(io.FileIO):
+    """Standard output whose errors name it, so that no other file's are taken for its own."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = STANDARD_OUTPUT
+            raise
 
 
 def exit_after(work: Callable[[], int]) -> NoReturn:
@@ -22,6 +32,7 @@ def exit_after(work: Callable[[], int]) -> NoReturn:
         for which in SIGNALS:
             if signal.getsignal(which) is not signal.SIG_IGN:
                 signal.signal(which, signal.default_int_handler)
+        _name_output()
         code = work()
         sys.stdout.flush()
         _heed_no_more()
@@ -31,6 +42,19 @@ def exit_after(work: Callable[[], int]) -> NoReturn:
     except OSError as error:
         code = _leave_unwritten(error)
     sys.exit(code)
+
+
+def _name_output() -> None:
+    """Have errors of standard output name it, and letters that it cannot say, as of an odd file name, spelt out."""
+    former: Any = sys.stdout
+    raw = _Output(former.fileno(), "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        raw if former.write_through else io.BufferedWriter(raw),
+        former.encoding,
+        "backslashreplace",
+        line_buffering=former.line_buffering,
+        write_through=former.write_through,
+    )
 
 
 def _heed_no_more() -> None:
@@ -46,6 +70,6 @@ def _leave_unwritten(error: OSError) -> int:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):  # Who reads no more is told nothing.
-        what = error.filename or "standard output"
+        what = error.filename or STANDARD_OUTPUT
         print(f"{what} cannot be written: {error.strerror}; make room, or send it elsewhere", file=sys.stderr)
     return 1

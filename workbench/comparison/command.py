@@ -13,7 +13,7 @@ from workbench.comparison.comparison import Comparison, MetricOutcome, compare, 
 from workbench.comparison.metric import MeasuredRun, load_seconds, measure
 from workbench.comparison.statistics import CONFIDENCE, Interval
 from workbench.comparison.table import print_comparison
-from workbench.errors import RunError, UserError
+from workbench.errors import RunError, UserError, shown
 from workbench.output_file import require_outputs, talk_file, write_atomically, write_json
 from workbench.recording.reader import Recording
 
@@ -76,7 +76,7 @@ def tree_of(comparison: Comparison) -> dict[str, Any]:
         "runs": [
             {
                 "label": run.label,
-                "file": str(run.path),
+                "file": shown(run.path),
                 "steady_seconds": round(run.steady_s, 1) or None,
                 "warm_up_seconds": round(run.cut_s, 1) if run.steady_s else None,
                 "settled": run.steady.settled,
@@ -147,4 +147,4 @@ def _show(comparison: Comparison) -> None:
 
 
 def _title(runs: Sequence[MeasuredRun]) -> str:
-    return f"{' / '.join(run.path.name for run in runs)} - Pixel Canvas"
+    return f"{' / '.join(shown(run.path.name) for run in runs)} - Pixel Canvas"

@@ -19,6 +19,7 @@ from plots.number import three_digits, with_prefix
 from plots.spec import Read, field
 from server.kernels import layout
 from workbench.comparison.statistics import SEED, Estimate, SteadyState, estimate, load_span, steady_state
+from workbench.errors import shown
 from workbench.recording.reader import Recording
 
 SAMPLE_S = SAMPLE_INTERVAL_NS / 1e9
@@ -125,7 +126,7 @@ class MeasuredRun:
     @property
     def title(self) -> str:
         """Its name in pictures and tables: "A  crowd.pxr"."""
-        return f"{self.label}  {self.path.name}"
+        return f"{self.label}  {shown(self.path.name)}"
 
     @property
     def steady_s(self) -> float:

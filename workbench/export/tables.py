@@ -109,8 +109,8 @@ def write_parquet(path: Path, table: Table, facts: Mapping[str, str]) -> None:
 
     columns = {name: _arrow_column(column) for name, column in table.items()}
     metadata = {f"pixelcanvas.{key}": value for key, value in facts.items()}
-    with whole_file(path) as target:
-        pq.write_table(pa.table(columns, metadata=metadata), target, compression="zstd")
+    with whole_file(path) as target, target.open("wb") as file:  # A path would be taken for a URL, if it can be one.
+        pq.write_table(pa.table(columns, metadata=metadata), file, compression="zstd")
 
 
 def _arrow_column(column: NDArray[Any]) -> Any:

@@ -3,6 +3,9 @@
 However writing ends, the file is a complete video or unchanged, and no ffmpeg is left running.
 """
 
+import errno
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +26,8 @@ from workbench.output_file import require_package, whole_file
 _COLORS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
 _ENCODE = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
 _FILTER = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 class VideoWriter:
@@ -96,11 +101,16 @@ class VideoWriter:
         if self._process.wait() != 0:
             raise self._failure()
 
-    def _failure(self) -> RunError:
+    def _failure(self) -> RunError | OSError:
+        """What ended it. Of a disk that refuses, its last words do not tell: there its exit code is the error's."""
+        code = self._process.returncode
+        disk_error = errno.EFBIG if code == -signal.SIGXFSZ else 256 - code
+        if disk_error in _DISK_ERRORS:
+            return OSError(disk_error, os.strerror(disk_error))
         self._stderr.seek(0)
         lines = self._stderr.read().decode("utf-8", "replace").split("\n")
         message = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
-        return RunError(f"{self._path} cannot be written: ffmpeg ended with {self._process.returncode} ({message})")
+        return RunError(f"{self._path} cannot be written: ffmpeg ended with {code} ({message})")
 
 
 def _start(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -173,7 +173,7 @@ footer { margin-top: 40px; font-size: 13px; color: var(--muted); }
 def page_of(title: str, *content: Markup) -> bytes:
     """The complete file."""
     page = _PAGE.substitute(title=text(title), style=_colors() + _STYLE.strip(), content=joined(content))
-    return page.encode("utf-8")
+    return page.encode("utf-8", "backslashreplace")  # A file's name may have bytes that are no letters.
 
 
 def _colors() -> str:

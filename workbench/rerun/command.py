@@ -16,7 +16,7 @@ import msgspec
 from devices.config import FleetConfig
 from workbench.comparison.command import compare_files
 from workbench.comparison.table import print_comparison
-from workbench.errors import UserError
+from workbench.errors import UserError, shown
 from workbench.recording.reader import Recording
 from workbench.run.show import Outputs, Show
 from workbench.scenarios.scenario import Scenario, lay_over, scenario_of
@@ -113,7 +113,7 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
         journal="",
     )
     fleet = FleetConfig(connections=COURIERS, viewers=1, rate_per_s=0, pattern="image")
-    title = f"The arrivals of {recording.path.name} once more"
+    title = f"The arrivals of {shown(recording.path.name)} once more"
     return msgspec.structs.replace(scenario, title=title, server=server, fleet=fleet)
 
 

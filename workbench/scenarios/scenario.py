@@ -14,7 +14,7 @@ import msgspec
 
 from devices.config import FleetConfig
 from server.config import ServerConfig
-from workbench.errors import UserError
+from workbench.errors import UserError, shown
 from workbench.scenarios.fault import LINK_FAULTS, Fault
 from workbench.scenarios.load_curve import LoadCurve, check_curve
 from workbench.scenarios.validation import closest, explain
@@ -126,7 +126,7 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     """
     path, label = _locate(name_or_path)
     tree = _read(path, label)
-    tree.setdefault("name", path.stem)
+    tree.setdefault("name", shown(path.stem))
     for override in overrides:
         lay_over(tree, override)
     return scenario_of(tree, label)
@@ -188,6 +188,8 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
         raise UserError(f"--set {override!r} is no KEY=VALUE; write for example --set fleet.connections=500")
+    if shown(override) != override:  # It is told to other processes, and kept in recordings.
+        raise UserError(f"--set {override} cannot be read as text; write it in UTF-8")
     for depth, name in enumerate(names[:-1]):
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):

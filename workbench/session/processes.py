@@ -21,6 +21,7 @@ from devices.config import FleetCommand
 from plots.ipc import PanelsCommand, Resize, ShowPanels, StartPanels
 from server.ipc.control import Command, Event, Failed, News, Phase, Progress, Stop, line_of
 from server.ipc.page import Page
+from workbench.errors import RunError, shortage_of
 from workbench.telemetry.view import Part
 
 _ROOT = Path(__file__).parents[2]
@@ -82,8 +83,13 @@ class Process:
             threading.Thread(target=self._read_errors, name=f"{name} errors", daemon=True),
             threading.Thread(target=self._read_events, name=f"{name} events", daemon=True),
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     @property
     def has_begun(self) -> bool:
@@ -136,13 +142,18 @@ class Process:
         if code is None:
             return "still running"
         text = f"ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        lines = [line for line in self._last_lines() if line.strip()]
-        return f"{text}: {lines[-1].strip()}" if lines else text
+        last = self._last_line()
+        return f"{text}: {shortage_of(last) or last}" if last else text
 
     def traceback(self) -> str:
         """Its traceback when a bug ended it, else ""."""
         text = "\n".join(self._last_lines())
-        return text if "Traceback (most recent call last)" in text else ""
+        is_bug = "Traceback (most recent call last)" in text and not shortage_of(self._last_line())
+        return text if is_bug else ""
+
+    def _last_line(self) -> str:
+        lines = [line.strip() for line in self._last_lines() if line.strip()]
+        return lines[-1] if lines else ""
 
     def _last_lines(self) -> list[str]:
         """The last lines of its standard error. Safe while the reader thread adds more."""
@@ -234,9 +245,15 @@ class Processes:
     # --- Orders ---
 
     def spawn(self, name: str, *pages: Page | None) -> Process:
-        """Start a process that inherits these pages. It waits for `begin`."""
+        """Start a process that inherits these pages. It waits for `begin`. Raises RunError when the system refuses."""
         descriptors = [page.descriptor for page in pages if page is not None]
-        child = self._children[name] = Process(name, self._commands[name], descriptors, self._events)
+        try:
+            child = self._children[name] = Process(name, self._commands[name], descriptors, self._events)
+        except (OSError, RuntimeError) as error:
+            why = shortage_of(error) or str(error)
+            if isinstance(error, BlockingIOError):  # EAGAIN comes only from fork here.
+                why = f"{error.strerror}; raise the limit on processes (ulimit -u)"
+            raise RunError(f"the {name} cannot be started: {why}") from None
         return child
 
     def begin(self, name: str, start: msgspec.Struct) -> None:

@@ -6,6 +6,7 @@ overlay was, the picture is restored: views never redraw because of an overlay.
 
 from collections.abc import Sequence
 
+from workbench.errors import shown
 from workbench.telemetry.view import Part, Reading
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.display import pygame
@@ -75,7 +76,7 @@ class Toast(Overlay):
     def show(self, text: str, now_ns: int, role: str = "green") -> None:
         """Show this message instead of the present one, in the theme's colour of this role."""
         shown_ns = max(self.SHOWN_NS, len(text) * self.LETTER_NS)
-        self._text, self._role, self._until_ns = text, role, now_ns + shown_ns
+        self._text, self._role, self._until_ns = shown(text), role, now_ns + shown_ns
 
     def advance(self, now_ns: int) -> None:
         """Hide the message when its time is over."""
