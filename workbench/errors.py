@@ -23,7 +23,7 @@ _REMEDIES = {
     errno.ENOSPC: _DISK,
     errno.EDQUOT: _DISK,
 }
-_SYSTEM_ERROR = re.compile(r"\w*Error: \[Errno (\d+)\] (.+)")
+_SYSTEM_ERROR = re.compile(r"OSError: \[Errno (\d+)\] (.+)")
 _NO_THREAD = "can't start new thread"
 _NOT_LOADED = ("ImportError: ", "OSError: Could not find/load shared object")
 """How it looks when a library finds no room in memory, and also when it is not there."""

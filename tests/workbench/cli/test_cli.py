@@ -243,6 +243,8 @@ class TestAddress:
         require_free("127.0.0.1", 0)
         with pytest.raises(UserError, match=r"cannot listen on 192\.0\.2\.1:5"):
             require_free("192.0.2.1", 5)
+        with pytest.raises(UserError, match=r"cannot listen on 192\.0\.2\.1.*; choose another host$"):
+            require_free("192.0.2.1", 0)
 
 
 class TestFileLimit:
