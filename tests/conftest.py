@@ -45,7 +45,7 @@ def is_ci() -> bool:
 
 OUTSIDE = {"needs_program", "needs_broker"}
 """A test with one of these fixtures, directly or through others, is marked `outside`."""
-EVERYWHERE = {"cat", "git", "sh"}
+EVERYWHERE = {"cat", "git", "sh", "uname"}
 """Programs that no machine with a checkout lacks."""
 
 
