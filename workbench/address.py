@@ -140,7 +140,7 @@ def require_free(host: str, port: int) -> None:
             probe.bind(address)
             probe.listen(1)
     except OSError as error:
-        raise UserError(
-            f"cannot listen on {authority_of(host, port)}: {(error.strerror or str(error)).lower()}; choose another "
-            f"{'port, or 0 for any that is free' if port else 'host'}"
-        ) from None
+        where, why = authority_of(host, port), (error.strerror or str(error)).lower()
+        if port == 0:
+            raise UserError(f"cannot listen on {where}: {why}; choose another host") from None
+        raise UserError(f"cannot listen on {where}: {why}; choose another port, or 0 for any that is free") from None
