@@ -89,8 +89,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
     "a pickle": lambda path: path.write_bytes(pickle.dumps(Mischief())),
     "a link to itself": lead_nowhere,
-    "not to be read": lambda path: path.chmod(0),
 }
+if os.geteuid():  # The superuser reads any file; for it, the link above is what cannot be read.
+    DAMAGES["not to be read"] = lambda path: path.chmod(0)
 
 
 class TestDamage:
@@ -104,8 +105,6 @@ class TestDamage:
         start(20, 22)
         path = only_file(folder)
         DAMAGES[damage](path)
-        if damage == "not to be read" and os.access(path, os.R_OK):
-            pytest.skip("this user may read anything")
         assert start(20, 22) == (0, [DAMAGED.format(folder)])
         assert start(20, 22) == (1, [])
         assert only_file(folder) == path
