@@ -1,5 +1,6 @@
-"""The server's settings: frozen, with units in their names; nonsense is refused where it is written."""
+"""The server's settings: frozen, with units in their names, and checked when they are made."""
 
+import ipaddress
 import re
 from typing import Literal
 
@@ -10,12 +11,12 @@ from server.mqtt.address import parse_broker
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")
-"""What needs no escape in an address, in a header or in the name of a sub-protocol."""
+"""Characters that need no escape in a URL, in a header or in the name of a sub-protocol."""
 BRAKE_ITEM_US_MAX, BRAKE_BATCH_MS_MAX = 500.0, 500.0
 
 
 class Brake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Service time added to one stage, for teaching: watch the queue before it."""
+    """Service time added to one stage on purpose: watch the queue before it."""
 
     item_us: float = 0.0
     """Microseconds for each item. An item is what the stage counts: placements, or messages at decode."""
@@ -63,7 +64,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     height: int = 256
     """Pixels down, 1 to 8192."""
     rate_per_s: int = 60
-    """Tokens a second of each connection's bucket. Low throttles early, high never."""
+    """Tokens per second of each connection's bucket. Low throttles early, high never."""
     burst: int = 120
     """Tokens a bucket can save up. Must cover what a device sends in one write."""
     tick_ms: int = 100
@@ -71,59 +72,59 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     tick_ms_max: int = 2000
     """The longest interval the tick may stretch to."""
     loop: Literal["native", "portable", "mailbox"] = "native"
-    """Which shell moves the bytes."""
+    """What moves the bytes: compiled epoll, portable selectors, or a naive server with one task per connection."""
     counts_only: bool = False
-    """Serve nothing and only count what comes in: the machine's limit, to measure the loops by."""
+    """Only count what comes in: the machine's limit, to compare the loops with."""
     loops: int = 1
-    """Loops, a thread each. More than there are free cores only adds switching."""
+    """Number of loops, one thread each. More than there are free cores only adds context switches."""
     connections_max: int = 20_000
     """Sockets held at once; the open-file limit bounds it too."""
     stall_s: float = 30.0
-    """A connection that takes no bytes for so long is closed. Short drops slow networks, long keeps dead ones."""
+    """A connection that takes no bytes for this long is closed. Short drops slow networks, long keeps dead ones."""
     evict_after_s: float = 0.0
-    """A connection over its limit for so long is closed with 1008. 0: never."""
+    """A connection over its limit for this long is closed with 1008. 0: never."""
     handshake_s: float = 5.0
     """An opening handshake unfinished after this is closed."""
     echo: bool = False
     """Serve /echo, for conformance suites."""
     deflate: Literal["on", "off"] = "on"
-    """Grant permessage-deflate to clients that offer it, as browsers do. They leave the compiled path for it."""
+    """Grant permessage-deflate to clients that offer it, as browsers do. They then stay on the slow path."""
     deflate_connections_max: int = 256
-    """So many at once, over all loops; others are served uncompressed. Each may hold 80 KiB for it."""
+    """At most this many at once, over all loops; others are served uncompressed. Each may hold 80 KiB for it."""
     origins: tuple[str, ...] = ()
-    """Origins let in beside pages of this server itself."""
+    """Origins whose pages may connect, beside pages of this server itself."""
     cert: str = ""
-    """The file of a certificate (PEM, its chain behind it): then TLS alone is spoken. "": none."""
+    """File of a certificate (PEM, followed by its chain): then clients must speak TLS. "": no TLS."""
     key: str = ""
-    """The file of its key, without a password."""
+    """File of its key, without a password."""
     connections_per_address_max: int = 256
     """Connections held at once from one address; of IPv6, from one /64. 0: as many as there is room for."""
     handshakes_per_address_per_s: int = 50
-    """Connections that one address may open a second, after twice as many at once. 0: no limit."""
+    """Connections per second that one address may open, after twice as many at once. 0: no limit."""
     limits_loopback: bool = False
-    """Hold this machine's own clients to these two as well. Fleets come from there."""
+    """Apply these two limits to this machine's own clients too, which fleets are."""
     token: str = ""
-    """What clients must bring to look on or paint. Whoever has it can do both; "": nobody needs one."""
+    """Access token that clients need to view or paint. "": none is needed."""
     viewers_only_without_token: bool = False
-    """Let those who bring no token look on all the same; nothing that they place is let in. False: they get 401."""
+    """Clients without the token may view but not paint. False: they get 401."""
     brakes: Brakes = Brakes()
-    """Service time added to stages, to see what each one's queue does."""
+    """Service time added to stages."""
     mqtt: str = "none"
-    """The MQTT broker through which devices place too: its URL, "embedded" for one of our own, or "none"."""
+    """The MQTT broker that devices may publish to: its URL, "embedded" to start one, or "none"."""
     mqtt_name: str = "main"
     """The canvas's name in the topics canvas/NAME/device/ID/place. Canvases that share a broker need different ones."""
     journal: str = ""
-    """The file that every tick's changes are committed to, and that the next start goes on from. "": none."""
+    """File that every tick's changes are committed to, and that the next start continues from. "": none."""
     journal_gates: bool = True
-    """Nothing is sent before it is committed. False is what a recording uses: it is written, and nobody waits."""
+    """Nothing is sent before it is committed. False, as in a recording: ticks do not wait for it."""
     journal_sync: Literal["normal", "full"] = "normal"
-    """What is safe once committed: normal from a crash of the server, full also from one of the machine."""
+    """What a commit survives: normal a crash of the server, full also a power loss."""
     journal_snapshot_ticks: int = 600
     """Ticks between two snapshots. Few make the file large, many make the next start slow."""
     journal_keep_s: float = 0.0
-    """What is older is given up, as far as the newest snapshot does not need it. 0: nothing is too old."""
+    """What is older is deleted, unless the newest snapshot needs it. 0: nothing is too old."""
     journal_bytes_max: int = 1 << 30
-    """Above this the oldest is given up, likewise. 0: it may grow without end."""
+    """Above this size the oldest is deleted, likewise. 0: no limit."""
 
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, float, float], ...] = (
@@ -157,10 +158,6 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             )
         if self.viewers_only_without_token and not self.token:
             raise ValueError("viewers_only_without_token is true, but token is not set; give a token, which paints")
-        if self.loop == "mailbox" and self.loops > 1:
-            raise ValueError(
-                f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
-            )
         for origin in self.origins:
             if origin != "null" and not _ORIGIN.fullmatch(origin):
                 raise ValueError(
@@ -170,14 +167,19 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if bool(self.cert) != bool(self.key):
             given, missing = ("cert", "key") if self.cert else ("key", "cert")
             raise ValueError(f"{given} is {self.cert or self.key!r}, but {missing} is not set; TLS needs both")
-        if self.cert and self.counts_only:
-            raise ValueError(f"cert is {self.cert!r}, but one that only counts speaks no TLS; leave it out")
         self._check_mqtt()
-        if self.journal and self.journal_gates and (self.loop == "mailbox" or self.counts_only):
-            kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
-            raise ValueError(
-                f"journal is {self.journal!r}, but {kind} keeps none; leave it out, or set loop to native or portable"
-            )
+        lacked = ""
+        if self.loop == "mailbox":
+            if self.loops > 1:
+                raise ValueError(
+                    f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
+                )
+            braked = next((name for name in Brakes.__struct_fields__ if getattr(self.brakes, name).is_on), "")
+            lacked = f"brakes.{braked} is set, but a mailbox server has no brakes" if braked else self.lacked_by_mailbox
+        elif self.counts_only:
+            lacked = self._lacked_by("one that only counts")
+        if lacked:
+            raise ValueError(f"{lacked}; leave it out, or set loop to native or portable")
         across, down = tile_shape(self.width, self.height)
         if across * down > TILES_MAX:
             raise ValueError(
@@ -187,12 +189,12 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     @property
     def has_tls(self) -> bool:
-        """Whether clients are to speak TLS."""
+        """Whether clients must speak TLS."""
         return bool(self.cert)
 
     @property
     def has_bridge(self) -> bool:
-        """Whether it has a loop of its own for devices that speak MQTT."""
+        """Whether it has a loop for devices that speak MQTT."""
         return self.mqtt != "none"
 
     @property
@@ -200,13 +202,32 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Rows of the telemetry page that its loops need, a memory link aside."""
         return self.loops + self.has_bridge
 
+    @property
+    def lacked_by_mailbox(self) -> str:
+        """Which of these settings, brakes and loops aside, a mailbox server cannot serve; "" when it can serve all."""
+        if not _is_loopback(self.host):
+            return f"host is {self.host!r}, but a mailbox server listens on this machine's loopback only"
+        if self.limits_loopback:
+            return "limits_loopback is true, but a mailbox server has no limits per address"
+        return self._lacked_by("a mailbox server")
+
+    def _lacked_by(self, kind: str) -> str:
+        """What a server without an engine cannot serve."""
+        if self.has_bridge:
+            return f"mqtt is set, but {kind} has no bridge"
+        if self.journal and self.journal_gates:
+            return f"journal is {self.journal!r}, but {kind} keeps none"
+        return f"cert is {self.cert!r}, but {kind} speaks no TLS" if self.cert else ""
+
     def _check_mqtt(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.mqtt_name):
             raise ValueError(f"mqtt_name is {self.mqtt_name!r}; it must be 1 to 64 letters, digits, - or _")
-        if not self.has_bridge:
-            return
-        if self.mqtt != "embedded":
+        if self.has_bridge and self.mqtt != "embedded":
             parse_broker(self.mqtt)
-        if self.loop == "mailbox" or self.counts_only:
-            kind = "a mailbox server" if self.loop == "mailbox" else "one that only counts"
-            raise ValueError(f"mqtt is set, but {kind} has no bridge; leave it out, or set loop to native or portable")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # It is a name.
+        return host == "localhost"

@@ -51,7 +51,6 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server/tls/*",
         "server/bridge/broker.py",
         "server/mailbox/client.py",
-        "server/mailbox/acceptor.py",
         "server/loops/slow_path.py",
         "server/loops/*",
         "devices/sockets/socket_links.py",

@@ -1,8 +1,7 @@
-"""The canvas of the mailbox server: one mailbox, one task that opens its letters, and the tick that tells the viewers.
+"""The canvas of the mailbox server: one queue of actions, one task that carries them out, and the tick for viewers.
 
-Plain asyncio, nothing compiled, nothing done for many at once: each placement is a letter, and the one task that may
-touch the canvas opens them one by one. When letters come faster than that, the mailbox grows; what finds it full is
-shed. Invariant: only letters and the tick touch the canvas, letters in the order in which they were put in.
+Plain asyncio, nothing compiled, no batches: each placement is an action, and only the one task and the tick touch the
+canvas. When placements come faster than the task applies them, the queue grows; what finds it full is shed.
 """
 
 import asyncio
@@ -10,34 +9,62 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.config import ServerConfig
 from server.engine.canvas import Canvas
 from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.store import TickEntry
-from server.kernels.layout import TICK_ROWS, Stage
-from server.mailbox.client import Letter, MailboxClient
-from server.mailbox.plain_delta import encode_tiles
-from server.mailbox.serial_brake import SerialBrake
-from server.mailbox.tally import Tally
-from server.mailbox.view import TileCounts
-from server.protocol.messages import DELTA, Ping, Pong, Subscribe
+from server.kernels.layout import TICK_ROWS, TILE_SIDE, Stage
+from server.mailbox.client import MailboxClient, QueuedFrame
+from server.mailbox.tally import Tally, TileCounts
+from server.protocol.blocks import encode_block, tile_colors
+from server.protocol.body import write_body
+from server.protocol.messages import DELTA, Ping, Pong, ServerOp, Subscribe
 from server.protocol.websocket import Opcode, encode_frame, parse_head
 from server.system import clock
 
 MAILBOX_MAX = 65_536
-"""Letters that may wait: about a second's worth. More would only make everyone's changes older."""
+"""Actions that may wait: about a second's worth. More would only make all changes older."""
+COMPRESS_BYTES_MIN = 512
+"""Below this a zlib stream saves less than a client pays to open it."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 LOOK_S = 0.5
-"""Longest sleep of the time task, so that a shorter tick interval is soon gone by."""
+"""Longest sleep of the tick task: a tick interval that is made shorter applies within this time."""
 
 Watched = tuple[tuple[int, int, int, int], int]
 """Tiles, half open, and the tick up to which their viewer has all changes."""
 
 
+def encode_delta(
+    pixels: NDArray[np.uint8], pixel_tick: NDArray[np.uint32], tiles: Iterable[int], since: int, tick: int
+) -> tuple[bytes, int]:
+    """The DELTA of `tick` with all that changed after tick `since` in these tiles, given by ascending numbers.
+
+    pixels, pixel_tick: shape (height, width). Returns the message and its number of pixels; b"" when nothing changed.
+    It is the obvious form of the compiled encoder. Cost: O(tiles).
+    """
+    across = -(-pixels.shape[1] // TILE_SIDE)
+    blocks, pixel_count = [], 0
+    for tile in tiles:
+        top, left = tile // across * TILE_SIDE, tile % across * TILE_SIDE
+        area = np.s_[top : top + TILE_SIDE, left : left + TILE_SIDE]
+        rows, columns = np.nonzero(pixel_tick[area] > since)
+        if len(rows):
+            colors = pixels[area][rows, columns].tobytes()
+            offsets = (rows * TILE_SIDE + columns).tolist()
+            blocks.append(encode_block(tile, offsets, colors, tile_colors(pixels, tile)))
+            pixel_count += len(offsets)
+    if not blocks:
+        return b"", 0
+    raw = b"".join(blocks)
+    encoding, body = write_body(raw, compress=len(raw) >= COMPRESS_BYTES_MIN)
+    return DELTA.pack(ServerOp.DELTA, encoding, len(blocks), tick & 0xFFFFFFFF) + body, pixel_count
+
+
 class MailboxCanvas:
-    """The canvas, its mailbox and its tick. `clients` is the server's set, which only the server changes."""
+    """The canvas, its queue and its tick. `clients` is the server's set, which only the server changes."""
 
     def __init__(
         self,
@@ -48,13 +75,13 @@ class MailboxCanvas:
         clients: Iterable[MailboxClient],
         journal: Journal | None = None,
     ) -> None:
-        """`journal`: the recording that ticks are written to, for which nobody waits."""
+        """`journal`: the recording that ticks are written to. The tick does not wait for it."""
         assert journal is None or not journal.gates
         self._journal = journal
         self.config = config
         self.tick = 0
         """The last finished tick."""
-        self._telemetry, self._row = telemetry, telemetry["server"][0]
+        self._telemetry = telemetry
         self._canvas = Canvas(config, canvas_page)
         self._pixel_tick, self._tile_tick = canvas_page["pixel_tick"], canvas_page["tile_tick"]
         self._painter, self._tiles = canvas_page["pixel_painter"], TileCounts(canvas_page)
@@ -62,22 +89,20 @@ class MailboxCanvas:
         self._clients = clients
         self._mailbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue(MAILBOX_MAX)
         self._interval_ns = config.tick_ms * 1_000_000
-        self._apply_brake = SerialBrake()
         self._tick_ns = clock.now_ns()
         self._due_ns = self._tick_ns + self._interval_ns
 
     def adjust(self, config: ServerConfig) -> None:
-        """Go by these settings from now on."""
+        """Apply these settings from now on."""
         if config.tick_ms != self.config.tick_ms:
             self._interval_ns = config.tick_ms * 1_000_000
             self._due_ns = min(self._due_ns, clock.now_ns() + self._interval_ns)
         self.config = config
-        self._apply_brake.release()
 
-    # Letters.
+    # The queue.
 
     def admit(self, client: MailboxClient, x: int, y: int, color: int, now_ns: int) -> None:
-        """Put a placement into the mailbox, or count why not."""
+        """Put a placement into the queue, or count why not."""
         self._counts["received_count"] += 1
         client.received_count += 1
         if x >= self.config.width or y >= self.config.height:
@@ -89,7 +114,7 @@ class MailboxCanvas:
         elif self._mailbox.full():
             client.shed_count += 1
             self._counts["shed_count"] += 1
-            self._tally.dropped(Stage.APPLY, 1)
+            self._tally.stages[Stage.APPLY]["drop_count"] += 1
         else:
             self._counts["admitted_count"] += 1
             client.admitted_count += 1
@@ -97,7 +122,7 @@ class MailboxCanvas:
         self._tally.served(Stage.ADMIT, 1, clock.now_ns() - now_ns)
 
     async def in_turn(self, action: Callable[[], None]) -> None:
-        """Do this behind all that is in the mailbox, and wait until it is done. It is never shed: its sender waits."""
+        """Do this after all that is in the queue, and wait until it is done. It is never shed: its sender waits."""
         done = asyncio.Event()
 
         def act() -> None:
@@ -107,26 +132,25 @@ class MailboxCanvas:
         await self._mailbox.put(act)
         await done.wait()
 
-    async def open_letters(self) -> None:
-        """The canvas task: open one letter after the other."""
+    async def run_actions(self) -> None:
+        """The canvas task: carry out one action after the other."""
         while True:
             act = await self._mailbox.get()
             self._tally.queued(Stage.APPLY, self._mailbox.qsize() + 1)
-            added_ns = await self._apply_brake.pay(self.config.brakes.apply, 1)
-            worked_ns = clock.now_ns()
+            begun_ns = clock.now_ns()
             act()
-            self._tally.served(Stage.APPLY, 1, added_ns + clock.now_ns() - worked_ns)
+            self._tally.served(Stage.APPLY, 1, clock.now_ns() - begun_ns)
 
     def _apply(self, number: int, x: int, y: int, color: int) -> None:
         self._canvas.pixels[y, x] = color
         self._painter[y, x] = (number + 1) & 0xFFFFFFFF
         self._tiles.applied[self._tiles.tile_of(x, y)] += 1
         self._pixel_tick[y, x] = self.tick + 1
-        self._tile_tick[y >> 5, x >> 5] = self.tick + 1
+        self._tile_tick[y // TILE_SIDE, x // TILE_SIDE] = self.tick + 1
         self._counts["applied_count"] += 1
 
     async def ask(self, client: MailboxClient, order: Subscribe | Ping) -> None:
-        """Have an order answered in its turn, and wait until the answer is sent: so at most one is owed."""
+        """Answer an order in its turn, and wait until the answer is sent: so at most one is owed."""
         await self.in_turn(partial(self._answer, client, order))
         await client.outbox.join()
 
@@ -139,7 +163,7 @@ class MailboxCanvas:
             if not order.is_cancel and client.connection.can_send:
                 payload = self._subscribe(client, order, clock.now_ns())
         if payload:
-            client.outbox.put_nowait(Letter(encode_frame(Opcode.BINARY, payload)))
+            client.outbox.put_nowait(QueuedFrame(encode_frame(Opcode.BINARY, payload)))
 
     def _subscribe(self, client: MailboxClient, order: Subscribe, now_ns: int) -> bytes:
         region = self._canvas.clip(order.x, order.y, order.width, order.height)
@@ -153,14 +177,14 @@ class MailboxCanvas:
         return snapshot.encode(compress=len(snapshot.pixels) >= SNAPSHOT_COMPRESS_BYTES)
 
     def unsubscribe(self, client: MailboxClient) -> None:
-        """It watches no more."""
+        """Send it no more deltas."""
         self._counts["subscriber_count"] -= client.tiles is not None
         client.tiles = None
 
     # The tick.
 
     async def keep_time(self) -> None:
-        """The time task: finish a tick whenever one is due."""
+        """The tick task: finish a tick whenever one is due."""
         while True:
             await asyncio.sleep(min(LOOK_S, max(0, self._due_ns - clock.now_ns()) * 1e-9))
             now_ns = clock.now_ns()
@@ -168,51 +192,48 @@ class MailboxCanvas:
                 self.finish_tick(now_ns)
 
     def finish_tick(self, now_ns: int) -> None:
-        """End a tick: a delta for each viewer that is owed one. Those who watch the same get the same bytes."""
+        """Finish a tick: queue a delta for each viewer that is owed one."""
         self.tick += 1
-        frames: dict[Watched, Letter] = {}
+        frames: dict[Watched, QueuedFrame] = {}  # Viewers that watch the same get the same bytes.
         whole = self._canvas.tiles_of(self._canvas.clip(0, 0, 0, 0))
         merged = self._encode(frames, whole, self.tick - 1)
         encoded_ns, spacing_ns = clock.now_ns(), max(self._interval_ns, now_ns - self._tick_ns)
         if self._journal is not None and merged.pixel_count:
             self._record(self._journal, merged, now_ns)
         for client in self._clients:
+            assert client.cursor < self.tick, "a viewer has more than the canvas"
             if client.is_owed_delta(self.tick, now_ns, spacing_ns) and client.tiles is not None:
-                letter = self._encode(frames, client.tiles, client.cursor)
+                frame = self._encode(frames, client.tiles, client.cursor)
                 lags = client.cursor < self.tick - 1 and client.interval_ns <= spacing_ns
-                self._counts["conflated_count"] += lags and letter.pixel_count > 0
+                self._counts["conflated_count"] += lags and frame.pixel_count > 0
                 client.cursor = self.tick
-                if letter.pixel_count:
+                if frame.pixel_count:
                     client.wait_interval(now_ns, spacing_ns)
-                    client.outbox.put_nowait(letter)
+                    client.outbox.put_nowait(frame)
         self._tally.queued(Stage.FANOUT, sum(client.outbox.qsize() for client in self._clients))
         self._tally.served(Stage.FANOUT, 0, clock.now_ns() - encoded_ns)
         self._publish(now_ns, merged, encoded_ns - now_ns)
 
-    def _encode(
-        self,
-        frames: dict[Watched, Letter],
-        tiles: tuple[int, int, int, int],
-        since: int,
-    ) -> Letter:
+    def _encode(self, frames: dict[Watched, QueuedFrame], tiles: tuple[int, int, int, int], since: int) -> QueuedFrame:
         """The delta of this tick for those who watch `tiles` and have all up to `since`; made once."""
-        letter = frames.get((tiles, since))
-        if letter is None:
+        frame = frames.get((tiles, since))
+        if frame is None:
             x0, y0, x1, y1 = tiles
-            down, right = np.nonzero(self._tile_tick[y0:y1, x0:x1] > since)  # A large canvas has very many others.
+            # Only tiles that changed are looked into: a large canvas has very many others.
+            down, right = np.nonzero(self._tile_tick[y0:y1, x0:x1] > since)
             changed = (down + y0) * self._tile_tick.shape[1] + right + x0
-            payload, pixel_count = encode_tiles(
+            payload, pixel_count = encode_delta(
                 self._canvas.pixels, self._pixel_tick, changed.tolist(), since, self.tick
             )
-            letter = Letter(encode_frame(Opcode.BINARY, payload), pixel_count, payload[1] if payload else 0)
-            frames[tiles, since] = letter
-        return letter
+            frame = QueuedFrame(encode_frame(Opcode.BINARY, payload), pixel_count, payload[1] if payload else 0)
+            frames[tiles, since] = frame
+        return frame
 
-    def _record(self, journal: Journal, merged: Letter, now_ns: int) -> None:
+    def _record(self, journal: Journal, merged: QueuedFrame, now_ns: int) -> None:
         """Hand the tick's changes to the recording."""
-        head = parse_head(merged.frame, 0)
+        head = parse_head(merged.data, 0)
         assert head is not None
-        payload = merged.frame[head.head_bytes :]
+        payload = merged.data[head.head_bytes :]
         _, encoding, tile_count, _ = DELTA.unpack_from(payload)
         pixels = self._canvas.pixels.tobytes() if journal.wants_snapshot(self.tick) else None
         counts = merged.pixel_count, tile_count, encoding
@@ -221,37 +242,28 @@ class MailboxCanvas:
         if journal.bug is not None:
             raise journal.bug
 
-    def _unaccounted(self) -> int:
-        """Placements that were received and are neither admitted nor refused. Anything but 0 is a bug."""
-        counts = self._counts
-        refused = counts["throttled_count"] + counts["shed_count"] + counts["out_of_bounds_count"]
-        return abs(counts["received_count"] - counts["admitted_count"] - refused)
-
-    def _publish(self, now_ns: int, merged: Letter, encode_ns: int) -> None:
+    def _publish(self, now_ns: int, merged: QueuedFrame, encode_ns: int) -> None:
         """Write the tick to the telemetry page and set the next tick's time."""
         tile_count = int((self._tile_tick == self.tick).sum())
-        frame_bytes = len(merged.frame) if merged.pixel_count else 0
+        frame_bytes = len(merged.data) if merged.pixel_count else 0
         self._tally.queued(Stage.ENCODE, tile_count)
         self._tally.served(Stage.ENCODE, tile_count, encode_ns)
         self._counts["cpu_ns"] = clock.thread_cpu_ns()
         self._tiles.write(self.tick)
         self._tally.publish()
+        ticks, row = self._telemetry["ticks"], self._telemetry["server"][0]
         lateness_ns, interval_ns = max(0, now_ns - self._due_ns), now_ns - self._tick_ns
-        self._telemetry["ticks"]["tick"][self.tick % TICK_ROWS] = self.tick  # First: what it was is gone from here on.
-        self._telemetry["ticks"][self.tick % TICK_ROWS] = (
+        ticks["tick"][self.tick % TICK_ROWS] = self.tick  # First: readers take the row for unfinished from here on.
+        ticks[self.tick % TICK_ROWS] = (
             self.tick, now_ns, lateness_ns, interval_ns, encode_ns, tile_count, merged.pixel_count, frame_bytes,
             merged.encoding, self._counts["admitted_count"], 0, self._tally.take_peaks(),
         )  # fmt: skip
-        row = self._row
-        row["heartbeat_ns"], row["cpu_ns"], row["resident_bytes"] = (
-            now_ns,
-            clock.process_cpu_ns(),
-            clock.resident_bytes(),
-        )
+        row["heartbeat_ns"], row["cpu_ns"] = now_ns, clock.process_cpu_ns()
+        row["resident_bytes"] = clock.resident_bytes()
         row["tick_interval_ns"] = self._interval_ns
         row["merged_count"] += merged.pixel_count
         row["encoded_bytes"] += frame_bytes
-        row["ledger_gap"] = self._unaccounted()
+        row["ledger_gap"] = self._tally.unaccounted()
         row["tick"] = self.tick  # Last: it says that the row above is whole.
         self._tick_ns = now_ns
         self._due_ns = max(self._due_ns + self._interval_ns, now_ns + self._interval_ns // 2)

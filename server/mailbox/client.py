@@ -1,7 +1,6 @@
-"""One connection of the mailbox server: its streams, its queue, its bucket, what it watches and how it behaves.
+"""One connection of the mailbox server: its streams, its queue, its token bucket, and what it watches.
 
-It decides about itself alone and takes the time as an argument. Invariant: frames leave in the order in which they
-were put into `outbox`, and what the peer does not take costs it, never others.
+It decides about itself alone, and takes the time as an argument.
 """
 
 import asyncio
@@ -13,19 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from server.config import ServerConfig
+from server.engine.canvas import new_rules
 from server.engine.live_settings import refill
 from server.protocol.connection import Connection
 from server.protocol.messages import Reason, Throttled
 
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: to close is to reset."""
-REPORT_NS = 1_000_000_000
-PAUSE_NS = 1_000_000_000
+"""SO_LINGER without a time: closing the socket resets the connection."""
+REPORT_NS = PAUSE_NS = 1_000_000_000
 READ_BYTES = 4096
 """What one connection's turn is worth: some 340 placements."""
 PLACE_FRAME_BYTES = 12
 OUTBOX_MAX = 4
-"""Deltas that wait for one viewer; after that it is left out until it has taken some, and its deltas are conflated."""
+"""Deltas that wait for one viewer. With this many, it is left out until it has taken some: its deltas are conflated."""
 
 
 class Limits(NamedTuple):
@@ -37,37 +37,41 @@ class Limits(NamedTuple):
     evict_ns: int
 
 
-class Letter(NamedTuple):
-    """A frame on its way to one connection. `pixel_count` and `encoding` are a DELTA's; 0 for all else."""
+def limits_of(config: ServerConfig) -> Limits:
+    """The limits that `config` asks for."""
+    rules = new_rules(config)[0]
+    return Limits(*(int(rules[name]) for name in Limits._fields))
 
-    frame: bytes
+
+class QueuedFrame(NamedTuple):
+    """A WebSocket frame in a client's outbox. `pixel_count` and `encoding` are those of a DELTA, else 0."""
+
+    data: bytes
     pixel_count: int = 0
     encoding: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class MailboxClient:
-    """The state of one connection."""
+    """The state of one connection. Fields that a row of dtype CONNECTION has too mean the same there."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     connection: Connection
     limits: Limits
-    outbox: asyncio.Queue[Letter] = field(default_factory=asyncio.Queue)
+    outbox: asyncio.Queue[QueuedFrame] = field(default_factory=asyncio.Queue)
     route: str = ""
+    """The path of its request; "" before."""
     number: int = 0
-    """As HELLO tells it; 0 before."""
     opened_ns: int = 0
     is_refused: bool = False
     is_half_closed: bool = False
     tiles: tuple[int, int, int, int] | None = None
-    """What it watches, half open; None: it does not."""
+    """What it watches, half open; None: nothing."""
     cursor: int = 0
-    """The tick up to which it has been sent all changes."""
     interval_ns: int = 0
     due_ns: int = 0
     full_ns: int = 0
-    """Token bucket: when it will be full again. A token costs `token_ns` of that."""
     received_count: int = 0
     admitted_count: int = 0
     throttled_count: int = 0
@@ -85,6 +89,7 @@ class MailboxClient:
 
     def take_token(self, now_ns: int) -> bool:
         """Take one token of the bucket. False when there is none: then the placement is counted as throttled."""
+        # The bucket is one number: the time at which it will be full again. Each token taken puts that off.
         full_ns = max(self.full_ns, now_ns) + self.limits.token_ns
         if full_ns - now_ns <= self.limits.burst_ns:
             self.full_ns = full_ns
@@ -95,17 +100,17 @@ class MailboxClient:
         return False
 
     def hold_to(self, limits: Limits, now_ns: int) -> None:
-        """Go by other limits from now on; the bucket keeps its tokens, as far as the new one holds them."""
+        """Apply other limits from now on; the bucket keeps its tokens, as far as the new one holds them."""
         before, after = self.limits[:2], limits[:2]
         if before != after:
             self.full_ns = int(refill(np.array(self.full_ns), before, after, now_ns))
         self.limits = limits
 
     def flush(self) -> None:
-        """Write what the connection itself has to say; after its last word, end our side of the stream."""
+        """Write what the connection itself has to say; after its close frame, end our side of the stream."""
         data = self.connection.data_to_send()
         if self.is_half_closed or self.writer.is_closing():
-            return  # What the peer still says changes nothing.
+            return
         self.writer.write(data)
         if self.connection.output_ended:
             self.is_half_closed = True
@@ -113,12 +118,13 @@ class MailboxClient:
                 self.writer.write_eof()
 
     def reset(self) -> None:
-        """End it at once. Closed in order, its socket would keep what nobody takes for many minutes."""
+        """End it at once. After an orderly close, the system would keep what the peer does not take for minutes."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.writer.transport.abort()
 
     def is_owed_delta(self, tick: int, now_ns: int, tick_ns: int) -> bool:
-        """Whether it watches, lacks something of `tick`, has waited its interval up to half a tick, and has room."""
+        """Whether it watches, lacks something of `tick`, has waited its interval, and has room in its outbox."""
+        # A delta goes with the tick that is nearest to its due time, so it may be half a tick early.
         if self.tiles is None or self.cursor >= tick or self.due_ns > now_ns + tick_ns // 2:
             return False
         return self.connection.can_send and self.outbox.qsize() < OUTBOX_MAX
@@ -128,7 +134,7 @@ class MailboxClient:
         self.due_ns = max(self.due_ns, now_ns - tick_ns // 2) + self.interval_ns
 
     def report(self, now_ns: int) -> Throttled | None:
-        """How many of its placements were dropped and why lately; None when there is nothing new or it is too early."""
+        """How many of its placements were dropped and why; None when there is no news, or a report was just sent."""
         dropped = (self.throttled_count + self.shed_count + self.out_of_bounds_count) & 0xFFFFFFFF
         if dropped == self.reported_count or now_ns - self.reported_ns < REPORT_NS:
             return None

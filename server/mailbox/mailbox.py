@@ -1,48 +1,36 @@
-"""The mailbox server: what one writes first. A task a connection, one mailbox to a canvas task, a queue a viewer.
+"""The mailbox server: what one writes first. One task per connection, one queue to a canvas task, one queue per viewer.
 
-It obeys the same protocol as the loops and is kept to compare with them, to test them, and to be read first. What it
-lacks is on show: a letter costs the same whether one waits or a thousand do, and nothing is handled as a batch.
-Invariant: a connection waits for itself alone; what it shares with others is the mailbox.
+It speaks the same protocol as the loops, and is kept to compare with them, to test them, and to be read first. What it
+lacks shows under load: a placement costs the same whether one waits or a thousand do, and nothing is done in batches.
+It serves this machine only, and has no TLS, no limits per address, no brakes, no MQTT and no journal that gates.
 """
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import msgspec
-
 from server.accept.listener import BACKLOG, connections_allowed, open_listener
-from server.config import Brakes, ServerConfig
-from server.engine.canvas import new_hello, new_rules
+from server.config import ServerConfig
+from server.engine.canvas import new_hello
 from server.engine.live_settings import NEVER_NS, merge_live
 from server.ipc.page import Page
 from server.journal.journal import open_journal, running
 from server.kernels.layout import Stage, State, tile_shape
-from server.mailbox.acceptor import Acceptor
 from server.mailbox.canvas import MAILBOX_MAX, MailboxCanvas
-from server.mailbox.client import OUTBOX_MAX, PLACE_FRAME_BYTES, READ_BYTES, Limits, MailboxClient
-from server.mailbox.serial_brake import SerialBrake
-from server.mailbox.sweeper import Sweeper
-from server.mailbox.tally import Tally
-from server.mailbox.view import ClientRows
+from server.mailbox.client import OUTBOX_MAX, PLACE_FRAME_BYTES, READ_BYTES, MailboxClient, QueuedFrame, limits_of
+from server.mailbox.tally import ClientRows, Tally
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import Place, PlaceMany, decode_client_message
-from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.protocol.websocket import CloseCode, Opcode, ProtocolViolation, encode_frame
 from server.system import clock, open_files
-from server.tls.certificate import context_of
-from server.tls.front import TlsTerminator
 from server.web import dispatch, routes
 
 DRAIN_S = 3.0
 """How long clients may take to answer the close frame before their sockets are closed."""
-
-
-def _limits_of(config: ServerConfig) -> Limits:
-    rules = new_rules(config)[0]
-    return Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
+WATCH_S = 0.1
+"""How often connections are looked at."""
 
 
 class Mailbox:
@@ -55,167 +43,161 @@ class Mailbox:
         self.state = State.STARTING
         self._telemetry, self._page = telemetry, canvas_page
         self._row = telemetry["server"][0]
-        self._limits = _limits_of(config)
-        self._admit_brake = SerialBrake()
-        self._orders: deque[Callable[[], None]] = deque()
-        """What other threads ask for, to be carried out by the event loop."""
+        self._limits = limits_of(config)
         open_files.raise_to_hard()
         self._clients_max = connections_allowed(config)
-        self._tally = Tally(telemetry, self._depths_max())
+        across, down = tile_shape(config.width, config.height)
+        depths_max = {Stage.ACCEPT: BACKLOG, Stage.DECODE: READ_BYTES, Stage.APPLY: MAILBOX_MAX}
+        self._tally = Tally(telemetry, depths_max | {Stage.ENCODE: across * down})
         self._counts = self._tally.counts
         self._clients: set[MailboxClient] = set()
         self._rows = ClientRows(connections_page, self._clients_max)
-        self._patrol = Sweeper(self._clients, self._rows, self._tally)
         self._journal = open_journal(config, clock.now_ns())
         self._canvas = MailboxCanvas(config, telemetry, canvas_page, self._tally, self._clients, self._journal)
-        self._deserted = asyncio.Event()
-        self._deserted.set()
+        self._all_left = asyncio.Event()
+        self._all_left.set()
         self._numbers = 0
-        self._front: TlsTerminator | None = None
-        self._door: Acceptor
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop_asked = False
-        self._stop_bell = asyncio.Event()
+        self._loop = asyncio.new_event_loop()  # From the start, so that orders can come before `run`.
+        self._stop = asyncio.Event()
 
-    def _depths_max(self) -> dict[Stage, int]:
-        across, down = tile_shape(self.config.width, self.config.height)
-        return {
-            Stage.ACCEPT: BACKLOG,
-            Stage.READ: self._clients_max,
-            Stage.DECODE: READ_BYTES,
-            Stage.ADMIT: READ_BYTES // PLACE_FRAME_BYTES,
-            Stage.APPLY: MAILBOX_MAX,
-            Stage.ENCODE: across * down,
-            Stage.FANOUT: self._clients_max * OUTBOX_MAX,
-        }
-
-    # Its life.
+    # Start and end.
 
     def prepare(self, progress: Callable[[int, int, str], None]) -> None:
-        """Nothing is compiled here: it is ready at once, and says so."""
+        """Report that there is nothing to compile."""
         progress(1, 1, "")
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen. Returns host and port. Raises CannotListen."""
-        context = context_of(self.config)
-        listener = open_listener(self.config)
-        if context is not None:
-            self._front = TlsTerminator(
-                context,
-                lambda decrypted: self._door.hand_in(decrypted),
-                self.stop,
-                self._telemetry["server"],
-                connections_max=self._clients_max,
-                handshake_ns=int(self.config.handshake_s * 1e9),
-            )
-        self._door = Acceptor(listener, self.config, self._counts, self._front, READ_BYTES)
-        host, port = listener.getsockname()[:2]
+        self._listener = open_listener(self.config)
+        host, port = self._listener.getsockname()[:2]
         self._row["port"] = port
         return host, port
 
     def run(self) -> None:
         """Serve until `stop`, then drain. Raises what a task raised, which is a bug."""
-        with running(self._journal):
-            asyncio.run(self._live())
-        bug = None if self._front is None else self._front.close()
+        with running(self._journal), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._live())
         self._tally.publish()
         self._set_state(State.STOPPED)
-        if bug is not None:
-            raise bug
 
     def stop(self) -> None:
         """Drain and return from `run`. May be called from any thread, from a signal handler, and twice."""
-        self._stop_asked = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # It has ended already.
-                self._loop.call_soon_threadsafe(self._stop_bell.set)
+        self._order(self._stop.set)
 
     def adjust(self, config: ServerConfig) -> None:
-        """Go by the live settings of `config` from now on (see `control.Adjust`). May be called from any thread.
-
-        Of the brakes it has those of admit and apply; there is no tick that could stretch, so no `tick_ms_max`.
-        """
+        """Apply the live settings of `config`, but for tick_ms_max. May be called from any thread."""
         self._order(partial(self._adjust, config))
 
     def close_clients(self, loop: int) -> None:
         """Reset all connections at once, for this is one loop. May be called from any thread."""
         self._order(self._reset_clients)
 
-    def _order(self, order: Callable[[], None]) -> None:
-        self._orders.append(order)
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # It has ended already.
-                self._loop.call_soon_threadsafe(self._carry_out)
-
-    def _carry_out(self) -> None:
-        while self._orders:
-            self._orders.popleft()()
+    def _order(self, order: Callable[[], object]) -> None:
+        with contextlib.suppress(RuntimeError):  # The event loop has ended already.
+            self._loop.call_soon_threadsafe(order)
 
     def _adjust(self, config: ServerConfig) -> None:
         self.config = merge_live(self.config, config)
-        self._limits = _limits_of(self.config)
+        self._limits = limits_of(self.config)
         for client in self._clients:
             client.hold_to(self._limits, clock.now_ns())
         self._canvas.adjust(self.config)
-        self._admit_brake.release()
 
     def _reset_clients(self) -> None:
         for client in self._clients:
             client.reset()
 
     async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._carry_out()
-        if self._stop_asked:
-            self._stop_bell.set()
+        """Accept connections, apply placements and finish ticks until `stop`; then drain."""
         self._set_state(State.RUNNING)
+        canvas = self._canvas
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._keep_house(tasks)
+                chores = [tasks.create_task(chore()) for chore in (canvas.run_actions, canvas.keep_time, self._watch)]
+                acceptor = await asyncio.start_server(
+                    lambda reader, writer: tasks.create_task(self._serve(reader, writer)),
+                    sock=self._listener,
+                    limit=READ_BYTES,
+                    backlog=BACKLOG,
+                )
+                with contextlib.closing(acceptor):
+                    await self._stop.wait()
+                self._set_state(State.DRAINING)
+                await self._drain()
+                for chore in chores:
+                    chore.cancel()
         finally:
             for client in self._clients:
                 client.writer.transport.abort()  # Only a bug leaves any.
 
-    async def _keep_house(self, tasks: asyncio.TaskGroup) -> None:
-        """Let connections in and keep canvas, time and order, until it is time to drain."""
-
-        def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tasks.create_task(self._serve(reader, writer))
-
-        canvas = self._canvas
-        chores = [tasks.create_task(chore()) for chore in (canvas.open_letters, canvas.keep_time, self._patrol.walk)]
-        self._door.open(welcome)
-        with contextlib.closing(self._door):
-            await self._stop_bell.wait()
-        self._set_state(State.DRAINING)
-        await self._drain()
-        for chore in chores:
-            chore.cancel()
-
     async def _drain(self) -> None:
-        """What was accepted is applied and shown; then all are told to go, and have some time for it."""
-        self._adjust(msgspec.structs.replace(self.config, brakes=Brakes()))
-        await self._canvas.in_turn(lambda: None)
-        self._canvas.finish_tick(clock.now_ns())
+        """Apply and show what was accepted; then close all connections, which have some time for it."""
+        await self._finish_last_tick()
         for client in self._clients:
             client.connection.close(CloseCode.GOING_AWAY, "the server stops")
             client.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                await self._deserted.wait()
+                await self._all_left.wait()
         for client in self._clients:
             client.writer.transport.abort()
-        await self._canvas.in_turn(lambda: None)  # What came in while they were told.
+        await self._finish_last_tick()  # With what came in meanwhile.
+
+    async def _finish_last_tick(self) -> None:
+        await self._canvas.in_turn(lambda: None)
         self._canvas.finish_tick(clock.now_ns())
 
     def _set_state(self, state: State) -> None:
         self.state = state
         self._row["state"] = state
 
+    # Watching over the connections.
+
+    async def _watch(self) -> None:
+        """Look at every connection again and again: its deadlines, its dropped placements, and whether it stalls."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now_ns = clock.now_ns()
+            self._tally.queued(Stage.ACCEPT, sum(not client.route for client in self._clients))
+            for client in self._clients:
+                self._keep_deadline(client, now_ns)
+                if client.opened_ns:
+                    self._check_conduct(client, now_ns)
+            # The queues before these stages grow with the number of connections, and so do their limits.
+            count, stages = max(1, len(self._clients)), self._tally.stages
+            stages[Stage.READ]["depth_max"] = count
+            stages[Stage.ADMIT]["depth_max"] = count * (READ_BYTES // PLACE_FRAME_BYTES)
+            stages[Stage.FANOUT]["depth_max"] = count * OUTBOX_MAX
+            self._counts["outbox_bytes"] = sum(client.owed_bytes for client in self._clients)
+            self._rows.write()
+
+    def _keep_deadline(self, client: MailboxClient, now_ns: int) -> None:
+        deadline_ns = client.connection.next_deadline_ns()
+        if deadline_ns is None or now_ns < deadline_ns:
+            return
+        for event in client.connection.on_timer(now_ns):
+            if isinstance(event, Refused):
+                self._counts["protocol_error_count"] += 1
+                client.flush()
+            elif isinstance(event, Closed):
+                client.reset()  # Its peer did not take in time what it is still owed.
+
+    def _check_conduct(self, client: MailboxClient, now_ns: int) -> None:
+        report = client.report(now_ns)
+        if report is not None:
+            client.outbox.put_nowait(QueuedFrame(encode_frame(Opcode.BINARY, report.encode())))
+        if client.has_stalled(now_ns):
+            self._counts["evicted_count"] += 1
+            client.reset()  # It would not read a close frame.
+        elif client.connection.is_open and client.is_over_limit(now_ns):
+            self._counts["evicted_count"] += 1
+            client.connection.close(CloseCode.POLICY_VIOLATION, "over the rate limit for too long")
+            client.flush()
+
     # A connection.
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection from its first byte to its last: one task hears it, one speaks to it."""
+        """Serve one connection from its first byte to its last: one task receives, one sends."""
         now_ns = clock.now_ns()
         connection = Connection(Role.SERVER, now_ns, handshake_ns=int(self.config.handshake_s * 1e9))
         client = MailboxClient(reader, writer, connection, self._limits, progress_ns=now_ns)
@@ -224,14 +206,14 @@ class Mailbox:
         if len(self._clients) < self._clients_max:
             self._clients.add(client)
             self._rows.enter(client)
-            self._deserted.clear()
+            self._all_left.clear()
             try:
                 async with asyncio.TaskGroup() as pair:
-                    speaker = pair.create_task(self._speak(client))
-                    await self._hear(client)
-                    speaker.cancel()
+                    sender = pair.create_task(self._send(client))
+                    await self._receive(client)
+                    sender.cancel()
             except* OSError:
-                connection.receive_eof(clock.now_ns())  # The socket failed; whatever was to be said, nobody hears it.
+                connection.receive_eof(clock.now_ns())  # The socket failed: nothing more can be sent.
             self._forget(client)
         await self._close(client)
 
@@ -239,7 +221,7 @@ class Mailbox:
         self._clients.discard(client)
         self._rows.leave(client)
         if not self._clients:
-            self._deserted.set()
+            self._all_left.set()
         self._canvas.unsubscribe(client)
         self._counts["deflated_count"] -= client.connection.is_deflated
         if client.opened_ns:
@@ -257,31 +239,31 @@ class Mailbox:
         except OSError:
             pass  # It failed, so it is closed all the same.
 
-    async def _hear(self, client: MailboxClient) -> None:
+    async def _receive(self, client: MailboxClient) -> None:
         """Take what the peer sends, until the connection says `Closed`."""
         while True:
             data = await client.reader.read(READ_BYTES)
-            begun_ns = clock.now_ns()
+            now_ns = clock.now_ns()
             if not data:
-                client.connection.receive_eof(begun_ns)
+                client.connection.receive_eof(now_ns)
                 return
             self._counts["read_count"] += 1
             self._counts["received_bytes"] += len(data)
             client.received_bytes += len(data)
             self._tally.queued(Stage.DECODE, len(data))
-            events = client.connection.receive_data(data, begun_ns)
-            self._tally.served(Stage.DECODE, len(data), clock.now_ns() - begun_ns)
+            events = client.connection.receive_data(data, now_ns)
+            self._tally.served(Stage.DECODE, len(data), clock.now_ns() - now_ns)
             is_over = await self._act(client, events)
-            while client.connection.has_more and not is_over:
+            while client.connection.has_more and not is_over:  # Few compressed bytes may hold many messages.
                 is_over = await self._act(client, client.connection.receive_data(b"", clock.now_ns()))
             if is_over:
                 return
-            # What is buffered already does not make a reader wait: without this a fast sender would be heard alone.
+            # A read that is buffered already does not wait: without this, a fast sender would be served alone.
             await asyncio.sleep(0)
 
     async def _act(self, client: MailboxClient, events: list[Event]) -> bool:
         """Act on events in order; answering one may bring more. True when the last was `Closed`."""
-        self._tally.queued(Stage.ADMIT, len(events) + self._admit_brake.waiting)
+        self._tally.queued(Stage.ADMIT, len(events))
         is_over = False
         position = 0
         while position < len(events):
@@ -300,7 +282,7 @@ class Mailbox:
             elif isinstance(event, Closed):
                 is_over = True
         if client.connection.output_ended:
-            self._tally.publish()  # Whoever sees the end finds it counted.
+            self._tally.publish()  # So that a client that sees the end finds it counted.
         client.flush()
         await client.writer.drain()
         return is_over
@@ -337,10 +319,6 @@ class Mailbox:
             client.is_refused = True
             client.connection.close(violation.close_code, violation.reason)
             return
-        if isinstance(order, Place | PlaceMany):
-            letters = len(order.placements) if isinstance(order, PlaceMany) else 1
-            added_ns = await self._admit_brake.pay(self.config.brakes.admit, letters)
-            self._tally.served(Stage.ADMIT, 0, added_ns)
         if isinstance(order, Place):
             self._canvas.admit(client, order.x, order.y, order.color, clock.now_ns())
         elif isinstance(order, PlaceMany):
@@ -348,23 +326,24 @@ class Mailbox:
             for placement in order.placements:
                 self._canvas.admit(client, *placement, now_ns)
         else:
-            client.flush()  # What was answered before this is to leave before its answer.
+            client.flush()  # Earlier answers leave before this one.
             await self._canvas.ask(client, order)
 
-    async def _speak(self, client: MailboxClient) -> None:
-        """Send what is put into the outbox; a peer that takes nothing is waited for here, and nowhere else."""
+    async def _send(self, client: MailboxClient) -> None:
+        """Send what is put into the outbox. A peer that takes nothing is waited for here, and nowhere else."""
         while True:
-            letter = await client.outbox.get()
+            frame = await client.outbox.get()
             begun_ns = clock.now_ns()
             if client.connection.can_send:
-                client.writer.write(letter.frame)
+                client.writer.write(frame.data)
+                size, is_delta = len(frame.data), frame.pixel_count > 0
                 self._counts["send_count"] += 1
-                self._counts["sent_bytes"] += len(letter.frame)
-                client.sent_bytes += len(letter.frame)
-                client.delta_count += letter.pixel_count > 0
-                self._counts["delta_count"] += letter.pixel_count > 0
-                self._counts["delta_bytes"] += len(letter.frame) if letter.pixel_count else 0
-                self._counts["delta_pixel_count"] += letter.pixel_count
+                self._counts["sent_bytes"] += size
+                client.sent_bytes += size
+                client.delta_count += is_delta
+                self._counts["delta_count"] += is_delta
+                self._counts["delta_bytes"] += size * is_delta
+                self._counts["delta_pixel_count"] += frame.pixel_count
             self._tally.served(Stage.FANOUT, 1, clock.now_ns() - begun_ns)
             await client.writer.drain()
             client.outbox.task_done()

@@ -3,27 +3,17 @@
 import asyncio
 
 from server.config import ServerConfig
-from server.engine.canvas import new_rules
 from server.ipc.page import Page, canvas_sections, telemetry_sections
 from server.kernels.layout import Stage
 from server.mailbox import canvas as mailbox_canvas
 from server.mailbox.canvas import MailboxCanvas
-from server.mailbox.client import Limits, MailboxClient
+from server.mailbox.client import MailboxClient, limits_of
 from server.mailbox.tally import Tally
-from server.protocol.messages import (
-    decode_server_message,
-)
+from server.protocol.messages import decode_server_message
 from support.feeding import open_server as open_connection
 
 WIDTH, HEIGHT = 70, 45
-
-
 WHOLE = (0, 0, 3, 2)
-
-
-def limits_of(config):
-    rules = new_rules(config)[0]
-    return Limits(*(int(rules[name]) for name in ("token_ns", "burst_ns", "stall_ns", "evict_ns")))
 
 
 class Room:
@@ -41,9 +31,9 @@ class Room:
         self.clients.append(MailboxClient(None, None, open_connection(), limits_of(self.config)))
         return self.clients[-1]
 
-    async def open_all(self):
-        """Let the canvas task open every letter that waits."""
-        task = asyncio.create_task(self.canvas.open_letters())
+    async def apply_all(self):
+        """Let the canvas task carry out every action that waits."""
+        task = asyncio.create_task(self.canvas.run_actions())
         await self.canvas.in_turn(lambda: None)
         task.cancel()
 
@@ -51,6 +41,6 @@ class Room:
         """The deltas that wait for a client, taken out."""
         taken = []
         while not client.outbox.empty():
-            frame = client.outbox.get_nowait().frame
+            frame = client.outbox.get_nowait().data
             taken.append(decode_server_message(frame[4 if frame[1] == 126 else 2 :]))
         return taken

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plots.history import SAMPLE
 from server.journal import schema
 from server.kernels import layout
-from server.mailbox.plain_delta import encode_changes
+from server.mailbox.canvas import encode_delta
 from server.palette import hex_colors
 from server.protocol.messages import DELTA
 from workbench.recording import sample_rows
@@ -47,8 +47,8 @@ class Painted:
         self.pixels.ravel()[where] = self._random.integers(1, 256, count)
         self.pixel_tick.ravel()[where] = self.tick
         across, down = layout.tile_shape(width, height)
-        message, pixel_count = encode_changes(
-            self.pixels, self.pixel_tick, (0, 0, across, down), self.tick - 1, self.tick
+        message, pixel_count = encode_delta(
+            self.pixels, self.pixel_tick, range(across * down), self.tick - 1, self.tick
         )
         _, encoding, tile_count, _ = DELTA.unpack_from(message)
         blocks = message[DELTA.size :]

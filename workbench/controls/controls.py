@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from server.config import Brakes
 from workbench.controls.knob import Knob, knobs_of
 from workbench.scenarios.fault import AT_S_MAX, Fault, FaultButton, fault_buttons
 from workbench.scenarios.load_curve import LoadCurve, drawn
@@ -288,7 +289,7 @@ def replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
     if key == "fleet.connections" and isinstance(viewers, int) and viewers > value:
         changes = {"fleet.viewers": value, key: value}
     elif key == "server.loop" and value == "mailbox":
-        changes = {"faults": _within(scenario, 1), "server.loops": 1, key: value}
+        changes = {"faults": _within(scenario, 1), "server.loops": 1, "server.brakes": Brakes(), key: value}
     elif key == "server.loops" and value > 1 and scenario.server.loop == "mailbox":
         changes = {"server.loop": "native", key: value}
     elif key == "server.loops":

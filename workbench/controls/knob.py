@@ -212,7 +212,7 @@ _SERVER = (
     Knob(
         "server.loop",
         "loop",
-        "What moves the bytes: compiled epoll, portable selectors, or the naive server of mailboxes.",
+        "What moves the bytes: compiled epoll, portable selectors, or the naive server, one task per connection.",
         "server",
         choices=("native", "portable", "mailbox"),
         needs_restart=True,
@@ -266,23 +266,20 @@ _LINKED_FLEET = frozenset({"rate_per_s", "arrivals", "pattern", "frames_per_writ
 _OF_OWN_LINKS = frozenset({"fleet.slow_ratio", "fleet.churn_ratio", "fleet.region", "fleet.viewer_brake_us"})
 """What devices behind a broker have not."""
 _LOOPS_WITH_ALL = ("native", "portable")
-"""A server of mailboxes has no bridge, and keeps no journal."""
 _JOURNAL_BRAKE = f"{BRAKES_PREFIX}journal."
-_MAILBOX_BRAKES = (f"{BRAKES_PREFIX}admit.", f"{BRAKES_PREFIX}apply.")
 
 
 def knobs_of(scenario: Scenario, *, has_server: bool = True) -> tuple[Knob, ...]:
     """The knobs that mean something in a run of this, with a server of ours or not."""
     server = scenario.server
-    needs_engine = server.has_bridge or bool(server.journal)
     return tuple(
-        replace(knob, choices=_LOOPS_WITH_ALL) if needs_engine and knob.key == "server.loop" else knob
+        replace(knob, choices=_LOOPS_WITH_ALL) if server.lacked_by_mailbox and knob.key == "server.loop" else knob
         for knob in KNOBS
         if (has_server or not knob.key.startswith("server."))
         and (server.journal or not knob.key.startswith(_JOURNAL_BRAKE))
         and (scenario.link != "memory" or _turns_when_linked(knob))
         and (scenario.fleet.transport != "mqtt" or knob.key not in _OF_OWN_LINKS)
-        and (server.loop != "mailbox" or not knob.key.startswith(BRAKES_PREFIX) or knob.key.startswith(_MAILBOX_BRAKES))
+        and (server.loop != "mailbox" or not knob.key.startswith(BRAKES_PREFIX))
     )
 
 

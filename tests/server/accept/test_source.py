@@ -20,7 +20,7 @@ from server.config import ServerConfig
 from server.system.clock import now_ns
 from support.serving import PATIENCE_S, Client, Serving
 
-LOOPS = ["native", "portable", "mailbox"]
+LOOPS = ["native", "portable"]
 SECOND_NS = 1_000_000_000
 
 

@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.config import Brake, Brakes, ServerConfig
+from server.config import ServerConfig
 from server.engine.live_settings import LIVE_SETTINGS, merge_live, refill
 from server.kernels.admit import take_token
-from server.kernels.layout import Stage
-from server.mailbox.canvas import MAILBOX_MAX
 from server.protocol.messages import Place, PlaceMany, Throttled
 from server.system.clock import now_ns
-from support.braking import HARD, fills, release_brakes, single_frames, stage_of, wait_until
+from support.braking import wait_until
 from support.serving import Serving
 from support.stages import new_canvas, new_loop
 
@@ -124,33 +122,3 @@ class TestServed:
                 newcomer.send(Place(1, 1, 9))
                 newcomer.ping()
                 assert serving.pixels[1, 1] == 9
-
-
-class TestMailbox:
-    def test_apply(self):
-        """The mailbox fills to its limit; what finds it full is shed. Let go, it is soon empty."""
-        halting = Brakes(apply=Brake(batch_ms=500.0))
-        with Serving(loop="mailbox", rate_per_s=65_535, burst=65_535, brakes=halting) as serving:
-            with serving.client() as one, serving.client() as other:
-                for client in (one, other):
-                    client.send_raw(single_frames(3, 40_000)[0])
-                wait_until(lambda: serving.counted("shed_count") > 0 and fills(serving, Stage.APPLY, 0.99))
-                assert stage_of(serving, Stage.APPLY)["depth_max"] == MAILBOX_MAX
-                release_brakes(serving)
-                one.ping()
-                other.ping()
-                told = {name: serving.counted(f"{name}_count") for name in ("received", "shed", "applied", "admitted")}
-            assert serving.telemetry["server"]["ledger_gap"][0] == 0
-        assert serving.counted("applied_count") == serving.counted("admitted_count")
-        assert serving.counted("received_count") == 80_000, told
-
-    def test_admit(self):
-        settings = {"rate_per_s": 65_535, "burst": 65_535, "brakes": Brakes(admit=HARD)}
-        with Serving(loop="mailbox", **settings) as serving, serving.client() as client:
-            client.send_raw(single_frames(3, 30_000)[0])
-            wait_until(lambda: stage_of(serving, Stage.ADMIT)["busy_ns"] > 100 * MS)
-            assert serving.counted("received_count") < 30_000
-            release_brakes(serving)
-            client.ping()
-        assert stage_of(serving, Stage.ADMIT)["item_count"] == 30_000
-        assert serving.counted("applied_count") == 30_000

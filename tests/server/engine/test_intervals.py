@@ -14,9 +14,9 @@ from server.config import ServerConfig
 from server.engine.engine import use_slot
 from server.kernels.due_frames import begin_sweep, choose_offers, next_due, note_delta, settle_offers, sweep_rest
 from server.kernels.layout import OFFER
-from server.mailbox.client import MailboxClient
+from server.mailbox.client import MailboxClient, limits_of
 from support.engine_bench import START_NS, Bench
-from support.mailbox_parts import WHOLE, Room, limits_of, open_connection
+from support.mailbox_parts import WHOLE, Room, open_connection
 from support.naive import Timetable
 from support.stages import new_broadcast, new_canvas, new_loop
 

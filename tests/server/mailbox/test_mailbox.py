@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.config import ServerConfig
+from server.config import Brake, Brakes, ServerConfig
 from server.kernels.admit import take_token
 from server.kernels.encode import encode_region
 from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TICK_ROWS, Phase, Stage
 from server.mailbox import canvas as mailbox_canvas
-from server.mailbox.canvas import MailboxCanvas
-from server.mailbox.client import OUTBOX_MAX, MailboxClient
-from server.mailbox.plain_delta import encode_changes
+from server.mailbox.canvas import MailboxCanvas, encode_delta
+from server.mailbox.client import OUTBOX_MAX, MailboxClient, limits_of
 from server.protocol.messages import (
     Delta,
     Ping,
@@ -31,7 +30,7 @@ from server.protocol.messages import (
 )
 from server.protocol.websocket import Opcode
 from support.feeding import open_server as open_connection
-from support.mailbox_parts import HEIGHT, WHOLE, WIDTH, Room, limits_of
+from support.mailbox_parts import HEIGHT, WHOLE, WIDTH, Room
 from support.serving import Serving, masked
 from support.stages import new_canvas, new_loop, paint
 
@@ -43,7 +42,7 @@ class TestMailbox:
         client = room.client()
         for x in range(11):
             room.canvas.admit(client, x, 0, 1, now_ns=0)
-        asyncio.run(room.open_all())
+        asyncio.run(room.apply_all())
         room.canvas.finish_tick(1)
         counts, stage = room.telemetry["loops"][0], room.telemetry["stages"][0][Stage.APPLY]
         assert (counts["received_count"], counts["admitted_count"], counts["shed_count"]) == (11, 8, 3)
@@ -54,13 +53,13 @@ class TestMailbox:
         assert (report.reason, report.dropped) == (Reason.OVERLOAD, 3)
         assert client.report(4_000_000_000) is None
 
-    def test_letters_are_opened_in_order(self):
+    def test_placements_are_applied_in_order(self):
         room = Room()
         client = room.client()
         for color in (3, 1, 2):
             room.canvas.admit(client, 5, 5, color, now_ns=0)
         assert room.page["pixels"][5, 5] == 0
-        asyncio.run(room.open_all())
+        asyncio.run(room.apply_all())
         assert room.page["pixels"][5, 5] == 2
 
 
@@ -81,7 +80,7 @@ class TestViewers:
         async def live():
             for tick in range(OUTBOX_MAX + 3):
                 room.canvas.admit(client, tick, 0, 9, now_ns=0)
-                await room.open_all()
+                await room.apply_all()
                 room.canvas.finish_tick(tick + 1)
             first = room.deltas(client)
             assert len(first) == OUTBOX_MAX
@@ -106,7 +105,7 @@ class TestViewers:
         async def live():
             for now_ns in (300_000_000, 400_000_000, 500_000_000):
                 room.canvas.admit(client, 1, 1, now_ns // 100_000_000, now_ns=0)
-                await room.open_all()
+                await room.apply_all()
                 room.canvas.finish_tick(now_ns)
             return [delta.tick for delta in room.deltas(client)]
 
@@ -141,8 +140,10 @@ class TestTwoForms:
         out = np.zeros(HEAD_ROOM + 6 * BLOCK_BYTES_MAX, np.uint8)
         start, end, pixel_count = encode_region(canvas, tiles, since, 5, out)
         shape = (HEIGHT, WIDTH)
-        plain, plain_count = encode_changes(
-            canvas.pixels.reshape(shape), canvas.pixel_tick.reshape(shape), tiles, since, 5
+        x0, y0, x1, y1 = tiles
+        numbers = [tile_y * 3 + tile_x for tile_y in range(y0, y1) for tile_x in range(x0, x1)]
+        plain, plain_count = encode_delta(
+            canvas.pixels.reshape(shape), canvas.pixel_tick.reshape(shape), numbers, since, 5
         )
         assert plain_count == pixel_count
         if pixel_count:
@@ -156,6 +157,28 @@ class TestServer:
     def test_loops_are_one_by_nature(self):
         with pytest.raises(ValueError, match="loops is 2; mailbox is one loop: set loops to 1"):
             ServerConfig(loop="mailbox", loops=2)
+
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"host": "0.0.0.0"}, "host is '0.0.0.0', but a mailbox server listens on this machine's loopback only"),
+            ({"host": "example.org"}, "host is 'example.org', but a mailbox server listens"),
+            ({"limits_loopback": True}, "limits_loopback is true, but a mailbox server has no limits per address"),
+            ({"cert": "a.pem", "key": "b.pem"}, "cert is 'a.pem', but a mailbox server speaks no TLS"),
+            ({"journal": "a.journal"}, "journal is 'a.journal', but a mailbox server keeps none"),
+            ({"mqtt": "embedded"}, "mqtt is set, but a mailbox server has no bridge"),
+            ({"brakes": Brakes(apply=Brake(item_us=1.0))}, "brakes.apply is set, but a mailbox server has no brakes"),
+        ],
+    )
+    def test_what_it_lacks_is_refused(self, settings, words):
+        with pytest.raises(ValueError) as refused:
+            ServerConfig(loop="mailbox", **settings)
+        assert str(refused.value).startswith(words)
+        assert str(refused.value).endswith("; leave it out, or set loop to native or portable")
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+    def test_every_loopback_address_is_accepted(self, host):
+        assert ServerConfig(loop="mailbox", host=host).host == host
 
     def test_one_that_takes_nothing_is_reset(self):
         """Closed in order, it would be sent the rest for as long as it likes."""
@@ -219,7 +242,7 @@ class TestWhatItShows:
                 painters[x, y] = 8 + index
                 changed.add((x, y))
             merged += Counter(y // 32 * 3 + x // 32 for x, y in changed)
-            asyncio.run(room.open_all())
+            asyncio.run(room.apply_all())
             room.canvas.finish_tick(tick)
         for name, counted in (("applied_count", applied), ("throttled_count", throttled), ("merged_count", merged)):
             found = room.page["tiles"][name].reshape(-1)

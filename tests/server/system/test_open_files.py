@@ -1,6 +1,5 @@
 """Open files: what is asked for is had up to the hard limit, and never beyond it; and a loop that has none left."""
 
-import asyncio
 import errno
 import os
 import resource
@@ -12,7 +11,6 @@ from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, connecti
 from server.config import ServerConfig
 from server.engine.engine import Engine
 from server.ipc.page import Page, canvas_sections, telemetry_sections
-from server.mailbox.acceptor import Acceptor
 from server.server import kind_of_loop
 from server.system import open_files
 from server.system.clock import now_ns
@@ -105,21 +103,6 @@ def accept_by_loop(kind: str, listener: socket.socket) -> None:
     loop.release()
 
 
-async def accept_by_mailbox(listener: socket.socket) -> None:
-    """The same of a mailbox server."""
-    came = asyncio.Event()
-
-    def welcome(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-        came.set()
-
-    door = Acceptor(listener, ServerConfig(loop="mailbox"), {}, None, 4096)
-    door.open(welcome)
-    async with asyncio.timeout(PATIENCE_S):
-        await came.wait()
-    door.close()
-
-
 @pytest.mark.parametrize("kind", ["native", "portable"])
 def test_without_a_file_left_who_knocks_waits_and_costs_nothing(kind: str) -> None:
     with socket.socket() as peer, PoorListener.known_to(peer) as listener:
@@ -128,25 +111,12 @@ def test_without_a_file_left_who_knocks_waits_and_costs_nothing(kind: str) -> No
         assert now_ns() - begun_ns >= POOR_COUNT * NO_FILE_NS
 
 
-def test_nor_at_a_mailbox_server() -> None:
-    with socket.socket() as peer, PoorListener.known_to(peer) as listener:
-        begun_ns = now_ns()
-        asyncio.run(accept_by_mailbox(listener))
-        assert now_ns() - begun_ns >= POOR_COUNT * NO_FILE_NS - 1_000_000  # Its clock has a grain.
-
-
 @pytest.mark.parametrize("kind", ["native", "portable"])
 def test_a_listener_at_which_nobody_waits_is_not_left_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next may come at once. If it were left alone, it would be for longer than this test has patience."""
     monkeypatch.setattr("server.loops.loop.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
     with socket.socket() as peer, HastyListener.known_to(peer) as listener:
         accept_by_loop(kind, listener)
-
-
-def test_nor_by_a_mailbox_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.mailbox.acceptor.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
-    with socket.socket() as peer, HastyListener.known_to(peer) as listener:
-        asyncio.run(accept_by_mailbox(listener))
 
 
 def test_no_file_left_is_not_nobody_there() -> None:

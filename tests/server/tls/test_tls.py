@@ -21,7 +21,7 @@ from server.tls.tunnel import ANSWERS_BYTES_MAX, CHUNK_BYTES, Broken, TlsStream
 from support.braking import wait_until
 from support.serving import Client, Serving
 
-LOOPS = ["native", "portable", "mailbox"]
+LOOPS = ["native", "portable"]
 LONG_S = 500.0
 """Longer than any test waits."""
 

@@ -112,9 +112,7 @@ class TestTurning:
         mailbox = {
             knob.key for knob in SlowPath(load_scenario("seed", ["loop=mailbox"])).controls.knobs if knob.is_brake
         }
-        assert mailbox == {
-            f"server.brakes.{stage}.{kind}" for stage in ("admit", "apply") for kind in ("item_us", "batch_ms")
-        } | {"fleet.viewer_brake_us"}
+        assert mailbox == {"fleet.viewer_brake_us"}
         journal = {f"server.brakes.journal.{kind}" for kind in ("item_us", "batch_ms")}
         plain = {knob.key for knob in SlowPath().controls.knobs}
         kept = {
@@ -251,6 +249,11 @@ class TestResuming:
         anew.controls.resume(desk.controls)
         anew.controls.undo(LONG_NS)
         assert desk.controls.can_undo and not desk.controls.can_redo
+
+    def test_the_mailbox_server_is_chosen_without_brakes(self, desk: SlowPath) -> None:
+        desk.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
+        desk.controls.set("server.loop", "mailbox", 2 * LONG_NS)
+        assert not desk.controls.scenario.server.brakes.fan_out.is_on
 
     def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, desk: SlowPath) -> None:
         desk.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
