@@ -177,30 +177,20 @@ class Show:
 
     def _require(self, scenario: Scenario, running: Scenario | None = None) -> None:
         """Raise UserError when it cannot be run, next to nothing or once what is `running` has ended."""
-        sockets = scenario.socket_count if self._address is None else scenario.fleet.connections
-        file_limit.require(sockets, "fleet.connections")
         if self._address is None:
-            server = scenario.server
-            self._outputs.require_apart(server)
-            if running is None or (server.host, server.port) != (running.server.host, running.server.port):
-                require_free(server.host, server.port)
-            require_certificate(server)
-        require_new(self._next_recording(scenario), "--record")
+            self._outputs.require_apart(scenario.server)
+        require_runnable(scenario, self._address, record=self._next_recording(), running=running)
 
-    def _next_recording(self, scenario: Scenario) -> Path | None:
-        """Where the next session is recorded, if it is to be: FILE, then FILE-2 and so on. Raises UserError."""
+    def _next_recording(self) -> Path | None:
+        """Where the next session is recorded, if it is to be: FILE, then FILE-2 and so on."""
         path = self._outputs.record
-        if path is not None and scenario.server.journal:
-            raise UserError(
-                f"--record {path} and server.journal {scenario.server.journal}: a server writes one file; leave one out"
-            )
         if path is None or self._recording_count == 0:
             return path
         return path.with_stem(f"{path.stem}-{self._recording_count + 1}")
 
     def _record(self, scenario: Scenario) -> RecordingWriter | None:
         """Begin the recording of the next session, if there is to be one. Raises UserError."""
-        path = self._next_recording(scenario)
+        path = self._next_recording()
         if path is None:
             return None
         self._recording_count += 1
@@ -291,14 +281,35 @@ class Show:
             failures += [f"recording {state.path} stopped: {state.failure}"] if state.failure else []
             self._has_failed = self._has_failed or bool(state.failure)
         if figures["seconds"] is None and not failures and (self._outputs.summary or self._outputs.record):
-            failures = [_too_short(session)]
+            failures = [too_short(session)]
         for line in failures:
             print(line, file=sys.stderr)
         self._has_failed = self._has_failed or session.failed
         write_json(self._outputs.summary, figures, "the run itself has ended in order")
 
 
-def _too_short(session: Session) -> str:
+def require_runnable(
+    scenario: Scenario,
+    address: Address | None = None,
+    *,
+    record: Path | None = None,
+    running: Scenario | None = None,
+) -> None:
+    """Raise UserError for what would keep this run from starting. The address of a `running` one will be free."""
+    file_limit.require(scenario.socket_count if address is None else scenario.fleet.connections, "fleet.connections")
+    server = scenario.server
+    if address is None:
+        if running is None or (server.host, server.port) != (running.server.host, running.server.port):
+            require_free(server.host, server.port)
+        require_certificate(server)
+    if record is not None and server.journal:
+        raise UserError(
+            f"--record {record} and server.journal {server.journal}: a server writes one file; leave one out"
+        )
+    require_new(record, "--record")
+
+
+def too_short(session: Session) -> str:
     """Why there are no figures."""
     least_s = (WARM_UP_NS + MEASURED_NS_LEAST) / NANOSECONDS
     return (

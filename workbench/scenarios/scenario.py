@@ -6,7 +6,7 @@ Invariant: whoever holds a `Scenario` holds one whose every value is of its type
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,8 +118,10 @@ def builtin_text(name: str) -> str:
     return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
-    """Read a built-in scenario or a TOML file and lay `KEY=VALUE` overrides over it.
+def load_scenario(
+    name_or_path: str, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
+) -> Scenario:
+    """Read a built-in scenario or a TOML file and lay `KEY=VALUE` overrides over it, then `values` by dotted key.
 
     Raises UserError, one line, for a name that is unknown, a file that cannot be read or is no TOML, and for a key
     or value that the settings refuse.
@@ -129,6 +131,8 @@ def load_scenario(name_or_path: str, overrides: Sequence[str] = ()) -> Scenario:
     tree.setdefault("name", shown(path.stem))
     for override in overrides:
         lay_over(tree, override)
+    for key, value in (values or {}).items():
+        _set(tree, key, value, f"{key}={value}")
     return scenario_of(tree, label)
 
 
@@ -184,9 +188,14 @@ def _read(path: Path, label: str) -> dict[str, Any]:
 
 def lay_over(tree: dict[str, Any], override: str) -> None:
     """Set one dotted key of `tree` to the value of a `KEY=VALUE` text. Raises UserError for what is none."""
-    key, equals, text = override.partition("=")
+    key, _, text = override.partition("=")
+    _set(tree, key if "=" in override else "", _value_of(text.strip()), override)
+
+
+def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
+    """Set one dotted key. `override`: how to quote it in an error."""
     names = [name.strip() for name in key.split(".")]
-    if not equals or not all(names):
+    if not all(names):
         raise UserError(f"--set {override!r} is no KEY=VALUE; write for example --set fleet.connections=500")
     if shown(override) != override:  # It is told to other processes, and kept in recordings.
         raise UserError(f"--set {override} cannot be read as text; write it in UTF-8")
@@ -194,7 +203,7 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(name, {})
         if not isinstance(tree, dict):
             raise UserError(f"--set {override!r}: $.{'.'.join(names[: depth + 1])} has no keys; set it as a whole")
-    tree[names[-1]] = _value_of(text.strip())
+    tree[names[-1]] = value
 
 
 def _value_of(text: str) -> Any:
