@@ -131,7 +131,9 @@ def _seal(path: Path, payload: bytes) -> bytes:
 def _digest() -> str:
     """A digest of all kernel sources, the compiler's version and the interpreter's, 16 hexadecimal digits."""
     root = Path(__file__).parents[2]
-    tools = [sysconfig.get_config_var("SOABI"), *(f"{package} {version(package)}" for package in _COMPILER)]
+    # NUMBA_BOUNDSCHECK makes other machine code of the same sources; see `kernel`.
+    checks = os.environ.get("NUMBA_BOUNDSCHECK", "0")
+    tools = [sysconfig.get_config_var("SOABI"), checks, *(f"{package} {version(package)}" for package in _COMPILER)]
     digest = hashlib.sha256("\n".join(map(str, tools)).encode())
     for package in _SOURCES:
         for path in sorted((root / package / "kernels").glob("*.py")):

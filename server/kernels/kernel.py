@@ -40,7 +40,7 @@ _OPTIONS = {
     "nogil": True,
     "error_model": "numpy",
     "fastmath": False,
-    "boundscheck": False,
+    "boundscheck": False,  # NUMBA_BOUNDSCHECK=1 overrides this for all kernels, as in one pass of the tests.
 }
 
 _store = Store(find_place())

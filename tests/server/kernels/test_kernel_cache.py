@@ -13,6 +13,7 @@ from operator import truediv
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 from server.kernels import cache, kernel
@@ -25,6 +26,10 @@ DAMAGED = "some compiled kernels in {} are damaged or cannot be read; they are c
 
 def add(left, right):
     return left + right
+
+
+def element(array, index):
+    return array[index]
 
 
 plain_add = kernel.kernel(add)
@@ -371,3 +376,22 @@ def test_serve_with_damaged_kernels_says_so_and_serves(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate()
         assert (process.returncode, errors) == (0, expected) and first.startswith("listening on ws://")
+
+
+class TestBoundsChecks:
+    def test_such_kernels_have_a_folder_of_their_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+        monkeypatch.delenv("NUMBA_BOUNDSCHECK", raising=False)
+        plain = find_place().folder
+        monkeypatch.setenv("NUMBA_BOUNDSCHECK", "0")
+        assert find_place().folder == plain
+        monkeypatch.setenv("NUMBA_BOUNDSCHECK", "1")
+        assert find_place().folder != plain
+
+    def test_an_index_beyond_an_array_raises(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kernel, "_store", Store(Place(folder)))
+        monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
+        compiled = kernel.kernel(element)
+        assert compiled(np.arange(3), 2) == 2
+        with pytest.raises(IndexError):
+            compiled(np.arange(3), 3)
