@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
 from devices.hostile.tally import HOSTILE_SAMPLE
+from plots.figures import SAMPLED
 from server.ipc.page import Page, type_of_section
 from server.kernels.layout import STAGE_COUNT
 
@@ -26,40 +27,18 @@ last everything above (about 5 s). A band is made of whole buckets of the fleet'
 SAMPLE = np.dtype(
     [
         ("time_ns", "i8"),
-        ("offered_per_s", "f4"),
-        ("received_per_s", "f4"),
-        ("admitted_per_s", "f4"),
-        ("broadcast_per_s", "f4"),  # Merged: distinct pixel changes broadcast.
-        ("delivered_per_s", "f4"),  # Summed over viewers.
-        ("throttled_per_s", "f4"),
-        ("shed_per_s", "f4"),
-        ("out_of_bounds_per_s", "f4"),
-        ("latency_ms_p50", "f4"),  # Placement-to-view; NaN where nothing was seen.
-        ("latency_ms_p99", "f4"),
-        ("latency_ms_max", "f4"),
+        # Counts since the start are exact in 64 bits; of a rate, 32 show more digits than a screen.
+        *((figure.column, "f8" if figure.is_whole else "f4") for figure in SAMPLED),
         ("depth_peak", "f4", (STAGE_COUNT,)),
         ("utilisation_ratio", "f4", (STAGE_COUNT,)),
         ("service_us", "f4", (STAGE_COUNT,)),  # Per item, over the last second; NaN where none was served.
         ("waiting_ms", "f4", (STAGE_COUNT,)),  # Waiting time in front of each stage, by Little's law.
         ("latency_counts", "u4", (LATENCY_BANDS,)),  # Placements seen since the previous sample, by latency band.
-        ("fairness_index", "f4"),  # Jain's, over what was admitted per connection in the last second: 1/n to 1.
-        ("share_p5_per_s", "f4"),  # Placements/s admitted per connection: 5th percentile,
-        ("share_p50_per_s", "f4"),  # median
-        ("share_p95_per_s", "f4"),  # and 95th percentile.
-        ("sent_count", "f8"),  # The ledger, since the start: sent by the fleet =
-        ("admitted_count", "f8"),  # admitted
-        ("throttled_count", "f8"),  # + throttled
-        ("shed_count", "f8"),  # + shed
-        ("out_of_bounds_count", "f8"),  # + out of bounds
-        ("in_flight_count", "f8"),  # + in flight: in sockets and queues.
-        ("server_cpu_cores", "f4"),
-        ("fleet_cpu_cores", "f4"),
-        ("panels_cpu_cores", "f4"),
-        ("window_cpu_cores", "f4"),
         ("hostile", HOSTILE_SAMPLE, (len(HOSTILE_KINDS),)),
     ],
     align=True,
 )
+"""The figures of a tenth of a second: one number each, then one for each stage, band and kind of hostile client."""
 SAMPLE_ROWS = 6144
 """Rows of the sample ring, ten per second: a little over ten minutes. Row of sample n is n % SAMPLE_ROWS."""
 SAMPLE_INTERVAL_NS = 100_000_000

@@ -13,7 +13,7 @@ from server.kernels.kernel import Warm
 from server.protocol.blocks import Block
 from server.protocol.messages import Delta, Pong, Snapshot, decode_client_message
 from server.protocol.websocket import ProtocolViolation
-from workbench.telemetry.quantile import quantile_ms
+from workbench.telemetry.histogram import quantile_ms
 
 START_NS = 10**9
 MS = 1_000_000

@@ -16,10 +16,10 @@ from server.kernels import layout
 from server.mailbox.canvas import encode_delta
 from server.palette import hex_colors
 from server.protocol.messages import DELTA
-from workbench.recording import sample_rows
-from workbench.recording.fact_check import checked
+from workbench.recording import rows as sample_rows
+from workbench.recording.facts import checked
+from workbench.recording.rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.recording.schema import DIAGNOSES, READINGS, RECORDING_TABLES, TURNS
-from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.scenarios.scenario import load_scenario
 from workbench.scenarios.text import scenario_text
 from workbench.telemetry.view import Diagnosis, Marker, Reading, StageReading, Turn
@@ -75,6 +75,7 @@ def sample_of(number: int) -> NDArray[Any]:
     sample["time_ns"] = time_of(number)
     sample["latency_ms_p50"] = np.nan
     sample["waiting_ms"][3] = np.nan
+    sample["latency_counts"] = number * 10
     sample["hostile"][:4] = 0  # Kinds of whom there is nobody, and one that comes later.
     if number < 3:
         sample["hostile"][7] = 0

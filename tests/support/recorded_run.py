@@ -13,10 +13,10 @@ from plots.history import SAMPLE, SAMPLE_INTERVAL_NS
 from server.journal import schema
 from server.kernels import layout
 from support import recorded
-from workbench.recording import sample_rows
-from workbench.recording.fact_check import checked
+from workbench.recording import rows as sample_rows
+from workbench.recording.facts import checked
+from workbench.recording.rows import diagnosis_row, marker_row
 from workbench.recording.schema import DIAGNOSES, RECORDING_TABLES
-from workbench.recording.view_rows import diagnosis_row, marker_row
 from workbench.telemetry.view import Diagnosis, Marker
 
 IDLE, WARM_UP, DRAIN = 20, 60, 20

@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Any
 
-from workbench.comparison.metric import METRICS, METRICS_BY_KEY, Better, MeasuredRun, Metric, format_value
+from plots.figures import Better
+from workbench.comparison.metric import METRICS, METRICS_BY_KEY, MeasuredRun, Metric, format_value
 from workbench.comparison.statistics import CONFIDENCE, Estimate, Interval, difference, ratio
 from workbench.errors import RunError, UserError
 

@@ -1,12 +1,11 @@
-"""The metrics that runs are compared by, as a table, and a recorded run measured by them.
+"""The metrics that runs are compared by, and a recorded run measured by them.
 
-A metric is a quantile of one series over the steady state, so that the noise of each can be estimated. Keys are those
-of a run's summary where it has them.
+They are the figures of `plots.figures` that have a label, the tick interval, and how busy each stage is. A metric is a
+quantile of one series over the steady state, so that its noise can be estimated.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.figures import FIGURES, Better
 from plots.history import SAMPLE_INTERVAL_NS
 from plots.number import three_digits, with_prefix
 from plots.spec import Read, field
@@ -23,14 +23,6 @@ from workbench.errors import shown
 from workbench.recording.reader import Recording
 
 SAMPLE_S = SAMPLE_INTERVAL_NS / 1e9
-
-
-class Better(Enum):
-    """Which direction of a metric is an improvement."""
-
-    MORE = 1
-    LESS = -1
-    NEITHER = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,37 +51,15 @@ class Metric:
         return estimate(intervals_ms, step_s, self.quantile, seed)
 
 
-def _rate(key: str, name: str, better: Better = Better.NEITHER, *, column: str = "") -> Metric:
-    return Metric(key, name, "/s", better, field(column or key))
-
-
-def _view(which: str) -> Metric:
-    return Metric(
-        f"placement_to_view_ms_{which}", f"view {which}", "ms", Better.LESS, field(f"latency_ms_{which}")
-    )  # fmt: skip
-
-
-def _cores(process: str) -> Metric:
-    return Metric(f"{process}_cpu_cores", process, "cores", Better.LESS, field(f"{process}_cpu_cores"))
-
-
 def _busy(stage: int, name: str) -> Metric:
     key = f"utilisation_ratio_{name.replace('-', '_')}"
     return Metric(key, f"{name} busy", "%", Better.LESS, field("utilisation_ratio", stage))
 
 
 METRICS: tuple[Metric, ...] = (
-    _rate("offered_per_s", "offered"),
-    _rate("received_per_s", "received"),
-    _rate("admitted_per_s", "admitted", Better.MORE),
-    _rate("throttled_per_s", "throttled"),
-    _rate("shed_per_s", "shed", Better.LESS),
-    _rate("merged_per_s", "merged", column="broadcast_per_s"),
-    _rate("delivered_per_s", "delivered", Better.MORE),
-    *(_view(which) for which in ("p50", "p99", "max")),
+    *(Metric(one.key, one.label, one.unit, one.better, field(one.column)) for one in FIGURES if one.label),
     Metric("tick_ms_p50", "tick p50", "ms", Better.LESS, quantile=0.5),
     Metric("tick_ms_p99", "tick p99", "ms", Better.LESS, quantile=0.99),
-    *(_cores(process) for process in ("server", "fleet", "window", "panels")),
     *(_busy(stage, name) for stage, name in enumerate(layout.stage_names())),
 )
 METRICS_BY_KEY = {metric.key: metric for metric in METRICS}

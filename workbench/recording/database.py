@@ -1,13 +1,14 @@
-"""A recording's file, opened to be read: what it is, whether it is whole, and its rows.
+"""A recording's file opened for reading: what it is, whether it is whole, and the checked rows of its tables.
 
-It writes nothing, and knows no figure by name. Invariant: a file that is not ours, or not whole, is told in one line as
-a UserError, whatever SQLite or a decoder had to say of it; nobody above this sees an sqlite3.Error.
+A file that is not a recording, or not whole, raises a UserError of one line, whatever SQLite or a decoder reported: no
+caller sees an sqlite3.Error. It knows no figure by name.
 """
 
 import sqlite3
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,22 @@ import msgspec
 
 from server.journal import schema
 from server.journal.log import loss_in
+from server.journal.sealed_table import Column, Seal
 from server.protocol.websocket import ProtocolViolation
 from workbench.errors import UserError
-from workbench.recording.fact_check import CHECKS, fault_in
+from workbench.recording.facts import CHECKS, fault_in
 
 _SQLITE_HEAD = b"SQLite format 3\x00"
 _HEAD_BYTES = 100
 _BUSY_S = 5.0
 _UNCHECKED = 1
-"""The last version of a file whose facts have no checksums."""
-_NO_TEXT = "a text in it is no text"
+"""The last version of a file without checksums of its facts and figures."""
+_NO_TEXT = "a text in it is not UTF-8"
 _FACTS_NEEDED = ("kind", "width", "height", "started_ns")
 
 
 class Database:
-    """The file, read-only. May be read from any thread, and while another process writes it."""
+    """The file, read-only. Any thread may read it, also while another process writes it."""
 
     def __init__(self, path: Path) -> None:
         """Raises UserError."""
@@ -53,12 +55,12 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """What fails inside is a damaged file, and told as that."""
+    def decoding(self) -> Iterator[None]:
+        """Report what fails inside as a damaged file."""
         try:
             yield
         except UnicodeDecodeError:
@@ -67,22 +69,22 @@ class Database:
             raise self.damaged(str(error)) from None
 
     def damaged(self, what: str) -> UserError:
-        """The one line about a file that is not whole."""
+        """The error of a file that is not whole."""
         return UserError(f"{self.path} is damaged: {what}; {_whole_copy(self.path)}")
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. Raises UserError where the file is damaged."""
-        with self.told():
+        with self.decoding():
             return self._connection.execute(query, values).fetchall()
 
     def first(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None."""
-        with self.told():
+        with self.decoding():
             row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
         return row
 
     def fact(self, key: str) -> str | None:
-        """A fact as it is in the file now. Raises UserError where facts are not what was written."""
+        """A fact as the file has it now. Raises UserError where facts are not what was written."""
         facts = self._read_facts()
         self._require_right(facts)
         return facts.get(key)
@@ -92,11 +94,9 @@ class Database:
         return [(str(row[1]), str(row[2])) for row in self.rows(f"PRAGMA table_info({table})")]
 
     def number_at(self, table: str, key: str, time_ns: int) -> int | None:
-        """The last row of a table at or before this time, by its key; None when there is none.
-
-        Time grows with the key, and mostly evenly: no index is needed, and a search costs a few rows.
-        """
-        # Asked for both at once, SQLite would read the whole table.
+        """The key of the last row of a table at or before this time; None when there is none."""
+        # Time grows with the key, and mostly evenly, so that the search reads a few rows and needs no index.
+        # Asked for both ends in one SELECT, SQLite would read the whole table.
         row = self.first(f"SELECT (SELECT min({key}) FROM {table}), (SELECT max({key}) FROM {table})")
         if row is None or row[0] is None:
             return None
@@ -108,10 +108,10 @@ class Database:
         if high_ns <= time_ns:
             return last
         turn = 0
-        while high - low > 1:  # The row at or before `low` is not later than the time, that of `high` is.
+        while high - low > 1:  # The row at or before `low` is not later than the time; that of `high` is.
             turn += 1
             even = (time_ns - low_ns) * (high - low) // (high_ns - low_ns)
-            # Where time does not grow evenly, halves now and then bound the search.
+            # Where time does not grow evenly, every fourth step halves, which bounds the search.
             middle = low + min(max((high - low) // 2 if turn % 4 == 0 else even, 1), high - low - 1)
             number, then_ns = self._probe(before, middle)
             if then_ns <= time_ns:
@@ -149,7 +149,7 @@ class Database:
             )
 
     def _check_facts(self) -> None:
-        """Refuse what is no recording, and facts that are not what was written."""
+        """Reject a file that is not a recording, and facts that are not what was written."""
         if self.facts.get("kind") != schema.RECORDING:
             if self.facts.get("kind") == schema.JOURNAL:
                 raise UserError(f"{self.path} is a server's journal, not a recording; serve it with 'serve --journal'")
@@ -159,20 +159,20 @@ class Database:
         self._require_right(self.facts)
         for key in _FACTS_NEEDED:
             if key not in self.facts:
-                raise self.damaged(f"it does not tell its {key}")
+                raise self.damaged(f"it lacks its {key}")
 
     def _read_facts(self) -> dict[str, str]:
         return {str(key): str(value) for key, value in self.rows("SELECT key, value FROM meta")}
 
     def _require_right(self, facts: Mapping[str, str]) -> None:
-        with self.told():
+        with self.decoding():
             fault = fault_in(facts)
         if fault:
             raise self.damaged(fault)
 
 
 def _check_head(path: Path) -> None:
-    """Refuse what can be told from the first bytes. A file cut short lacks pages that its head counts."""
+    """Reject what the first bytes show to be no recording, or a file shorter than its head says."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -196,7 +196,8 @@ def _check_head(path: Path) -> None:
 
 
 def _check_log(path: Path) -> None:
-    """Refuse a file whose log lost what was committed: SQLite would show what is before that, and not say so."""
+    """Reject a file whose write-ahead log lost committed pages."""
+    # SQLite would show the state before these, without a warning.
     loss = loss_in(path)
     if loss is not None:
         raise UserError(
@@ -206,7 +207,7 @@ def _check_log(path: Path) -> None:
 
 
 def _has_log(path: Path) -> bool:
-    """Whether there is a write-ahead log with something in it, whose pages the file itself may still lack."""
+    """Whether there is a write-ahead log that is not empty. The file itself may lack its pages."""
     log = path.with_name(f"{path.name}-wal")
     return log.exists() and log.stat().st_size > 0
 
@@ -217,7 +218,7 @@ def _whole_copy(path: Path) -> str:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Read-only. In a folder where nothing may be written, a file without a log is opened as one that nobody writes."""
+    """Open read-only."""
     uri = path.absolute().as_uri()
     connection = _read_only(f"{uri}?mode=ro")
     try:
@@ -226,8 +227,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         if _has_log(path):
             raise
+        # In a read-only folder SQLite cannot make its lock files. Without a log no process writes the file.
         return _read_only(f"{uri}?mode=ro&immutable=1")
-    except (sqlite3.DatabaseError, UnicodeDecodeError):  # Of a damaged schema, SQLite quotes what it cannot read.
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # SQLite quotes a damaged schema, which may not be UTF-8.
         with closing(connection):
             raise
     return connection
@@ -235,3 +237,55 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _read_only(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+_CRC, _ID = "crc", "id"
+
+
+class FigureTable:
+    """Reads one table. Any thread may.
+
+    A row is checked against its checksum. A column that an earlier version did not write is None in every row.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        """Raises UserError for a file that lacks what its version has."""
+        self._database, self._name = database, name
+        columns = database.columns(name)
+        self._columns = [column for column, _ in columns]
+        self._is_sealed = _CRC in self._columns
+        if not columns and database.version > _UNCHECKED:
+            raise database.damaged(f"it has no table {name}")
+        if columns and not self._is_sealed and database.version > _UNCHECKED:
+            raise database.damaged(f"the rows of {name} have no checksums")
+        sealed: list[Column] = [column for column in columns if column[0] not in (_CRC, _ID)]
+        self._seal = Seal(sealed)
+        self._query = f"SELECT {', '.join([column for column, _ in sealed] + [_CRC] * self._is_sealed)} FROM {name}"
+
+    def rows(self, names: Sequence[str], tail: str = "", values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The values of these columns, two at least. `tail`: the query's conditions and order.
+
+        Raises UserError where a row is not what was written.
+        """
+        if not self._columns:
+            return []
+        order = [column for column in self._columns if column not in (_CRC, _ID)]
+        places = [order.index(name) if name in order else -1 for name in names]
+        pick = itemgetter(*places)
+        return [pick((*row, None)) for row in self._checked(tail, values)]
+
+    # --- Inside ---
+
+    def _checked(self, tail: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """The rows without their checksums, which were compared."""
+        for row in self._database.rows(f"{self._query} {tail}", values):
+            if not self._is_sealed:
+                yield row
+                continue
+            try:
+                is_right = self._seal.of(row[:-1]) == row[-1]
+            except (TypeError, ValueError, struct.error):
+                is_right = False
+            if not is_right:
+                raise self._database.damaged(f"row {row[0]} of {self._name} is not what was written")
+            yield row[:-1]

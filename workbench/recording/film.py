@@ -113,7 +113,7 @@ class Film:
                 room = (tile_count if isinstance(tile_count, int) else 0) * BLOCK_BYTES_MAX
                 row = (tick, time_ns, encoding, tile_count, blocks, crc)
                 raw = self._checked(f"tick {tick}", row, room)
-                with self._database.told():
+                with self._database.decoding():
                     where, colors = changed_cells(raw, tile_count, self._width, self._height)
                 yield tick, time_ns, where, colors
                 after = tick
@@ -121,7 +121,7 @@ class Film:
     def _checked(self, name: str, row: tuple[Any, ...], bytes_max: int) -> bytes:
         """The bytes of a row of (tick, time_ns, encoding, tile_count, bytes, crc), if they are what was written."""
         self._require_written(name, row)
-        with self._database.told():
+        with self._database.decoding():
             return read_body(name, row[2], row[4], bytes_max)
 
     def _require_written(self, name: str, row: tuple[Any, ...]) -> None:

@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from plots.history import MarkerKind
 from server.kernels.layout import CANVAS_SIDE_MAX
 from workbench.errors import UserError
-from workbench.recording.database import Database
-from workbench.recording.figure_table import FigureTable
+from workbench.recording.database import Database, FigureTable
 from workbench.recording.film import Film, Frame, checksum_of
-from workbench.recording.sample_rows import samples_of, stage_samples_of, ticks_of
+from workbench.recording.rows import diagnosis_of, reading_of, samples_of, stage_samples_of, ticks_of, turn_of
 from workbench.recording.schema import (
+    DIAGNOSIS_COLUMNS,
     HOSTILE_SAMPLE_COLUMNS,
     READING_COLUMNS,
     SAMPLE_COLUMNS,
     STAGE_SAMPLE_COLUMNS,
     TICK_LOG_COLUMNS,
 )
-from workbench.recording.view_rows import DIAGNOSIS_COLUMNS, diagnosis_of, reading_of, turn_of
 from workbench.scenarios.scenario import Scenario, scenario_of
 from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 
@@ -134,7 +133,7 @@ class Recording:
     @property
     def palette(self) -> list[str]:
         """256 colours as "#rrggbb"."""
-        with self._database.told():
+        with self._database.decoding():
             return msgspec.json.decode(self.meta.get("palette", "[]"), type=list[str])
 
     @property
@@ -283,5 +282,5 @@ class Recording:
     def _json(self, text: str | None) -> dict[str, Any] | None:
         if text is None:
             return None
-        with self._database.told():
+        with self._database.decoding():
             return msgspec.json.decode(text, type=dict[str, Any])

@@ -4,76 +4,62 @@ Each row holds a checksum over its other columns.
 
     TABLE            ONE ROW IS
     tick_log         the figures of a tick: layout.TICK
-    samples          the figures of a tenth of a second: SAMPLE without its arrays
+    samples          the figures of a tenth of a second, of `plots.figures`, and the latencies by band
     stage_samples    the figures of one stage at a sample
     hostile_samples  the figures of one kind of hostile client at a sample
-    readings         the other figures of the view at a sample
+    readings         the other figures at a sample
     turns            a change of the settings
     diagnoses        the bottleneck from a sample on
 """
 
-from plots.history import SAMPLE
+from plots.figures import SAMPLED, UNSAMPLED
 from server.journal.schema import SERVER_TABLES
 from server.journal.sealed_table import Column, SealedTable
-from server.kernels.layout import Stage
+from server.kernels.layout import TICK, Stage
 
 STAGE_COLUMNS = tuple(stage.name.lower().replace("fanout", "fan_out") for stage in Stage)
 """The stages as columns and rows name them, in their order."""
-SAMPLE_COLUMNS = tuple(
-    name for name in SAMPLE.names or () if name != "time_ns" and SAMPLE.fields is not None and not SAMPLE[name].shape
-)
+SAMPLE_COLUMNS = tuple(figure.column for figure in SAMPLED)
 """The fields of a sample that are one number each, except its time."""
-TICK_LOG_COLUMNS = (
-    "tick", "start_ns", "lateness_ns", "interval_ns", "encode_ns", "tile_count", "pixel_count", "frame_bytes",
-    "admitted_count", "in_flight_count", *(f"depth_peak_{stage}" for stage in STAGE_COLUMNS),
-)  # fmt: skip
+READING_COLUMNS = tuple(figure.column for figure in UNSAMPLED)
+TICK_COLUMNS = tuple(name for name in TICK.names or () if name not in ("encoding", "depth_peak"))
+"""The fields of a tick that are one number each. Its encoding is a column of the server's table `ticks`."""
+TICK_LOG_COLUMNS = (*TICK_COLUMNS, *(f"depth_peak_{stage}" for stage in STAGE_COLUMNS))
 STAGE_SAMPLE_COLUMNS = (
     "throughput_per_s", "utilisation_ratio", "service_us", "waiting_ms", "depth", "depth_peak", "depth_max",
     "drops_per_s", "growth_per_s",
 )  # fmt: skip
 HOSTILE_SAMPLE_COLUMNS = ("connection_count", "opened_count", "ended_count", "code_most", "code_next", "sent_bytes")
-READING_COLUMNS = (
-    "sent_per_s", "conflated_per_s", "broadcast_deltas_per_s", "broadcast_bytes_per_s", "lateness_ms_p99", "tick_ms",
-    "connection_count", "subscriber_count", "watching_count", "lagging_count", "over_limit_count", "stalled_count",
-    "lost_count", "protocol_error_count", "ledger_gap", "server_resident_bytes", "window_fps", "utilisation_ratio",
-)  # fmt: skip
+DIAGNOSIS_COLUMNS = ("number", "bottleneck", "sentence", "runner_up", "headroom_ratio", "explanation")
+
+_NUMBER: Column = ("number", "INTEGER")
 
 
 def _typed(names: tuple[str, ...], kind: str) -> tuple[Column, ...]:
     return tuple((name, kind) for name in names)
 
 
+# A checksum covers the columns' names and order: both are part of the format.
 TICK_LOG = SealedTable("tick_log", ("tick",), _typed(TICK_LOG_COLUMNS, "INTEGER"))
 SAMPLES = SealedTable(
     "samples",
     ("number",),
-    (*_typed(("number", "time_ns"), "INTEGER"), *_typed(SAMPLE_COLUMNS, "REAL"), ("latency_counts", "BLOB")),
+    (_NUMBER, ("time_ns", "INTEGER"), *_typed(SAMPLE_COLUMNS, "REAL"), ("latency_counts", "BLOB")),
 )
 STAGE_SAMPLES = SealedTable(
-    "stage_samples",
-    ("number", "stage"),
-    (("number", "INTEGER"), ("stage", "TEXT"), *_typed(STAGE_SAMPLE_COLUMNS, "REAL")),
+    "stage_samples", ("number", "stage"), (_NUMBER, ("stage", "TEXT"), *_typed(STAGE_SAMPLE_COLUMNS, "REAL"))
 )
 HOSTILE_SAMPLES = SealedTable(
-    "hostile_samples",
-    ("number", "kind"),
-    (("number", "INTEGER"), ("kind", "TEXT"), *_typed(HOSTILE_SAMPLE_COLUMNS, "INTEGER")),
+    "hostile_samples", ("number", "kind"), (_NUMBER, ("kind", "TEXT"), *_typed(HOSTILE_SAMPLE_COLUMNS, "INTEGER"))
 )
 READINGS = SealedTable(
-    "readings",
-    ("number",),
-    (("number", "INTEGER"), *_typed(READING_COLUMNS, "REAL"), ("loop_connection_counts", "TEXT")),
+    "readings", ("number",), (_NUMBER, *_typed(READING_COLUMNS, "REAL"), ("loop_connection_counts", "TEXT"))
 )
 TURNS = SealedTable("turns", (), (("time_ns", "INTEGER"), ("changes", "TEXT")))
 DIAGNOSES = SealedTable(
     "diagnoses",
     ("number",),
-    (
-        ("number", "INTEGER"),
-        *_typed(("bottleneck", "sentence", "runner_up"), "TEXT"),
-        ("headroom_ratio", "REAL"),
-        ("explanation", "TEXT"),
-    ),
+    (_NUMBER, *((name, "REAL" if name == "headroom_ratio" else "TEXT") for name in DIAGNOSIS_COLUMNS[1:])),
 )
 
 RECORDING_TABLES = (

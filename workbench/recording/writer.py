@@ -20,19 +20,22 @@ from server.journal import schema
 from server.journal.fault import DiskError, trouble_of, words_of
 from workbench.errors import UserError
 from workbench.output_file import require_new
-from workbench.recording.fact_check import checked
-from workbench.recording.sample_rows import (
+from workbench.recording.facts import checked
+from workbench.recording.rows import (
     ADD_HOSTILE_SAMPLE,
     ADD_SAMPLE,
     ADD_STAGE_SAMPLE,
     ADD_TICK_LOG,
+    diagnosis_row,
     hostile_rows,
+    marker_row,
+    reading_row,
     sample_row,
     stage_rows,
     tick_rows,
+    turn_row,
 )
 from workbench.recording.schema import DIAGNOSES, READINGS, RECORDING_TABLES, TURNS
-from workbench.recording.view_rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.telemetry.view import Diagnosis, Marker, Reading, RecordingState, StageReading, Turn
 
 COMMIT_S = 1.0

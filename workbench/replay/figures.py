@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.figures import SAMPLED
 from workbench.recording.reader import Diagnosed, Recording
-from workbench.recording.sample_rows import STAGE_NAMES
+from workbench.recording.rows import STAGE_NAMES
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry.pipeline import ITEMS, VIEWERS, brake_text
 from workbench.telemetry.view import Diagnosis, Reading, StageReading
 
 SECOND_NS = 1_000_000_000
 _ADMIT = "admit"
-_SAME_NAMES = (
-    "offered_per_s", "received_per_s", "admitted_per_s", "throttled_per_s", "shed_per_s", "out_of_bounds_per_s",
-    "delivered_per_s", "latency_ms_p50", "latency_ms_p99", "latency_ms_max", "server_cpu_cores", "fleet_cpu_cores",
-    "panels_cpu_cores", "window_cpu_cores",
-)  # fmt: skip
 _UNEXPLAINED = "This recording holds what was found, not the steps that led to it: an earlier version made it."
 _STRETCH_LEAST = 1.05
 """A tick interval that is longer by less was not stretched: ticks do not begin to the microsecond."""
@@ -49,8 +45,8 @@ class ReplayFigures:
         base = replace(base, connection_target=scenario.fleet.connections)
         if sample is None:
             return base
-        same: dict[str, Any] = {name: _known(float(sample[name])) for name in _SAME_NAMES}
-        return replace(base, **same, merged_per_s=_known(float(sample["broadcast_per_s"])))
+        sampled: dict[str, Any] = {figure.name: _known(float(sample[figure.column])) for figure in SAMPLED}
+        return replace(base, **sampled)
 
     def stages(self, sample: NDArray[Any] | None, scenario: Scenario) -> tuple[StageReading, ...]:
         """The stages in their real order, of which something is known: the journal only when there was one."""

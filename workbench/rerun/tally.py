@@ -16,7 +16,7 @@ from server.protocol.block_arrays import changed_cells
 from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
 from server.protocol.messages import DELTA, Pong, Reason, ServerOp, Throttled, decode_server_message
-from workbench.telemetry.quantile import bounds_us
+from workbench.telemetry.histogram import bounds_us
 
 _LEAST_US = np.array([bounds_us(bucket)[0] for bucket in range(HISTOGRAM_BUCKETS)], np.int64)
 _DROPS = {

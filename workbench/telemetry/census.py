@@ -1,8 +1,7 @@
-"""A look at all connections, twice a second: how evenly they are served, who is over the limit, who lags behind.
+"""A census of all connections, twice per second: how evenly they are served, how many exceed the rate limit or lag.
 
-It reads the connections page, whose rows the loops write while we look: a row may be half of one moment and half of
-the next, which a difference over a second does not show. Invariant: a connection counts only when it was there at both
-ends of that second, under the same number.
+It reads the connections page while the loops write it: a row may be half of one moment and half of the next, which a
+difference over a second does not show. A connection counts only if it was there at both ends of that second.
 """
 
 from collections import deque
@@ -15,31 +14,33 @@ from numpy.typing import NDArray
 from server.kernels.layout import Phase
 
 INTERVAL_NS = 500_000_000
-"""Least time between two looks: rows of 20,000 connections are several megabytes."""
+"""Least time between two censuses: rows of 20,000 connections are several megabytes."""
 SPAN_NS = 1_000_000_000
-"""Rates are over so long."""
+"""The time that rates cover."""
 ROWS_MAX = 32_768
-"""Most rows looked at. Of more, every second, third and so on is, and stands for the others."""
+"""Most rows read. Of more, only every second, third and so on is read, and counts for its neighbours too."""
 LAG_TICKS = 3
-"""A viewer that lacks more broadcasts than these lags behind: one is under way, one may have met a full socket."""
+"""A viewer lags if it lacks more broadcasts than these: one is under way, one may have met a full socket."""
 _BLOCK = 1024
 _SERVED = ("admitted_count", "throttled_count")
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What the connections are like. None where it cannot be told yet."""
+    """Figures of the connections, by their names in `plots.figures`. None where nothing is known yet."""
 
     fairness_index: float | None = None
-    """Jain's index of what each had admitted a second: from 1/n, when one has all, to 1, when all have the same."""
-    shares_per_s: tuple[float, float, float] | None = None
-    """Placements admitted a second that 5 %, 50 % and 95 % of those that send did not exceed."""
+    """Jain's index of the rates admitted: from 1/n, when one connection has all, to 1, when all have the same."""
+    share_p5_per_s: float | None = None
+    """Placements admitted per second that 5 % of the connections that send do not exceed; then 50 % and 95 %."""
+    share_p50_per_s: float | None = None
+    share_p95_per_s: float | None = None
     over_limit_count: int | None = None
-    """Connections that were refused something for rate."""
+    """Connections of which placements were throttled."""
     watching_count: int = 0
-    """Connections that watch, whoever's they are."""
+    """Connections that watch, of any client."""
     lagging_count: int = 0
-    """Viewers that lack more than LAG_TICKS broadcasts beside what they asked to wait."""
+    """Viewers that lack more than LAG_TICKS broadcasts beside those that they asked not to get yet."""
     lacked_count: int = 0
     """Deltas that all viewers together lack."""
 
@@ -53,7 +54,7 @@ class _Look:
 
 
 class CensusTaker:
-    """Looks at `connections`: shape (loops, slots), dtype CONNECTION."""
+    """Takes the census of `connections`: shape (loops, slots), dtype CONNECTION."""
 
     def __init__(self, connections: NDArray[Any]) -> None:
         self._rows = connections
@@ -62,10 +63,7 @@ class CensusTaker:
         self.census = Census()
 
     def poll(self, now_ns: int, newest_tick: int, tick_ns: int) -> Census:
-        """The newest census, taken now if the last is old enough.
-
-        `newest_tick`: the last that changed anything; `tick_ns`: the present tick interval.
-        """
+        """The newest census. `newest_tick`: the last that changed anything; `tick_ns`: the present tick interval."""
         if not self._looks or now_ns - self._looks[-1].time_ns >= INTERVAL_NS:
             self.census = self._take(now_ns, newest_tick, tick_ns)
         return self.census
@@ -75,13 +73,14 @@ class CensusTaker:
         step = max(1, -(-self._end * len(self._rows) // ROWS_MAX))
         if step != self._step:
             self._step = step
-            self._looks.clear()  # They were of other rows.
+            self._looks.clear()  # Rows of another choice cannot be compared.
         rows = self._rows[:, : self._end : step]
         is_open = (rows["phase"] == Phase.SLOW) | (rows["phase"] == Phase.FAST)
         sends = is_open & (rows["received_count"] > 0)
         number = rows["number"].copy()
         served = [rows[name].copy() for name in _SERVED]
-        is_same = rows["number"] == number  # Else the slot was another connection's before its counts were read.
+        # Where the number changed, the slot went to another connection while its counts were read.
+        is_same = rows["number"] == number
         look = _Look(now_ns, np.where(sends & is_same, number, -1), *served)
         self._looks.append(look)
         while len(self._looks) > 2 and now_ns - self._looks[1].time_ns >= SPAN_NS:
@@ -89,39 +88,38 @@ class CensusTaker:
         watches = is_open & (rows["subscribed"] > 0)
         lack = np.where(watches, np.maximum(newest_tick - rows["cursor"], 0), 0)
         lagging = (lack - LAG_TICKS) * tick_ns > rows["interval_ns"]
-        index, shares, over = _served(self._looks[0], look)
         return Census(
-            fairness_index=index,
-            shares_per_s=shares,
-            over_limit_count=None if over is None else over * step,
+            **_served(self._looks[0], look, step),
             watching_count=int(watches.sum()) * step,
             lagging_count=int(lagging.sum()) * step,
             lacked_count=int(lack.sum()) * step,
         )
 
     def _used_end(self) -> int:
-        """One past the slots in use, or a little more. Loops fill slots from the lowest, so memory behind the end was
-        never touched, and need not be."""
+        """One past the slots in use, or a little more."""
+        # Loops fill slots from the lowest: memory behind the end was never touched, and reading it would allocate it.
         end, slots = self._end, int(self._rows.shape[1])
         while end < slots and (self._rows["phase"][:, end : end + _BLOCK] != Phase.FREE).any():
             end += _BLOCK
         return min(end, slots)
 
 
-def _served(first: _Look, last: _Look) -> tuple[float | None, tuple[float, float, float] | None, int | None]:
-    """Fairness index, shares and the number over the limit, between two looks."""
+def _served(first: _Look, last: _Look, step: int) -> dict[str, Any]:
+    """The figures that are rates between two looks; none where they cannot be known. `step`: see ROWS_MAX."""
     seconds = (last.time_ns - first.time_ns) / 1e9
     width = min(first.number.shape[1], last.number.shape[1])
     same = (last.number[:, :width] == first.number[:, :width]) & (last.number[:, :width] >= 0)
     if seconds <= 0 or not same.any():
-        return None, None, None
+        return {}
     admitted = (last.admitted[:, :width] - first.admitted[:, :width])[same] / seconds
     throttled = (last.throttled[:, :width] - first.throttled[:, :width])[same]
-    p5, p50, p95 = (float(share) for share in np.percentile(admitted, (5, 50, 95)))
-    return jain_index(admitted), (p5, p50, p95), int((throttled > 0).sum())
+    names = ("share_p5_per_s", "share_p50_per_s", "share_p95_per_s")
+    shares = dict(zip(names, np.percentile(admitted, (5, 50, 95)).tolist(), strict=True))
+    over = int((throttled > 0).sum()) * step
+    return {"fairness_index": jain_index(admitted), **shares, "over_limit_count": over}
 
 
 def jain_index(shares: NDArray[np.float64]) -> float | None:
-    """Jain's fairness index: the square of the sum over n times the sum of squares. None when nobody has anything."""
+    """Jain's fairness index: the square of the sum over n times the sum of squares. None when all are 0."""
     squares = float((shares**2).sum())
     return float(shares.sum()) ** 2 / (len(shares) * squares) if squares > 0 else None

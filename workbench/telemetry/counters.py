@@ -1,7 +1,7 @@
-"""All counters of a session at one moment, copied from the shared pages, and the rates between two moments.
+"""All counters of a session at one moment, copied from the shared pages, and the figures between two moments.
 
-A copy waits for nobody: counters only grow, so the difference of two copies is always a true count.
-Invariant: a figure of a process that has not yet written its page is None, never 0.
+Copying blocks no writer: counters only grow, so the difference of two copies is a true count. A figure of a process
+that has not yet written its page is None, never 0.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.figures import Figure
 from server.kernels import layout
 from server.system import clock
+from workbench.telemetry.histogram import maximum_ms, quantile_ms
 from workbench.telemetry.pages import SessionPages
-from workbench.telemetry.quantile import maximum_ms, quantile_ms
 
 NANOSECONDS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What the pages said at `time_ns`. The arrays are copies, nobody else's."""
+    """The contents of the pages at `time_ns`. The arrays are copies."""
 
     time_ns: int
     server: NDArray[Any]
@@ -59,10 +60,9 @@ class Counters:
         return int(self.loops[field].sum())
 
     def ledger(self) -> dict[str, float]:
-        """Where every placement went since the start, by the names of SAMPLE; without what is not known.
+        """Where every placement went since the start, by the names of figures; without what is not known.
 
-        `in_flight_count` is what the other sides do not have yet: in sockets and queues. Pages are not read at one
-        moment, and others than the fleet may paint, so it may come out below 0; then it is told as 0.
+        `in_flight_count` is what the other sides do not have yet: in sockets and queues.
         """
         if not self.server_alive:
             return {"sent_count": float(self.fleet["sent_count"])} if self.fleet_alive else {}
@@ -71,6 +71,7 @@ class Counters:
         if not self.fleet_alive:
             return sides
         sent = float(self.fleet["sent_count"])
+        # Pages are not read at one moment, and clients outside the fleet may paint: the difference may be negative.
         return sides | {"sent_count": sent, "in_flight_count": max(0.0, sent - sum(sides.values()))}
 
 
@@ -101,23 +102,34 @@ class Span:
         self.last = last
         self.seconds = (last.time_ns - first.time_ns) / NANOSECONDS
 
-    def loops_per_s(self, *fields: str) -> float | None:
-        """Rate of LOOP counters, summed over loops and fields."""
-        if not self.last.server_alive or self.seconds <= 0:
-            return None
-        return sum(self.last.loop_sum(field) - self.first.loop_sum(field) for field in fields) / self.seconds
+    def measure(self, figure: Figure) -> Any:
+        """A figure of the table, by the method that its row names."""
+        method, *arguments = figure.measure
+        return getattr(self, method)(*arguments)
+
+    def loops_per_s(self, field: str) -> float | None:
+        """Rate of a LOOP counter, summed over loops."""
+        return self._per_s(self.first.loop_sum(field), self.last.loop_sum(field), is_known=self.last.server_alive)
 
     def server_per_s(self, field: str) -> float | None:
         """Rate of a SERVER counter."""
-        if not self.last.server_alive or self.seconds <= 0:
-            return None
-        return int(self.last.server[field] - self.first.server[field]) / self.seconds
+        return self._per_s(self.first.server[field], self.last.server[field], is_known=self.last.server_alive)
 
     def fleet_per_s(self, field: str) -> float | None:
         """Rate of a FLEET counter."""
-        if not self.last.fleet_alive or self.seconds <= 0:
-            return None
-        return int(self.last.fleet[field] - self.first.fleet[field]) / self.seconds
+        return self._per_s(self.first.fleet[field], self.last.fleet[field], is_known=self.last.fleet_alive)
+
+    def server_now(self, field: str) -> int | None:
+        """A SERVER field at the end."""
+        return int(self.last.server[field]) if self.last.server_alive else None
+
+    def fleet_now(self, field: str) -> int | None:
+        """A FLEET field at the end."""
+        return int(self.last.fleet[field]) if self.last.fleet_alive else None
+
+    def _per_s(self, first: Any, last: Any, *, is_known: bool = True) -> float | None:
+        assert last >= first, f"a counter went back from {first} to {last}"
+        return int(last - first) / self.seconds if is_known and self.seconds > 0 else None
 
     def server_cores(self) -> float | None:
         """Processor cores that the server used."""
@@ -128,10 +140,10 @@ class Span:
         return _cores(self.first.fleet, self.last.fleet)
 
     def panels_cores(self) -> float | None:
-        """Processor cores that drawing the panels used; None when nobody draws them."""
-        if self.last.panels_cpu_ns == 0 or self.seconds <= 0:
-            return None
-        return (self.last.panels_cpu_ns - self.first.panels_cpu_ns) / (self.seconds * NANOSECONDS)
+        """Processor cores that drawing the panels used; None without panels."""
+        used_ns = self.last.panels_cpu_ns - self.first.panels_cpu_ns
+        is_known = self.last.panels_cpu_ns > 0 and self.seconds > 0
+        return used_ns / (self.seconds * NANOSECONDS) if is_known else None
 
     def window_cores(self) -> float | None:
         """Processor cores that this process used while it showed a window; None without one."""
@@ -139,15 +151,12 @@ class Span:
 
     def own_cores(self) -> float | None:
         """Processor cores that this process used."""
-        if self.seconds <= 0:
-            return None
-        return (self.last.own_cpu_ns - self.first.own_cpu_ns) / (self.seconds * NANOSECONDS)
+        used = self._per_s(self.first.own_cpu_ns, self.last.own_cpu_ns)
+        return None if used is None else used / NANOSECONDS
 
     def window_fps(self) -> float | None:
-        """Pictures a second that the window showed; None without one."""
-        if self.last.redraw_count == 0 or self.seconds <= 0:
-            return None
-        return (self.last.redraw_count - self.first.redraw_count) / self.seconds
+        """Pictures per second that the window showed; None without one."""
+        return self._per_s(self.first.redraw_count, self.last.redraw_count, is_known=self.last.redraw_count > 0)
 
     def stage_utilisation(self) -> NDArray[np.float64]:
         """Busy time over time, 0..1, of each stage, shape (STAGE_COUNT,), the mean over loops; NaN where not known."""
@@ -158,9 +167,10 @@ class Span:
         return ratio
 
     def loop_busy_ns(self) -> NDArray[np.int64]:
-        """Busy time of each loop, shape (loops,). The first loop's row tells of the encoding, which all wait for."""
+        """Busy time of each loop, shape (loops,)."""
         busy = self.last.stages["busy_ns"] - self.first.stages["busy_ns"]
         encode = layout.Stage.ENCODE
+        # Only the first loop's row counts the encoding, but all loops wait for it.
         total: NDArray[np.int64] = busy.sum(axis=1) - busy[:, encode] + busy[0, encode]
         return total
 
@@ -168,7 +178,7 @@ class Span:
         """Busy time over time, 0..1, of the loop that has the most to do."""
         if not self.last.server_alive or self.seconds <= 0:
             return None
-        # Brakes add time that passes while others work; nobody can be more than busy all the time.
+        # A brake adds time that passes while other stages work, so the sum may exceed the elapsed time.
         return min(1.0, float(self.loop_busy_ns().max()) / (self.seconds * NANOSECONDS))
 
     def latency_ms(self, quantile: float) -> float | None:
@@ -185,7 +195,7 @@ class Span:
 
 
 def _cores(first: NDArray[Any], last: NDArray[Any]) -> float | None:
-    """Processor time over the time between the two writings of the page, which are not those of our readings."""
+    """Processor time over the time between the page's own two heartbeats, which differ from the times of reading."""
     elapsed_ns = int(last["heartbeat_ns"]) - int(first["heartbeat_ns"])
     if int(first["heartbeat_ns"]) == 0 or elapsed_ns <= 0:
         return None

@@ -1,8 +1,4 @@
-"""Writes the history that the panels draw: ten minutes of samples, and the markers on their time axis.
-
-It measures nothing. Invariants: a row is begun in the count before it is written, and written before the head that
-makes it visible; what is not known is NaN.
-"""
+"""Writes the history that the panels draw: ten minutes of samples, and the markers on their time axis."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,23 +12,25 @@ from server.ipc.page import Page
 from workbench.telemetry.view import Marker
 
 MARKERS_SHOWN = 64
-"""The newest so many are told to a view."""
+"""How many of the newest a view has."""
 _TEXT_BYTES = MARKER["text"].itemsize
 _ABSENT = {name: float("nan") if SAMPLE[name].base.kind == "f" else 0 for name in SAMPLE.names or ()}
-"""What a field holds that is not known."""
+"""The value of a field that is not known."""
 
 
 class Ring:
-    """The one writer of a ring of a history page, whose counts are sections that begin with `prefix`."""
+    """The one writer of a ring of a history page. `prefix`: of the names of its counts' sections."""
 
     def __init__(self, page: Page, rows: str, prefix: str = "") -> None:
         self._rows = page[rows]
         self._begun, self._head = page[f"{prefix}begun"], page[f"{prefix}head"]
 
     def append(self, rows: NDArray[Any]) -> None:
-        """Write rows behind those that are there; of more than the ring holds, the last."""
+        """Append rows; of more than the ring holds, the last."""
         kept, head = rows[-len(self._rows) :], int(self._head[0])
-        self._begun[0] = head + len(kept)  # First, so that a reader knows which of the oldest rows may change.
+        # The order is the protocol: a reader must know which of the oldest rows change before they do, and must see a
+        # new row in the head only when it is whole.
+        self._begun[0] = head + len(kept)
         self._rows[(head + np.arange(len(kept))) % len(self._rows)] = kept
         self._head[0] = head + len(kept)
 
@@ -51,7 +49,7 @@ class History:
         self._samples.append(sample.reshape(1))
 
     def mark(self, time_ns: int, kind: str, text: str) -> None:
-        """Note what was done to the run. `kind`: knob, fault, brake or note; `text` is cut to the room of a row."""
+        """Add a marker. `kind`: knob, fault, brake or note; `text` is cut to the room of a row."""
         marker = Marker(time_ns, kind, text)
         self._marked.append(marker_rows([marker]))
         self._markers.append(marker)
@@ -79,5 +77,5 @@ def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
 
 
 def _bytes_of(text: str) -> bytes:
-    """A marker's text as its row holds it: UTF-8, cut before the first letter that does not fit whole."""
+    """A marker's text as its row holds it: UTF-8, cut before the first character that does not fit whole."""
     return text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()

@@ -1,37 +1,35 @@
-"""Samples the counters ten times a second: rates over the last second, for the window, the table and the panels.
+"""Takes a sample of the counters ten times per second, for the window, the live table, the panels and recordings.
 
-It reads the shared pages of server and fleet and writes one: the history that the panels draw. It decides nothing.
-Invariant: the history holds one sample an interval, in time order; what is not known is NaN there and None here.
+It reads the shared pages of server and fleet and writes one, the history that the panels draw: one sample an interval,
+in the order of time. Which figures there are, and how each is measured, is the table of `plots.figures`.
 """
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.tally import hostile_sample
+from plots.figures import FIGURES, SAMPLED
 from plots.history import SAMPLE, SAMPLE_INTERVAL_NS
+from server.ipc.page import Page
 from server.kernels import layout
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry.census import Census, CensusTaker
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span, read_counters
+from workbench.telemetry.histogram import latency_bands, maximum_ms, quantile_ms
 from workbench.telemetry.history import History, sample_of
-from workbench.telemetry.latency_band import latency_bands
 from workbench.telemetry.pages import SessionPages
 from workbench.telemetry.pipeline import StageFigures, stage_figures, stage_readings
-from workbench.telemetry.region import Brushed
 from workbench.telemetry.tick_log import RecentTicks, TickLog
 from workbench.telemetry.view import Marker, Reading, StageReading, TileBox
 
 _SPAN_NS = NANOSECONDS
-"""Rates are over so long: a tick or a batched write is then one of many, and not a spike of its own."""
+"""The time that rates cover: long enough that a tick or a batched write is one of many, and not a spike."""
 _SPAN_NS_MAX = 10 * NANOSECONDS
-"""A jammed server of mailboxes tells nothing for seconds. Its rates are then since it last told something."""
-_PER_S = ("offered", "received", "admitted", "delivered", "throttled", "shed", "out_of_bounds")
-_LATENCIES = ("latency_ms_p50", "latency_ms_p99", "latency_ms_max")
-_CORES = ("server_cpu_cores", "fleet_cpu_cores", "panels_cpu_cores", "window_cpu_cores")
+"""A saturated mailbox server publishes its counters seconds apart. Its rates then cover the time since it last did."""
 
 
 class Sampler:
@@ -40,13 +38,13 @@ class Sampler:
     def __init__(self, pages: SessionPages, scenario: Scenario) -> None:
         self._pages = pages
         self.scenario = scenario
-        """The present settings, which some figures are held against. Whoever changes them says so here."""
+        """The present settings, with which some figures are compared. A caller that changes settings sets this too."""
         self._recent: deque[Counters] = deque()
         self._next_ns = 0
         self._recent_ticks = RecentTicks(_SPAN_NS)
         self._history = History(pages.history)
         self._census = CensusTaker(pages.connections["connections"])
-        self._brushed: Brushed | None = None
+        self._region: Region | None = None
         self.redraw_count = 0
         self.ticks = TickLog(pages.telemetry)
         self.reading = Reading(connection_target=scenario.fleet.connections)
@@ -63,29 +61,29 @@ class Sampler:
 
     @property
     def brush(self) -> TileBox | None:
-        """The region that the history is of; None: all of the canvas. The reading is always of all."""
-        return self._brushed.box if self._brushed else None
+        """The region that the history is of; None: the whole canvas. The reading is always of the whole canvas."""
+        return self._region.box if self._region else None
 
     @brush.setter
     def brush(self, box: TileBox | None) -> None:
-        """Show this region from the next sample on."""
-        self._brushed = Brushed(box, self._pages.canvas, self._pages.fleet) if box is not None else None
+        """Select the region from the next sample on."""
+        self._region = Region(box, self._pages.canvas, self._pages.fleet) if box is not None else None
 
     @property
     def markers(self) -> tuple[Marker, ...]:
-        """What was done to the run lately, oldest first."""
+        """The newest events of the run, oldest first."""
         return self._history.markers
 
     def mark(self, time_ns: int, kind: str, text: str) -> None:
-        """Note what was done to the run: a line on the panels' time axis. `kind`: knob, fault, brake or note."""
+        """Add a line to the panels' time axis. `kind`: knob, fault, brake or note."""
         self._history.mark(time_ns, kind, text)
 
     def due_ns(self) -> int:
-        """When the next sample is to be taken."""
+        """When the next sample is due."""
         return self._next_ns
 
     def poll(self, now_ns: int) -> bool:
-        """Take a sample if one is due. True when it was taken."""
+        """Take a sample if one is due. Returns whether it was taken."""
         if now_ns < self._next_ns:
             return False
         late = self._next_ns == 0 or now_ns - self._next_ns > SAMPLE_INTERVAL_NS
@@ -97,9 +95,10 @@ class Sampler:
         """Take a sample now, whether due or not."""
         counters = read_counters(self._pages, self.redraw_count, now_ns)
         before = self.latest or counters
-        has_news = self._tells_news(before, counters)
+        assert now_ns >= before.time_ns, "samples are in the order of time"
+        is_news = self._is_news(before, counters)
         self._recent.append(counters)
-        self._forget(now_ns)
+        self._drop_old(now_ns)
         self.new_ticks = self.ticks.collect()
         self._recent_ticks.add(now_ns, self.new_ticks)
         tick_ns = int(counters.server["tick_interval_ns"])
@@ -107,113 +106,117 @@ class Sampler:
         span = Span(self._recent[0], counters)
         depth_peak = self._recent_ticks.depth_peak
         figures = stage_figures(self._recent, depth_peak)
-        busy = span.busiest_loop_ratio() if has_news else self.reading.utilisation_ratio
-        self.reading = replace(self._read(span, census), utilisation_ratio=busy)
-        if has_news:
+        self.reading = self._read(span, census, is_news=is_news)
+        if is_news:
             viewer_brake_us = self.scenario.fleet.viewer_brake_us
             self.stages = stage_readings(
                 figures, self._recent, depth_peak, self.scenario.server, viewer_brake_us, census.lacked_count
             )
-        self._write_history(span, Span(before, counters), figures, census)
+        self._write_history(span, Span(before, counters), figures)
         return counters
 
-    def _tells_news(self, before: Counters, counters: Counters) -> bool:
-        """Whether the server has told anything since. Compiled loops always do: they count on the page itself."""
-        is_told_at_ticks = self.scenario.server.loop == "mailbox"
-        return not is_told_at_ticks or bool(before.server["heartbeat_ns"] != counters.server["heartbeat_ns"])
+    def _is_news(self, before: Counters, counters: Counters) -> bool:
+        """Whether the server has published its counters since. Compiled loops always have: they count on the page."""
+        is_published_at_ticks = self.scenario.server.loop == "mailbox"
+        return not is_published_at_ticks or bool(before.server["heartbeat_ns"] != counters.server["heartbeat_ns"])
 
-    def _forget(self, now_ns: int) -> None:
-        """Let the oldest counters be the newest that are a second old, and were news when they were read."""
+    def _drop_old(self, now_ns: int) -> None:
+        """Keep as the oldest counters the newest that are a second old, and that were news when they were read."""
         recent = self._recent
         firsts = [
             index
             for index in range(1, len(recent) - 1)
-            if now_ns - recent[index].time_ns >= _SPAN_NS and self._tells_news(recent[index - 1], recent[index])
+            if now_ns - recent[index].time_ns >= _SPAN_NS and self._is_news(recent[index - 1], recent[index])
         ]
         for _ in range(firsts[-1] if firsts else 0):
             recent.popleft()
         while now_ns - recent[0].time_ns > _SPAN_NS_MAX:
             recent.popleft()
 
-    def _read(self, span: Span, census: Census) -> Reading:
-        last = span.last
+    def _read(self, span: Span, census: Census, *, is_news: bool) -> Reading:
+        """All figures: those that no method of `Span` measures are given here."""
+        last, server, fleet = span.last, self.scenario.server, self.scenario.fleet
         is_served = last.server_alive
+        given: dict[str, Any] = asdict(census) | last.ledger()
+        given["tick_ms"] = int(last.server["tick_interval_ns"]) / 1e6 if is_served else None
+        given["protocol_error_count"] = last.loop_sum("protocol_error_count") + int(last.fleet["protocol_error_count"])
+        given["server_resident_bytes"] = int(last.server["resident_bytes"]) or None
+        if not is_news:  # The loops were busy since, but have not published how busy.
+            given["utilisation_ratio"] = self.reading.utilisation_ratio
+        figures = {one.name: span.measure(one) for one in FIGURES if one.measure}
+        figures |= {one.name: given[one.name] for one in FIGURES if one.name in given}
         return Reading(
-            offered_per_s=span.fleet_per_s("offered_count"),
-            sent_per_s=span.fleet_per_s("sent_count"),
-            received_per_s=span.loops_per_s("received_count"),
-            admitted_per_s=span.loops_per_s("admitted_count"),
-            throttled_per_s=span.loops_per_s("throttled_count"),
-            shed_per_s=span.loops_per_s("shed_count"),
-            out_of_bounds_per_s=span.loops_per_s("out_of_bounds_count"),
-            merged_per_s=span.server_per_s("merged_count"),
-            delivered_per_s=span.fleet_per_s("delta_pixel_count"),
-            conflated_per_s=span.loops_per_s("conflated_count"),
-            broadcast_deltas_per_s=span.loops_per_s("delta_count"),
-            broadcast_bytes_per_s=span.loops_per_s("delta_bytes"),
-            latency_ms_p50=span.latency_ms(0.5),
-            latency_ms_p99=span.latency_ms(0.99),
-            latency_ms_max=span.latency_ms_max(),
-            lateness_ms_p99=span.lateness_ms(0.99),
+            **{name: value for name, value in figures.items() if value is not None},
             tick=int(last.server["tick"]),
-            tick_ms=int(last.server["tick_interval_ns"]) / 1e6 if is_served else None,
-            tick_ms_configured=self.scenario.server.tick_ms if is_served else None,
+            tick_ms_configured=server.tick_ms if is_served else None,
             tick_ms_mean=self._recent_ticks.interval_ms(last.time_ns),
-            rate_limit_per_s=self.scenario.server.rate_per_s if is_served else None,
+            rate_limit_per_s=server.rate_per_s if is_served else None,
+            connection_target=fleet.connections,
             loop_connection_counts=tuple(last.loops["connection_count"].tolist()),
-            connection_count=int(last.fleet["connection_count"]) if last.fleet_alive else None,
-            connection_target=self.scenario.fleet.connections,
-            subscriber_count=int(last.fleet["subscriber_count"]),
-            watching_count=census.watching_count,
-            lagging_count=census.lagging_count,
-            over_limit_count=census.over_limit_count,
-            is_behind_broker=self.scenario.fleet.transport == "mqtt",
-            stalled_count=int(last.fleet["stalled_count"]),
-            lost_count=int(last.fleet["lost_count"]) if last.fleet_alive else None,
-            protocol_error_count=last.loop_sum("protocol_error_count") + int(last.fleet["protocol_error_count"]),
-            ledger_gap=int(last.server["ledger_gap"]) if is_served else None,
-            server_cpu_cores=span.server_cores(),
-            fleet_cpu_cores=span.fleet_cores(),
-            panels_cpu_cores=span.panels_cores(),
-            window_cpu_cores=span.window_cores(),
-            window_fps=span.window_fps(),
-            server_resident_bytes=int(last.server["resident_bytes"]) or None,
+            is_behind_broker=fleet.transport == "mqtt",
         )
 
-    def _write_history(self, span: Span, newest: Span, figures: StageFigures | None, census: Census) -> None:
+    def _write_history(self, span: Span, newest: Span, figures: StageFigures | None) -> None:
         """Write one sample. `newest`: the time since the sample before."""
-        reading = self.reading
-        fields: dict[str, Any] = {f"{name}_per_s": getattr(reading, f"{name}_per_s") for name in _PER_S}
-        fields |= {name: getattr(reading, name) for name in (*_LATENCIES, *_CORES)}
+        fields: dict[str, Any] = {one.column: getattr(self.reading, one.name) for one in SAMPLED}
         fields |= {
             "time_ns": span.last.time_ns,
-            "broadcast_per_s": reading.merged_per_s,
             "latency_counts": latency_bands(newest.last.latency - newest.first.latency),
             "depth_peak": self._recent_ticks.newest_depth_peak if span.last.server_alive else None,
             "utilisation_ratio": span.stage_utilisation(),
-            "fairness_index": census.fairness_index,
             "hostile": hostile_sample(self._pages.hostile["hostile"]),
         }
         if figures is not None:
             fields |= {"service_us": figures.service_us, "waiting_ms": figures.waiting_ms}
-        if census.shares_per_s is not None:
-            names = ("share_p5_per_s", "share_p50_per_s", "share_p95_per_s")
-            fields |= dict(zip(names, census.shares_per_s, strict=True))
-        fields |= span.last.ledger()
         self.sample = sample_of(fields)
-        brushed = self._of_brushed(span.last.time_ns)
-        self._history.write(sample_of(fields | brushed) if brushed else self.sample)
+        region = self._region
+        self._history.write(self.sample if region is None else sample_of(fields | region.look(span.last.time_ns)))
 
-    def _of_brushed(self, now_ns: int) -> dict[str, Any]:
-        """What the brushed region has to say in place of the whole; nothing without one."""
-        if self._brushed is None:
-            return {}
-        region = self._brushed.look(now_ns)
-        unknown = dict.fromkeys(f"{name}_per_s" for name in _PER_S)
-        return unknown | {
-            "admitted_per_s": region.applied_per_s,
-            "broadcast_per_s": region.merged_per_s,
-            "throttled_per_s": region.throttled_per_s,
-            **{name: getattr(region, name) for name in _LATENCIES},
-            "latency_counts": latency_bands(region.latency),
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    time_ns: int
+    counts: dict[str, int]
+    """Of the region's tiles, by the names of the figures that are their rates."""
+    latency: NDArray[Any]
+
+
+_TILE_COUNTS = {"admitted_per_s": "applied_count", "merged_per_s": "merged_count", "throttled_per_s": "throttled_count"}
+"""The rates that are known of single tiles, and the counters of a tile that they come from."""
+
+
+class Region:
+    """A brushed region: rates of its tiles, and the latency of what was placed there, over the last second."""
+
+    def __init__(self, box: TileBox, canvas: Page, fleet: Page) -> None:
+        self.box = box
+        self._tiles = canvas["tiles"][box.y0 : box.y1, box.x0 : box.x1]
+        self._latency = fleet["brushed_latency"]
+        self._latency_max_us = fleet["brushed_latency_max_us"]
+        self._looks: deque[_Look] = deque()
+
+    def look(self, now_ns: int) -> dict[str, Any]:
+        """The fields of a sample that differ from the whole canvas. Rates that are not counted by tile are None."""
+        counts = {rate: int(self._tiles[count].sum()) for rate, count in _TILE_COUNTS.items()}
+        now = _Look(now_ns, counts, self._latency.copy())
+        before = self._looks[-1] if self._looks else now
+        self._looks.append(now)
+        while len(self._looks) > 2 and now_ns - self._looks[1].time_ns >= _SPAN_NS:
+            self._looks.popleft()
+        first, max_us = self._looks[0], int(self._latency_max_us[0])
+        seconds = (now_ns - first.time_ns) / NANOSECONDS
+        rates = {name: (now.counts[name] - first.counts[name]) / seconds for name in now.counts} if seconds > 0 else {}
+        seen = _latency_between(first, now)
+        return {
+            **{one.column: rates.get(one.name) for one in SAMPLED if one.is_rate},
+            "latency_ms_p50": quantile_ms(seen, max_us, 0.5),
+            "latency_ms_p99": quantile_ms(seen, max_us, 0.99),
+            "latency_ms_max": maximum_ms(seen, max_us),
+            "latency_counts": latency_bands(_latency_between(before, now)),
         }
+
+
+def _latency_between(first: _Look, last: _Look) -> NDArray[Any]:
+    """The histogram of the latencies between two looks; empty when the fleet has cleared its histogram between them."""
+    seen = last.latency - first.latency
+    return np.zeros_like(seen) if (seen < 0).any() else seen

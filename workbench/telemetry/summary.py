@@ -1,8 +1,7 @@
-"""What a run comes to, as one JSON object. It measures nothing: it divides what was counted by the time it took.
+"""The summary of a run as one JSON object: what was counted, divided by the time that it took.
 
-Only the steady state is told: from a second after all devices send until the load ends; latencies include what was
-under way then.
-Invariant: a figure that is not known is null, never 0.
+It covers the steady state: from a second after all devices send until the load ends. Latencies include the placements
+that were under way then. A figure that is not known is null, never 0.
 """
 
 import os
@@ -15,69 +14,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.figures import FIGURES
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span
 from workbench.telemetry.view import Diagnosis
 
-_STEADY_KEYS = (
-    "seconds",
-    "connections",
-    "offered_per_s",
-    "received_per_s",
-    "admitted_per_s",
-    "throttled_per_s",
-    "merged_per_s",
-    "delivered_per_s",
-    "broadcast_deltas_per_s",
-    "broadcast_bytes_per_s",
-    "tick_ms_p50",
-    "tick_ms_p99",
-    "placement_to_view_ms_p50",
-    "placement_to_view_ms_p99",
-    "placement_to_view_ms_max",
-    "server_cpu_cores",
-    "fleet_cpu_cores",
-    "window_fps",
-)
-"""What scripts may rely on, and only a steady state can tell."""
+_FIXED_KEYS = (
+    "seconds", "connections", "offered_per_s", "received_per_s", "admitted_per_s", "throttled_per_s", "merged_per_s",
+    "delivered_per_s", "broadcast_deltas_per_s", "broadcast_bytes_per_s", "tick_ms_p50", "tick_ms_p99",
+    "placement_to_view_ms_p50", "placement_to_view_ms_p99", "placement_to_view_ms_max", "server_cpu_cores",
+    "fleet_cpu_cores", "window_fps",
+)  # fmt: skip
+"""Promised to scripts: they come first, in this order, and are there without a steady state too. Others may come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The readings that a summary is made of."""
+    """The readings that a summary is made from."""
 
     connections: int | None
-    """Connections asked for."""
+    """Connections that the scenario asks for."""
     first: Counters | None
     """At the beginning of the steady state; None when there was none."""
     last: Counters | None
     """At the end of the load."""
     drained: Counters
-    """When what was under way had arrived."""
+    """When the placements under way had arrived."""
     tick_intervals_ns: NDArray[np.int64] | None
     canvas_checksum: int | None
     setup_seconds: float | None
     """From the start to the first placement."""
     failures: Sequence[str] = ()
     hostile: Mapping[str, Any] | None = None
-    """What became of those who misbehave, by kind; empty or None: nobody did."""
+    """Outcomes of hostile clients, by kind; empty or None without any."""
     diagnosis: Diagnosis | None = None
-    """What the run was diagnosed with for the longest part of its steady state."""
+    """The diagnosis of the longest part of the steady state."""
 
 
 def summarise(measured: Measured) -> dict[str, Any]:
-    """The summary: its fixed keys first, then what else is worth knowing."""
-    figures: dict[str, Any] = dict.fromkeys(_STEADY_KEYS)
+    """The summary: its fixed keys first, then the others."""
+    figures: dict[str, Any] = dict.fromkeys(_FIXED_KEYS)
     figures["connections"] = measured.connections
     extras: dict[str, Any] = {}
     if measured.first is not None and measured.last is not None:
         load = Span(measured.first, measured.last)
-        figures |= _steady(load, Span(measured.first, measured.drained), measured.tick_intervals_ns)
-        extras = _steady_extras(load, figures)
+        steady = _steady(load, Span(measured.first, measured.drained), measured.tick_intervals_ns)
+        figures |= {key: value for key, value in steady.items() if key in _FIXED_KEYS}
+        extras = {key: value for key, value in steady.items() if key not in _FIXED_KEYS}
     figures |= _totals(measured.drained, measured.canvas_checksum)
     extras |= _total_extras(measured.drained)
     extras |= _diagnosed(measured.diagnosis)
     extras |= {"hostile": dict(measured.hostile)} if measured.hostile else {}
     extras |= {"setup_seconds": measured.setup_seconds, "failures": list(measured.failures)}
+    assert not figures.keys() & extras.keys()
     return {key: _rounded(value) for key, value in (figures | {"machine": machine()} | extras).items()}
 
 
@@ -90,7 +78,7 @@ def _diagnosed(diagnosis: Diagnosis | None) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -100,52 +88,29 @@ def machine() -> dict[str, Any]:
 
 
 def _steady(load: Span, seen: Span, tick_intervals_ns: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Figures over the load; latencies over what was seen of it, which took a little longer."""
+    """The steady state: the keys of the table of figures, and what is derived from them."""
+    last = load.last
+    figures = {one.key: load.measure(one) for one in FIGURES if one.key}
+    # A placement of the load is seen a little later: latencies are over the time until all had arrived.
+    figures |= {one.key: seen.measure(one) for one in FIGURES if one.key.startswith("placement_to_view_")}
+    viewers = _viewers(last)
     return {
         "seconds": load.seconds,
-        "offered_per_s": load.fleet_per_s("offered_count"),
-        "received_per_s": load.loops_per_s("received_count"),
-        "admitted_per_s": load.loops_per_s("admitted_count"),
-        "throttled_per_s": load.loops_per_s("throttled_count"),
-        "merged_per_s": load.server_per_s("merged_count"),
-        "delivered_per_s": load.fleet_per_s("delta_pixel_count"),
-        "broadcast_deltas_per_s": load.loops_per_s("delta_count"),
-        "broadcast_bytes_per_s": load.loops_per_s("delta_bytes"),
         **_tick_ms(tick_intervals_ns),
-        "placement_to_view_ms_p50": seen.latency_ms(0.5),
-        "placement_to_view_ms_p99": seen.latency_ms(0.99),
-        "placement_to_view_ms_max": seen.latency_ms_max(),
-        "server_cpu_cores": load.server_cores(),
-        "fleet_cpu_cores": load.fleet_cores(),
-        "window_fps": load.window_fps(),
-    }
-
-
-def _steady_extras(load: Span, figures: dict[str, Any]) -> dict[str, Any]:
-    last = load.last
-    viewers = _viewers(last)
-    sent = load.fleet_per_s("sent_count")
-    return {
-        "sent_per_s": sent,
-        "shed_per_s": load.loops_per_s("shed_count"),
-        "out_of_bounds_per_s": load.loops_per_s("out_of_bounds_count"),
+        **figures,
         "admitted_ratio": _ratio(figures["admitted_per_s"], figures["received_per_s"]),
         "merge_ratio": _ratio(figures["admitted_per_s"], figures["merged_per_s"]),
-        "frames_per_write": _ratio(sent, load.fleet_per_s("write_count")),
+        "frames_per_write": _ratio(figures["sent_per_s"], load.fleet_per_s("write_count")),
         "viewers": viewers,
         "connections_per_loop": last.loops["connection_count"].tolist() if last.server_alive else None,
         "deltas_per_viewer_per_s": _ratio(load.fleet_per_s("delta_count"), viewers),
         "bytes_per_viewer_per_s": _ratio(figures["broadcast_bytes_per_s"], viewers),
-        "lateness_ms_p99": load.lateness_ms(0.99),
-        "panels_cpu_cores": load.panels_cores(),
-        "window_cpu_cores": load.window_cores(),
-        "utilisation_ratio": load.busiest_loop_ratio(),
         "tick_count": int(last.server["tick"] - load.first.server["tick"]) if last.server_alive else None,
     }
 
 
 def _viewers(last: Counters) -> int | None:
-    """Who watches, by the fleet's books, or by the server's where there is none."""
+    """How many watch, as the fleet counts them, or as the server does where there is no fleet."""
     if last.fleet_alive:
         return int(last.fleet["subscriber_count"])
     return last.loop_sum("subscriber_count") if last.server_alive else None
@@ -180,7 +145,7 @@ def _total_extras(drained: Counters) -> dict[str, Any]:
 
 
 def _ledger(drained: Counters) -> dict[str, int | None]:
-    """Where every placement went, since the start. `gap`: those that the server's own books cannot account for."""
+    """Where every placement went since the start. `gap`: those that the server's own ledger cannot account for."""
     fleet = drained.fleet if drained.fleet_alive else None
     sides = {name: None if fleet is None else int(fleet[f"{name}_count"]) for name in ("offered", "sent")}
     for name in ("received", "admitted", "throttled", "shed", "out_of_bounds", "applied"):
@@ -200,7 +165,7 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 
 
 def _rounded(value: Any) -> Any:
-    """Four digits after the point are more than any clock here can tell."""
+    # No clock here is more precise than four digits after the point.
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -209,6 +174,6 @@ def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []  # Not Linux: the architecture has to do.
+        lines = []  # Not Linux.
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

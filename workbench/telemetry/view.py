@@ -1,6 +1,6 @@
-"""The frozen state of a session that the window, the live table and the summary look at. Nobody waits for it.
+"""The frozen state of a session, as the window, the live table and the summary read it without blocking.
 
-A `Reading` holds rates over the last second; None where nothing is known yet, never 0 in its place.
+Unknown figures are None, never 0.
 """
 
 from collections.abc import Mapping
@@ -9,71 +9,30 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from plots.figures import Figures
 from server.ipc.control import BrokerState, Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """All figures at a moment. Rates are placements or pixel changes a second over the last second."""
+class Reading(Figures):
+    """The figures at a moment (the table of `plots.figures`), and what only a view shows beside them."""
 
-    offered_per_s: float | None = None
-    sent_per_s: float | None = None
-    """What the kernel took from the fleet; less than offered while the fleet, or what it writes to, cannot keep up."""
-    received_per_s: float | None = None
-    admitted_per_s: float | None = None
-    throttled_per_s: float | None = None
-    shed_per_s: float | None = None
-    out_of_bounds_per_s: float | None = None
-    merged_per_s: float | None = None
-    delivered_per_s: float | None = None
-    conflated_per_s: float | None = None
-    """Deltas made for one laggard."""
-    broadcast_deltas_per_s: float | None = None
-    broadcast_bytes_per_s: float | None = None
-    latency_ms_p50: float | None = None
-    latency_ms_p99: float | None = None
-    latency_ms_max: float | None = None
-    lateness_ms_p99: float | None = None
     tick: int = 0
-    tick_ms: float | None = None
-    """The tick interval now; longer than `tick_ms_configured` while broadcasts do not fit into that."""
     tick_ms_configured: float | None = None
     tick_ms_mean: float | None = None
-    """How far apart the last second's ticks really began, or how long none has; None before the first."""
+    """Between the starts of the last second's ticks, or since the last; None before the first."""
     rate_limit_per_s: int | None = None
-    """Placements a second that the server lets in from each connection."""
-    connection_count: int | None = None
+    """Placements per second that the server admits from each connection."""
     connection_target: int = 0
     loop_connection_counts: tuple[int, ...] = ()
-    """Connections that each of the server's loops holds."""
-    subscriber_count: int = 0
-    watching_count: int = 0
-    """Connections that watch by the server's books: also those that never read, and other clients."""
-    lagging_count: int = 0
-    """Viewers that lack several broadcasts."""
-    over_limit_count: int | None = None
-    """Connections that the rate limit refused something in the last second."""
+    """Connections of each of the server's loops."""
     is_behind_broker: bool = False
     """Devices reach the server through an MQTT broker."""
-    stalled_count: int = 0
-    """Devices that a fault holds still now."""
-    lost_count: int | None = None
-    protocol_error_count: int = 0
-    ledger_gap: int | None = None
-    """Placements that the server's ledger of the last tick cannot account for: 0, or there is a bug."""
-    server_cpu_cores: float | None = None
-    fleet_cpu_cores: float | None = None
-    panels_cpu_cores: float | None = None
-    window_cpu_cores: float | None = None
-    server_resident_bytes: int | None = None
-    window_fps: float | None = None
-    utilisation_ratio: float | None = None
-    """Busy time of the server's busiest loop / elapsed time, 0..1; the tick's encoding holds up every loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageReading:
-    """One stage of the pipeline over the last second. The last of them are the viewers, who are the fleet's."""
+    """One stage of the pipeline over the last second. The last is the viewers, which belong to the fleet."""
 
     name: str
     """As shown: "accept", "read", ... "fan-out", "viewers"."""
@@ -83,7 +42,7 @@ class StageReading:
     utilisation_ratio: float | None = None
     """Busy time / time, 0..1, of the busiest loop."""
     service_us: float | None = None
-    """Service time an item."""
+    """Service time per item."""
     waiting_ms: float | None = None
     """Waiting time in the queue before it: by Little's law its mean depth / throughput."""
     depth: float = 0
@@ -93,11 +52,11 @@ class StageReading:
     depth_max: int = 0
     """The queue's limit, in the same items; 0: not bounded by a number."""
     growth_per_s: float = 0
-    """How fast the queue grows, in items a second; negative when it empties."""
+    """How fast the queue grows, in items per second; negative when it empties."""
     drops_per_s: tuple[tuple[str, float], ...] = ()
     """By reason: ("rate", 8130.0); without those that are 0."""
     brake: str = ""
-    """What is added to it: "+ 20 us an item"; "" when the brake is off."""
+    """Added service time: "+ 20 us an item"; "" when the brake is off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +64,20 @@ class Diagnosis:
     """What limits the run, in words. Made by `workbench.diagnosis.rule` from a documented rule."""
 
     bottleneck: str
-    """A stage's name, "machine", "broker", "viewers", "fleet", "window", "rate limit", or "none"; "" before it can be
-    told."""
+    """A stage's name, "machine", "broker", "viewers", "fleet", "window", "rate limit" or "none"; "": not known yet."""
     sentence: str = ""
     """With the evidence: "94 % busy; its queue holds 3.1 s of work and grows; 71 % of view latency is waiting here"."""
     runner_up: str = ""
-    """What would be next: "apply, 38 % busy"."""
+    """The next bottleneck: "apply, 38 % busy"."""
     headroom_ratio: float | None = None
-    """How much more of the present load fits, 0..1 of what is offered; None when it cannot be told."""
+    """How much more of the present load fits, 0..1 of what is offered; None when not known."""
     explanation: tuple[str, ...] = ()
-    """The rule's steps as they came out here, a line each: what "why?" opens."""
+    """One line per step of the rule, as "why?" shows them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Something that was done to the run."""
+    """An event of the run: a setting that was changed, a fault, or a note."""
 
     time_ns: int
     kind: str
@@ -148,8 +106,7 @@ class TileBox:
 
 @dataclass(frozen=True, slots=True)
 class Journey:
-    """One sampled placement, from when it was intended until it was seen. Times in ns of one clock; None: not yet, or
-    not told."""
+    """One sampled placement, from its intended send time until it was seen. Times are of one clock; None: not known."""
 
     number: int
     """Of the connection."""
@@ -176,18 +133,18 @@ class Part:
     state: str
     """starting, compiling, connecting, running, draining, stopped, failed (words of `layout.State`)."""
     progress: Progress | None = None
-    """What it is doing before it runs, e.g. compiling kernels 7 of 19."""
+    """Before it runs: for example compiling kernels, 7 of 19."""
     failure: str = ""
-    """Why it ended, one line, when it should not have."""
+    """Why it ended unexpectedly, in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingState:
-    """How the recording of a run goes."""
+    """The state of a run's recording."""
 
     path: str
     seconds: float = 0.0
-    """Since it began; until it stopped, where it failed."""
+    """Since it began; up to its failure, if it failed."""
     bytes: int = 0
     """Of the file, and of the log beside it."""
     failure: str = ""
@@ -196,7 +153,7 @@ class RecordingState:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What there is to see now."""
+    """The state of a session at a moment."""
 
     now_ns: int
     scenario_name: str
@@ -206,7 +163,7 @@ class View:
     parts: tuple[Part, ...]
     reading: Reading
     pixels: NDArray[Any]
-    """Shape (height, width), uint8 palette indices: the server's canvas itself, read-only, changing as one looks."""
+    """The server's canvas itself, read-only: it changes while it is read. Shape (height, width), palette indices."""
     run_seconds: float
     """Since the load began; 0 before."""
     stages: tuple[StageReading, ...] = ()
@@ -217,15 +174,15 @@ class View:
     recording: RecordingState | None = None
     """None when the run is not recorded."""
     page_url: str = ""
-    """What a browser opens to look on and paint, or "" where there is nothing to open."""
+    """The web page for a browser, or "" without one."""
     is_open_to_network: bool = False
-    """Whether other machines can."""
+    """Whether other machines can connect."""
     broker: BrokerState | None = None
-    """How the server stands with its MQTT broker; None without one, and before it is known."""
+    """The server's link to its MQTT broker; None without one, and before it is known."""
 
     @property
     def broker_text(self) -> str:
-        """The broker in a few words, with "held still" or "gone for 3 s, 4 attempts" where it is; "" without one."""
+        """The broker's name, with "held still" or "gone for 3 s, 4 attempts" where that is so; "" without a broker."""
         state = self.broker
         if state is not None and state.is_held:
             return f"{state.name} held still"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from server.kernels.histogram import bucket_index, record
 from server.kernels.layout import HISTOGRAM, HISTOGRAM_BUCKETS
-from workbench.telemetry.quantile import bounds_us
+from workbench.telemetry.histogram import bounds_us
 
 VALUES = (
     st.integers(0, 2**39) | st.integers(0, 300) | st.sampled_from([2**k + d for k in range(6, 39) for d in (-1, 0, 1)])

@@ -24,7 +24,7 @@ from workbench.export.excerpt import excerpt_of
 from workbench.export.progress import ExportProgress
 from workbench.export.timelapse import durations_ms, timelapse_of
 from workbench.export.video import VideoWriter
-from workbench.recording import sample_rows
+from workbench.recording import rows as sample_rows
 from workbench.recording.reader import Recording
 
 REAL_TIME = ExportOptions(speed=1, fps=10)

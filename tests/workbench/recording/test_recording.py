@@ -199,7 +199,7 @@ def test_a_schema_that_is_no_text_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     recorded.make(path, 1)
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE ticks", b"CREATE TAB\xccE ticks"))
-    assert "is damaged: a text in it is no text" in refusal(path)
+    assert "is damaged: a text in it is not UTF-8" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_schema_that_is_no_text_is_told(tmp_path: Path) -> None:
     [
         ("PRAGMA user_version = 4", "newer version"),
         ("UPDATE meta SET value = 'journal' WHERE key = 'kind'", "server's journal"),
-        ("DELETE FROM meta WHERE key = 'width'", "does not tell its width"),
+        ("DELETE FROM meta WHERE key = 'width'", "lacks its width"),
         ("UPDATE meta SET value = '0' WHERE key = 'height'", "its height is not what was written"),
         ("DELETE FROM meta WHERE key = 'checks'", "its facts have no checksums"),
         ("UPDATE meta SET value = '{' WHERE key = 'checks'", "is damaged"),

@@ -17,8 +17,8 @@ from workbench.controls.controls import MERGE_NS, SETTLE_NS, Controls
 from workbench.controls.knob import KNOBS, Knob, knobs_of
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
+from workbench.recording.rows import turn_row
 from workbench.recording.schema import DIAGNOSES, TURNS
-from workbench.recording.view_rows import turn_row
 from workbench.recording.writer import RecordingWriter
 from workbench.replay.early_turns import early_turns, value_told
 from workbench.replay.knobs import RecordedKnobs

@@ -13,8 +13,8 @@ from server.config import ServerConfig
 from server.kernels import layout
 from server.kernels.histogram import bucket_index
 from workbench.scenarios.scenario import Scenario
+from workbench.telemetry.histogram import latency_bands
 from workbench.telemetry.history import MARKERS_SHOWN, History
-from workbench.telemetry.latency_band import latency_bands
 from workbench.telemetry.pages import SessionPages
 from workbench.telemetry.sampler import Sampler
 from workbench.telemetry.view import TileBox

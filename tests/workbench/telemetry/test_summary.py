@@ -21,8 +21,8 @@ from workbench.run.live_table import line_of, table_of
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry import tick_log
 from workbench.telemetry.counters import Counters, Span, read_counters
+from workbench.telemetry.histogram import bounds_us, maximum_ms, quantile_ms
 from workbench.telemetry.pages import SessionPages
-from workbench.telemetry.quantile import bounds_us, maximum_ms, quantile_ms
 from workbench.telemetry.sampler import Sampler
 from workbench.telemetry.summary import Measured, summarise
 from workbench.telemetry.tick_log import TickLog

@@ -1,102 +1,94 @@
-"""Samples, stages and ticks as rows of a recording's tables, and back: one place for both directions.
+"""Rows of a recording's tables from samples, readings, ticks, markers and diagnoses, and back: both directions here.
 
-It opens no file. Invariant: what is read back is what was written, bit for bit; what is not known is NULL there and
-NaN here.
+What is read back is what was written, bit for bit. Unknown values are NULL in the file, and NaN or None here, as are
+those that an earlier version did not write. It opens no file.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
+from plots.figures import UNSAMPLED
 from plots.history import SAMPLE
+from server.journal.schema import MARKERS
 from server.kernels import layout
 from workbench.recording.schema import (
+    DIAGNOSES,
     HOSTILE_SAMPLES,
+    READINGS,
     SAMPLE_COLUMNS,
     SAMPLES,
     STAGE_SAMPLE_COLUMNS,
     STAGE_SAMPLES,
+    TICK_COLUMNS,
     TICK_LOG,
-    TICK_LOG_COLUMNS,
+    TURNS,
 )
-from workbench.telemetry.view import StageReading
+from workbench.telemetry.view import Diagnosis, Marker, Reading, StageReading, Turn
 
 STAGE_SAMPLE = np.dtype(
-    [
-        ("number", "i8"),  # Of the sample.
-        ("time_ns", "i8"),
-        ("stage", "U16"),  # As shown: "accept" ... "fan-out", "viewers".
-        ("throughput_per_s", "f8"),
-        ("utilisation_ratio", "f8"),
-        ("service_us", "f8"),
-        ("waiting_ms", "f8"),
-        ("depth", "f8"),
-        ("depth_peak", "f8"),
-        ("depth_max", "f8"),
-        ("drops_per_s", "f8"),  # Of all reasons.
-        ("growth_per_s", "f8"),  # Of the queue, in items.
-    ]
+    [("number", "i8"), ("time_ns", "i8"), ("stage", "U16"), *((name, "f8") for name in STAGE_SAMPLE_COLUMNS)]
 )
-"""One stage at one sample. NaN where it is not known."""
+"""One stage ("accept" ... "fan-out", "viewers") at the sample of this number. NaN where a figure is not known."""
 
 STAGE_NAMES = tuple(layout.stage_names())
 _STAGE_FIELDS = ("utilisation_ratio", "service_us", "waiting_ms", "depth_peak")
-"""What a sample holds by stage, and is told in the stages' rows."""
+"""The arrays of a sample that have one value per stage; the rows of stages hold them."""
 _COUNTS = ("connection_count", "opened_count", "ended_count")
-_DEPTH_FIRST = TICK_LOG_COLUMNS.index("in_flight_count") + 1
 
 ADD_SAMPLE = SAMPLES.add
 ADD_STAGE_SAMPLE = STAGE_SAMPLES.add
 ADD_HOSTILE_SAMPLE = HOSTILE_SAMPLES.add
 ADD_TICK_LOG = TICK_LOG.add.replace("INSERT", "INSERT OR IGNORE", 1)
 
-assert STAGE_SAMPLE.names is not None
-assert STAGE_SAMPLE.names[3:] == STAGE_SAMPLE_COLUMNS
-
 
 def _known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
+
+
+# --- Samples, with their stages and hostile clients ---
 
 
 def sample_row(number: int, sample: NDArray[Any]) -> tuple[Any, ...]:
     """A row of `samples`. `sample`: shape (), dtype SAMPLE."""
     counts = sample["latency_counts"]
     figures = (_known(float(sample[name])) for name in SAMPLE_COLUMNS)
-    return SAMPLES.row(
-        number, int(sample["time_ns"]), *figures, counts.astype("<u4").tobytes() if counts.any() else None
-    )
+    bands = counts.astype("<u4").tobytes() if counts.any() else None
+    return SAMPLES.row(number, int(sample["time_ns"]), *figures, bands)
 
 
 def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]) -> list[tuple[Any, ...]]:
-    """Rows of `stage_samples`: what the sample itself tells of each of its stages, and what the readings add.
+    """Rows of `stage_samples`: what the sample has of each stage, and what the readings add.
 
     `stages` may lack some of the sample's stages and have others, as the viewers.
     """
     readings = {reading.name: reading for reading in stages}
-    told = {
+    sampled = {
         name: {field: float(sample[field][index]) for field in _STAGE_FIELDS} for index, name in enumerate(STAGE_NAMES)
     }
     return [
-        STAGE_SAMPLES.row(number, name, *_stage_figures(told.get(name, {}), readings.get(name)))
+        STAGE_SAMPLES.row(number, name, *_stage_figures(sampled.get(name, {}), readings.get(name)))
         for name in dict.fromkeys((*STAGE_NAMES, *readings))
     ]
 
 
-def _stage_figures(told: Mapping[str, float], reading: StageReading | None) -> list[float | None]:
+def _stage_figures(sampled: Mapping[str, float], reading: StageReading | None) -> list[float | None]:
     figures: dict[str, float | None] = {}
     if reading is not None:
         figures = {name: getattr(reading, name) for name in STAGE_SAMPLE_COLUMNS if name != "drops_per_s"}
         figures["drops_per_s"] = sum(rate for _, rate in reading.drops_per_s)
-    figures |= told
+    figures |= sampled
     return [_known(figures.get(name)) for name in STAGE_SAMPLE_COLUMNS]
 
 
 def hostile_rows(number: int, sample: NDArray[Any]) -> list[tuple[Any, ...]]:
-    """Rows of `hostile_samples`: of each kind of which there was anybody so far. `sample`: shape (), dtype SAMPLE."""
+    """Rows of `hostile_samples`: of each kind that has had connections. `sample`: shape (), dtype SAMPLE."""
     return [
         HOSTILE_SAMPLES.row(
             number, name, *(int(row[field]) for field in _COUNTS), *row["codes"].tolist(), int(row["sent_bytes"])
@@ -104,12 +96,6 @@ def hostile_rows(number: int, sample: NDArray[Any]) -> list[tuple[Any, ...]]:
         for name, row in zip(HOSTILE_KINDS, sample["hostile"], strict=True)
         if row["opened_count"]
     ]
-
-
-def tick_rows(ticks: NDArray[Any]) -> list[tuple[int, ...]]:
-    """Rows of `tick_log`. `ticks`: shape (n,), dtype TICK."""
-    scalars = zip(*(ticks[name].tolist() for name in TICK_LOG_COLUMNS[:_DEPTH_FIRST]), strict=True)
-    return [TICK_LOG.row(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
 
 
 def samples_of(
@@ -138,7 +124,7 @@ def samples_of(
 
 
 def _fill_stages(samples: NDArray[Any], numbers: NDArray[np.int64], stages: NDArray[Any]) -> None:
-    """Write each stage's figures into its place of the samples' arrays. Those of a stage are of all samples or none."""
+    """Write the stages' figures into the samples' arrays. A stage has a row for every sample, or for none."""
     for field in _STAGE_FIELDS:
         samples[field] = np.nan
     for index, name in enumerate(STAGE_NAMES):
@@ -152,12 +138,13 @@ def _fill_stages(samples: NDArray[Any], numbers: NDArray[np.int64], stages: NDAr
 
 
 def _fill_hostile(samples: NDArray[Any], first: int, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write each kind's figures into its place. Counts only grow: who was seen once has a row in every later sample."""
+    """Write the hostile kinds' figures into the samples' arrays."""
     for kind, name in enumerate(HOSTILE_KINDS):
         found = [row for row in rows if row[1] == name]
         if not found:
             continue
         numbers, _, *counts, most, following, sent = (np.array(column) for column in zip(*found, strict=True))
+        # Counts only grow: a kind that has a row once has one in every later sample.
         if (np.diff(numbers) != 1).any() or numbers[-1] != first + len(samples) - 1:
             raise ValueError(f"of the clients that misbehave by {name} some are missing")
         places = samples["hostile"][-len(found) :, kind]
@@ -178,6 +165,15 @@ def stage_samples_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
     return stages
 
 
+# --- Ticks ---
+
+
+def tick_rows(ticks: NDArray[Any]) -> list[tuple[int, ...]]:
+    """Rows of `tick_log`. `ticks`: shape (n,), dtype TICK."""
+    scalars = zip(*(ticks[name].tolist() for name in TICK_COLUMNS), strict=True)
+    return [TICK_LOG.row(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
+
+
 def ticks_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
     """From rows of `tick_log`, each with its encoding after it. Returns shape (len(rows),), dtype TICK.
 
@@ -186,8 +182,61 @@ def ticks_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
     ticks = np.zeros(len(rows), layout.TICK)
     if rows:
         columns = list(zip(*rows, strict=True))
-        for name, column in zip(TICK_LOG_COLUMNS[:_DEPTH_FIRST], columns[:_DEPTH_FIRST], strict=True):
+        for name, column in zip(TICK_COLUMNS, columns, strict=False):
             ticks[name] = np.array(column, layout.TICK[name])
-        ticks["depth_peak"] = np.array(columns[_DEPTH_FIRST:-1], np.uint32).T
+        ticks["depth_peak"] = np.array(columns[len(TICK_COLUMNS) : -1], np.uint32).T
         ticks["encoding"] = np.array(columns[-1], np.uint32)
     return ticks
+
+
+# --- What a view shows beside samples ---
+
+
+def reading_row(number: int, reading: Reading) -> tuple[Any, ...]:
+    """A row of `readings`: the figures that a sample does not hold."""
+    figures = (getattr(reading, figure.name) for figure in UNSAMPLED)
+    return READINGS.row(number, *figures, json.dumps(reading.loop_connection_counts))
+
+
+def reading_of(row: Sequence[Any]) -> Reading:
+    """From the values of READING_COLUMNS and the connections of each loop. Other figures are unknown.
+
+    Raises ValueError or TypeError for rows that no writer wrote.
+    """
+    *values, loops = row
+    known: dict[str, Any] = {
+        figure.name: int(value) if figure.is_whole else value
+        for figure, value in zip(UNSAMPLED, values, strict=True)
+        if value is not None
+    }
+    return Reading(**known, loop_connection_counts=tuple(json.loads(loops)))
+
+
+def marker_row(marker: Marker) -> tuple[Any, ...]:
+    """A row of `markers`."""
+    return MARKERS.row(marker.time_ns, marker.kind, marker.text)
+
+
+def turn_row(turn: Turn) -> tuple[Any, ...]:
+    """A row of `turns`."""
+    return TURNS.row(turn.time_ns, msgspec.json.encode(turn.changes).decode())
+
+
+def turn_of(row: Sequence[Any]) -> Turn:
+    """From a row of `turns`. Raises ValueError or TypeError for rows that no writer wrote."""
+    time_ns, changes = row
+    return Turn(time_ns, msgspec.json.decode(changes, type=dict[str, Any]))
+
+
+def diagnosis_row(number: int, diagnosis: Diagnosis) -> tuple[Any, ...]:
+    """A row of `diagnoses`: what limited the run from sample `number` on."""
+    steps = json.dumps(diagnosis.explanation, ensure_ascii=False)
+    found = diagnosis
+    return DIAGNOSES.row(number, found.bottleneck, found.sentence, found.runner_up, found.headroom_ratio, steps)
+
+
+def diagnosis_of(row: Sequence[Any]) -> Diagnosis:
+    """From a row of `diagnoses` without its number. Raises ValueError or TypeError for rows that no writer wrote."""
+    bottleneck, sentence, runner_up, headroom_ratio, explanation = row
+    lines = tuple(json.loads(explanation)) if explanation is not None else ()
+    return Diagnosis(bottleneck, sentence, runner_up or "", headroom_ratio, lines)
