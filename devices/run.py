@@ -11,9 +11,9 @@ from functools import partial
 import msgspec
 import numpy as np
 
+from devices.client import Server, read_canvas, read_hello
 from devices.config import AdjustFleet, Brush, Cut, FleetCommand, Stall, StartFleet
 from devices.fleet.fleet import Fleet
-from devices.greeting import Server, read_canvas, read_hello
 from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.memory.drain import Drain
 from devices.memory.memory import MemoryLink

@@ -55,10 +55,8 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server/loops/*",
         "devices/sockets/socket_links.py",
         "devices/hostile/mob.py",
-        "devices/greeting.py",
+        "devices/client.py",
         "workbench/address.py",
-        "workbench/session/manual_client.py",
-        "workbench/rerun/courier.py",
     ),
     "select": (
         "server/loops/*",

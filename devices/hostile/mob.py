@@ -6,7 +6,6 @@ as left, as dropped, or with the status or code that the server gave.
 
 import select
 import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -14,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from devices.client import open_stream, set_reset
 from devices.hostile.config import HostileConfig, kinds_of_members
 from devices.hostile.kinds import CLASSES
 from devices.hostile.misfit import HostileClient, Leave
@@ -27,7 +27,6 @@ CLOSE_NS = 3_000_000_000
 RETRY_NS = 1_000_000_000
 """After a dial that TCP refused."""
 _READ_BYTES = 65_536
-_NO_LINGER = struct.pack("ii", 1, 0)
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
@@ -53,7 +52,6 @@ class HostilePool:
         self, config: HostileConfig, address: tuple[str, int], path: str, seed: int, rows: NDArray[Any], now_ns: int
     ) -> None:
         self._address, self._path, self._rows = address, path, rows
-        self._family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         kinds = kinds_of_members(config)
         self._members = [
             _Member(kind, Random(seed * 1_000_003 + i), now_ns + START_NS * i // len(kinds))
@@ -101,9 +99,7 @@ class HostilePool:
     def _dial(self, member: _Member, now_ns: int) -> None:
         host, port = self._address
         kind = CLASSES[member.kind]
-        stream = socket.socket(self._family)
-        stream.setblocking(False)
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = open_stream(host)
         if kind.receive_bytes:
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kind.receive_bytes)
         stream.connect_ex((host, port))  # What comes of it, the poll tells.
@@ -208,7 +204,7 @@ class HostilePool:
         self._poll.unregister(stream)
         del self._member_of_fd[stream.fileno()]
         if with_reset:
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            set_reset(stream)
         stream.close()
         self._rows[member.kind]["connection_count"] -= member.is_connected
         member.stream = member.misfit = member.conduct = None

@@ -8,11 +8,11 @@ connection are looked at by exactly one of the compiled decoder (Phase.FAST) and
 import errno
 import select
 import socket
-import struct
 from abc import ABC, abstractmethod
 
 import numpy as np
 
+from devices.client import open_stream, set_reset
 from devices.fleet.fleet import Fleet, describe_violation
 from devices.kernels import messages, sockets
 from devices.kernels.layout import Phase, Verdict
@@ -26,7 +26,6 @@ from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.system import clock
 
 HANDSHAKE_NS = 10_000_000_000
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time: close by a reset.
 
 
 class SocketLinks(ABC):
@@ -39,8 +38,7 @@ class SocketLinks(ABC):
         self.tick_ms = 0
         """Tick interval of the server, as its last HELLO told; 0 before."""
         self._authority, self._path = authority_of(host, port), path
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        self._family, self._address = found[0][0], found[0][4]
+        self._address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
         count = len(fleet.arrays.devices)
         self._sockets: list[socket.socket | None] = [None] * count
         self._connections: list[Connection | None] = [None] * count
@@ -79,7 +77,7 @@ class SocketLinks(ABC):
     # Opening.
 
     def _dial_one(self, d: int, now_ns: int) -> None:
-        opened = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        opened = open_stream(str(self._address[0]))
         self._sockets[d] = opened
         self._connections[d] = Connection.client(
             self._authority,
@@ -94,7 +92,6 @@ class SocketLinks(ABC):
         self.links.device_of_fd[descriptor] = d
         self.fleet.arrays.devices["fd"][d] = descriptor
         self.fleet.set_phase(d, Phase.CONNECTING)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         failure = opened.connect_ex(self._address)
         if failure not in (0, errno.EINPROGRESS):
             self._end(d, explain(failure))
@@ -261,7 +258,7 @@ class SocketLinks(ABC):
         """End the connection of device `d` without ceremony."""
         opened = self._sockets[d]
         assert opened is not None
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        set_reset(opened)
         self._end(d, "")
 
     def _end(self, d: int, reason: str) -> None:

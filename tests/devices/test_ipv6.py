@@ -8,9 +8,9 @@ from contextlib import suppress
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
+from devices.client import Client, ConnectionEnded, Server, read_hello
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.greeting import Server, read_hello
 from devices.hostile.config import HostileConfig
 from devices.hostile.mob import HostilePool
 from devices.hostile.tally import hostile_sections
@@ -23,7 +23,6 @@ from server.protocol.http import authority_of
 from server.system.clock import now_ns
 from support.serving import PATIENCE_S
 from workbench.address import Address
-from workbench.rerun.courier import CourierLost, ReplayClient
 from workbench.session.manual_client import ManualClient
 
 HOST = "::1"
@@ -107,18 +106,18 @@ def paint(doorman: Doorman) -> None:
     painter.close(now_ns())
 
 
-def place_again(doorman: Doorman) -> None:
-    courier = ReplayClient(HOST, doorman.port, "/canvas", now_ns())
+def exchange(doorman: Doorman) -> None:
+    client = Client(HOST, doorman.port, timeout_s=0)
 
     def step(at_ns: int) -> None:
-        with suppress(CourierLost):
-            list(courier.exchange(at_ns))
+        with suppress(ConnectionEnded):
+            client.exchange(at_ns)
 
     until_it_came(doorman, step)
-    courier.close()
+    client.close()
 
 
-@pytest.mark.parametrize("client", [greet, join_fleet, misbehave, paint, place_again])
+@pytest.mark.parametrize("client", [greet, join_fleet, misbehave, paint, exchange])
 def test_the_host_header_has_brackets(doorman: Doorman, client: Callable[[Doorman], None]) -> None:
     client(doorman)
     assert set(doorman.hosts) == {f"[::1]:{doorman.port}"}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.client import Server, read_canvas
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.greeting import Server, read_canvas
 from devices.kernels.frames import put_place
 from devices.limits import FleetFailed
 from devices.memory.drain import Drain

@@ -11,16 +11,17 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from devices.client import Client, reason_of
 from devices.config import FleetCommand, StartFleet
 from server.ipc.control import CheckViewers, Event, Phase, Progress, Stop, StopSending
 from server.ipc.page import Page
 from server.kernels.layout import State
 from server.protocol.http import authority_of
+from server.protocol.websocket import CloseCode
 from server.system import clock
 from workbench.errors import RunError
 from workbench.recording.film import Frame
 from workbench.recording.reader import Recording
-from workbench.rerun.courier import CourierLost, ReplayClient
 from workbench.rerun.tally import Tally
 
 TURN_S = 0.02
@@ -48,7 +49,7 @@ class Playback:
         self._frames: Iterator[Frame] = recording.frames()
         self._next: Frame | None = next(self._frames, None)
         self._shift_ns = 0
-        self._couriers: list[ReplayClient] = []
+        self._couriers: list[Client] = []
         self._selector = selectors.DefaultSelector()
         self._is_stopped = self._is_ending = False
         self._told: set[str] = set()
@@ -61,12 +62,12 @@ class Playback:
             self._connect()
             self._place_all()
             self._counters["state"] = State.DRAINING
-        except CourierLost as lost:
+        except OSError as error:
             where = authority_of(self._start.host, self._start.port)
-            raise RunError(f"a connection to {where} ended: {lost}") from None
+            raise RunError(f"a connection to {where} ended: {reason_of(error)}") from None
         finally:
             for courier in self._couriers:
-                courier.close()
+                courier.close(CloseCode.GOING_AWAY, "all is placed")
             self._selector.close()
         self._counters["state"] = State.STOPPED
 
@@ -74,9 +75,9 @@ class Playback:
 
     def _connect(self) -> None:
         self._counters["state"] = State.CONNECTING
-        count, now_ns = self._start.config.connections, clock.now_ns()
+        count = self._start.config.connections
         for _ in range(count):
-            self._couriers.append(ReplayClient(self._start.host, self._start.port, self._start.path, now_ns))
+            self._couriers.append(Client(self._start.host, self._start.port, self._start.path, timeout_s=0))
             self._selector.register(self._couriers[-1], selectors.EVENT_READ | selectors.EVENT_WRITE)
         while self._tally.greeted_count < count and not self._is_stopped:
             self._turn()
@@ -116,7 +117,7 @@ class Playback:
         for index, courier in enumerate(self._couriers):
             own = owner == index
             if own.any():
-                courier.place(x[own], y[own], colors[own])
+                courier.place_many(x[own], y[own], colors[own])
                 courier.ping(self._tally.ask(index, frame.time_ns + self._shift_ns))
         self._counters["offered_count"] += len(pixels)
 

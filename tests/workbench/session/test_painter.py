@@ -81,7 +81,7 @@ def test_it_reports_missing_descriptors_and_retries(
     now_ns = clock.now_ns()
     painter.paint(3, 4, 200)
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.session.manual_client.socket.socket", refuse)
+        patch.setattr("devices.client.socket.socket", refuse)
         painter.poll(now_ns)
     assert painter.reason == "too many open files" and painter.waiting_count == 1
     paint_until(painter, lambda: serving.pixels[4, 3] == 200, skip_ns=RETRY_MAX_NS)
