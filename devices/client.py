@@ -32,21 +32,17 @@ from server.protocol.events import Closed, Event, Message, Refused, Violated
 from server.protocol.http import authority_of
 from server.protocol.messages import (
     PLACE_ITEM_DTYPE,
-    PLACE_MANY,
-    PLACEMENTS_MAX,
-    SUBPROTOCOL,
-    ClientOp,
     Hello,
     Ping,
     Place,
     ServerMessage,
-    ServerOp,
     Subscribe,
     decode_server_message,
 )
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.system import clock
 from server.tls.trust import trusting
+from server.wire import PLACE_MANY, PLACEMENTS_MAX, SUBPROTOCOL, ClientOp, ServerOp
 
 MESSAGE_BYTES_MAX = 1 << 28
 """Longest message accepted: the SNAPSHOT or DELTA of the largest canvas, 8192 x 8192, has half of this at most."""

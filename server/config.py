@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from server.kernels.layout import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 from server.mqtt.address import parse_broker
+from server.wire import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")

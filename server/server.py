@@ -33,10 +33,11 @@ from server.loops.portable import PortableLoop
 from server.loops.sink import SinkLoop
 from server.mailbox.mailbox import Mailbox
 from server.mqtt.address import BrokerAddress, parse_broker
-from server.protocol.messages import Notice, NoticeCode
+from server.protocol.messages import Notice
 from server.system import clock, open_files
 from server.tls.certificate import context_of
 from server.tls.front import TlsTerminator
+from server.wire import NoticeCode
 
 DRAIN_NS = 3_000_000_000
 """How long clients may take to answer the close frame before their sockets are closed."""

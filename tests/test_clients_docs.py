@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from server.protocol.blocks import Block
-from server.protocol.messages import Delta, ServerOp, decode_client_message, decode_server_message
+from server.protocol.messages import Delta, decode_client_message, decode_server_message
+from server.wire import ServerOp
 from support.braking import wait_until
 from support.browser import Browser
 from support.page_rules import cells

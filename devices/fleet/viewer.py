@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays, Region, Verdict
 from devices.kernels.regions import apply_blocks, learn
-from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
-from server.protocol.messages import DELTA, SNAPSHOT, ServerOp
 from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.wire import BLOCK_BYTES_MAX, DELTA, SNAPSHOT, ServerOp
 
 CANVAS_BYTES_MAX = 256 * 1024 * 1024
 """All canvases together. A viewer for which there is no room is not checked before its next SNAPSHOT."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from devices.kernels import layout
 from devices.kernels.patterns import home_pixel
-from server.kernels.layout import TILE_SIDE, tile_shape
+from server.wire import TILE_SIDE, tile_shape
 
 
 def new_tables(settings: NDArray[Any], devices: NDArray[Any]) -> dict[str, NDArray[Any]]:

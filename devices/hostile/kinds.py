@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from devices.hostile.config import KINDS
 from devices.hostile.misfit import HostileClient, Leave
-from server.protocol.messages import MESSAGE_BYTES_MAX, PLACE_MANY, ClientOp, PlaceMany, Subscribe
-from server.protocol.websocket import FIN, LENGTH_16, LENGTH_64, MASK, Opcode
+from server.protocol.messages import PlaceMany, Subscribe
+from server.wire import FIN, LENGTH_16, LENGTH_64, MASK, MESSAGE_BYTES_MAX, PLACE_MANY, ClientOp, Opcode
 
 IDLE_S = 1.0
 SMALL_BUFFER_BYTES = 4096

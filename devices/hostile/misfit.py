@@ -11,7 +11,8 @@ from random import Random
 from devices.hostile.reply import Reply
 from server.protocol.handshake import upgrade_request
 from server.protocol.messages import Place
-from server.protocol.websocket import CloseCode, Opcode, encode_close, encode_frame, new_handshake_key
+from server.protocol.websocket import CloseCode, encode_close, encode_frame, new_handshake_key
+from server.wire import Opcode
 
 HELLO_CHECK_S = 0.05
 

@@ -4,8 +4,8 @@ It keeps no more than one small message: long ones are skipped as they come. Inv
 and then nothing more is read.
 """
 
-from server.protocol.messages import HELLO, THROTTLED, ServerOp
-from server.protocol.websocket import Opcode, decode_close, parse_head
+from server.protocol.websocket import decode_close, parse_head
+from server.wire import HELLO, THROTTLED, Opcode, ServerOp
 
 _KEPT_BYTES_MAX = 125
 """Longer messages are skipped; HELLO, THROTTLED and close frames are shorter."""

@@ -15,14 +15,25 @@ those of `Connection.send_binary` with the same masks.
 
 import numpy as np
 
-from devices.kernels.layout import PING_FRAME_BYTES, PLACE_FRAME_BYTES, Pattern, Region
+from devices.kernels.layout import Pattern, Region
 from devices.kernels.patterns import heat_at, heat_color, owned_pixel, paint
 from devices.kernels.random import advance, mix
 from devices.kernels.schedule import batch_time, mask_word
 from server.kernels.kernel import kernel
+from server.wire import (
+    BINARY_FRAME,
+    CLIENT_HEAD_BYTES,
+    MASK,
+    PING,
+    PING_FRAME_BYTES,
+    PLACE,
+    PLACE_FRAME_BYTES,
+    ClientOp,
+)
 
-_OP_PLACE = 0x01
-_OP_PING = 0x04
+_OP_PLACE, _OP_PING = int(ClientOp.PLACE), int(ClientOp.PING)
+_MASKED_PLACE, _MASKED_PING = MASK | PLACE.size, MASK | PING.size
+_PING_BYTES = PING.size
 _LOW = np.uint64(0xFF)
 _PLACE_WORDS = PLACE_FRAME_BYTES // 4
 _STEADY_NS = 1_000_000_000
@@ -36,7 +47,7 @@ assert PLACE_FRAME_BYTES % 4 == 0
 def put_place(words, at, x, y, color, mask):
     """Write one PLACE frame as three little-endian words at `at`. mask: its low 32 bits. words: (>= at + 3,) u4."""
     low, high = mask & 0xFFFF, (mask >> 16) & 0xFFFF
-    words[at] = np.uint32(0x8682 | low << 16)
+    words[at] = np.uint32(BINARY_FRAME | _MASKED_PLACE << 8 | low << 16)
     words[at + 1] = np.uint32(high | ((_OP_PLACE | color << 8) ^ low) << 16)
     words[at + 2] = np.uint32((x | y << 16) ^ (high | low << 16))
 
@@ -44,17 +55,17 @@ def put_place(words, at, x, y, color, mask):
 @kernel
 def put_ping(buffer, offset, nonce, mask):
     """Write one PING frame of 18 bytes at `offset`. `nonce`: uint64. `buffer`: (>= offset + 18,) u1."""
-    buffer[offset] = 0x82
-    buffer[offset + 1] = 0x8C
+    buffer[offset] = BINARY_FRAME
+    buffer[offset + 1] = _MASKED_PING
     for i in range(4):
         buffer[offset + 2 + i] = np.uint8((mask >> np.uint64(8 * i)) & _LOW)
-    for i in range(12):
+    for i in range(_PING_BYTES):
         plain = np.uint64(0)
         if i == 0:
             plain = np.uint64(_OP_PING)
         elif i >= 4:
             plain = (nonce >> np.uint64(8 * (i - 4))) & _LOW
-        buffer[offset + 6 + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
+        buffer[offset + CLIENT_HEAD_BYTES + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
 
 
 @kernel

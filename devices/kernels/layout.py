@@ -11,21 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from server.wire import FULL_BLOCK_BYTES
+
 NEVER_NS = 2**63 - 1
 PARKED_NS = 2**62
 """Values from here on encode a parked time, not a moment: see `schedule`."""
 EPOCHS_MAX = 4096
 """Number of past schedule changes kept for devices that lag behind."""
-
-FRAME_HEAD_BYTES = 6
-"""Head of a masked client frame with a short payload: two bytes and the mask."""
-PLACE_BYTES = 6
-PING_BYTES = 12
-PLACE_FRAME_BYTES = FRAME_HEAD_BYTES + PLACE_BYTES
-PING_FRAME_BYTES = FRAME_HEAD_BYTES + PING_BYTES
-
-assert PLACE_FRAME_BYTES == 12
-assert PING_FRAME_BYTES == 18
 
 PROBE_INTERVAL_NS = 500_000
 """Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little."""
@@ -38,7 +30,7 @@ FRAMES_MAX = 256
 """Distinct frames kept. Viewers are a few ticks apart, so only the most recent ones are needed."""
 STATES_MAX = 1024
 """Distinct canvases kept. State 0 is no canvas: nothing received yet, or dropped for lack of memory."""
-REGION_PAYLOAD_BYTES_MAX = 4 * 1027 + 44
+REGION_PAYLOAD_BYTES_MAX = 4 * FULL_BLOCK_BYTES + 44
 """The longest message about one region: four blocks of the full kind, or a SNAPSHOT, which is shorter."""
 REGION_SIDE = 64
 """Pixels across and down of the four tiles around a device."""

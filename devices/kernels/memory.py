@@ -6,11 +6,12 @@ A block holds whole batches, those of a device in order.
 import numpy as np
 
 from devices.kernels.frames import put_batch
-from devices.kernels.layout import NEVER_NS, PLACE_FRAME_BYTES, Probe
+from devices.kernels.layout import NEVER_NS, Probe
 from devices.kernels.schedule import arm, fill_batch, next_due
 from devices.kernels.viewer import begin_probe, is_followed, is_probed
 from server.kernels.histogram import record
 from server.kernels.kernel import kernel
+from server.wire import PLACE_FRAME_BYTES
 
 PROBED_MAX = 4096
 """Number of devices of a large fleet that can be probed: each needs memory for intended times."""

@@ -8,21 +8,28 @@ that does not read stays there.
 import numpy as np
 
 from devices.kernels.frames import put_nonce
-from devices.kernels.layout import PING_FRAME_BYTES, Phase, Probe, Region
+from devices.kernels.layout import Phase, Probe, Region
 from devices.kernels.schedule import mask_word
 from devices.kernels.sockets import send_bytes, update_interest
 from devices.kernels.viewer import move_viewer
 from server.kernels.kernel import kernel
-from server.protocol.messages import CANCEL
+from server.wire import (
+    BINARY_FRAME,
+    CANCEL,
+    CLIENT_HEAD_BYTES,
+    MASK,
+    PING_FRAME_BYTES,
+    SUBSCRIBE,
+    SUBSCRIBE_FRAME_BYTES,
+    ClientOp,
+)
 
-SUBSCRIBE_FRAME_BYTES = 18
-_OP_SUBSCRIBE = 0x03
-_CANCEL = int(CANCEL)
+_OP_SUBSCRIBE = int(ClientOp.SUBSCRIBE)
+_MASKED_SUBSCRIBE = MASK | SUBSCRIBE.size
+_SUBSCRIBE_BYTES = SUBSCRIBE.size
 _IDLE, _SLOW, _FAST, _GONE = int(Phase.IDLE), int(Phase.SLOW), int(Phase.FAST), int(Phase.GONE)
 _NONE, _PINGED, _FENCED = int(Probe.NONE), int(Probe.PINGED), int(Probe.FENCED)
 _WHOLE = int(Region.WHOLE)
-
-assert SUBSCRIBE_FRAME_BYTES == PING_FRAME_BYTES  # Both have 12 bytes after the head of 6.
 
 
 @kernel
@@ -31,11 +38,11 @@ def put_subscribe(buffer, offset, flags, words, mask):
 
     words: (x, y, width, height, interval_ms).
     """
-    buffer[offset] = 0x82
-    buffer[offset + 1] = 0x8C
+    buffer[offset] = BINARY_FRAME
+    buffer[offset + 1] = _MASKED_SUBSCRIBE
     for i in range(4):
         buffer[offset + 2 + i] = np.uint8(np.int64(mask >> np.uint64(8 * i)) & 0xFF)
-    for i in range(12):
+    for i in range(_SUBSCRIBE_BYTES):
         plain = np.int64(0)
         if i == 0:
             plain = np.int64(_OP_SUBSCRIBE)
@@ -43,7 +50,7 @@ def put_subscribe(buffer, offset, flags, words, mask):
             plain = np.int64(flags)
         else:
             plain = np.int64(words[(i - 2) // 2]) >> (8 * (i & 1)) & 0xFF
-        buffer[offset + 6 + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
+        buffer[offset + CLIENT_HEAD_BYTES + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
 
 
 @kernel
@@ -94,7 +101,7 @@ def change_views(arrays, links, viewers, slow, resubscribe):
             update_interest(arrays, links, d)
         if not device.viewer:
             if was_viewer:
-                subscribe(arrays, links, d, _CANCEL, True)
+                subscribe(arrays, links, d, CANCEL, True)
         elif resubscribe or not was_viewer or (was_slow and not device.slow):
             subscribe(arrays, links, d, 0, True)
         elif device.slow and not was_slow:

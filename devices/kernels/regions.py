@@ -10,10 +10,18 @@ import numpy as np
 
 from devices.kernels.layout import BRANCHES, REGION_SIDE, Verdict
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import TILE_PIXELS, TILE_SIDE
 from server.kernels.libc import memcmp, memcpy
-from server.protocol.blocks import BITMAP_BYTES, BlockKind
-from server.protocol.messages import DELTA, SNAPSHOT, ServerOp
+from server.wire import (
+    BITMAP_BYTES,
+    BLOCK_HEAD,
+    DELTA,
+    SNAPSHOT,
+    SPARSE_ITEM,
+    TILE_PIXELS,
+    TILE_SIDE,
+    BlockKind,
+    ServerOp,
+)
 
 
 @kernel
@@ -28,6 +36,7 @@ def read_u32(buffer, at):
     return read_u16(buffer, at) | read_u16(buffer, at + 2) << 16
 
 
+_BLOCK_HEAD, _ITEM_BYTES = BLOCK_HEAD.size, SPARSE_ITEM.size
 _SPARSE, _BITMAP, _FULL = int(BlockKind.SPARSE), int(BlockKind.BITMAP), int(BlockKind.FULL)
 
 
@@ -44,7 +53,7 @@ def _put(pixels, before, origin, offset, color):
 @kernel
 def _put_sparse(pixels, before, origin, body, at):
     """Apply a sparse body. Returns (its end or -1, number of changes)."""
-    if at >= len(body) or at + 1 + 3 * np.int64(body[at]) > len(body):
+    if at >= len(body) or at + 1 + _ITEM_BYTES * np.int64(body[at]) > len(body):
         return -1, 0
     changed, items = 0, np.int64(body[at])
     at += 1
@@ -53,7 +62,7 @@ def _put_sparse(pixels, before, origin, body, at):
         if offset >= TILE_PIXELS:
             return -1, 0
         changed += _put(pixels, before, origin, offset, body[at + 2])[0]
-        at += 3
+        at += _ITEM_BYTES
     return at, changed
 
 
@@ -97,7 +106,7 @@ def apply_region_blocks(pixels, before, body, count, corner, canvas):
     tiles = across * ((canvas[1] + TILE_SIDE - 1) // TILE_SIDE)
     at, changed = 0, 0
     for _ in range(count):
-        if at + 3 > len(body):
+        if at + _BLOCK_HEAD > len(body):
             return -1
         tile, kind = read_u16(body, at), body[at + 2]
         if tile >= tiles:
@@ -105,11 +114,11 @@ def apply_region_blocks(pixels, before, body, count, corner, canvas):
         origin = (tile % across * TILE_SIDE - corner[0], tile // across * TILE_SIDE - corner[1])
         more = 0
         if kind == _SPARSE:
-            at, more = _put_sparse(pixels, before, origin, body, at + 3)
+            at, more = _put_sparse(pixels, before, origin, body, at + _BLOCK_HEAD)
         elif kind == _BITMAP:
-            at, more = _put_bitmap(pixels, before, origin, body, at + 3)
+            at, more = _put_bitmap(pixels, before, origin, body, at + _BLOCK_HEAD)
         elif kind == _FULL:
-            at, more = _put_full(pixels, before, origin, body, at + 3)
+            at, more = _put_full(pixels, before, origin, body, at + _BLOCK_HEAD)
         else:
             return -1
         if at < 0:

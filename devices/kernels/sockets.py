@@ -10,23 +10,23 @@ bytes it is off its schedule, and EPOLLOUT is registered unless it is stalled.
 import numpy as np
 
 from devices.kernels.frames import put_batch, put_nonce
-from devices.kernels.layout import (
-    EVENTS_MAX,
-    NEVER_NS,
-    PING_FRAME_BYTES,
-    PLACE_FRAME_BYTES,
-    READ_BYTES_MAX,
-    Phase,
-    Probe,
-    Verdict,
-)
+from devices.kernels.layout import EVENTS_MAX, NEVER_NS, READ_BYTES_MAX, Phase, Probe, Verdict
 from devices.kernels.regions import read_u32
 from devices.kernels.schedule import arm, fill_batch, next_due
 from devices.kernels.viewer import begin_probe, is_probed, move_viewer, receive_message
 from server.kernels import libc
 from server.kernels.histogram import record
 from server.kernels.kernel import address_of, kernel
-from server.protocol.messages import ServerOp
+from server.wire import (
+    BINARY_FRAME,
+    LENGTH_16,
+    MASK,
+    PING_FRAME_BYTES,
+    PLACE_FRAME_BYTES,
+    SERVER_HEAD_BYTES,
+    SERVER_HEAD_BYTES_MAX,
+    ServerOp,
+)
 
 _SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
 _CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
@@ -129,7 +129,6 @@ _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdi
 _HANDOVER, _CONNECTED, _ENDED = int(Verdict.HANDOVER), int(Verdict.CONNECTED), int(Verdict.ENDED)
 _NO_PROBE = int(Probe.NONE)
 _READABLE = libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP | libc.EPOLLRDHUP
-_BINARY_WHOLE = 0x82
 _DELTA = int(ServerOp.DELTA)
 
 
@@ -243,16 +242,18 @@ def _frame_size(links, at, available):
     """Head and payload length of the server frame at `at`, or (0, 0) while its head is incomplete."""
     arena = links.arena
     size = np.int64(arena[at + 1])
-    if size < 126:
-        return 2, size
-    if size == 126:
-        return (4, np.int64(arena[at + 2]) << 8 | np.int64(arena[at + 3])) if available >= 4 else (0, 0)
-    if available < 10:
+    if size < LENGTH_16:
+        return SERVER_HEAD_BYTES, size
+    if size == LENGTH_16:
+        if available < SERVER_HEAD_BYTES + 2:
+            return 0, 0
+        return SERVER_HEAD_BYTES + 2, np.int64(arena[at + 2]) << 8 | np.int64(arena[at + 3])
+    if available < SERVER_HEAD_BYTES_MAX:
         return 0, 0
     size = 0
     for i in range(8):
         size = size << 8 | np.int64(arena[at + 2 + i])
-    return 10, size
+    return SERVER_HEAD_BYTES_MAX, size
 
 
 @kernel
@@ -262,7 +263,7 @@ def _decode(arrays, links, now_ns):
     d = cursor.device
     while cursor.end - cursor.start >= 2:
         at, available = np.int64(cursor.start), np.int64(cursor.end - cursor.start)
-        if links.arena[at] != _BINARY_WHOLE or links.arena[at + 1] & 0x80:
+        if links.arena[at] != BINARY_FRAME or links.arena[at + 1] & MASK:
             arrays.devices[d].phase = _SLOW
             arm(arrays, d)
             cursor.device = -1

@@ -12,15 +12,15 @@ device is not counted, because the rate limit drops part of what it sends.
 
 import numpy as np
 
-from devices.kernels.layout import BRANCHES, PLACE_FRAME_BYTES, PROBE_INTERVAL_NS, Probe, Region, Verdict
+from devices.kernels.layout import BRANCHES, PROBE_INTERVAL_NS, Probe, Region, Verdict
 from devices.kernels.random import unit
 from devices.kernels.regions import learn, none_state, read_u32
 from devices.kernels.schedule import batch_time, mask_word
 from server.kernels.histogram import record
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import JOURNEY_ROWS, TILE_SIDE
+from server.kernels.layout import JOURNEY_ROWS
 from server.kernels.libc import memcmp
-from server.protocol.messages import PONG, THROTTLED, Reason, ServerOp
+from server.wire import PLACE_FRAME_BYTES, PONG, THROTTLED, TILE_SIDE, DropReason, ServerOp
 
 _NONE, _PINGED = int(Probe.NONE), int(Probe.PINGED)
 _PLACE_WORDS = PLACE_FRAME_BYTES // 4
@@ -117,7 +117,7 @@ def end_probe(arrays, d, tick, now_ns):
 
 _SNAPSHOT, _DELTA, _THROTTLED = int(ServerOp.SNAPSHOT), int(ServerOp.DELTA), int(ServerOp.THROTTLED)
 _PONG, _NOTICE = int(ServerOp.PONG), int(ServerOp.NOTICE)
-_RATE, _OVERLOAD, _BOUNDS = int(Reason.RATE), int(Reason.OVERLOAD), int(Reason.OUT_OF_BOUNDS)
+_RATE, _OVERLOAD, _BOUNDS = int(DropReason.RATE), int(DropReason.OVERLOAD), int(DropReason.OUT_OF_BOUNDS)
 _AROUND = int(Region.AROUND)
 _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
 _NONE, _PINGED, _ANSWERED = int(Probe.NONE), int(Probe.PINGED), int(Probe.ANSWERED)

@@ -23,9 +23,10 @@ from devices.kernels.viewer import end_probe
 from server.ipc.page import Page
 from server.kernels.link import BlockState
 from server.kernels.ring import await_state
-from server.protocol.messages import DELTA, Snapshot
+from server.protocol.messages import Snapshot
 from server.protocol.websocket import ProtocolViolation, parse_head
 from server.system import clock
+from server.wire import DELTA
 
 STEP_NS = 1_000_000
 """Least time between two looks at all devices."""

@@ -14,7 +14,7 @@ from devices.limits import FleetFailed
 from server.mqtt.address import BrokerAddress
 from server.mqtt.link import BrokerLink, Publication
 from server.mqtt.topics import Topics
-from server.protocol.messages import DELTA, SNAPSHOT, ServerOp
+from server.wire import DELTA, SNAPSHOT, ServerOp
 
 
 class GatewayOwner(Protocol):

@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.kernels.layout import PLACE_BYTES, PLACE_FRAME_BYTES
 from server.protocol.messages import PLACE_DTYPE
+from server.wire import PLACE, PLACE_FRAME_BYTES
 
 _WORDS = PLACE_FRAME_BYTES // 4
-
-assert PLACE_DTYPE.itemsize == PLACE_BYTES
 
 
 class Batch(NamedTuple):
@@ -42,7 +40,7 @@ def batches(rows: NDArray[Any], segments: NDArray[Any]) -> list[Batch]:
     made = []
     for device, start, end, _ in segments.tolist():
         first, last = start // PLACE_FRAME_BYTES, end // PLACE_FRAME_BYTES
-        made.append(Batch(device, data[first * PLACE_BYTES : last * PLACE_BYTES]))
+        made.append(Batch(device, data[first * PLACE.size : last * PLACE.size]))
     return made
 
 

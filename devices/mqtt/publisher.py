@@ -17,8 +17,8 @@ from devices.mqtt.membership import Membership
 from devices.mqtt.publications import batches, publication_bytes, unmask
 from server.kernels.layout import SEGMENT
 from server.mqtt.link import Publication
-from server.protocol.messages import PLACE
 from server.system import clock
+from server.wire import PLACE, PLACE_FRAME_BYTES
 
 OWED_MAX = 256
 """Publications that wait for the broker's socket at most, 15 ms of work: what is due beyond that is late."""
@@ -43,7 +43,7 @@ class Publisher:
         self._counters = fleet.arrays.counters[0]
         self._fills = np.zeros(1, layout.FILL)
         self._segments = np.zeros(OWED_MAX, SEGMENT)
-        self._words = np.zeros(OWED_MAX * 64 * layout.PLACE_FRAME_BYTES // 4, np.uint32)
+        self._words = np.zeros(OWED_MAX * 64 * PLACE_FRAME_BYTES // 4, np.uint32)
         self._called = asyncio.Event()
         self._resume_ns = 0
         self._is_full = False
@@ -101,4 +101,4 @@ class Publisher:
             self._attendance.gateway_of(batch.device).publish(topics[batch.device], batch.payload)
         if probed >= 0:
             ends = self._segments["end"][:count][self._segments["slot"][:count] == probed]
-            self._expect(probed, rows[int(ends[0]) // layout.PLACE_FRAME_BYTES - 1])
+            self._expect(probed, rows[int(ends[0]) // PLACE_FRAME_BYTES - 1])

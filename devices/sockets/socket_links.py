@@ -21,9 +21,10 @@ from devices.sockets.poll_state import explain, new_links, widened
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Event, Message, Refused, Violated
 from server.protocol.http import authority_of
-from server.protocol.messages import SUBPROTOCOL, Hello, ServerOp, decode_server_message
+from server.protocol.messages import Hello, decode_server_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.system import clock
+from server.wire import SUBPROTOCOL, ServerOp
 
 HANDSHAKE_NS = 10_000_000_000
 

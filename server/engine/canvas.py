@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from server.config import Brakes, ServerConfig
 from server.ipc.page import Page
 from server.kernels.arrays import CanvasArrays
-from server.kernels.layout import BRAKE, RULES, STAGE_COUNT, TILE_SIDE, tile_shape
+from server.kernels.layout import BRAKE, RULES, STAGE_COUNT
 from server.protocol.messages import Hello, Snapshot
+from server.wire import TILE_SIDE, tile_shape
 
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
@@ -91,7 +92,7 @@ class Canvas:
         x, y, width, height = region
         if width == 0 or height == 0:
             return 0, 0, 0, 0
-        return x >> 5, y >> 5, (x + width + 31) >> 5, (y + height + 31) >> 5
+        return x // TILE_SIDE, y // TILE_SIDE, *tile_shape(x + width, y + height)
 
     def snapshot(self, region: Region, tick: int) -> Snapshot:
         """The region's pixels now. `tick` is the last finished one: later deltas bring what changes from here."""

@@ -26,7 +26,8 @@ from server.kernels.encode import encode_tick, write_frame_head
 from server.kernels.journey import note_encoded, note_journaled
 from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Stage
 from server.kernels.queues import waiting_placements
-from server.protocol.messages import CANCEL, Hello, Snapshot
+from server.protocol.messages import Hello, Snapshot
+from server.wire import CANCEL
 
 COMPRESS_BYTES_MIN = 512
 """Below this a zlib stream saves less than a client pays to open it."""

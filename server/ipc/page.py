@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.kernels import layout, link
+from server.wire import FULL_BLOCK_BYTES, TILES_MAX, tile_shape
 
 _HEAD = struct.Struct("<8sII32s")
 _ALIGNMENT = 64
@@ -144,7 +145,7 @@ def canvas_sections(width: int, height: int) -> dict[str, type_of_section]:
 
     `pixel_painter` is the number of the connection that last painted a pixel, plus one; 0: nobody yet.
     """
-    across, down = layout.tile_shape(width, height)
+    across, down = tile_shape(width, height)
     return {
         "pixels": (np.dtype("u1"), (height, width)),
         "pixel_tick": (np.dtype("u4"), (height, width)),
@@ -183,7 +184,7 @@ def fleet_sections() -> dict[str, type_of_section]:
         "lateness_max_us": (np.dtype("i8"), (1,)),
         "brushed_latency": (layout.HISTOGRAM, (layout.HISTOGRAM_BUCKETS,)),
         "brushed_latency_max_us": (np.dtype("i8"), (1,)),
-        "tile_latency": (layout.TILE_LATENCY, (layout.TILES_MAX,)),
+        "tile_latency": (layout.TILE_LATENCY, (TILES_MAX,)),
         "journeys": (layout.FLEET_JOURNEY, (layout.JOURNEY_ROWS,)),
         "journey_head": (np.dtype("i8"), (1,)),
     }
@@ -195,11 +196,11 @@ def link_sections(width: int, height: int) -> dict[str, type_of_section]:
     A block is `arenas[i]`, of which each row of `segments[i]` names the bytes of one device. `view` has room for a
     frame of the whole canvas.
     """
-    across, down = layout.tile_shape(width, height)
+    across, down = tile_shape(width, height)
     return {
         "link": (link.LINK, (1,)),
         "blocks": (link.BLOCK, (link.LINK_BLOCKS,)),
         "segments": (layout.SEGMENT, (link.LINK_BLOCKS, link.LINK_SEGMENTS)),
         "arenas": (np.dtype("u1"), (link.LINK_BLOCKS, link.LINK_BYTES)),
-        "view": (np.dtype("u1"), (layout.HEAD_ROOM + across * down * layout.BLOCK_BYTES_MAX,)),
+        "view": (np.dtype("u1"), (layout.HEAD_ROOM + across * down * FULL_BLOCK_BYTES,)),
     }

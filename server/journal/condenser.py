@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from server.journal.schema import ZLIB
 from server.journal.store import TickEntry
-from server.kernels.layout import TILE_PIXELS, TILE_SIDE, tile_shape
 from server.protocol.block_arrays import changed_cells
-from server.protocol.blocks import BLOCK_HEAD, BlockKind
+from server.wire import BLOCK_HEAD, TILE_PIXELS, TILE_SIDE, BlockKind, tile_shape
 
 _LEVEL = 6
 """Of zlib. A tick is condensed beside the loops, where a few milliseconds are at hand."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from server.kernels.kernel import kernel
 from server.kernels.layout import Kind
+from server.wire import TILE_SHIFT
 
 
 @kernel
@@ -32,7 +33,7 @@ def _admit_one(loop, canvas, message, now_ns):
         counts.out_of_bounds_count += 1
         return
     x, y = np.int64(message.x), np.int64(message.y)
-    tile = (y >> 5) * int(rules.tiles_across) + (x >> 5)
+    tile = (y >> TILE_SHIFT) * int(rules.tiles_across) + (x >> TILE_SHIFT)
     if not take_token(connection, rules, now_ns):
         canvas.tiles[tile].throttled_count += 1
         connection.throttled_count += 1

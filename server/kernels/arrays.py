@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.kernels.layout import (
-    BLOCK_BYTES_MAX,
     BROADCAST,
     CARRY_BYTES,
     CONNECTION,
@@ -31,6 +30,7 @@ from server.kernels.layout import (
     STAGE_COUNT,
     Stage,
 )
+from server.wire import FULL_BLOCK_BYTES
 
 FOLLOWING = np.dtype(
     [
@@ -173,7 +173,7 @@ def new_loop_arrays(
     slots: int, descriptors: int, tiles: int, counts: NDArray[np.void], stages: NDArray[np.void]
 ) -> LoopArrays:
     """Empty arrays for one loop; `counts` and `stages` are its rows of the telemetry page."""
-    frame_bytes = HEAD_ROOM + tiles * BLOCK_BYTES_MAX
+    frame_bytes = HEAD_ROOM + tiles * FULL_BLOCK_BYTES
     arrays = LoopArrays(
         connections=np.zeros(slots, CONNECTION),
         carry=np.zeros((slots, CARRY_BYTES), np.uint8),
@@ -209,6 +209,6 @@ def new_loop_arrays(
 def new_broadcast_arrays(shown: CanvasArrays) -> BroadcastArrays:
     """An empty broadcast of this canvas."""
     tiles = len(shown.tile_tick)
-    room = 2 * (HEAD_ROOM + tiles * BLOCK_BYTES_MAX)
+    room = 2 * (HEAD_ROOM + tiles * FULL_BLOCK_BYTES)
     starts, pixels = np.zeros(tiles + 1, np.int64), np.zeros(tiles, np.int64)
     return BroadcastArrays(np.zeros(1, BROADCAST), np.zeros(room, np.uint8), starts, pixels, shown)

@@ -7,12 +7,27 @@ once, kept as the connection's carry, or handed over; none is dropped.
 import numpy as np
 
 from server.kernels.kernel import kernel
-from server.kernels.layout import CARRY_BYTES, PLACE_MANY_MAX, Kind, Phase, Reason
+from server.kernels.layout import CARRY_BYTES, Kind, Phase, Reason
+from server.wire import (
+    BINARY_FRAME,
+    CLIENT_HEAD_BYTES,
+    LENGTH_16,
+    LENGTH_64,
+    MASK,
+    PING,
+    PLACE,
+    PLACE_FRAME_BYTES,
+    PLACE_ITEM,
+    PLACE_MANY,
+    PLACEMENTS_MAX,
+    ClientOp,
+)
 
-_BINARY_WHOLE = 0x82  # FIN, no reserved bits, binary.
-_PLACE_LENGTH = 0x80 | 6  # Masked, six bytes.
-PLACE_FRAME_BYTES = 12
-_PLACE, _PLACE_MANY, _SUBSCRIBE, _PING = 1, 2, 3, 4
+_PLACE_LENGTH = MASK | PLACE.size  # The second byte of a masked frame with a short payload.
+_PLACE_BYTES, _PING_BYTES = PLACE.size, PING.size
+_HEAD_BYTES, _ITEM_BYTES = PLACE_MANY.size, PLACE_ITEM.size
+_PLACE, _PLACE_MANY = int(ClientOp.PLACE), int(ClientOp.PLACE_MANY)
+_SUBSCRIBE, _PING = int(ClientOp.SUBSCRIBE), int(ClientOp.PING)
 
 DONE, UNKNOWN, FULL = 0, 1, 2
 """What became of a payload: queued; not a message the fast path knows; no room in a queue, try again later."""
@@ -98,15 +113,15 @@ def _push_request(loop, slot, op, buffer, start, mask):
 @kernel
 def _push_places(loop, slot, buffer, start, length, mask):
     """Queue a PLACE_MANY as single placements. Returns DONE, UNKNOWN (wrong length) or FULL (nothing was queued)."""
-    if length < 4:
+    if length < _HEAD_BYTES:
         return UNKNOWN
     count = _u16(buffer, start + 2, _turn(mask, 2))
-    if count < 1 or count > PLACE_MANY_MAX or length != 4 + 5 * count:
+    if count < 1 or count > PLACEMENTS_MAX or length != _HEAD_BYTES + _ITEM_BYTES * count:
         return UNKNOWN
     if loop.queues[0].message_end + count > len(loop.messages):
         return FULL
     for i in range(count):
-        at = 4 + 5 * i
+        at = _HEAD_BYTES + _ITEM_BYTES * i
         x = _u16(buffer, start + at, _turn(mask, at))
         y = _u16(buffer, start + at + 2, _turn(mask, at + 2))
         color = np.int64(buffer[start + at + 4]) ^ _turn(mask, at + 4) & 0xFF
@@ -123,7 +138,7 @@ def decode_payload(loop, slot, buffer, start, length, mask):
     caller has. Cost: O(placements). Returns DONE, UNKNOWN or FULL; only DONE has changed anything.
     """
     op = np.int64(buffer[start]) ^ mask & 0xFF
-    if op == _PLACE and length == 6:
+    if op == _PLACE and length == _PLACE_BYTES:
         if loop.queues[0].message_end == len(loop.messages):
             return FULL
         x = _u16(buffer, start + 2, _turn(mask, 2))
@@ -132,7 +147,7 @@ def decode_payload(loop, slot, buffer, start, length, mask):
         return DONE
     if op == _PLACE_MANY:
         return _push_places(loop, slot, buffer, start, length, mask)
-    if (op == _SUBSCRIBE or op == _PING) and length == 12:
+    if (op == _SUBSCRIBE or op == _PING) and length == _PING_BYTES:
         return _push_request(loop, slot, op, buffer, start, mask)
     return UNKNOWN
 
@@ -145,7 +160,7 @@ def _take_places(arena, position, end, messages, message_end, limit, slot):
     loop costs ten times what a frame does. Returns (position, message_end) behind the last one.
     """
     while end - position >= PLACE_FRAME_BYTES and message_end < limit:
-        if arena[position] != _BINARY_WHOLE or arena[position + 1] != _PLACE_LENGTH:
+        if arena[position] != BINARY_FRAME or arena[position + 1] != _PLACE_LENGTH:
             break
         if arena[position + 6] ^ arena[position + 2] != _PLACE:
             break
@@ -186,22 +201,22 @@ def _decode_segment(loop, segment, limit):
         if first >= limit:
             result = FULL
             break
-        if arena[position] != _BINARY_WHOLE:
+        if arena[position] != BINARY_FRAME:
             result = UNKNOWN
             break
         if end - position < 2:
             break
         length = np.int64(arena[position + 1] & 0x7F)
-        header = 6
-        if arena[position + 1] < 0x80 or length == 127 or length == 0:
+        header = CLIENT_HEAD_BYTES
+        if arena[position + 1] < MASK or length == LENGTH_64 or length == 0:
             result = UNKNOWN
             break
-        if length == 126:
-            header = 8
+        if length == LENGTH_16:
+            header = CLIENT_HEAD_BYTES + 2
             if end - position < 4:
                 break
             length = (np.int64(arena[position + 2]) << 8) | np.int64(arena[position + 3])
-            if length < 126:
+            if length < LENGTH_16:
                 result = UNKNOWN
                 break
         if end - position < header + length:

@@ -17,17 +17,17 @@ from server.kernels.arrays import CONFLATIONS
 from server.kernels.decode import hand_over
 from server.kernels.encode import encode_region, gather_region
 from server.kernels.kernel import kernel
-from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, Phase, Reason, Source
+from server.kernels.layout import HEAD_ROOM, Phase, Reason, Source
+from server.wire import BINARY_FRAME, FULL_BLOCK_BYTES, THROTTLED, THROTTLED_FRAME_BYTES, DropReason, ServerOp
 
-_THROTTLED = 0x83
-_BY_RATE, _BY_OVERLOAD, _BY_BOUNDS = 1, 2, 3
+_THROTTLED = int(ServerOp.THROTTLED)
+_THROTTLED_BYTES = THROTTLED.size
+_BY_RATE, _BY_OVERLOAD, _BY_BOUNDS = int(DropReason.RATE), int(DropReason.OVERLOAD), int(DropReason.OUT_OF_BOUNDS)
 _REPORT_NS = 1_000_000_000
 _PAUSE_NS = 1_000_000_000
 _STRIDE = 2_654_435_761
 """Slots between the first of a sweep and of the next. A prime above every slot count: whatever that is, each slot is
 the first in turn. Near the golden ratio of 2**32, so that the first ones of a few sweeps are far apart."""
-REPORT_BYTES = 10
-"""A THROTTLED with its WebSocket header."""
 
 
 @kernel
@@ -164,7 +164,7 @@ def is_reported_to(connection, now_ns):
 def write_report(canvas, connection, now_ns, out):
     """Write a THROTTLED: the number of dropped placements since the connection opened, and the latest reason.
 
-    connection: `dropped_reported` and `reported_ns` written. out: uint8, REPORT_BYTES of it written.
+    connection: `dropped_reported` and `reported_ns` written. out: uint8, THROTTLED_FRAME_BYTES of it written.
     """
     rules = canvas.rules[0]
     dropped = (connection.throttled_count + connection.shed_count + connection.out_of_bounds_count) & 0xFFFFFFFF
@@ -176,7 +176,7 @@ def write_report(canvas, connection, now_ns, out):
         retry_ms = min((wait_ns + 999_999) // 1_000_000, 65535)
     elif connection.shed_count > 0:
         reason = _BY_OVERLOAD
-    out[0], out[1], out[2], out[3] = 0x82, 8, _THROTTLED, reason
+    out[0], out[1], out[2], out[3] = BINARY_FRAME, _THROTTLED_BYTES, _THROTTLED, reason
     out[4], out[5] = retry_ms & 0xFF, retry_ms >> 8
     for i in range(4):
         out[6 + i] = (dropped >> (8 * i)) & 0xFF
@@ -243,7 +243,7 @@ def _fits(loop, canvas, broadcast, connection, scratch_end, conflations_used):
         return is_made or not (conflations_used >> index) & 1
     across = int(connection.tile_x1) - int(connection.tile_x0)
     down = int(connection.tile_y1) - int(connection.tile_y0)
-    return scratch_end + HEAD_ROOM + across * down * BLOCK_BYTES_MAX <= len(loop.scratch)
+    return scratch_end + HEAD_ROOM + across * down * FULL_BLOCK_BYTES <= len(loop.scratch)
 
 
 @kernel
@@ -319,15 +319,15 @@ def patrol_dues(loop, canvas, now_ns, offers):
     for slot in range(int(loop.queues[0].slot_end)):
         connection = loop.connections[slot]
         if is_patrolled(connection):
-            start = written * REPORT_BYTES
-            has_room = written < len(offers) and start + REPORT_BYTES <= len(loop.scratch)
+            start = written * THROTTLED_FRAME_BYTES
+            has_room = written < len(offers) and start + THROTTLED_FRAME_BYTES <= len(loop.scratch)
             if has_room and is_reported_to(connection, now_ns):
                 write_report(canvas, connection, now_ns, loop.scratch[start:])
                 offer = offers[written]
                 offer.slot = slot
                 offer.source = Source.OWN
                 offer.start = start
-                offer.end = start + REPORT_BYTES
+                offer.end = start + THROTTLED_FRAME_BYTES
                 written += 1
             check_conduct(loop, canvas, slot, now_ns)
     return written

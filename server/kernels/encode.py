@@ -6,15 +6,29 @@ arrays serve the tick's one broadcast and any viewer that lags.
 """
 
 from server.kernels.kernel import kernel
-from server.kernels.layout import HEAD_ROOM, TILE_PIXELS, TILE_SIDE
+from server.kernels.layout import HEAD_ROOM
+from server.wire import (
+    BINARY_FRAME,
+    BITMAP_BYTES,
+    BLOCK_HEAD,
+    DELTA,
+    LENGTH_16,
+    LENGTH_64,
+    SERVER_HEAD_BYTES,
+    SERVER_HEAD_BYTES_MAX,
+    SPARSE_COUNT_MAX,
+    SPARSE_ITEM,
+    TILE_PIXELS,
+    TILE_SIDE,
+    BlockKind,
+    ServerOp,
+)
 
-SPARSE, BITMAP, FULL = 0, 1, 2
-_BITMAP_BYTES = TILE_PIXELS // 8
-_SPARSE_MAX = 255
-_BITMAP_MAX = TILE_PIXELS - _BITMAP_BYTES
-_DELTA = 0x82
-_DELTA_HEAD = 8
-_BINARY_WHOLE = 0x82
+SPARSE, BITMAP, FULL = int(BlockKind.SPARSE), int(BlockKind.BITMAP), int(BlockKind.FULL)
+_HEAD_BYTES, _ITEM_BYTES = BLOCK_HEAD.size, SPARSE_ITEM.size
+_BITMAP_MAX = TILE_PIXELS - BITMAP_BYTES
+_DELTA = int(ServerOp.DELTA)
+_DELTA_HEAD = DELTA.size
 
 
 @kernel
@@ -52,11 +66,11 @@ def _write_sparse(canvas, tile_x, tile_y, since, out, at):
         first = (tile_y * TILE_SIDE + row) * width + tile_x * TILE_SIDE
         for column in range(columns):
             if canvas.pixel_tick[first + column] > since:
-                if count == _SPARSE_MAX:
+                if count == SPARSE_COUNT_MAX:
                     return head, -1
                 _write_u16(out, at, row * TILE_SIDE + column)
                 out[at + 2] = canvas.pixels[first + column]
-                at += 3
+                at += _ITEM_BYTES
                 count += 1
     out[head] = count
     return at, count
@@ -70,8 +84,8 @@ def _write_bitmap(canvas, tile_x, tile_y, since, out, at):
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
     rows = min(TILE_SIDE, int(rules.height) - tile_y * TILE_SIDE)
     bits = at
-    out[bits : bits + _BITMAP_BYTES] = 0
-    at += _BITMAP_BYTES
+    out[bits : bits + BITMAP_BYTES] = 0
+    at += BITMAP_BYTES
     count = 0
     for row in range(rows):
         first = (tile_y * TILE_SIDE + row) * width + tile_x * TILE_SIDE
@@ -106,7 +120,7 @@ def _write_full(canvas, tile_x, tile_y, out, at):
 def encode_block(canvas, tile_x, tile_y, since, out, at):
     """Write one tile block of all that changed after tick `since` to `out[at:]`.
 
-    canvas: read. out: uint8, written from `at`, at most BLOCK_BYTES_MAX bytes, which the caller provides. Cost:
+    canvas: read. out: uint8, written from `at`, at most FULL_BLOCK_BYTES bytes, which the caller provides. Cost:
     O(1024). Returns (end, pixels); (at, 0) when nothing changed. Other loops may paint meanwhile: the set of changed
     pixels can only grow, so each kind counts what it writes, and a kind that grows too long gives way to the next.
     """
@@ -114,8 +128,8 @@ def encode_block(canvas, tile_x, tile_y, since, out, at):
     if count == 0:
         return at, 0
     _write_u16(out, at, tile_y * int(canvas.rules[0].tiles_across) + tile_x)
-    body = at + 3
-    if 1 + 3 * count <= _BITMAP_BYTES + count:
+    body = at + _HEAD_BYTES
+    if 1 + _ITEM_BYTES * count <= BITMAP_BYTES + count:
         end, written = _write_sparse(canvas, tile_x, tile_y, since, out, body)
         if written >= 0:
             out[at + 2] = SPARSE
@@ -142,20 +156,20 @@ def write_frame_head(out, start_of_blocks, block_bytes, block_count, encoding, t
     _write_u16(out, at + 4, tick & 0xFFFF)
     _write_u16(out, at + 6, (tick >> 16) & 0xFFFF)
     length = block_bytes + _DELTA_HEAD
-    if length < 126:
-        at -= 2
+    if length < LENGTH_16:
+        at -= SERVER_HEAD_BYTES
         out[at + 1] = length
     elif length < 65536:
-        at -= 4
-        out[at + 1] = 126
+        at -= SERVER_HEAD_BYTES + 2
+        out[at + 1] = LENGTH_16
         out[at + 2] = length >> 8
         out[at + 3] = length & 0xFF
     else:
-        at -= 10
-        out[at + 1] = 127
+        at -= SERVER_HEAD_BYTES_MAX
+        out[at + 1] = LENGTH_64
         for i in range(8):
             out[at + 2 + i] = (length >> (8 * (7 - i))) & 0xFF
-    out[at] = _BINARY_WHOLE
+    out[at] = BINARY_FRAME
     return at
 
 
@@ -262,10 +276,10 @@ def _paint_cell(canvas, left, top, offset, color, tick):
 @kernel
 def _paint_sparse(blocks, at, canvas, left, top, tick):
     count = int(blocks[at])
-    end = at + 1 + 3 * count
+    end = at + 1 + _ITEM_BYTES * count
     if end > len(blocks):
         return -1
-    for i in range(at + 1, end, 3):
+    for i in range(at + 1, end, _ITEM_BYTES):
         offset = int(blocks[i]) | int(blocks[i + 1]) << 8
         _paint_cell(canvas, left, top, offset % TILE_PIXELS, blocks[i + 2], tick)
     return end
@@ -273,7 +287,7 @@ def _paint_sparse(blocks, at, canvas, left, top, tick):
 
 @kernel
 def _paint_bitmap(blocks, at, canvas, left, top, tick):
-    color_at = at + _BITMAP_BYTES
+    color_at = at + BITMAP_BYTES
     if color_at > len(blocks):
         return -1
     for offset in range(TILE_PIXELS):
@@ -306,18 +320,18 @@ def paint_blocks(blocks, count, canvas, tick):
     across, down = int(canvas.rules[0].tiles_across), int(canvas.rules[0].tiles_down)
     at = 0
     for _ in range(count):
-        if at + 4 > len(blocks):
+        if at + _HEAD_BYTES >= len(blocks):
             return False
         tile, kind = int(blocks[at]) | int(blocks[at + 1]) << 8, blocks[at + 2]
         if tile >= across * down:
             return False
         left, top = tile % across * TILE_SIDE, tile // across * TILE_SIDE
         if kind == SPARSE:
-            at = _paint_sparse(blocks, at + 3, canvas, left, top, tick)
+            at = _paint_sparse(blocks, at + _HEAD_BYTES, canvas, left, top, tick)
         elif kind == BITMAP:
-            at = _paint_bitmap(blocks, at + 3, canvas, left, top, tick)
+            at = _paint_bitmap(blocks, at + _HEAD_BYTES, canvas, left, top, tick)
         elif kind == FULL:
-            at = _paint_full(blocks, at + 3, canvas, left, top, tick)
+            at = _paint_full(blocks, at + _HEAD_BYTES, canvas, left, top, tick)
         else:
             return False
         if at < 0:

@@ -11,7 +11,7 @@ from server.kernels import libc
 from server.kernels.admit import admit
 from server.kernels.apply import apply, pass_request
 from server.kernels.brake import held_until, is_resting, rest, settle, step_items, take_up
-from server.kernels.decode import PLACE_FRAME_BYTES, decode, waiting_bytes
+from server.kernels.decode import decode, waiting_bytes
 from server.kernels.due_frames import sweep_rest
 from server.kernels.fan_out import end_connection, fan_out, flush, patrol, post
 from server.kernels.journey import note_admitted, note_applied, note_decoded, note_reads, note_sent
@@ -28,6 +28,7 @@ from server.kernels.layout import (
     Wake,
 )
 from server.kernels.queues import has_room, make_arena_room, make_message_room, make_placement_room
+from server.wire import BINARY_FRAME, PLACE_FRAME_BYTES, PONG, PONG_FRAME_BYTES, ClientOp, ServerOp
 
 STEP_NS = 500_000
 """Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
@@ -35,7 +36,8 @@ write. One that comes alone, after a pause, is served at once."""
 NAP_NS = 2_000_000
 """Longest sleep while something is held back: sockets, tick and bell are looked at in between."""
 _EVENTS_MAX = 1000
-_PING, _PONG = 4, 0x84
+_PING, _PONG = int(ClientOp.PING), int(ServerOp.PONG)
+_PONG_BYTES = PONG.size
 
 
 @kernel
@@ -161,8 +163,8 @@ def _answer_ping(loop, canvas, epoll_fd, index, now_ns):
     """Send PONG with the last finished tick: what this connection placed before is in a DELTA after it."""
     request = loop.requests[index]
     frame = loop.scratch
-    frame[:18] = 0
-    frame[0], frame[1], frame[2] = 0x82, 16, _PONG
+    frame[:PONG_FRAME_BYTES] = 0
+    frame[0], frame[1], frame[2] = BINARY_FRAME, _PONG_BYTES, _PONG
     tick = int(canvas.rules[0].tick_next) - 1
     nonce = request.nonce
     for i in range(8):
@@ -171,7 +173,7 @@ def _answer_ping(loop, canvas, epoll_fd, index, now_ns):
         frame[14 + i] = (tick >> (8 * i)) & 0xFF
     slot = int(request.slot)
     if loop.connections[slot].phase == Phase.FAST or loop.connections[slot].phase == Phase.SLOW:
-        post(loop, epoll_fd, slot, frame[:18], now_ns)
+        post(loop, epoll_fd, slot, frame[:PONG_FRAME_BYTES], now_ns)
 
 
 @kernel

@@ -9,7 +9,6 @@ of one frame.
 from server.kernels import libc
 from server.kernels.decode import hand_over
 from server.kernels.due_frames import (
-    REPORT_BYTES,
     check_conduct,
     choose_frame,
     is_patrolled,
@@ -21,6 +20,7 @@ from server.kernels.due_frames import (
 )
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import HELD_BYTES_MAX, HELD_BYTES_RESUME, Phase, Reason, Source
+from server.wire import THROTTLED_FRAME_BYTES
 
 
 @kernel
@@ -220,5 +220,5 @@ def patrol(loop, canvas, epoll_fd, now_ns):
         if is_patrolled(connection):
             if is_reported_to(connection, now_ns):
                 write_report(canvas, connection, now_ns, loop.scratch)
-                post(loop, epoll_fd, slot, loop.scratch[:REPORT_BYTES], now_ns)
+                post(loop, epoll_fd, slot, loop.scratch[:THROTTLED_FRAME_BYTES], now_ns)
             check_conduct(loop, canvas, slot, now_ns)

@@ -7,7 +7,8 @@ is.
 """
 
 from server.kernels.kernel import kernel
-from server.kernels.layout import FOLLOWED_MESSAGES, JOURNEY_ROWS, TILE_SIDE, Kind
+from server.kernels.layout import FOLLOWED_MESSAGES, JOURNEY_ROWS, Kind
+from server.wire import TILE_SIDE
 
 
 @kernel

@@ -10,14 +10,9 @@ from enum import IntEnum
 
 import numpy as np
 
+from server.wire import DELTA, SERVER_HEAD_BYTES_MAX
+
 LAYOUT_VERSION = 4
-
-TILE_SIDE = 32
-TILE_PIXELS = TILE_SIDE * TILE_SIDE
-CANVAS_SIDE_MAX = 8192
-"""256 x 256 tiles are as many as a tile number of 16 bits can name."""
-
-assert (CANVAS_SIDE_MAX // TILE_SIDE) ** 2 == 2**16
 
 
 class Stage(IntEnum):
@@ -464,15 +459,8 @@ HELD_BYTES_MAX = 64 * 1024
 HELD_BYTES_RESUME = 16 * 1024
 """Low-water mark: below it we read again."""
 
-PLACE_MANY_MAX = 4096
-"""Placements that one message may hold."""
-
-HEAD_ROOM = 10 + 8
+HEAD_ROOM = SERVER_HEAD_BYTES_MAX + DELTA.size
 """Bytes before the first tile block: the longest server frame header and the head of DELTA."""
-BLOCK_BYTES_MAX = 3 + TILE_PIXELS
-TILES_MAX = 65535
-"""As many tile blocks as the count of a DELTA can name."""
-
 
 LISTENER, BELL = -2, -3
 """Marks in `slot_of_fd` of what is no connection: the listener, and what another thread rings."""
@@ -483,11 +471,6 @@ SENDS_A_STEP = 256
 """Frames offered before the sockets are looked at again: about a millisecond."""
 PATROL_NS = 100_000_000
 """How often all connections are looked at for drops to report and for those who stall."""
-
-
-def tile_shape(width: int, height: int) -> tuple[int, int]:
-    """Tiles across and down of a canvas, edge tiles included."""
-    return (width + TILE_SIDE - 1) // TILE_SIDE, (height + TILE_SIDE - 1) // TILE_SIDE
 
 
 def stage_names() -> list[str]:

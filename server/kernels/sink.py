@@ -13,24 +13,32 @@ from server.kernels import libc
 from server.kernels.decode import hand_over
 from server.kernels.fan_out import end_connection, flush, post
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import BELL, LISTENER, Phase, Reason, Wake
+from server.kernels.layout import BELL, LISTENER, READ_BYTES_MAX, Phase, Reason, Wake
+from server.wire import (
+    BINARY_FRAME,
+    CLOSE_FRAME,
+    MASK,
+    PING,
+    PING_FRAME_BYTES,
+    PLACE_FRAME_BYTES,
+    PONG,
+    PONG_FRAME_BYTES,
+    ClientOp,
+    ServerOp,
+)
 
-PLACE_FRAME_BYTES = 12
-PING_FRAME_BYTES = 18
-PONG_FRAME_BYTES = 18
-READ_BYTES_MAX = 16 * 1024
 LOOK_NS = 1_000_000
 """Least time between two looks at the sockets: a wake for each write of thousands would cost more than the reading."""
 _EVENTS_MAX = 1000
-_BINARY_WHOLE, _CLOSE = 0x82, 0x88
-_MASKED_12 = 0x80 | 12
-_PING, _PONG = 4, 0x84
+_MASKED_PING = MASK | PING.size
+_PING, _PONG = int(ClientOp.PING), int(ServerOp.PONG)
+_PONG_BYTES = PONG.size
 
 
 @kernel
 def _is_ping(arena, start):
     """Whether the 18 bytes at `start` are a masked PING: a PLACE frame there has another length in its second byte."""
-    if arena[start] != _BINARY_WHOLE or arena[start + 1] != _MASKED_12:
+    if arena[start] != BINARY_FRAME or arena[start + 1] != _MASKED_PING:
         return False
     return arena[start + 6] ^ arena[start + 2] == _PING
 
@@ -40,7 +48,7 @@ def _answer_ping(loop, epoll_fd, slot, start, now_ns):
     """Send PONG with the nonce of the PING at `start`: all that came before it is counted."""
     arena, frame = loop.arena, loop.scratch
     frame[:PONG_FRAME_BYTES] = 0
-    frame[0], frame[1], frame[2] = _BINARY_WHOLE, 16, _PONG
+    frame[0], frame[1], frame[2] = BINARY_FRAME, _PONG_BYTES, _PONG
     for i in range(8):
         frame[6 + i] = arena[start + 10 + i] ^ arena[start + 2 + (i & 3)]
     post(loop, epoll_fd, slot, frame[:PONG_FRAME_BYTES], now_ns)
@@ -77,7 +85,7 @@ def _read_socket(loop, epoll_fd, slot, now_ns):
         if taken == 0 or not libc.would_block():
             end_connection(loop, slot, Reason.ENDED)
         return
-    if connection.phase == Phase.FAST and connection.carry_bytes == 0 and loop.arena[start] == _CLOSE:
+    if connection.phase == Phase.FAST and connection.carry_bytes == 0 and loop.arena[start] == CLOSE_FRAME:
         connection.phase = Phase.SLOW
     if connection.phase == Phase.FAST:
         _count(loop, epoll_fd, slot, start, taken, now_ns)

@@ -24,9 +24,10 @@ from server.kernels.due_frames import sweep_rest
 from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.loops.slow_path import SlowPath
-from server.protocol.websocket import CloseCode, Opcode, encode_frame
+from server.protocol.websocket import CloseCode, encode_frame
 from server.system import clock
 from server.web.routes import CANVAS_PATH
+from server.wire import Opcode
 
 ACCEPTS_A_STEP = 64
 """Sockets taken in before others are served again."""

@@ -41,8 +41,9 @@ from server.loops.loop import Loop
 from server.loops.stages import Stages
 from server.loops.warm import stage_kernels
 from server.protocol.messages import Pong
-from server.protocol.websocket import Opcode, encode_frame
+from server.protocol.websocket import encode_frame
 from server.system import clock
+from server.wire import Opcode
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 NAP_NS = 2_000_000

@@ -16,15 +16,16 @@ from server.engine.engine import Engine
 from server.engine.live_settings import NEVER_NS
 from server.kernels.arrays import LoopArrays
 from server.kernels.decode import DONE, decode_payload
-from server.kernels.layout import PLACE_MANY_MAX, READ_BYTES_MAX, Phase
+from server.kernels.layout import READ_BYTES_MAX, Phase
 from server.protocol.connection import MESSAGE_BYTES_A_CALL, Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.web import dispatch, routes
 from server.web.png_worker import PngWorker
+from server.wire import PLACEMENTS_MAX
 
-MESSAGE_ROOM = PLACE_MANY_MAX + 2 * READ_BYTES_MAX // 5
+MESSAGE_ROOM = PLACEMENTS_MAX + 2 * READ_BYTES_MAX // 5
 """Most placements that one read may bring, of five bytes each: the end of the longest message, and, behind the request
 that opens a connection, all that was read before."""
 REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18

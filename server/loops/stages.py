@@ -12,12 +12,12 @@ from server.kernels.admit import admit
 from server.kernels.apply import apply, pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import settle, take_up
-from server.kernels.decode import PLACE_FRAME_BYTES, decode, waiting_bytes
+from server.kernels.decode import decode, waiting_bytes
 from server.kernels.journey import note_admitted, note_applied, note_decoded
 from server.kernels.layout import Stage, Wake
 from server.kernels.queues import make_message_room, make_placement_room
-from server.protocol.messages import ClientOp
 from server.system import clock
+from server.wire import PLACE_FRAME_BYTES, ClientOp
 
 
 def look(row: np.void, depth: int) -> None:

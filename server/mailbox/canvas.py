@@ -16,14 +16,15 @@ from server.engine.canvas import Canvas
 from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.store import TickEntry
-from server.kernels.layout import TICK_ROWS, TILE_SIDE, Stage
+from server.kernels.layout import TICK_ROWS, Stage
 from server.mailbox.client import MailboxClient, QueuedFrame
 from server.mailbox.tally import Tally, TileCounts
 from server.protocol.blocks import encode_block, tile_colors
 from server.protocol.body import write_body
-from server.protocol.messages import DELTA, Ping, Pong, ServerOp, Subscribe
-from server.protocol.websocket import Opcode, encode_frame, parse_head
+from server.protocol.messages import Ping, Pong, Subscribe
+from server.protocol.websocket import encode_frame, parse_head
 from server.system import clock
+from server.wire import DELTA, TILE_SIDE, Opcode, ServerOp
 
 MAILBOX_MAX = 65_536
 """Actions that may wait: about a second's worth. More would only make all changes older."""

@@ -16,14 +16,14 @@ from server.config import ServerConfig
 from server.engine.canvas import new_rules
 from server.engine.live_settings import refill
 from server.protocol.connection import Connection
-from server.protocol.messages import Reason, Throttled
+from server.protocol.messages import Throttled
+from server.wire import DropReason
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER without a time: closing the socket resets the connection."""
 REPORT_NS = PAUSE_NS = 1_000_000_000
 READ_BYTES = 4096
 """What one connection's turn is worth: some 340 placements."""
-PLACE_FRAME_BYTES = 12
 OUTBOX_MAX = 4
 """Deltas that wait for one viewer. With this many, it is left out until it has taken some: its deltas are conflated."""
 
@@ -140,12 +140,12 @@ class MailboxClient:
             return None
         if not self.connection.can_send or not self.outbox.empty():
             return None
-        reason, retry_ms = Reason.OUT_OF_BOUNDS, 0
+        reason, retry_ms = DropReason.OUT_OF_BOUNDS, 0
         if self.over_ns > self.reported_ns:
             wait_ns = max(0, self.full_ns + self.limits.token_ns - self.limits.burst_ns - now_ns)
-            reason, retry_ms = Reason.RATE, min(-(-wait_ns // 1_000_000), 65535)
+            reason, retry_ms = DropReason.RATE, min(-(-wait_ns // 1_000_000), 65535)
         elif self.shed_count:
-            reason = Reason.OVERLOAD
+            reason = DropReason.OVERLOAD
         self.reported_count, self.reported_ns = dropped, now_ns
         return Throttled(reason, retry_ms, dropped)
 

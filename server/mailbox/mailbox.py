@@ -16,16 +16,17 @@ from server.engine.canvas import new_hello
 from server.engine.live_settings import NEVER_NS, merge_live
 from server.ipc.page import Page
 from server.journal.journal import open_journal, running
-from server.kernels.layout import Stage, State, tile_shape
+from server.kernels.layout import Stage, State
 from server.mailbox.canvas import MAILBOX_MAX, MailboxCanvas
-from server.mailbox.client import OUTBOX_MAX, PLACE_FRAME_BYTES, READ_BYTES, MailboxClient, QueuedFrame, limits_of
+from server.mailbox.client import OUTBOX_MAX, READ_BYTES, MailboxClient, QueuedFrame, limits_of
 from server.mailbox.tally import ClientRows, Tally
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Refused, Request, Violated
 from server.protocol.messages import Place, PlaceMany, decode_client_message
-from server.protocol.websocket import CloseCode, Opcode, ProtocolViolation, encode_frame
+from server.protocol.websocket import CloseCode, ProtocolViolation, encode_frame
 from server.system import clock, open_files
 from server.web import dispatch, routes
+from server.wire import PLACE_FRAME_BYTES, Opcode, tile_shape
 
 DRAIN_S = 3.0
 """How long clients may take to answer the close frame before their sockets are closed."""

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.ipc.page import Page
-from server.kernels.layout import CONNECTION, LOOP, STAGE, STAGE_COUNT, TILE_SIDE, Phase, Stage
+from server.kernels.layout import CONNECTION, LOOP, STAGE, STAGE_COUNT, Phase, Stage
 from server.mailbox.client import MailboxClient
+from server.wire import TILE_SIDE
 
 _SAME = (
     "number", "cursor", "interval_ns", "due_ns", "full_ns", "over_ns", "over_since_ns", "progress_ns",

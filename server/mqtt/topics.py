@@ -8,7 +8,7 @@
 It speaks to no broker. Invariant: `device_of(place(ID)) == ID` for each ID that is let in.
 """
 
-from server.protocol.messages import PLACE, ClientOp
+from server.wire import PLACE, ClientOp
 
 ID_BYTES_MAX = 64
 """Longest name of a device in UTF-8: enough for a UUID or a serial number, too little to fill memory with."""

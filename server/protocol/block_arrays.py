@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import TILE_PIXELS, TILE_SIDE, tile_shape
-from server.protocol.blocks import BITMAP_BYTES, BLOCK_HEAD, SPARSE_ITEM, BlockKind
 from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.wire import BITMAP_BYTES, BLOCK_HEAD, SPARSE_ITEM, TILE_PIXELS, TILE_SIDE, BlockKind, tile_shape
 
 _SPARSE_DTYPE = np.dtype([("offset", "<u2"), ("color", "u1")])
 

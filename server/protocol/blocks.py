@@ -11,35 +11,23 @@ programs with few deltas use. Invariant: `decode_blocks` gives back what `encode
          3  1024   full    every colour by offset; cells beyond the canvas edge are 0
 """
 
-import struct
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import TILE_PIXELS, TILE_SIDE, tile_shape
 from server.protocol.websocket import CloseCode, ProtocolViolation
-
-BLOCK_HEAD = struct.Struct("<HB")
-SPARSE_ITEM = struct.Struct("<HB")
-SPARSE_COUNT_MAX = 255
-BITMAP_BYTES = TILE_PIXELS // 8
-BLOCK_BYTES_MAX = BLOCK_HEAD.size + BITMAP_BYTES + TILE_PIXELS
-"""No block is longer: a bitmap with every bit set. An encoder that knows the whole tile needs 128 bytes less."""
-
-assert BLOCK_HEAD.size == 3
-assert SPARSE_ITEM.size == 3
-assert BITMAP_BYTES == 128
-
-
-class BlockKind(IntEnum):
-    """How a block says which pixels it holds."""
-
-    SPARSE = 0
-    BITMAP = 1
-    FULL = 2
+from server.wire import (
+    BITMAP_BYTES,
+    BLOCK_HEAD,
+    SPARSE_COUNT_MAX,
+    SPARSE_ITEM,
+    TILE_PIXELS,
+    TILE_SIDE,
+    BlockKind,
+    tile_shape,
+)
 
 
 class Block(NamedTuple):

@@ -4,19 +4,12 @@ Invariant: reading never makes more bytes than the caller allows, however little
 """
 
 import zlib
-from enum import IntEnum
 
 from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.wire import Encoding
 
 ZLIB_LEVEL = 1
 """Level 1 takes most of what there is to gain in a tenth of the time of level 9."""
-
-
-class Encoding(IntEnum):
-    """How a body is written."""
-
-    RAW = 0
-    ZLIB = 1
 
 
 def write_body(raw: bytes, compress: bool) -> tuple[Encoding, bytes]:

@@ -20,21 +20,18 @@ from server.protocol.deflate import Deflater, Inflater
 from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Refused, Violated
 from server.protocol.frames import FrameReader, Unit
 from server.protocol.http import Header, HttpFault, take_head
-from server.protocol.messages import MESSAGE_BYTES_MAX
 from server.protocol.opening import Handshake
 from server.protocol.state import State
 from server.protocol.websocket import (
-    CONTROL_BYTES_MAX,
-    RSV1,
     CloseCode,
     LocalError,
-    Opcode,
     ProtocolViolation,
     decode_close,
     encode_close,
     encode_frame,
     new_handshake_key,
 )
+from server.wire import CONTROL_BYTES_MAX, MESSAGE_BYTES_MAX, RSV1, Opcode
 
 MESSAGE_BYTES_A_CALL = 16 * 1024
 """Where messages are compressed, one call gives no more after so many bytes of them: a few bytes in may be a thousand

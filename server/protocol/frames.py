@@ -8,16 +8,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from server.protocol.deflate import Inflater
-from server.protocol.websocket import (
-    RSV1,
-    CloseCode,
-    FrameHead,
-    Opcode,
-    ProtocolViolation,
-    Utf8Check,
-    apply_mask,
-    parse_head,
-)
+from server.protocol.websocket import CloseCode, FrameHead, ProtocolViolation, Utf8Check, apply_mask, parse_head
+from server.wire import RSV1, Opcode
 
 
 class Unit(NamedTuple):

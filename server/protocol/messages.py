@@ -35,89 +35,41 @@ Server to client:
         12     4  tick
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.protocol.blocks import BLOCK_BYTES_MAX, Block, apply_blocks, decode_blocks, encode_blocks
+from server.protocol.blocks import Block, apply_blocks, decode_blocks, encode_blocks
 from server.protocol.body import read_body, write_body
 from server.protocol.websocket import CloseCode, ProtocolViolation
+from server.wire import (
+    BLOCK_BYTES_MAX,
+    CANCEL,
+    DELTA,
+    HELLO,
+    NOTICE,
+    PING,
+    PLACE,
+    PLACE_ITEM,
+    PLACE_MANY,
+    PLACEMENTS_MAX,
+    PONG,
+    SNAPSHOT,
+    SUBSCRIBE,
+    THROTTLED,
+    VERSION,
+    ClientOp,
+    ServerOp,
+)
 
-SUBPROTOCOL = "pixelcanvas.v1"
-VERSION = 1
-PLACEMENTS_MAX = 4096
-"""The most placements of one PLACE_MANY: one message cannot hold a loop for long."""
-MESSAGE_BYTES_MAX = 65_536
-"""The longest message a client may send; a longer one is closed with 1009."""
-CANCEL = 0x01
-
-PLACE = struct.Struct("<BBHH")
 PLACE_DTYPE = np.dtype([("op", "u1"), ("color", "u1"), ("x", "<u2"), ("y", "<u2")])
-PLACE_MANY = struct.Struct("<BBH")
-PLACE_ITEM = struct.Struct("<HHB")
-SUBSCRIBE = struct.Struct("<BBHHHHH")
-PING = struct.Struct("<B3xQ")
-HELLO = struct.Struct("<BBHHBHHHI")
-SNAPSHOT = struct.Struct("<BBIHHHH")
-DELTA = struct.Struct("<BBHI")
-THROTTLED = struct.Struct("<BBHI")
-PONG = struct.Struct("<B3xQI")
-NOTICE = struct.Struct("<BB")
 PLACE_ITEM_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("color", "u1")])
 """The items of a PLACE_MANY as an array, for whoever reads or writes many at once."""
 
-assert PLACE.size == PLACE_DTYPE.itemsize == 6
-assert PLACE_MANY.size == 4
-assert PLACE_ITEM.size == PLACE_ITEM_DTYPE.itemsize == 5
-assert SUBSCRIBE.size == PING.size == 12
-assert HELLO.size == 17
-assert SNAPSHOT.size == 14
-assert DELTA.size == THROTTLED.size == 8
-assert PONG.size == 16
-assert NOTICE.size == 2
-assert PLACE_MANY.size + PLACEMENTS_MAX * PLACE_ITEM.size <= MESSAGE_BYTES_MAX
-
-
-class ClientOp(IntEnum):
-    """First byte of a message to the server."""
-
-    PLACE = 0x01
-    PLACE_MANY = 0x02
-    SUBSCRIBE = 0x03
-    PING = 0x04
-
-
-class ServerOp(IntEnum):
-    """First byte of a message to a client."""
-
-    HELLO = 0x80
-    SNAPSHOT = 0x81
-    DELTA = 0x82
-    THROTTLED = 0x83
-    PONG = 0x84
-    NOTICE = 0x85
-
-
-assert not {int(op) for op in ClientOp} & {int(op) for op in ServerOp}
-
-
-class NoticeCode(IntEnum):
-    """What a NOTICE is about."""
-
-    HELD = 1  # Changes cannot be shown just now.
-    GOES_ON = 2  # They can again.
-
-
-class Reason(IntEnum):
-    """Why placements were dropped, as THROTTLED tells."""
-
-    RATE = 1
-    OVERLOAD = 2
-    OUT_OF_BOUNDS = 3
+assert PLACE_DTYPE.itemsize == PLACE.size
+assert PLACE_ITEM_DTYPE.itemsize == PLACE_ITEM.size
 
 
 @dataclass(frozen=True, slots=True)

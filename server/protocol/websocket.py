@@ -18,52 +18,10 @@ import hashlib
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = [
-    "CLOSE_REASON_BYTES_MAX",
-    "CONTROL_BYTES_MAX",
-    "EXPLANATIONS",
-    "RSV1",
-    "CloseCode",
-    "FrameHead",
-    "LocalError",
-    "Opcode",
-    "ProtocolViolation",
-    "Utf8Check",
-    "accept_key",
-    "apply_mask",
-    "decode_close",
-    "encode_close",
-    "encode_frame",
-    "is_handshake_key",
-    "new_handshake_key",
-    "parse_head",
-]
+from server.wire import CONTROL_BYTES_MAX, FIN, LENGTH_16, LENGTH_64, MASK, RESERVED_BITS, Opcode
 
-CONTROL_BYTES_MAX = 125
-"""RFC 6455, 5.5: a control frame fits the shortest length form."""
 CLOSE_REASON_BYTES_MAX = CONTROL_BYTES_MAX - 2
-LENGTH_16 = 126
-LENGTH_64 = 127
-FIN = 0x80
-RSV1 = 0x40
-RESERVED_BITS = 0x70
-MASK = 0x80
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-assert LENGTH_16 == CONTROL_BYTES_MAX + 1
-assert FIN | RESERVED_BITS | 0x0F == 0xFF
-
-
-class Opcode(IntEnum):
-    """What a frame carries; 3-7 and 11-15 are reserved. Bit 3 marks a control frame."""
-
-    CONTINUATION = 0
-    TEXT = 1
-    BINARY = 2
-    CLOSE = 8
-    PING = 9
-    PONG = 10
-
 
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
 

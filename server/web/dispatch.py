@@ -8,8 +8,8 @@ from server.ipc.page import Page
 from server.protocol.connection import Connection
 from server.protocol.events import Event, Request
 from server.protocol.http import is_origin_allowed
-from server.protocol.messages import SUBPROTOCOL
 from server.web import auth, routes
+from server.wire import SUBPROTOCOL
 
 ECHO_BYTES_MAX = 16 * 1024 * 1024
 

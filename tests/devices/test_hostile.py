@@ -17,8 +17,9 @@ from devices.hostile.tally import CODES, by_kind, hostile_sections
 from server.ipc.page import Page
 from server.protocol.handshake import upgrade_response
 from server.protocol.messages import Delta, Hello, PlaceMany, Subscribe, Throttled
-from server.protocol.websocket import Opcode, encode_close, encode_frame
+from server.protocol.websocket import encode_close, encode_frame
 from server.system.clock import now_ns
+from server.wire import Opcode
 from support.serving import PATIENCE_S, Client, Serving
 
 ROUND_NS = 30_000_000

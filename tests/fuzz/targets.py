@@ -26,8 +26,9 @@ from server.protocol.http import (
     parse_response,
     take_head,
 )
-from server.protocol.messages import PLACE, PLACE_DTYPE, Delta, Place, decode_client_message, decode_server_message
+from server.protocol.messages import PLACE_DTYPE, Delta, Place, decode_client_message, decode_server_message
 from server.protocol.websocket import ProtocolViolation
+from server.wire import PLACE
 from support.feeding import ACCEPTED, KEY, NOW, UPGRADE, four_bytes, open_server
 from support.naive import Reader
 from support.stages import ALL, new_canvas, new_loop, take_messages

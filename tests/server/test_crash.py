@@ -23,7 +23,8 @@ from server.config import ServerConfig
 from server.journal.recovery import recover
 from server.journal.schema import row_crc
 from server.protocol.blocks import apply_blocks, decode_blocks
-from server.protocol.messages import Delta, Notice, NoticeCode, Place, Pong, Snapshot, Subscribe
+from server.protocol.messages import Delta, Notice, Place, Pong, Snapshot, Subscribe
+from server.wire import NoticeCode
 from support.braking import wait_until
 from support.serving import PATIENCE_S, Client
 

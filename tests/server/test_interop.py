@@ -16,7 +16,6 @@ from server.protocol.blocks import apply_blocks
 from server.protocol.connection import Connection
 from server.protocol.events import Closed, Message, Opened, Ponged
 from server.protocol.messages import (
-    SUBPROTOCOL,
     Delta,
     Hello,
     Ping,
@@ -28,6 +27,7 @@ from server.protocol.messages import (
     decode_server_message,
 )
 from server.system import clock
+from server.wire import SUBPROTOCOL
 from support.serving import PATIENCE_S, Serving
 
 SIDE = 96

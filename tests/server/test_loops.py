@@ -7,10 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from server.kernels.layout import BLOCK_BYTES_MAX, CARRY_BYTES, HEAD_ROOM, HELD_BYTES_MAX, READ_BYTES_MAX, TILE_SIDE
+from server.kernels.layout import CARRY_BYTES, HEAD_ROOM, HELD_BYTES_MAX, READ_BYTES_MAX
 from server.protocol.messages import (
     PLACE_ITEM_DTYPE,
-    PLACE_MANY,
     Delta,
     Ping,
     Place,
@@ -20,7 +19,8 @@ from server.protocol.messages import (
     Subscribe,
     Throttled,
 )
-from server.protocol.websocket import Opcode, encode_close
+from server.protocol.websocket import encode_close
+from server.wire import FULL_BLOCK_BYTES, PLACE_MANY, TILE_SIDE, Opcode
 from support.feeding import random_cuts
 from support.serving import Client, Serving, masked
 
@@ -286,7 +286,7 @@ class TestSlowConsumers:
             witness.send(Place(0, 0, 255 - serving.pixels[0, 0]))  # The noise alone may be what it was before.
             witness.ping()
             # It costs the rest of one frame, however long it lags.
-            assert serving.counted("outbox_bytes") <= HEAD_ROOM + (SIDE // TILE_SIDE) ** 2 * BLOCK_BYTES_MAX
+            assert serving.counted("outbox_bytes") <= HEAD_ROOM + (SIDE // TILE_SIDE) ** 2 * FULL_BLOCK_BYTES
             while (late.pixels != serving.pixels).any():
                 late.until(Delta)
             assert serving.counted("conflated_count") > 0

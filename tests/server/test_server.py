@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from server.protocol.messages import (
-    CANCEL,
     Delta,
     Hello,
     Ping,
@@ -21,7 +20,7 @@ from server.protocol.messages import (
     Throttled,
     decode_server_message,
 )
-from server.protocol.websocket import Opcode
+from server.wire import CANCEL, Opcode
 from support.serving import Client, Serving, masked
 
 TILE = 32

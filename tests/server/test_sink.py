@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from server.kernels import sink
 from server.kernels.layout import Phase, Reason, Wake
 from server.protocol.messages import Ping, Place, Pong, Subscribe, decode_server_message
-from server.protocol.websocket import Opcode, encode_frame
+from server.protocol.websocket import encode_frame
 from server.system import clock
+from server.wire import PING_FRAME_BYTES, PLACE_FRAME_BYTES, Opcode
 from support.stages import needs_compiler, new_canvas, new_loop
 
 pytestmark = needs_compiler
@@ -25,7 +26,7 @@ SUBSCRIBE = encode_frame(Opcode.BINARY, Subscribe(0, 0, 0, 0).encode(), mask_key
 CLOSE = encode_frame(Opcode.CLOSE, b"\x03\xe8", mask_key=b"abcd")
 SLOT = 1
 
-assert (len(PLACE), len(PING)) == (sink.PLACE_FRAME_BYTES, sink.PING_FRAME_BYTES)
+assert (len(PLACE), len(PING)) == (PLACE_FRAME_BYTES, PING_FRAME_BYTES)
 
 
 class Fed:

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 
 from server.config import Brake, Brakes
-from server.protocol.messages import PLACE_ITEM_DTYPE, PLACE_MANY
+from server.protocol.messages import PLACE_ITEM_DTYPE
 from server.system.clock import now_ns
+from server.wire import PLACE_MANY
 from support.serving import PATIENCE_S
 
 HARD = Brake(item_us=500.0)

@@ -14,7 +14,6 @@ import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from server.kernels.layout import TILE_SIDE, tile_shape
 from server.protocol.blocks import Block
 from server.protocol.messages import (
     Delta,
@@ -26,6 +25,7 @@ from server.protocol.messages import (
     Subscribe,
     decode_client_message,
 )
+from server.wire import TILE_SIDE, tile_shape
 from support.serving import PATIENCE_S
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM
+from server.kernels.layout import HEAD_ROOM
 from server.protocol.blocks import apply_blocks
 from server.protocol.messages import Delta, decode_server_message
 from server.protocol.websocket import parse_head
+from server.wire import FULL_BLOCK_BYTES
 from support.stages import picture
 
 
@@ -20,7 +21,7 @@ def read_delta(frame):
 
 
 def room_for(canvas):
-    return np.zeros(HEAD_ROOM + len(canvas.tile_tick) * BLOCK_BYTES_MAX, np.uint8)
+    return np.zeros(HEAD_ROOM + len(canvas.tile_tick) * FULL_BLOCK_BYTES, np.uint8)
 
 
 def touched_since(canvas, tiles, since):

@@ -15,7 +15,7 @@ from server.journal import schema
 from server.kernels import layout
 from server.mailbox.canvas import encode_delta
 from server.palette import hex_colors
-from server.protocol.messages import DELTA
+from server.wire import DELTA
 from workbench.recording import rows as sample_rows
 from workbench.recording.facts import checked
 from workbench.recording.rows import diagnosis_row, marker_row, reading_row, turn_row

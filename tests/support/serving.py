@@ -21,9 +21,10 @@ from server.protocol.messages import (
     Snapshot,
     decode_server_message,
 )
-from server.protocol.websocket import Opcode, decode_close, encode_frame, parse_head
+from server.protocol.websocket import decode_close, encode_frame, parse_head
 from server.server import open_server
 from server.system.clock import now_ns
+from server.wire import Opcode
 from support.feeding import KEY
 
 PATIENCE_S = 120

@@ -10,7 +10,8 @@ from server.config import ServerConfig
 from server.engine.canvas import new_brakes, new_rules
 from server.kernels.arrays import CanvasArrays, new_broadcast_arrays, new_loop_arrays
 from server.kernels.kernel import is_compiled
-from server.kernels.layout import LOOP, MESSAGE, PLACEMENT, REQUEST, STAGE, STAGE_COUNT, TILE, Kind, tile_shape
+from server.kernels.layout import LOOP, MESSAGE, PLACEMENT, REQUEST, STAGE, STAGE_COUNT, TILE, Kind
+from server.wire import tile_shape
 
 ALL = 1 << 40
 """More items than any queue holds."""

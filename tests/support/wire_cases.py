@@ -5,7 +5,8 @@ The sections are those by which conformance suites count. Invariant: a case name
 
 from dataclasses import dataclass, field
 
-from server.protocol.websocket import Opcode, encode_frame
+from server.protocol.websocket import encode_frame
+from server.wire import Opcode
 from support.serving import MASK
 
 TEXT, BINARY, CLOSE, PING, PONG, MORE = 1, 2, 8, 9, 10, 0

@@ -20,10 +20,9 @@ from server.kernels.kernel import compile_all
 from server.kernels.layout import SEGMENT, Phase, Stage
 from server.loops.native import native_kernels
 from server.system import clock
+from server.wire import BINARY_FRAME, MASK, PLACE, PLACE_FRAME_BYTES, ClientOp
 from workbench.bench.trial import Figures, Outcome, Work
 from workbench.telemetry.counters import NANOSECONDS
-
-_PLACE_FRAME_BYTES = 12
 
 
 class _Stopped(Exception):
@@ -82,10 +81,10 @@ def _measure(
 def _frames(config: ServerConfig, count: int, seed: int) -> NDArray[np.uint8]:
     """Masked PLACE frames of pixels and colours drawn by lot, shape (count, 12)."""
     lots = np.random.default_rng(seed)
-    frames = np.empty((count, _PLACE_FRAME_BYTES), np.uint8)
-    frames[:, 0], frames[:, 1] = 0x82, 0x86
+    frames = np.empty((count, PLACE_FRAME_BYTES), np.uint8)
+    frames[:, 0], frames[:, 1] = BINARY_FRAME, MASK | PLACE.size
     frames[:, 2:6] = lots.integers(0, 256, (count, 4))
-    frames[:, 6] = 1
+    frames[:, 6] = ClientOp.PLACE
     frames[:, 7] = lots.integers(0, 256, count)
     frames[:, 8:10] = lots.integers(0, config.width, count).astype("<u2").view(np.uint8).reshape(count, 2)
     frames[:, 10:12] = lots.integers(0, config.height, count).astype("<u2").view(np.uint8).reshape(count, 2)

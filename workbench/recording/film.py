@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from server.journal.schema import row_crc
 from server.protocol.block_arrays import changed_cells
-from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
+from server.wire import BLOCK_BYTES_MAX
 from workbench.recording.database import Database
 
 CHANGE = np.dtype([("pixel", "i4"), ("color", "u1")])

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plots.history import MarkerKind
-from server.kernels.layout import CANVAS_SIDE_MAX
+from server.wire import CANVAS_SIDE_MAX
 from workbench.errors import UserError
 from workbench.recording.database import Database, FigureTable
 from workbench.recording.film import Film, Frame, checksum_of

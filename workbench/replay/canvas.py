@@ -7,7 +7,7 @@ was shown before.
 import numpy as np
 
 from server.ipc.page import Page
-from server.kernels.layout import TILE_SIDE, tile_shape
+from server.wire import TILE_SIDE, tile_shape
 from workbench.recording.film import Frame
 from workbench.recording.reader import Recording
 

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from server.ipc.page import Page
 from server.kernels.layout import HISTOGRAM_BUCKETS
 from server.protocol.block_arrays import changed_cells
-from server.protocol.blocks import BLOCK_BYTES_MAX
 from server.protocol.body import read_body
-from server.protocol.messages import DELTA, Pong, Reason, ServerOp, Throttled, decode_server_message
+from server.protocol.messages import Pong, Throttled, decode_server_message
+from server.wire import BLOCK_BYTES_MAX, DELTA, DropReason, ServerOp
 from workbench.telemetry.histogram import bounds_us
 
 _LEAST_US = np.array([bounds_us(bucket)[0] for bucket in range(HISTOGRAM_BUCKETS)], np.int64)
 _DROPS = {
-    Reason.RATE: "throttled_count",
-    Reason.OVERLOAD: "shed_count",
-    Reason.OUT_OF_BOUNDS: "out_of_bounds_count",
+    DropReason.RATE: "throttled_count",
+    DropReason.OVERLOAD: "shed_count",
+    DropReason.OUT_OF_BOUNDS: "out_of_bounds_count",
 }
 
 
@@ -68,7 +68,7 @@ class Tally:
             if index == 0 and intended_ns:
                 self._shown.append((message.tick, intended_ns))
         elif isinstance(message, Throttled):
-            self._counters[_DROPS[Reason(message.reason)]] += message.dropped - self._dropped[index]
+            self._counters[_DROPS[DropReason(message.reason)]] += message.dropped - self._dropped[index]
             self._dropped[index] = message.dropped
 
     def _hear_delta(self, message: bytes, now_ns: int) -> None:

@@ -10,20 +10,10 @@ from devices.fleet.fleet import Fleet
 from devices.kernels.layout import BRANCHES, FRAMES_MAX
 from devices.kernels.regions import apply_blocks
 from server.ipc.page import Page, fleet_sections
-from server.kernels.layout import tile_shape
 from server.protocol.blocks import Block, encode_block, tile_colors
-from server.protocol.messages import (
-    DELTA,
-    Delta,
-    Notice,
-    Pong,
-    ServerOp,
-    Snapshot,
-    Throttled,
-    apply_delta,
-    decode_server_message,
-)
+from server.protocol.messages import Delta, Notice, Pong, Snapshot, Throttled, apply_delta, decode_server_message
 from server.protocol.websocket import ProtocolViolation
+from server.wire import DELTA, ServerOp, tile_shape
 
 WIDTH, HEIGHT = 45, 70
 VIEWERS = 6

@@ -18,8 +18,9 @@ from server.protocol.blocks import Block
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Message
 from server.protocol.messages import Delta, Notice, Snapshot
-from server.protocol.websocket import Opcode, encode_frame
+from server.protocol.websocket import encode_frame
 from server.system import clock
+from server.wire import Opcode
 
 MS = 1_000_000
 

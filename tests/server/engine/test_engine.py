@@ -13,7 +13,8 @@ from server.engine.engine import COMPRESS_BYTES_MIN, COMPRESS_PAUSE_TICKS, use_s
 from server.kernels.due_frames import sweep_rest
 from server.kernels.layout import TICK_ROWS, Kind, Stage
 from server.protocol.blocks import apply_blocks
-from server.protocol.messages import CANCEL, Hello
+from server.protocol.messages import Hello
+from server.wire import CANCEL
 from support.engine_bench import MS, START_NS, Bench
 
 

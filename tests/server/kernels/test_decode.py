@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from server.kernels.decode import DONE, FULL, UNKNOWN, decode, decode_payload, waiting_bytes
 from server.kernels.layout import CARRY_BYTES, Phase, Reason
 from server.protocol.messages import Ping, Place, PlaceMany, Subscribe, decode_client_message
-from server.protocol.websocket import Opcode, ProtocolViolation, apply_mask, encode_frame
+from server.protocol.websocket import ProtocolViolation, apply_mask, encode_frame
+from server.wire import Opcode
 from support.feeding import open_server
 from support.naive import Reader, values_of
 from support.stages import ALL, new_canvas, new_loop, take_messages, waiting_messages

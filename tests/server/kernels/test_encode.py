@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from server.kernels.apply import apply
 from server.kernels.encode import encode_block, encode_region, encode_tick, gather_region, write_frame_head
-from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TILE_PIXELS, tile_shape
+from server.kernels.layout import HEAD_ROOM
 from server.protocol.blocks import apply_blocks, decode_blocks, tile_colors
 from server.protocol.blocks import encode_block as reference_block
 from server.protocol.websocket import parse_head
+from server.wire import FULL_BLOCK_BYTES, TILE_PIXELS, tile_shape
 from support.deltas import check_frame, read_delta, room_for
 from support.stages import needs_compiler, new_broadcast, new_canvas, new_loop, paint, picture
 
@@ -59,7 +60,7 @@ def naive_changes(canvas, width, height, tile, since):
 def test_block_is_the_reference_block(built, since):
     canvas, width, height = built
     across, _ = tile_shape(width, height)
-    out = np.full(BLOCK_BYTES_MAX + 7, 0xAA, np.uint8)
+    out = np.full(FULL_BLOCK_BYTES + 7, 0xAA, np.uint8)
     for tile in range(len(canvas.tile_tick)):
         offsets, colors = naive_changes(canvas, width, height, tile, since)
         end, count = encode_block(canvas, tile % across, tile // across, since, out, 5)
@@ -69,7 +70,7 @@ def test_block_is_the_reference_block(built, since):
             continue
         expected = reference_block(tile, offsets, colors, tile_colors(picture(canvas), tile))
         found = out[5:end].tobytes()
-        assert len(found) == len(expected) <= BLOCK_BYTES_MAX
+        assert len(found) == len(expected) <= FULL_BLOCK_BYTES
         # At 896 changes bitmap and full are equally long, and either may be taken.
         assert found == expected or len(offsets) == TILE_PIXELS - 128
         (block,) = decode_blocks(found, 1)
@@ -81,7 +82,7 @@ def test_the_smallest_kind_is_taken_at_every_border(count):
     canvas = new_canvas(32, 32)
     for offset in range(count):
         paint(canvas, offset % 32, offset // 32, offset & 255)
-    out = np.zeros(BLOCK_BYTES_MAX, np.uint8)
+    out = np.zeros(FULL_BLOCK_BYTES, np.uint8)
     end, _ = encode_block(canvas, 0, 0, 0, out, 0)
     lengths = {0: 4 + 3 * count if count < 256 else 9999, 1: 3 + 128 + count, 2: 3 + 1024}
     assert end == min(lengths.values()) == lengths[int(out[2])]
@@ -214,7 +215,7 @@ def paint_slowly(loop, offsets):
 
 def frame_with_margin(canvas):
     """A frame of the whole canvas, made before a margin that must stay untouched."""
-    out = np.full(HEAD_ROOM + BLOCK_BYTES_MAX + 2048, 0xAA, np.uint8)
+    out = np.full(HEAD_ROOM + FULL_BLOCK_BYTES + 2048, 0xAA, np.uint8)
     start, end, _ = encode_region(canvas, (0, 0, 1, 1), 0, 1, out)
-    assert (out[HEAD_ROOM + BLOCK_BYTES_MAX :] == 0xAA).all()
+    assert (out[HEAD_ROOM + FULL_BLOCK_BYTES :] == 0xAA).all()
     return out[start:end].tobytes()

@@ -14,21 +14,12 @@ from hypothesis import strategies as st
 from server.config import Brake, Brakes, ServerConfig
 from server.kernels.admit import take_token
 from server.kernels.encode import encode_region
-from server.kernels.layout import BLOCK_BYTES_MAX, HEAD_ROOM, TICK_ROWS, Phase, Stage
+from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Phase, Stage
 from server.mailbox import canvas as mailbox_canvas
 from server.mailbox.canvas import MailboxCanvas, encode_delta
 from server.mailbox.client import OUTBOX_MAX, MailboxClient, limits_of
-from server.protocol.messages import (
-    Delta,
-    Ping,
-    Place,
-    Reason,
-    Snapshot,
-    Subscribe,
-    apply_delta,
-    decode_server_message,
-)
-from server.protocol.websocket import Opcode
+from server.protocol.messages import Delta, Ping, Place, Snapshot, Subscribe, apply_delta, decode_server_message
+from server.wire import FULL_BLOCK_BYTES, DropReason, Opcode
 from support.feeding import open_server as open_connection
 from support.mailbox_parts import HEIGHT, WHOLE, WIDTH, Room
 from support.serving import Serving, masked
@@ -50,7 +41,7 @@ class TestMailbox:
         assert room.telemetry["ticks"][1 % TICK_ROWS]["depth_peak"][Stage.APPLY] == 8
         assert room.page["pixels"].sum() == 8
         report = client.report(2_000_000_000)
-        assert (report.reason, report.dropped) == (Reason.OVERLOAD, 3)
+        assert (report.reason, report.dropped) == (DropReason.OVERLOAD, 3)
         assert client.report(4_000_000_000) is None
 
     def test_placements_are_applied_in_order(self):
@@ -137,7 +128,7 @@ class TestTwoForms:
             paint(canvas, x, y, color, tick + 1)
         since = data.draw(st.integers(0, 5))
         tiles = data.draw(st.sampled_from([WHOLE, (0, 0, 1, 1), (2, 0, 3, 2), (1, 1, 3, 2), (0, 0, 0, 0)]))
-        out = np.zeros(HEAD_ROOM + 6 * BLOCK_BYTES_MAX, np.uint8)
+        out = np.zeros(HEAD_ROOM + 6 * FULL_BLOCK_BYTES, np.uint8)
         start, end, pixel_count = encode_region(canvas, tiles, since, 5, out)
         shape = (HEIGHT, WIDTH)
         x0, y0, x1, y1 = tiles

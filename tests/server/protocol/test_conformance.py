@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.protocol.websocket import RSV1, parse_head
+from server.protocol.websocket import parse_head
+from server.wire import RSV1
 from support.serving import Client, Serving
 from support.wire_cases import BINARY, CASES, CLOSE, MORE, PING, PONG, TEXT, Case, fails, fragments, frame
 

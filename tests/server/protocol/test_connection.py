@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from server.protocol.connection import Connection, Role
 from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Request, Violated
 from server.protocol.frames import FrameReader
-from server.protocol.websocket import Opcode, encode_frame, parse_head
+from server.protocol.websocket import encode_frame, parse_head
+from server.wire import Opcode
 from support.feeding import (
     ACCEPTED,
     KEY,

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.kernels.layout import PLACE_MANY_MAX
 from server.protocol.agreement import Agreement, answer_offers, judge_answer
 from server.protocol.connection import MESSAGE_BYTES_A_CALL, Connection, Role
 from server.protocol.deflate import SHRINK_BYTES_MIN, Deflater, Inflater
@@ -16,7 +15,8 @@ from server.protocol.events import Event, Message, Opened, Refused, Request
 from server.protocol.extension import Extension, parse_extensions
 from server.protocol.http import HttpFault
 from server.protocol.messages import Place, PlaceMany, Snapshot, Subscribe
-from server.protocol.websocket import RSV1, ProtocolViolation, encode_frame
+from server.protocol.websocket import ProtocolViolation, encode_frame
+from server.wire import PLACEMENTS_MAX, RSV1
 from support.feeding import KEY, NOW, UPGRADE, feed, four_bytes, random_cuts
 from support.serving import Client, Serving, masked
 
@@ -299,13 +299,13 @@ class TestServed:
 
     def test_a_read_that_holds_a_million_placements_takes_its_turns(self, loop: str) -> None:
         """13 KB in, over 3 million placements out: each is counted, the queues hold, and others are served."""
-        stream, many = zlib.compressobj(9, wbits=-12), PlaceMany(((1, 1, 1),) * PLACE_MANY_MAX).encode()
+        stream, many = zlib.compressobj(9, wbits=-12), PlaceMany(((1, 1, 1),) * PLACEMENTS_MAX).encode()
         data = b"".join(masked_deflated(many, stream) for _ in range(100))
         with Serving(loop=loop) as serving:
             plain, bomber = serving.client(), Client(serving.port, headers=[(EXTENSIONS, "permessage-deflate")])
             bomber.upgrade()
             bomber.send_raw(data)
-            plain.serve_until(lambda: serving.counted("received_count") == 100 * PLACE_MANY_MAX)
+            plain.serve_until(lambda: serving.counted("received_count") == 100 * PLACEMENTS_MAX)
             plain.socket.close()
             bomber.socket.close()
 

@@ -8,11 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.kernels.layout import TILE_PIXELS, TILE_SIDE, tile_shape
-from server.protocol.blocks import Block, BlockKind, decode_blocks, encode_block, encode_blocks, tile_colors
-from server.protocol.body import Encoding
+from server.protocol.blocks import Block, decode_blocks, encode_block, encode_blocks, tile_colors
 from server.protocol.messages import (
-    MESSAGE_BYTES_MAX,
     PLACE_ITEM_DTYPE,
     Delta,
     Hello,
@@ -21,7 +18,6 @@ from server.protocol.messages import (
     Place,
     PlaceMany,
     Pong,
-    Reason,
     Snapshot,
     Subscribe,
     Throttled,
@@ -30,6 +26,7 @@ from server.protocol.messages import (
     decode_server_message,
 )
 from server.protocol.websocket import ProtocolViolation
+from server.wire import MESSAGE_BYTES_MAX, TILE_PIXELS, TILE_SIDE, BlockKind, DropReason, Encoding, tile_shape
 
 u8, u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
 
@@ -90,7 +87,7 @@ class TestBytesOnTheWire:
             (Hello(256, 128, 32, 100, 60, 120, 9), "80 01 0001 8000 20 6400 3c00 7800 09000000"),
             (Snapshot(5, 1, 2, 2, 1, b"\x07\x08"), "81 00 05000000 0100 0200 0200 0100 0708"),
             (Delta(5, (Block(3, (0, 33), b"\x07\x08"),)), "82 00 0100 05000000 0300 00 02 0000 07 2100 08"),
-            (Throttled(Reason.OUT_OF_BOUNDS, 1000, 5), "83 03 e803 05000000"),
+            (Throttled(DropReason.OUT_OF_BOUNDS, 1000, 5), "83 03 e803 05000000"),
             (Pong(1, 2), "84 000000 0100000000000000 02000000"),
             (Notice(1, "é"), "85 01 c3a9"),
         ],

@@ -6,10 +6,8 @@ from hypothesis import strategies as st
 
 from server.protocol.websocket import (
     EXPLANATIONS,
-    RSV1,
     CloseCode,
     LocalError,
-    Opcode,
     ProtocolViolation,
     Utf8Check,
     accept_key,
@@ -21,6 +19,7 @@ from server.protocol.websocket import (
     new_handshake_key,
     parse_head,
 )
+from server.wire import RSV1, Opcode
 
 HELLO_MASKED = "81 85 37fa213d 7f9f4d5158"
 

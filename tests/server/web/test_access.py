@@ -6,8 +6,9 @@ import pytest
 from server.config import ServerConfig
 from server.protocol.events import Request
 from server.protocol.http import Headers, RequestHead
-from server.protocol.messages import SUBPROTOCOL, Place, PlaceMany, Reason, Snapshot, Subscribe, Throttled
+from server.protocol.messages import Place, PlaceMany, Snapshot, Subscribe, Throttled
 from server.web import auth as access
+from server.wire import SUBPROTOCOL, DropReason
 from support.serving import Client, Serving
 from workbench.address import Address, parse_url
 from workbench.cli.app import run_main
@@ -195,7 +196,7 @@ class TestViewersWithoutToken:
                 viewer.message()
             assert open_to_viewers.pixels[5, 5] == open_to_viewers.pixels[6, 6] == 0
             told = next((seen for seen in viewer.seen if isinstance(seen, Throttled)), None) or viewer.until(Throttled)
-            assert (told.reason, told.retry_ms) == (Reason.RATE, 65_535)
+            assert (told.reason, told.retry_ms) == (DropReason.RATE, 65_535)
             assert told.dropped == 11
 
     def test_no_change_of_the_limits_gives_it_tokens(self, open_to_viewers):

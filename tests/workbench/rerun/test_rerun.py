@@ -12,7 +12,8 @@ from devices.config import FleetConfig, StartFleet
 from server.ipc.control import CheckViewers, Event, Phase, Stop, StopSending
 from server.ipc.page import Page, fleet_sections
 from server.protocol.blocks import Block
-from server.protocol.messages import Delta, Pong, Reason, Throttled
+from server.protocol.messages import Delta, Pong, Throttled
+from server.wire import DropReason
 from support import recorded
 from support.serving import Serving
 from workbench.cli import app as cli
@@ -117,9 +118,9 @@ class TestTally:
 
     def test_drops_are_counted_by_their_reason_and_once(self, page: Page) -> None:
         tally = Tally(page, 2, 64, 64)
-        tally.hear(1, Throttled(Reason.RATE, 10, 5).encode(), 0)
-        tally.hear(1, Throttled(Reason.OUT_OF_BOUNDS, 10, 7).encode(), 0)
-        tally.hear(0, Throttled(Reason.OVERLOAD, 10, 4).encode(), 0)
+        tally.hear(1, Throttled(DropReason.RATE, 10, 5).encode(), 0)
+        tally.hear(1, Throttled(DropReason.OUT_OF_BOUNDS, 10, 7).encode(), 0)
+        tally.hear(0, Throttled(DropReason.OVERLOAD, 10, 4).encode(), 0)
         counters = page["fleet"][0]
         assert (counters["throttled_count"], counters["out_of_bounds_count"], counters["shed_count"]) == (5, 2, 4)
 

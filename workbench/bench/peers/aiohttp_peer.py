@@ -2,8 +2,8 @@
 
 from aiohttp import WSMsgType, web
 
-from server.protocol.messages import SUBPROTOCOL
-from workbench.bench.peers.tally import BACKLOG, HOST, PLACE_BYTES, Tally
+from server.wire import PLACE, SUBPROTOCOL
+from workbench.bench.peers.tally import BACKLOG, HOST, Tally
 
 
 async def serve(tally: Tally) -> None:
@@ -16,7 +16,7 @@ async def serve(tally: Tally) -> None:
         async for message in connection:
             if message.type != WSMsgType.BINARY:
                 break
-            if len(message.data) == PLACE_BYTES:
+            if len(message.data) == PLACE.size:
                 tally.count += 1
             else:
                 await connection.send_bytes(tally.answer(message.data))

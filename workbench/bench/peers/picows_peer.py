@@ -11,8 +11,8 @@ from picows import (
     ws_create_server,
 )
 
-from server.protocol.messages import SUBPROTOCOL
-from workbench.bench.peers.tally import BACKLOG, HOST, PLACE_BYTES, Tally
+from server.wire import PLACE, SUBPROTOCOL
+from workbench.bench.peers.tally import BACKLOG, HOST, Tally
 
 
 class Counter(WSListener):
@@ -28,7 +28,7 @@ class Counter(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Count a placement, answer a PING, end in order."""
-        if frame.payload_size == PLACE_BYTES and frame.msg_type == WSMsgType.BINARY:
+        if frame.payload_size == PLACE.size and frame.msg_type == WSMsgType.BINARY:
             self._tally.count += 1
         elif frame.msg_type == WSMsgType.BINARY:
             transport.send(WSMsgType.BINARY, self._tally.answer(frame.get_payload_as_bytes()))

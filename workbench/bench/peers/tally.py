@@ -12,14 +12,13 @@ from server.config import ServerConfig
 from server.ipc import control
 from server.ipc.control import Listening
 from server.ipc.page import Page
-from server.kernels.layout import TILE_SIDE, State
+from server.kernels.layout import State
 from server.protocol.messages import Hello, Ping, Pong, decode_client_message
 from server.system import clock
+from server.wire import TILE_SIDE
 
 HOST = "127.0.0.1"
 BACKLOG = 4096
-PLACE_BYTES = 6
-"""Length of a PLACE message: what a peer's loop tells it by."""
 PUBLISH_S = 0.1
 
 

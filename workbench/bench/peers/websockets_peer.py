@@ -7,8 +7,8 @@ from websockets.asyncio.server import serve as listen
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from server.protocol.messages import SUBPROTOCOL
-from workbench.bench.peers.tally import BACKLOG, HOST, PLACE_BYTES, Tally
+from server.wire import PLACE, SUBPROTOCOL
+from workbench.bench.peers.tally import BACKLOG, HOST, Tally
 
 
 async def serve(tally: Tally) -> None:
@@ -18,7 +18,7 @@ async def serve(tally: Tally) -> None:
         with suppress(ConnectionClosed):
             await connection.send(tally.hello)
             async for message in connection:
-                if len(message) == PLACE_BYTES:
+                if len(message) == PLACE.size:
                     tally.count += 1
                 elif isinstance(message, bytes):
                     await connection.send(tally.answer(message))

@@ -5,7 +5,7 @@ Each is a function of what it shows; none keeps anything. Invariant: nothing is 
 
 import numpy as np
 
-from server.kernels.layout import TILE_SIDE
+from server.wire import TILE_SIDE
 from workbench.telemetry.view import TileBox
 from workbench.window.canvas.layers import Layer, sampled
 from workbench.window.canvas.viewport import Viewport

@@ -7,7 +7,7 @@ until that button is released.
 
 from typing import Literal
 
-from server.kernels.layout import TILE_SIDE
+from server.wire import TILE_SIDE
 from workbench.telemetry.view import TileBox
 from workbench.window.canvas.canvas_marks import cross_of
 from workbench.window.canvas.canvas_view import CanvasView

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from server.kernels.layout import TILE_SIDE
+from server.wire import TILE_SIDE
 from workbench.window.canvas.viewport import Sampling
 from workbench.window.readings.connection_row import watchers_by_tile
 from workbench.window.readings.tile_rates import TileRates
