@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-_SOURCES = ("server", "devices")
+_ROOT = Path(__file__).parents[2]
+_SOURCES = ("server/kernels/*.py", "devices/kernels/*.py", "server/wire.py", "server/palette.py")
+"""Everything that a kernel is compiled from: a constant becomes part of the machine code."""
 _COMPILER = ("numba", "llvmlite", "numpy")
 _SUFFIX = ".kernel"
 _DIGEST_BYTES = 32
@@ -128,15 +130,14 @@ def _seal(path: Path, payload: bytes) -> bytes:
     return hashlib.sha256(path.name.encode() + b"\0" + payload).digest()
 
 
-def _digest() -> str:
+def _digest(root: Path = _ROOT) -> str:
     """A digest of all kernel sources, the compiler's version and the interpreter's, 16 hexadecimal digits."""
-    root = Path(__file__).parents[2]
     # NUMBA_BOUNDSCHECK makes other machine code of the same sources; see `kernel`.
     checks = os.environ.get("NUMBA_BOUNDSCHECK", "0")
     tools = [sysconfig.get_config_var("SOABI"), checks, *(f"{package} {version(package)}" for package in _COMPILER)]
     digest = hashlib.sha256("\n".join(map(str, tools)).encode())
-    for package in _SOURCES:
-        for path in sorted((root / package / "kernels").glob("*.py")):
+    for sources in _SOURCES:
+        for path in sorted(root.glob(sources)):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -15,7 +15,7 @@ from server.journal import schema
 from server.kernels import layout
 from server.mailbox.canvas import encode_delta
 from server.palette import hex_colors
-from server.wire import DELTA
+from server.wire import DELTA, tile_shape
 from workbench.recording import rows as sample_rows
 from workbench.recording.facts import checked
 from workbench.recording.rows import diagnosis_row, marker_row, reading_row, turn_row
@@ -46,7 +46,7 @@ class Painted:
         where = self._random.integers(0, width * height, count)
         self.pixels.ravel()[where] = self._random.integers(1, 256, count)
         self.pixel_tick.ravel()[where] = self.tick
-        across, down = layout.tile_shape(width, height)
+        across, down = tile_shape(width, height)
         message, pixel_count = encode_delta(
             self.pixels, self.pixel_tick, range(across * down), self.tick - 1, self.tick
         )

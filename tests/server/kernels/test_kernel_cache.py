@@ -1,5 +1,6 @@
 """The cache of compiled kernels: whatever is wrong with it, kernels are compiled, and one line says why."""
 
+import ast
 import os
 import pickle
 import resource
@@ -395,3 +396,29 @@ class TestBoundsChecks:
         assert compiled(np.arange(3), 2) == 2
         with pytest.raises(IndexError):
             compiled(np.arange(3), 3)
+
+
+class TestKey:
+    """A folder of compiled kernels belongs to one set of sources."""
+
+    def test_a_change_of_any_source_changes_the_key(self, tmp_path: Path) -> None:
+        sources = [path for glob in cache._SOURCES for path in ROOT.glob(glob)]
+        for path in sources:
+            (tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / path.relative_to(ROOT))
+        keys = {cache._digest(tmp_path)}
+        for path in sources:
+            with (tmp_path / path.relative_to(ROOT)).open("a") as file:
+                file.write("# Changed.\n")
+            keys.add(cache._digest(tmp_path))
+        assert len(keys) == 1 + len(sources)
+        assert ROOT / "server" / "wire.py" in sources
+
+    def test_kernels_import_nothing_of_ours_that_is_not_in_the_key(self) -> None:
+        sources = {path.relative_to(ROOT) for glob in cache._SOURCES for path in ROOT.glob(glob)}
+        for path in sources:
+            for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("server", "devices")):
+                    module = Path(*str(node.module).split("."))
+                    within = {module / f"{alias.name}.py" for alias in node.names}
+                    assert module.with_suffix(".py") in sources or within <= sources, f"{path} imports {node.module}"
