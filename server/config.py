@@ -13,6 +13,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")
 """Characters that need no escape in a URL, in a header or in the name of a sub-protocol."""
 BRAKE_ITEM_US_MAX, BRAKE_BATCH_MS_MAX = 500.0, 500.0
+LIVE_SETTINGS = ("rate_per_s", "burst", "tick_ms", "tick_ms_max", "stall_s", "evict_after_s", "brakes")
+"""Fields of `ServerConfig` that may change while a server runs. Servers, sessions and knobs go by this list alone."""
 
 
 class Brake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -192,6 +194,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """Whether clients must speak TLS."""
         return bool(self.cert)
 
+    def adjusted(self, wanted: "ServerConfig") -> "ServerConfig":
+        """These settings, with those of `wanted` that may change while a server runs."""
+        return msgspec.structs.replace(self, **{name: getattr(wanted, name) for name in LIVE_SETTINGS})
+
     @property
     def has_bridge(self) -> bool:
         """Whether it has a loop for devices that speak MQTT."""
@@ -224,6 +230,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"mqtt_name is {self.mqtt_name!r}; it must be 1 to 64 letters, digits, - or _")
         if self.has_bridge and self.mqtt != "embedded":
             parse_broker(self.mqtt)
+
+
+def is_live(setting: str) -> bool:
+    """Whether a field of `ServerConfig` may change while a server runs."""
+    return setting in LIVE_SETTINGS
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.config import ServerConfig
+from server.engine.buckets import refill
 from server.engine.canvas import Canvas, new_brakes, new_hello, set_limits
 from server.engine.commit_gate import CommitGate
 from server.engine.encode_brake import EncodeBrake
-from server.engine.live_settings import merge_live, refill
 from server.engine.visible import VisibleCanvas
 from server.ipc.page import Page
 from server.journal.journal import Journal
@@ -136,7 +136,7 @@ class Engine:
         """
         before, rules = self.config, self.canvas.arrays.rules[0]
         old_ns = int(rules["token_ns"]), int(rules["burst_ns"])
-        self.config = merge_live(before, config)
+        self.config = before.adjusted(config)
         set_limits(rules, self.config)
         new_ns = int(rules["token_ns"]), int(rules["burst_ns"])
         if new_ns != old_ns:

@@ -87,7 +87,7 @@ class CheckViewers(msgspec.Struct, frozen=True, tag=True):
 class Adjust(msgspec.Struct, frozen=True, tag=True):
     """Command to a server: go by these settings from now on. What cannot change while it runs stays as it is.
 
-    Live are `rate_per_s`, `burst`, `tick_ms`, `tick_ms_max`, `stall_s`, `evict_after_s` and `brakes`.
+    `server.config.LIVE_SETTINGS` lists what can.
     """
 
     config: ServerConfig

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from server.engine.buckets import NO_TOKENS_NS
 from server.engine.engine import Engine
-from server.engine.live_settings import NEVER_NS
 from server.kernels.arrays import LoopArrays
 from server.kernels.decode import DONE, decode_payload
 from server.kernels.layout import READ_BYTES_MAX, Phase
@@ -224,7 +224,7 @@ class SlowPath:
     def _open_canvas(self, slot: int, client: Client, now_ns: int, *, is_viewer: bool) -> None:
         hello = self.engine.hello(is_viewer=is_viewer)
         row = self.loop.connections[slot]
-        row["full_ns"] = NEVER_NS if is_viewer else 0
+        row["full_ns"] = NO_TOKENS_NS if is_viewer else 0
         row["number"] = hello.connection
         row["opened_ns"] = now_ns
         row["progress_ns"] = now_ns

@@ -12,8 +12,8 @@ from functools import partial
 
 from server.accept.listener import BACKLOG, connections_allowed, open_listener
 from server.config import ServerConfig
+from server.engine.buckets import NO_TOKENS_NS
 from server.engine.canvas import new_hello
-from server.engine.live_settings import NEVER_NS, merge_live
 from server.ipc.page import Page
 from server.journal.journal import open_journal, running
 from server.kernels.layout import Stage, State
@@ -98,7 +98,7 @@ class Mailbox:
             self._loop.call_soon_threadsafe(order)
 
     def _adjust(self, config: ServerConfig) -> None:
-        self.config = merge_live(self.config, config)
+        self.config = self.config.adjusted(config)
         self._limits = limits_of(self.config)
         for client in self._clients:
             client.hold_to(self._limits, clock.now_ns())
@@ -297,7 +297,7 @@ class Mailbox:
         if client.route == routes.CANVAS_PATH:
             self._numbers += 1
             client.number, client.opened_ns = self._numbers, now_ns
-            client.full_ns = NEVER_NS if is_viewer else 0
+            client.full_ns = NO_TOKENS_NS if is_viewer else 0
             self._counts["connection_count"] += 1
             if client.connection.can_send:
                 hello = new_hello(self.config, self._numbers, is_viewer=is_viewer)

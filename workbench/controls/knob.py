@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from devices.config import Arrivals, PatternName, RegionName
-from server.config import BRAKE_BATCH_MS_MAX, BRAKE_ITEM_US_MAX, Brakes
+from server.config import BRAKE_BATCH_MS_MAX, BRAKE_ITEM_US_MAX, Brakes, is_live
 from workbench.scenarios.scenario import Scenario
 
 GROUPS = ("load", "devices", "limits", "server", "brakes")
@@ -38,8 +38,12 @@ class Knob:
     is_whole: bool = False
     choices: tuple[str, ...] = ()
     """One of these, instead of a number."""
-    needs_restart: bool = False
-    """The design cannot change it while it runs: the session is started anew with it."""
+
+    @property
+    def needs_restart(self) -> bool:
+        """Whether a change takes effect only when the session is started again."""
+        package, _, setting = self.key.partition(".")
+        return package == "server" and not is_live(setting.partition(".")[0])
 
     @property
     def is_brake(self) -> bool:
@@ -207,7 +211,6 @@ _SERVER = (
         1,
         LOOPS_MAX,
         is_whole=True,
-        needs_restart=True,
     ),
     Knob(
         "server.loop",
@@ -215,7 +218,6 @@ _SERVER = (
         "What moves the bytes: compiled epoll, portable selectors, or the naive server, one task per connection.",
         "server",
         choices=("native", "portable", "mailbox"),
-        needs_restart=True,
     ),
 )
 

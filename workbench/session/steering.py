@@ -6,9 +6,6 @@ Invariant: no order goes to a part before its start line.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import msgspec
 
 from devices.config import AdjustFleet, Brush, Cut, FleetConfig, Stall
 from server.config import ServerConfig
@@ -75,7 +72,6 @@ class Schedule:
 ORDER_INTERVAL_NS = 100_000_000
 """Least time between two rounds of orders: the server pauses its loops to apply each."""
 NO_CONNECTION = -1
-_LIVE_SERVER_FIELDS = ("rate_per_s", "burst", "tick_ms", "tick_ms_max", "stall_s", "evict_after_s", "brakes")
 
 
 class Steering:
@@ -153,7 +149,7 @@ class Steering:
         """Send changed settings to server and fleet. True when there was a change."""
         has_changed = False
         if self._server is not None:
-            server = live_settings(self._server, self._wanted.server)
+            server = self._server.adjusted(self._wanted.server)
             if server != self._server:
                 self._send("server", Adjust(server))
                 self._server, has_changed = server, True
@@ -170,9 +166,3 @@ class Steering:
     def _send_follow(self, name: str) -> None:
         if self._number != NO_CONNECTION:
             self._send(name, Follow(self._number))
-
-
-def live_settings(running: ServerConfig, wanted: ServerConfig) -> ServerConfig:
-    """The running server's settings, with those that can change live taken from `wanted`."""
-    changes: dict[str, Any] = {name: getattr(wanted, name) for name in _LIVE_SERVER_FIELDS}
-    return msgspec.structs.replace(running, **changes)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.config import ServerConfig
-from server.engine.live_settings import LIVE_SETTINGS, merge_live, refill
+from server.config import LIVE_SETTINGS, ServerConfig
+from server.engine.buckets import refill
 from server.kernels.admit import take_token
 from server.protocol.messages import Place, PlaceMany, Throttled
 from server.system.clock import now_ns
@@ -65,7 +65,7 @@ class TestRefill:
 class TestLive:
     def test_only_live_settings_change(self):
         running, wanted = ServerConfig(width=40, rate_per_s=5), ServerConfig(width=80, port=9, loops=2, rate_per_s=7)
-        assert merge_live(running, wanted) == ServerConfig(width=40, rate_per_s=7)
+        assert running.adjusted(wanted) == ServerConfig(width=40, rate_per_s=7)
         assert set(LIVE_SETTINGS) < set(ServerConfig.__struct_fields__)
 
 

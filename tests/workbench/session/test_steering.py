@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.config import AdjustFleet, Brush, Cut, Stall
+from server import config
 from server.ipc.control import Adjust, CloseClients, Follow, PauseBroker
+from workbench.controls.knob import KNOBS
 from workbench.scenarios.fault import Fault
 from workbench.scenarios.load_curve import LoadCurve, factor_at
 from workbench.scenarios.scenario import Scenario, load_scenario
-from workbench.session.steering import FACTOR_INTERVAL_S, ORDER_INTERVAL_NS, Schedule, Steering, live_settings
+from workbench.session.steering import FACTOR_INTERVAL_S, ORDER_INTERVAL_NS, Schedule, Steering
 from workbench.telemetry.view import TileBox
 
 
@@ -136,7 +138,16 @@ class TestSteering:
         running = bench.scenario.server
         wanted = bench.turn(server={"loops": 4, "burst": 9}).server
         (_, order), *_ = bench.poll()
-        assert order == Adjust(live_settings(running, wanted)) and order.config.loops == 1 and order.config.burst == 9
+        assert order == Adjust(running.adjusted(wanted)) and order.config.loops == 1 and order.config.burst == 9
+
+    def test_a_new_live_setting_is_named_in_one_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        knob = next(knob for knob in KNOBS if knob.key == "server.loops")
+        assert knob.needs_restart
+        monkeypatch.setattr(config, "LIVE_SETTINGS", (*config.LIVE_SETTINGS, "loops"))
+        bench = Bench().begin()
+        assert not knob.needs_restart
+        bench.turn(server={"loops": 4})
+        assert bench.poll() == [("server", Adjust(bench.scenario.server))]
 
     @pytest.mark.parametrize(
         ("fault", "name", "order"),
