@@ -347,8 +347,9 @@ def _ask(server: Server, *, is_watching: bool) -> tuple[Hello, bytes]:
             f"{server.shown} is not the server of {server.certificate}: {reason}; is another in its place?"
         ) from error
     except ConnectionEnded as end:
-        verb = "refused" if end.was_refused else "ended"
-        raise FleetFailed(f"{server.shown} {verb} the connection: {end}") from end
+        if end.was_refused:
+            raise FleetFailed(f"{server.shown} refused the connection: {end}") from end
+        raise FleetFailed(f"{server.shown} ended the connection: {end}") from end
     except OSError as error:
         raise FleetFailed(f"cannot connect to {server.shown}: {reason_of(error)}; is the server running?") from error
     except ProtocolViolation as violation:

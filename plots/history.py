@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
-from devices.hostile.tally import HOSTILE_SAMPLE
+from devices.hostile.counters import HOSTILE_SAMPLE
 from plots.figures import SAMPLED
 from server.ipc.page import Page, type_of_section
 from server.kernels.layout import STAGE_COUNT

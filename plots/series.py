@@ -7,7 +7,7 @@ every panel.
 import numpy as np
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
-from devices.hostile.tally import HOSTILE_OTHER, HOSTILE_RESET
+from devices.hostile.counters import HOSTILE_OTHER, HOSTILE_RESET
 from plots.axis import DepthAxis, LinearAxis, LogAxis, NoAxis, ShareAxis
 from plots.number import index_digits, measure_digits, share_digits
 from plots.spec import BarRow, PanelSpec, Read, Samples, Series, Shape, field, growth_per_s

@@ -1,1 +1,1 @@
-"""Clients that misbehave, each in one way: what a server must bear or end, without anybody else noticing."""
+"""Clients that misbehave, each in one way: what a server must tolerate or end, without its other clients noticing."""

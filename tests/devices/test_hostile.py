@@ -1,6 +1,6 @@
-"""Clients that misbehave at a real server: what each gets, and that a good one beside them notices nothing.
+"""Hostile clients at a real server: what each gets, and that a normal client beside them notices nothing.
 
-The clock of those who misbehave is the test's, so nobody waits for their pauses.
+The clock of the hostile clients is the test's, so no test waits for their pauses.
 """
 
 import contextlib
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from devices.hostile.__main__ import is_this_machine
+from devices.hostile.client import Reply
 from devices.hostile.config import CONNECTIONS_MAX, KINDS, HostileConfig, kinds_of_members
-from devices.hostile.mob import HostilePool
-from devices.hostile.reply import Reply
-from devices.hostile.tally import CODES, by_kind, hostile_sections
+from devices.hostile.counters import CODES, by_kind, hostile_sections
+from devices.hostile.pool import HostilePool
 from server.ipc.page import Page
 from server.protocol.handshake import upgrade_response
 from server.protocol.messages import Delta, Hello, PlaceMany, Subscribe, Throttled
@@ -31,11 +31,11 @@ SETTINGS = {
     "burst": 65_000,
 }
 HASTY_S = 0.3
-"""A deadline of the server's, where it is what is tested; else they are long, or whoever is held up would meet them."""
+"""A deadline of the server where it is under test. Elsewhere deadlines are long, for busy machines."""
 
 
 class Beside:
-    """A good client that paints and watches, beside `MEMBERS` of one kind, at one server.
+    """A normal client that paints and watches, beside `MEMBERS` of one kind, at one server.
 
     `count` is how many pixels it places in a round: no more than the server's limit allows in half a tick, which is how
     soon ticks follow each other when they were late.
@@ -47,8 +47,8 @@ class Beside:
         self.page = Page.create(hostile_sections())
         config = only(kind)
         self.at_ns = 0
-        self.mob = HostilePool(config, ("127.0.0.1", serving.port), "/canvas", 7, self.page["hostile"], 0)
-        self.good = let_in(serving)
+        self.pool = HostilePool(config, ("127.0.0.1", serving.port), "/canvas", 7, self.page["hostile"], 0)
+        self.good = accepted_client(serving)
         self.good.send(Subscribe())
         self.random = np.random.default_rng(5)
         self.placed = 0
@@ -58,16 +58,16 @@ class Beside:
         return self.page["hostile"][KINDS.index(self.kind)]
 
     def code(self, code):
-        """How many were ended with this status or close code."""
+        """Connections ended with this status or close code."""
         return int(self.row["code_count"][CODES.index(code)])
 
     def until(self, condition):
-        """Rounds in which both do what they do, until the condition holds."""
+        """Run both sides in rounds until the condition holds."""
         deadline_ns = now_ns() + PATIENCE_S * 1_000_000_000
         while not condition():
             assert now_ns() < deadline_ns, by_kind(self.page["hostile"])
             self.at_ns += ROUND_NS
-            self.mob.drive(self.at_ns, 1)
+            self.pool.drive(self.at_ns, 1)
             self.paint()
 
     def paint(self):
@@ -81,8 +81,8 @@ class Beside:
             self.good.until(Delta)
 
     def end(self):
-        """All of them are gone: the good one lost nothing, and sees what the server holds."""
-        self.mob.close()
+        """All hostile clients are gone: the normal one lost nothing, and sees what the server holds."""
+        self.pool.close()
         assert self.row["connection_count"] == 0
         self.good.serve_until(lambda: self.serving.counted("connection_count") == 1)
         self.paint()
@@ -95,8 +95,8 @@ class Beside:
         self.good.socket.close()
 
 
-def let_in(serving):
-    """A client that has had its HELLO: it comes again where this thread was held up longer than the server waits."""
+def accepted_client(serving):
+    """A client that has received HELLO. It reconnects where this thread was delayed longer than the server waits."""
     while True:
         client = Client(serving.port)
         with contextlib.suppress(ConnectionError):
@@ -118,7 +118,7 @@ def loop(request):
 
 @pytest.fixture
 def beside(loop):
-    """`beside(kind, **settings)`: both at a server; it is looked after at the end of the test."""
+    """`beside(kind, **settings)`: a pair at a server of its own, checked and stopped at the end of the test."""
     servings, pairs = [], []
 
     def begin(kind, count=200, **settings):
@@ -133,7 +133,7 @@ def beside(loop):
         servings[0].stop()
 
 
-def test_who_stalls_is_reset(beside):
+def test_a_stalled_client_is_reset(beside):
     pair = beside("stall", stall_s=HASTY_S)
     pair.until(lambda: pair.row["dropped_count"] >= MEMBERS)
     assert pair.serving.counted("evicted_count") >= MEMBERS
@@ -141,7 +141,7 @@ def test_who_stalls_is_reset(beside):
     assert pair.row["left_count"] == 0
 
 
-def test_who_reads_nothing_is_reset(beside):
+def test_a_client_that_reads_nothing_is_reset(beside):
     pair = beside("read_nothing", stall_s=HASTY_S)
     pair.until(lambda: pair.row["dropped_count"] >= MEMBERS)
     assert pair.serving.counted("evicted_count") >= MEMBERS
@@ -167,7 +167,7 @@ def test_old_masks_are_served(beside):
 
 
 def assert_served(pair):
-    """What they placed was let in, but for the one of each that may be under way."""
+    """Everything placed was admitted, except one placement per member that may still be in flight."""
     placed = int(pair.row["placed_count"])
     pair.good.serve_until(lambda: pair.serving.counted("admitted_count") >= pair.placed + placed - MEMBERS)
     assert pair.row["dropped_count"] == pair.row["code_count"].sum() == 0
@@ -180,28 +180,28 @@ def test_an_unfinished_handshake_is_answered_408(beside):
     assert pair.row["upgraded_count"] == 0
 
 
-def test_half_a_frame_and_a_reset_leave_nothing(beside):
+def test_half_a_frame_and_a_reset_have_no_effect(beside):
     pair = beside("reset_mid_frame")
     pair.until(lambda: pair.row["left_count"] >= 5 * MEMBERS)
     assert pair.row["code_count"].sum() == pair.serving.counted("protocol_error_count") == 0
 
 
-def test_who_comes_and_goes_is_closed_in_order(beside):
+def test_churn_is_closed_properly(beside):
     pair = beside("churn")
     pair.until(lambda: pair.row["left_count"] >= 5 * MEMBERS)
     assert pair.row["upgraded_count"] >= 5 * MEMBERS
     assert pair.row["dropped_count"] == 0
 
 
-def test_all_at_once_are_let_in_again(beside):
+def test_simultaneous_reconnects_are_accepted(beside):
     pair = beside("reconnect_together")
     pair.until(lambda: pair.row["upgraded_count"] >= 4 * MEMBERS)
-    # They leave together: whoever came in has been as often as all others, but for the last time.
+    # They leave together, so all of them have left equally often.
     assert pair.row["left_count"] % MEMBERS == 0
     assert pair.row["dropped_count"] == pair.row["code_count"].sum() == 0
 
 
-def test_lies_about_lengths_are_closed(beside):
+def test_wrong_lengths_are_closed(beside):
     pair = beside("wrong_lengths")
     pair.until(lambda: pair.code(1002) >= 4 * MEMBERS and pair.code(1009) >= 2 * MEMBERS)
     assert pair.code(1002) + pair.code(1009) == pair.row["code_count"].sum()
@@ -213,30 +213,30 @@ def test_random_bytes_are_refused_or_closed(beside):
     pair.until(lambda: pair.code(400) + pair.code(431) >= MEMBERS and pair.code(1002) >= MEMBERS)
 
 
-def test_over_the_limit_is_dropped_and_told(beside):
+def test_over_the_limit_is_throttled_and_reported(beside):
     pair = beside("over_limit", count=20, burst=2000, rate_per_s=20_000)
     pair.until(lambda: pair.row["throttled_count"] > 0)
     assert pair.serving.counted("out_of_bounds_count") > 0
     assert pair.row["code_count"].sum() == 0
 
 
-def test_over_the_limit_for_long_is_closed_where_that_is_set():
+def test_over_the_limit_for_long_is_closed_where_configured():
     with Serving(rate_per_s=60, burst=120, evict_after_s=0.2) as serving:
         page = Page.create(hostile_sections())
-        mob = HostilePool(only("over_limit"), ("127.0.0.1", serving.port), "/canvas", 7, page["hostile"], 0)
+        pool = HostilePool(only("over_limit"), ("127.0.0.1", serving.port), "/canvas", 7, page["hostile"], 0)
         codes = page["hostile"]["code_count"][KINDS.index("over_limit")]
         at_ns, deadline_ns = 0, now_ns() + PATIENCE_S * 1_000_000_000
         while codes[CODES.index(1008)] < MEMBERS:
             assert now_ns() < deadline_ns
             at_ns += ROUND_NS
-            mob.drive(at_ns, 1)
-        mob.close()
+            pool.drive(at_ns, 1)
+        pool.close()
 
 
 # Without a server.
 
 
-def test_members_are_shared_out_by_weight():
+def test_members_are_divided_by_weight():
     counts = np.bincount(kinds_of_members(HostileConfig(connections=120)), minlength=len(KINDS))
     assert counts.tolist() == [10] * len(KINDS)
     some = HostileConfig(connections=10, **dict.fromkeys(KINDS[2:], 0.0), stall=4.0)
@@ -253,7 +253,7 @@ def test_members_are_shared_out_by_weight():
         ({"connections": 1} | dict.fromkeys(KINDS, 0), "all weights are 0; give one kind a weight"),
     ],
 )
-def test_settings_that_make_no_sense(settings, fault):
+def test_invalid_settings(settings, fault):
     with pytest.raises(msgspec.ValidationError, match=fault):
         msgspec.convert(settings, HostileConfig)
 
@@ -269,7 +269,7 @@ def test_reply_however_it_is_cut():
     stream += encode_frame(Opcode.BINARY, bytes([0x81]) * 70_000) + encode_frame(
         Opcode.BINARY, Throttled(1, 9, 5).encode()
     )
-    stream += encode_frame(Opcode.BINARY, Throttled(3, 9, 7).encode())  # Of any reason: it counts all since the start.
+    stream += encode_frame(Opcode.BINARY, Throttled(3, 9, 7).encode())  # Counts all reasons.
     stream += encode_frame(Opcode.CLOSE, encode_close(1008, "enough"))
     for size in (1, 7, len(stream)):
         reply = Reply()
@@ -279,7 +279,7 @@ def test_reply_however_it_is_cut():
         assert (reply.dropped_count, reply.code) == (7, 1008)
 
 
-def test_reply_that_refuses():
+def test_refusing_reply():
     reply = Reply()
     reply.receive(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
     assert (reply.code, reply.is_open) == (408, False)

@@ -12,8 +12,8 @@ from devices.client import Client, ConnectionEnded, Server, read_hello
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.hostile.config import HostileConfig
-from devices.hostile.mob import HostilePool
-from devices.hostile.tally import hostile_sections
+from devices.hostile.counters import hostile_sections
+from devices.hostile.pool import HostilePool
 from devices.limits import FleetFailed, raise_open_files
 from devices.sockets.dialer import Dialer
 from devices.warm import warm_kernels
@@ -36,8 +36,8 @@ def has_ipv6() -> bool:
     return False
 
 
-class Doorman:
-    """A server that notes the Host header of whoever comes, and closes."""
+class HostRecorder:
+    """A server that records the Host header of each client, and closes."""
 
     def __init__(self) -> None:
         self.hosts: list[str] = []
@@ -57,70 +57,70 @@ class Doorman:
 
 
 @pytest.fixture
-def doorman() -> Iterator[Doorman]:
+def recorder() -> Iterator[HostRecorder]:
     if not has_ipv6():
         pytest.skip("this machine has no ::1")
-    doorman = Doorman()
-    yield doorman
-    doorman.close()
+    recorder = HostRecorder()
+    yield recorder
+    recorder.close()
 
 
-def until_it_came(doorman: Doorman, step: Callable[[int], object]) -> None:
+def until_recorded(recorder: HostRecorder, step: Callable[[int], object]) -> None:
     deadline_ns = now_ns() + PATIENCE_S * 1000 * MS
-    while not doorman.hosts:
+    while not recorder.hosts:
         at_ns = now_ns()
-        assert at_ns < deadline_ns, "nobody came"
+        assert at_ns < deadline_ns, "no client connected"
         step(at_ns)
 
 
-def greet(doorman: Doorman) -> None:
-    with pytest.raises(FleetFailed, match=rf"ws://\[::1\]:{doorman.port}/canvas ended the connection"):
-        read_hello(Server(HOST, doorman.port, "/canvas"))
+def ask(recorder: HostRecorder) -> None:
+    with pytest.raises(FleetFailed, match=rf"ws://\[::1\]:{recorder.port}/canvas ended the connection"):
+        read_hello(Server(HOST, recorder.port, "/canvas"))
 
 
-def join_fleet(doorman: Doorman) -> None:
+def join_fleet(recorder: HostRecorder) -> None:
     compile_all(warm_kernels(), lambda done, total, name: None)  # Or its handshake would wait for the compiler.
     fleet = Fleet(FleetConfig(connections=1), 70, 45, 1, Page.create(fleet_sections()))
-    dialer = Dialer(fleet, HOST, doorman.port, "/canvas", raise_open_files(1))
+    dialer = Dialer(fleet, HOST, recorder.port, "/canvas", raise_open_files(1))
 
     def step(at_ns: int) -> None:
         dialer.dial(at_ns)
         dialer.drive(at_ns + MS)
 
-    until_it_came(doorman, step)
+    until_recorded(recorder, step)
     dialer.abandon()
 
 
-def misbehave(doorman: Doorman) -> None:
+def misbehave(recorder: HostRecorder) -> None:
     page = Page.create(hostile_sections())
-    mob = HostilePool(HostileConfig(connections=1), (HOST, doorman.port), "/canvas", 7, page["hostile"], 0)
-    until_it_came(doorman, lambda at_ns: mob.drive(at_ns, 1))
-    mob.close()
+    pool = HostilePool(HostileConfig(connections=1), (HOST, recorder.port), "/canvas", 7, page["hostile"], 0)
+    until_recorded(recorder, lambda at_ns: pool.drive(at_ns, 1))
+    pool.close()
 
 
-def paint(doorman: Doorman) -> None:
+def paint(recorder: HostRecorder) -> None:
     painter = ManualClient()
-    painter.address = Address(HOST, doorman.port)
+    painter.address = Address(HOST, recorder.port)
     painter.paint(1, 1, 1)
-    until_it_came(doorman, painter.poll)
+    until_recorded(recorder, painter.poll)
     painter.close(now_ns())
 
 
-def exchange(doorman: Doorman) -> None:
-    client = Client(HOST, doorman.port, timeout_s=0)
+def exchange(recorder: HostRecorder) -> None:
+    client = Client(HOST, recorder.port, timeout_s=0)
 
     def step(at_ns: int) -> None:
         with suppress(ConnectionEnded):
             client.exchange(at_ns)
 
-    until_it_came(doorman, step)
+    until_recorded(recorder, step)
     client.close()
 
 
-@pytest.mark.parametrize("client", [greet, join_fleet, misbehave, paint, exchange])
-def test_the_host_header_has_brackets(doorman: Doorman, client: Callable[[Doorman], None]) -> None:
-    client(doorman)
-    assert set(doorman.hosts) == {f"[::1]:{doorman.port}"}
+@pytest.mark.parametrize("client", [ask, join_fleet, misbehave, paint, exchange])
+def test_the_host_header_has_brackets(recorder: HostRecorder, client: Callable[[HostRecorder], None]) -> None:
+    client(recorder)
+    assert set(recorder.hosts) == {f"[::1]:{recorder.port}"}
 
 
 @pytest.mark.parametrize(

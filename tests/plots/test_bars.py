@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
-from devices.hostile.tally import CODES, HOSTILE_OTHER, HOSTILE_RESET, hostile_sample, hostile_sections
+from devices.hostile.counters import CODES, HOSTILE_OTHER, HOSTILE_RESET, hostile_sample, hostile_sections
 from plots.bars import BarsPanel
 from plots.panels import Panels
 from plots.series import PANELS

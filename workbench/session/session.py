@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from devices.config import StartFleet
-from devices.hostile.orders import StartHostile
-from devices.hostile.tally import by_kind
+from devices.hostile.config import StartHostile
+from devices.hostile.counters import by_kind
 from plots.ipc import ShowPanels
 from server.ipc.control import BrokerState, Event, Listening, News, Phase, StartServer
 from server.kernels.layout import State

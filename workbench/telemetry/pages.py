@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from devices.config import FleetConfig
-from devices.hostile.tally import hostile_sections
+from devices.hostile.counters import hostile_sections
 from plots.history import history_sections
 from plots.ipc import picture_sections
 from server.config import ServerConfig

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.hostile.tally import hostile_sample
+from devices.hostile.counters import hostile_sample
 from plots.figures import FIGURES, SAMPLED
 from plots.history import SAMPLE, SAMPLE_INTERVAL_NS
 from server.ipc.page import Page

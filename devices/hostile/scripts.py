@@ -1,33 +1,31 @@
-"""The ways to misbehave, a class each, by the names of `HostileConfig`.
+"""The kinds of hostile clients, one class each, named as in `HostileConfig` and in the order of `KINDS`.
 
-What a server owes each is said beside it: those that break no rule are to be served, the others ended. Invariant: the
-order is that of `KINDS`.
+Each docstring says what the server must do: those that break no rule are to be served, the others ended.
 """
 
 from collections.abc import Iterator
 
+from devices.hostile.client import HostileClient, Leave
 from devices.hostile.config import KINDS
-from devices.hostile.misfit import HostileClient, Leave
 from server.protocol.messages import PlaceMany, Subscribe
 from server.wire import FIN, LENGTH_16, LENGTH_64, MASK, MESSAGE_BYTES_MAX, PLACE_MANY, ClientOp, Opcode
 
 IDLE_S = 1.0
 SMALL_BUFFER_BYTES = 4096
-"""Of who does not read: the server shall feel it soon, and the kernel's memory is not what is tried."""
+"""Receive buffer of clients that do not read: the server should notice soon, not fill the kernel's memory first."""
 BYTE_S = 0.015
-"""A request of some 200 bytes takes 3 s: less than a server grants a handshake by default."""
+"""A request of some 200 bytes takes 3 s: less than a server's default handshake timeout."""
 TOGETHER_NS = 5_000_000_000
 EXCESS_COUNT = 600
 EXCESS_S = 0.25
 
 
 class Stall(HostileClient):
-    """Reset when it has taken no bytes for too long."""
+    """Subscribe, send half a frame, then do nothing. Reset when it has not read for too long."""
 
     receive_bytes = SMALL_BUFFER_BYTES
 
-    def conduct(self) -> Iterator[float]:
-        """Watch, send half a frame, fall silent."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         self.outgoing += self.frame(Subscribe().encode())
         self.outgoing += self.frame(self.placement())[:7]
@@ -35,12 +33,11 @@ class Stall(HostileClient):
 
 
 class ReadNothing(HostileClient):
-    """Reset likewise; until then its questions wait in its own socket, and it is read no faster than it reads."""
+    """Ask for the canvas again and again, never read. Reset likewise; meanwhile the server reads no more from it."""
 
     receive_bytes = SMALL_BUFFER_BYTES
 
-    def conduct(self) -> Iterator[float]:
-        """Ask again and again, and read nothing."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         self.reads = False
         while True:
@@ -50,12 +47,11 @@ class ReadNothing(HostileClient):
 
 
 class ByteAtATime(HostileClient):
-    """Served: it is slow, and breaks no rule."""
+    """One byte per write. Served: it is slow, and breaks no rule."""
 
-    def conduct(self) -> Iterator[float]:
-        """Drip."""
+    def script(self) -> Iterator[float]:
         yield from self._drip(self.request)
-        yield from self.hello()
+        yield from self.wait_for_hello()
         while True:
             yield from self._drip(self.frame(self.placement()))
 
@@ -66,10 +62,9 @@ class ByteAtATime(HostileClient):
 
 
 class OddFragments(HostileClient):
-    """Served: fragments may have any size, and control frames may come between them."""
+    """Tiny and empty fragments with pings between. Served: RFC 6455 allows any size, and control frames between."""
 
-    def conduct(self) -> Iterator[float]:
-        """Cut every message into fragments."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         while True:
             message, opcode = self.placement(), Opcode.BINARY
@@ -83,19 +78,17 @@ class OddFragments(HostileClient):
 
 
 class NoHandshake(HostileClient):
-    """Answered 408 when its time is over."""
+    """Send only the beginning of a request. Answered with 408 at the handshake timeout."""
 
-    def conduct(self) -> Iterator[float]:
-        """Send the beginning of a request."""
+    def script(self) -> Iterator[float]:
         self.outgoing += self.request[: self.random.randrange(len(self.request) - 2)]
         yield IDLE_S
 
 
 class ResetMidFrame(HostileClient):
-    """Gone, with nothing to answer; the half of a frame counts for nothing."""
+    """Reset in the middle of a frame. There is nothing to answer, and the incomplete frame has no effect."""
 
-    def conduct(self) -> Iterator[float]:
-        """Break off."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         frame = self.frame(self.placement())
         self.outgoing += self.frame(self.placement()) + frame[: self.random.randrange(1, len(frame))]
@@ -104,12 +97,11 @@ class ResetMidFrame(HostileClient):
 
 
 class Churn(HostileClient):
-    """Served, and closed in order as often as it likes."""
+    """Connect, paint once, close. Served, and closed with a handshake every time."""
 
     pause_s = (0.0, 1.0)
 
-    def conduct(self) -> Iterator[float]:
-        """Come and go."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         self.outgoing += self.frame(self.placement())
         yield self.random.uniform(0.2, 2.0)
@@ -117,12 +109,11 @@ class Churn(HostileClient):
 
 
 class ReconnectTogether(HostileClient):
-    """Served anew, as fast as handshakes go."""
+    """Reset at a moment that all of this kind share. Served again, as fast as handshakes go."""
 
     pause_s = (0.0, 0.0)
 
-    def conduct(self) -> Iterator[float]:
-        """Break off when all do."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         self.outgoing += self.frame(self.placement())
         yield (TOGETHER_NS - self.now_ns % TOGETHER_NS) / 1e9
@@ -130,28 +121,26 @@ class ReconnectTogether(HostileClient):
 
 
 class WrongLengths(HostileClient):
-    """Closed with 1002 where a length is false, with 1009 where it is true and too long."""
+    """One wrong length per connection, in turn. Closed with 1002; with 1009 where the length is right and too long."""
 
-    def conduct(self) -> Iterator[float]:
-        """Tell one lie; the next attempt tells the next."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
-        lies = (
+        wrong = (
             self.frame(PLACE_MANY.pack(ClientOp.PLACE_MANY, 0, 4096) + bytes(10)),  # Holds 2 of the 4096.
             bytes((FIN | Opcode.BINARY, MASK | LENGTH_64)) + (1 << 62).to_bytes(8, "big") + self.mask_key(),
-            bytes((FIN | Opcode.BINARY, MASK | LENGTH_16, 0, 6)) + self.mask_key(),  # In a longer form than need be.
+            bytes((FIN | Opcode.BINARY, MASK | LENGTH_16, 0, 6)) + self.mask_key(),  # Not the shortest form for 6.
             self.frame(bytes(MESSAGE_BYTES_MAX + 1)),
             self.frame(b""),
             self.frame(self.placement()[:-1]),
         )
-        self.outgoing += lies[self.turn % len(lies)]
+        self.outgoing += wrong[self.turn % len(wrong)]
         yield IDLE_S
 
 
 class RandomBytes(HostileClient):
-    """Answered 400 in place of a request, and closed after one, as soon as the bytes break a rule."""
+    """Random bytes. Answered with 400 instead of a request, and closed after one once they break a rule."""
 
-    def conduct(self) -> Iterator[float]:
-        """Send noise."""
+    def script(self) -> Iterator[float]:
         if self.turn % 2:
             yield from self.open()
         while True:
@@ -161,10 +150,9 @@ class RandomBytes(HostileClient):
 
 
 class OverLimit(HostileClient):
-    """Dropped and told so, placement by placement; closed with 1008 where the server is set to."""
+    """Far too many placements, every second one outside the canvas. Throttled; closed with 1008 where configured."""
 
-    def conduct(self) -> Iterator[float]:
-        """Send far too much."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         while True:
             if not self.outgoing:
@@ -172,29 +160,22 @@ class OverLimit(HostileClient):
             yield EXCESS_S
 
     def _excess(self) -> bytes:
-        """Placements of which every second one lies beside the canvas."""
         self.placed_count += EXCESS_COUNT
         width, height, random = self.reply.width, self.reply.height, self.random
-        return PlaceMany(
-            tuple(
-                (random.randrange(width) + width * (i % 2), random.randrange(height), i % 256)
-                for i in range(EXCESS_COUNT)
-            )
-        ).encode()
+        places = [(random.randrange(width) + width * (i % 2), random.randrange(height)) for i in range(EXCESS_COUNT)]
+        return PlaceMany(tuple((x, y, i % 256) for i, (x, y) in enumerate(places))).encode()
 
 
 class OldMask(HostileClient):
-    """Served: a server cannot know what was drawn by lot."""
+    """The same mask key for every frame. Served: the server cannot know how a key was chosen."""
 
-    def conduct(self) -> Iterator[float]:
-        """Paint, ten times a second."""
+    def script(self) -> Iterator[float]:
         yield from self.open()
         while True:
             self.outgoing += self.frame(self.placement())
             yield 0.1
 
     def mask_key(self) -> bytes:
-        """The same for every frame."""
         return b"\x12\x34\x56\x78"
 
 
