@@ -77,8 +77,8 @@ def test_a_followed_placement_is_a_time_line(person: Person, written: list[Writt
     picture = person.key(pygame.K_j)
     assert person.asked("follow") == [(107,)]
     said = words(written)
-    assert "66 ms until seen" in said and "last 2, to 96 ms" in said
-    for name, time in (("sent", "200 us"), ("read", "2.0 ms"), ("encoded", "\N{BULLET} 60 ms"), ("seen", "3.0 ms")):
+    assert "66.2 ms until received" in said and "last 2, to 96.2 ms" in said
+    for name, time in (("sent", "200 us"), ("read", "2.00 ms"), ("encoded", "\N{BULLET} 60.0 ms"), ("seen", "3.00 ms")):
         assert f"{name}\n{time}" in said
     assert "journaled" not in said
     rows = person.canvas_area.journeys._rows

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from server.kernels.layout import CONNECTION, Phase
 from support.interrupted import interrupted
 from workbench.telemetry.view import Journey
-from workbench.window.connections.connection_map import (
+from workbench.window.connections import connection_card
+from workbench.window.connections.connection_card import first_number, place_of, read_row
+from workbench.window.connections.connections_view import (
     READ_INTERVAL_NS,
     Grid,
     Snapshots,
@@ -20,11 +22,8 @@ from workbench.window.connections.connection_map import (
     take_snapshot,
     values_of,
 )
-from workbench.window.readings import connection_row
-from workbench.window.readings.connection_row import first_number, place_of, read_row
-from workbench.window.readings.journey_line import (
+from workbench.window.connections.journey_view import (
     drawn_lengths,
-    format_span,
     longest,
     newest_complete,
     spans_of,
@@ -104,7 +103,7 @@ def test_a_row_is_of_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
         connections["number"][0, 1] = 77
         return 0.0
 
-    monkeypatch.setattr(connection_row, "tokens_left", give_on)
+    monkeypatch.setattr(connection_card, "tokens_left", give_on)
     assert read_row(connections, 5, 0, 60, 120) is None
 
 
@@ -201,11 +200,3 @@ def test_the_newest_that_was_seen_is_shown_before_one_under_way() -> None:
     seen, under_way = Journey(7, 0, 0, 1, seen_ns=5), Journey(7, 0, 0, 2, sent_ns=3)
     assert newest_complete([seen, under_way]) == seen
     assert newest_complete([under_way]) == under_way and newest_complete([]) is None
-
-
-@pytest.mark.parametrize(
-    ("length_ns", "text"),
-    [(0, "0.0 us"), (830, "0.8 us"), (41_200, "41 us"), (3_140_000, "3.1 ms"), (412e6, "412 ms"), (1.25e9, "1.25 s")],
-)
-def test_times_are_written_short(length_ns: float, text: str) -> None:
-    assert format_span(int(length_ns)) == text

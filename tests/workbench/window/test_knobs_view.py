@@ -11,7 +11,7 @@ from support.window_stage import DIAGNOSIS, STAGES, FakeSession, Written, boxes,
 from workbench.scenarios.load_curve import factor_at
 from workbench.scenarios.scenario import load_scenario
 from workbench.window.knobs.load_curve_view import FACTOR_TOP, SPAN_S, with_stroke
-from workbench.window.knobs.slider import DOUBLE_CLICK_NS
+from workbench.window.knobs.widget import DOUBLE_CLICK_NS
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.display import pygame
 

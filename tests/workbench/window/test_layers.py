@@ -7,10 +7,18 @@ import pytest
 
 from server.kernels.layout import CONNECTION, TILE, TILE_LATENCY, Phase
 from support.window_stage import READING, FakeSession, heat_map
-from workbench.window.canvas.layers import AGE_TICKS, CHANGE_TICKS, Layer, Readings, all_layers
+from workbench.window.canvas.layers import (
+    AGE_TICKS,
+    CHANGE_TICKS,
+    READ_INTERVAL_NS,
+    Layer,
+    Readings,
+    TileRates,
+    all_layers,
+    watchers_by_tile,
+)
 from workbench.window.canvas.viewport import Viewport
-from workbench.window.readings.connection_row import tokens_left, watchers_by_tile
-from workbench.window.readings.tile_rates import READ_INTERVAL_NS, TileRates
+from workbench.window.connections.connection_card import tokens_left
 from workbench.window.toolkit import ramp
 from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.scene import Scene

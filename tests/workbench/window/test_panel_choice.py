@@ -1,4 +1,4 @@
-"""Which panels are shown and over which time: by mouse and keys, and what the panels' process is told of it."""
+"""Which panels are shown and over which time: by mouse and keys, and the orders to the panels' process."""
 
 from collections.abc import Iterator
 
@@ -28,8 +28,8 @@ def person() -> Iterator[Person]:
         yield someone
 
 
-def told(person: Person) -> ShowPanels:
-    """What the panels were told last."""
+def order(person: Person) -> ShowPanels:
+    """The last order that the panels got."""
     order = person.asked("show_panels")[-1][0]
     assert isinstance(order, ShowPanels)
     return order
@@ -98,12 +98,12 @@ def test_spans_go_from_a_quarter_of_a_minute_to_ten() -> None:
 def test_a_drag_goes_back_and_now_returns(person: Person) -> None:
     box = panels_of(person)
     person.drag(box.center, (box.centerx + 60, box.centery), (box.centerx + 120, box.centery))
-    order = told(person)
-    ago_s = (person.session.shown.now_ns - order.end_ns) / SECOND_NS
+    wanted = order(person)
+    ago_s = (person.session.shown.now_ns - wanted.end_ns) / SECOND_NS
     plot = Panels(*box.size).panels[0].boxes.plot
     assert ago_s == pytest.approx(120 / plot.width * 60, abs=3)
     person.key(pygame.K_n)
-    assert told(person).end_ns == 0
+    assert order(person).end_ns == 0
 
 
 def test_a_drag_to_the_left_of_the_present_stays_there(person: Person) -> None:
@@ -116,29 +116,29 @@ def test_the_wheel_turns_the_span_and_with_shift_the_time(person: Person) -> Non
     box = panels_of(person)
     person.point(box.center)
     person.wheel(-1)
-    assert told(person).span_s == 180
+    assert order(person).span_s == 180
     person.wheel(1)
     person.wheel(1)
-    assert told(person).span_s == 30
+    assert order(person).span_s == 30
     pygame.key.set_mods(pygame.KMOD_SHIFT)
     person.wheel(-2)
     pygame.key.set_mods(0)
-    order = told(person)
-    assert order.span_s == 30
-    assert (person.session.shown.now_ns - order.end_ns) / SECOND_NS == pytest.approx(6, abs=0.1)
+    wanted = order(person)
+    assert wanted.span_s == 30
+    assert (person.session.shown.now_ns - wanted.end_ns) / SECOND_NS == pytest.approx(6, abs=0.1)
 
 
 def test_keys_do_the_same(person: Person) -> None:
     person.key(pygame.K_x)
-    assert told(person).span_s == 180
+    assert order(person).span_s == 180
     person.key(pygame.K_x, pygame.KMOD_SHIFT)
-    assert told(person).span_s == 60
+    assert order(person).span_s == 60
     person.key(pygame.K_COMMA)
     person.key(pygame.K_COMMA)
     person.key(pygame.K_PERIOD)
-    assert (person.session.shown.now_ns - told(person).end_ns) / SECOND_NS == pytest.approx(6, abs=0.1)
+    assert (person.session.shown.now_ns - order(person).end_ns) / SECOND_NS == pytest.approx(6, abs=0.1)
     person.key(pygame.K_PERIOD)
-    assert told(person).end_ns == 0
+    assert order(person).end_ns == 0
 
 
 def test_arrows_are_the_panels_once_they_have_the_focus(person: Person) -> None:
@@ -148,9 +148,9 @@ def test_arrows_are_the_panels_once_they_have_the_focus(person: Person) -> None:
     person.drag((box.centerx - 40, box.top + 120))
     person.key(pygame.K_LEFT)
     person.key(pygame.K_UP)
-    assert told(person).end_ns and told(person).span_s == 180
+    assert order(person).end_ns and order(person).span_s == 180
     person.key(pygame.K_END)
-    assert told(person).end_ns == 0
+    assert order(person).end_ns == 0
 
 
 def test_a_picture_that_is_drawn_over_while_it_is_looked_at_is_not_shown(
@@ -205,12 +205,12 @@ def test_a_paused_window_that_is_scrolled_shows_the_past(person: Person) -> None
 def test_the_buttons_under_the_panels(person: Person) -> None:
     bar = person.window._layout._panel_bar._bar
     person.drag(bar._boxes["10 min"].center)
-    assert told(person).span_s == 600
+    assert order(person).span_s == 600
     person.drag(bar._boxes["15 s"].center)
     person.key(pygame.K_COMMA)
-    assert told(person).end_ns
+    assert order(person).end_ns
     person.drag(bar._boxes["now"].center)
-    assert told(person).end_ns == 0 and told(person).span_s == 15
+    assert order(person).end_ns == 0 and order(person).span_s == 15
     person.drag(bar._boxes["panels"].center)
     assert person.window._layout.chooser.shown
 
@@ -240,7 +240,7 @@ def test_a_click_on_a_title_and_one_in_the_list(person: Person) -> None:
     row = chooser._row(tuple(PANELS).index("ledger"), person.window._layout._pen)
     person.drag(row.center)
     assert not chooser.shown
-    assert told(person).names == (*DEFAULT_NAMES[:2], "ledger", DEFAULT_NAMES[3])
+    assert order(person).names == (*DEFAULT_NAMES[:2], "ledger", DEFAULT_NAMES[3])
 
 
 def test_the_list_by_keys(person: Person) -> None:
@@ -249,7 +249,7 @@ def test_the_list_by_keys(person: Person) -> None:
     person.key(pygame.K_DOWN)
     person.key(pygame.K_RETURN)
     names = tuple(PANELS)
-    assert told(person).names == ("throughput", "queues", "drops", "heat")  # They change places.
+    assert order(person).names == ("throughput", "queues", "drops", "heat")  # They change places.
     assert names.index("drops") + 1 == names.index("heat")
     person.key(pygame.K_v)
     person.key(pygame.K_ESCAPE)
@@ -269,10 +269,10 @@ def test_the_list_names_all_panels_whole(written: list[Written]) -> None:
 def test_what_is_brushed_is_said_beside_the_titles(person: Person) -> None:
     person.canvas_area.mouse.brushed = TileBox(1, 2, 4, 6)
     person.see()
-    assert told(person).note == "brushed: tiles 1,2 to 3,5"
+    assert order(person).note == "brushed: tiles 1,2 to 3,5"
     person.canvas_area.mouse.brushed = None
     person.see()
-    assert told(person).note == ""
+    assert order(person).note == ""
 
 
 def test_another_session_has_the_panels_but_not_the_past(person: Person) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plots.number import UNKNOWN
 from workbench.window.toolkit.wording import (
-    UNKNOWN,
     format_clock,
     format_cores,
     format_count,

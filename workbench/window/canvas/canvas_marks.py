@@ -1,6 +1,6 @@
-"""What lies on the canvas beside pixels: the brushed frame, the map of a zoomed canvas, what the colours mean.
+"""What is drawn on top of the canvas: the frame of the brushed tiles, the map of a zoomed canvas, the legend.
 
-Each is a function of what it shows; none keeps anything. Invariant: nothing is drawn beside the canvas's room.
+All are functions without state. Nothing is drawn outside the canvas's box.
 """
 
 import numpy as np
@@ -19,21 +19,21 @@ _LEGEND_WIDTH_MIN, _LEGEND_PAD = 150, 9
 
 
 def frame_of(tiles: TileBox, viewport: Viewport) -> pygame.Rect:
-    """Where these tiles are in the window, as far as the canvas reaches; seen or not."""
+    """These tiles in the window, clipped to the canvas; visible or not."""
     width, height = viewport.size
     x1, y1 = min(tiles.x1 * TILE_SIDE, width), min(tiles.y1 * TILE_SIDE, height)
     return viewport.rect_of(tiles.x0 * TILE_SIDE, tiles.y0 * TILE_SIDE, x1, y1)
 
 
 def cross_of(tiles: TileBox, viewport: Viewport, pen: Painter) -> pygame.Rect:
-    """Where the x is that clears the frame: in its upper right corner, always within sight."""
+    """The close button of the frame: in its upper right corner, always visible."""
     frame, side = frame_of(tiles, viewport), pen.px(_CROSS)
     box = pygame.Rect(frame.right - side, frame.top, side, side)
     return box.clamp(viewport.room)
 
 
 def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: Painter, *, with_cross: bool) -> None:
-    """The brushed tiles, framed; what is beside them stays as it is, so that colours can be compared."""
+    """A frame around the brushed tiles. The rest is not dimmed, so that colours can be compared."""
     frame = frame_of(tiles, viewport)
     pygame.draw.rect(target, pen.theme.background, frame.inflate(pen.px(2), pen.px(2)), width=pen.px(3))
     pygame.draw.rect(target, pen.theme.sky, frame, width=pen.px(2))
@@ -46,7 +46,7 @@ def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: 
 
 
 def map_box(viewport: Viewport, pen: Painter) -> pygame.Rect:
-    """Where the map of a zoomed canvas is: the upper right corner of the room, in the canvas's shape."""
+    """The box of the map of a zoomed canvas: in the upper right corner, in the shape of the canvas."""
     width, height = viewport.size
     side = min(pen.px(_MAP_SIDE), viewport.room.width // 3, viewport.room.height // 3)
     factor = side / max(width, height)
@@ -56,14 +56,14 @@ def map_box(viewport: Viewport, pen: Painter) -> pygame.Rect:
 
 
 def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Painter) -> None:
-    """All of the canvas, small, and what is seen of it."""
+    """The whole canvas, small, with a frame around the visible part."""
     box = map_box(viewport, pen)
     columns, rows = Viewport(viewport.size, box).samplings()
     picture = pygame.Surface((len(columns.shown), len(rows.shown)), depth=8)
     picture.set_palette(ramp.CANVAS_COLORS)
     shown = pygame.surfarray.pixels2d(picture).T
     shown[...] = sampled(scene.pixels, columns, rows).take(columns.shown, axis=1).take(rows.shown, axis=0)
-    del shown  # It holds the surface locked.
+    del shown  # It keeps the surface locked, which `blit` refuses.
     pygame.draw.rect(target, pen.theme.raised, box.inflate(pen.px(6), pen.px(6)))
     target.blit(picture, picture.get_rect(center=box.center))
     left, top, width, height = viewport.seen
@@ -81,7 +81,7 @@ def draw_map(target: pygame.Surface, scene: Scene, viewport: Viewport, pen: Pain
 
 
 def legend_box(layer: Layer, room: pygame.Rect, pen: Painter) -> pygame.Rect:
-    """Where the legend is: the lower left corner of the room; without extent for a layer that needs none."""
+    """The box of the legend: in the lower left corner; empty for a layer without one."""
     legend = layer.legend()
     if legend is None:
         return pygame.Rect(room.bottomleft, (0, 0))
@@ -94,7 +94,7 @@ def legend_box(layer: Layer, room: pygame.Rect, pen: Painter) -> pygame.Rect:
 
 
 def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Painter) -> None:
-    """What the layer shows, its scale with the ends told, and what stands for nothing."""
+    """The title of the layer, its scale with both ends, and the colour for no value."""
     legend = layer.legend()
     if legend is None:
         return
@@ -120,7 +120,7 @@ def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Pa
 
 
 def draw_scale(target: pygame.Surface, bar: pygame.Rect, colors: list[theme.Color]) -> None:
-    """The ramp from least to most, from left to right."""
+    """The colour ramp, from least to most."""
     steps = np.linspace(ramp.LEVEL_LEAST, ramp.LEVEL_MOST, max(2, bar.width)).round().astype(int).tolist()
     for column, level in enumerate(steps):
         pygame.draw.line(target, colors[level], (bar.left + column, bar.top), (bar.left + column, bar.bottom - 1))

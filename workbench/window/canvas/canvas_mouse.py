@@ -1,8 +1,7 @@
-"""What mouse and keys do on the canvas: zoom, pan, paint by hand, brush tiles. It draws nothing.
+"""The mouse on the canvas: zoom, pan, painting by hand, and brushing tiles. It draws nothing.
 
-Left drag looks around, or paints while a colour is taken up; with shift it brushes whole tiles; with alt a click takes
-up the colour of a pixel. Middle or right drag always looks around. Invariant: what was begun with a button is the same
-until that button is released.
+A left drag pans, or paints in paint mode; with Shift it brushes whole tiles; with Alt a click picks the colour of a
+pixel. A middle or right drag always pans. The meaning of a drag is decided when the button is pressed.
 """
 
 from typing import Literal
@@ -17,28 +16,28 @@ from workbench.window.toolkit.scene import Scene
 
 DOUBLE_CLICK_NS = 350_000_000
 PINCH_STEP = 0.06
-"""Fingers that part by so much of the window's side zoom by one step."""
+"""A pinch by this share of the window zooms by one step."""
 COLOR_FIRST = 4
-"""Palette index that is taken up at first: one that stands out on most canvases."""
+"""The initial colour, a palette index: it stands out on most canvases."""
 
-Doing = Literal["nothing", "look", "paint", "brush"]
+Drag = Literal["none", "pan", "paint", "brush"]
 
 
 class CanvasMouse:
-    """Works on a canvas view for a person."""
+    """Handles the mouse on a canvas view."""
 
     def __init__(self, canvas: CanvasView) -> None:
         self._canvas = canvas
         self.is_looking_only = False
-        """Nothing can be painted or brushed: what is seen is over."""
+        """In a replay nothing can be painted or brushed."""
         self.painting = False
-        """A left drag paints."""
+        """Paint mode."""
         self.color = COLOR_FIRST
         self.brushed: TileBox | None = None
-        """What the panels count, as was asked for."""
+        """The region that the panels count."""
         self.drawn: TileBox | None = None
-        """The tiles that a drag covers just now."""
-        self._doing: Doing = "nothing"
+        """The tiles that the current drag covers."""
+        self._dragging: Drag = "none"
         self._last = (0, 0)
         self._first_pixel = self._last_pixel = (0, 0)
         self._clicked: tuple[int, tuple[int, int]] | None = None
@@ -46,11 +45,11 @@ class CanvasMouse:
 
     @property
     def state(self) -> tuple[object, ...]:
-        """Changes when something else is to be drawn."""
+        """Changes when the marks on the canvas change."""
         return self.brushed, self.drawn
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int, pen: Painter) -> bool:
-        """Take what the mouse or the fingers did; see `Handler`."""
+        """Handle a mouse or touch event; see `Handler`."""
         match event.type:
             case pygame.MOUSEWHEEL:
                 return self._canvas.viewport.zoom(1 if event.y > 0 else -1, event.pos) or True
@@ -58,16 +57,16 @@ class CanvasMouse:
                 return self._pinch(event.pinched)
             case pygame.MOUSEBUTTONDOWN:
                 return self._press(event, scene, now_ns, pen)
-            case pygame.MOUSEMOTION if self._doing != "nothing":
+            case pygame.MOUSEMOTION if self._dragging != "none":
                 self._drag(event.pos, scene)
                 return True
-            case pygame.MOUSEBUTTONUP if self._doing != "nothing":
+            case pygame.MOUSEBUTTONUP if self._dragging != "none":
                 self._release(scene)
                 return True
         return False
 
     def clear_brush(self, scene: Scene) -> bool:
-        """Have the panels count all of the canvas again. False: they do."""
+        """Have the panels count the whole canvas again. False if they do."""
         if self.brushed is None:
             return False
         self.brushed = None
@@ -85,25 +84,25 @@ class CanvasMouse:
         held = pygame.key.get_mods() if pygame.display.get_init() else 0
         on_canvas = viewport.pixel_at(position) is not None
         if event.button != 1 or self.is_looking_only:
-            self._doing = "look"
+            self._dragging = "pan"
             if event.button == 1:
-                self._look_closer(position, now_ns)
+                self._click(position, now_ns)
         elif held & pygame.KMOD_SHIFT and on_canvas:
-            self._doing, self.drawn = "brush", _tiles_between(self._first_pixel, self._first_pixel)
+            self._dragging, self.drawn = "brush", _tiles_between(self._first_pixel, self._first_pixel)
         elif held & pygame.KMOD_ALT and on_canvas:
             x, y = self._first_pixel
             self.color, self.painting = int(scene.pixels[y, x]), True
         elif self.painting:
-            self._doing = "paint"
+            self._dragging = "paint"
             if on_canvas:
                 scene.session.paint(*self._first_pixel, self.color)
         else:
-            self._doing = "look"
-            self._look_closer(position, now_ns)
+            self._dragging = "pan"
+            self._click(position, now_ns)
         return True
 
-    def _look_closer(self, position: tuple[int, int], now_ns: int) -> None:
-        """A second click at the same place fits the canvas into its room again."""
+    def _click(self, position: tuple[int, int], now_ns: int) -> None:
+        """A second click at the same place fits the canvas into its box again."""
         if self._clicked and now_ns - self._clicked[0] < DOUBLE_CLICK_NS and _near(self._clicked[1], position):
             self._canvas.viewport.fit()
             self._clicked = None
@@ -112,23 +111,23 @@ class CanvasMouse:
 
     def _drag(self, position: tuple[int, int], scene: Scene) -> None:
         pixel = self._canvas.viewport.nearest_pixel(position)
-        if self._doing == "look":
+        if self._dragging == "pan":
             self._canvas.viewport.pan(self._last[0] - position[0], self._last[1] - position[1])
-        elif self._doing == "brush":
+        elif self._dragging == "brush":
             self.drawn = _tiles_between(self._first_pixel, pixel)
-        elif self._doing == "paint":
+        elif self._dragging == "paint":
             for x, y in line_between(self._last_pixel, pixel):
                 scene.session.paint(x, y, self.color)
         self._last, self._last_pixel = position, pixel
 
     def _release(self, scene: Scene) -> None:
-        if self._doing == "brush":
+        if self._dragging == "brush":
             self.brushed, self.drawn = self.drawn, None
             scene.session.brush(self.brushed)
-        self._doing = "nothing"
+        self._dragging = "none"
 
     def _pinch(self, amount: float) -> bool:
-        """Fingers came or went by so much of the window's side."""
+        """Zoom by the steps that the pinches so far add up to."""
         self._pinched += amount
         steps = int(self._pinched / PINCH_STEP)
         self._pinched -= steps * PINCH_STEP
@@ -136,7 +135,7 @@ class CanvasMouse:
 
 
 def line_between(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
-    """The pixels of a line from `start`, not included, to `end`: each touches the one before."""
+    """The pixels of a line from `start` (excluded) to `end`, by Bresenham's algorithm: each touches the one before."""
     (x, y), (x1, y1) = start, end
     across, down = abs(x1 - x), -abs(y1 - y)
     step_x, step_y = (1 if x1 > x else -1), (1 if y1 > y else -1)

@@ -1,8 +1,8 @@
-"""The canvas in its box: the part that is seen, through one of the layers, as square pixels.
+"""The canvas in its box: the visible part, through one of the layers, as square pixels.
 
-Only what is seen is looked at and scaled, on an 8-bit surface, so that a large canvas costs no more than a small one.
-It is drawn again only when the tick, the array, the box, the layer or what is seen changed. Between the canvas and its
-box is the letterbox.
+Only the visible part is read and scaled, on an 8-bit surface, so that a large canvas costs no more than a small one. It
+is drawn again only when the tick, the array, the box, the layer or the visible part changed. The letterbox fills the
+rest of the box.
 """
 
 from collections.abc import Collection
@@ -17,15 +17,15 @@ from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.view import Drawable
 
 COARSE_SCALE = 0.5
-"""Of a canvas shown so small or smaller, overlays look at a quarter: what they cost is going there in memory."""
+"""Up to this scale, overlays sample every other column and row: their cost is memory access."""
 HELD = -1
-"""Stands for the tick of a canvas that is held still."""
+"""The tick of a paused canvas."""
 
 _UNPLACED = pygame.Rect(0, 0, 1, 1)
 
 
 class CanvasView(Drawable):
-    """Draws the canvas in its box, and knows which pixel is where."""
+    """Draws the canvas in its box, and maps points to pixels."""
 
     def __init__(self) -> None:
         self._all_layers = self.layers = all_layers()
@@ -45,7 +45,7 @@ class CanvasView(Drawable):
 
     @property
     def area(self) -> pygame.Rect:
-        """Where the canvas itself is, in pixels of the window."""
+        """The canvas itself, in window pixels."""
         return self.viewport.area
 
     def forget(self) -> None:
@@ -53,29 +53,30 @@ class CanvasView(Drawable):
         self._drawn_where: tuple[object, ...] | None = None
 
     def begin(self, names: Collection[str] | None) -> None:
-        """Another session, of which only these layers can be seen; None: all."""
+        """Start with another session, which has only these layers; None: all."""
         self.readings = Readings()
         self.layers = tuple(layer for layer in self._all_layers if names is None or layer.name in names)
         if self.layer not in self.layers:
             self.choose(self.layers[0].name)
 
     def choose(self, name: str) -> None:
-        """See this layer from now on."""
+        """Show this layer from now on."""
         self.layer = next(layer for layer in self.layers if layer.name == name)
         self.forget()
 
     def step_layer(self, step: int) -> None:
-        """See the next layer (1) or the previous (-1)."""
+        """Show the next layer (1) or the previous (-1)."""
         names = [layer.name for layer in self.layers]
         self.choose(names[(names.index(self.layer.name) + step) % len(names)])
 
     def pixel_at(self, position: tuple[int, int]) -> tuple[int, int] | None:
-        """The canvas pixel (x, y) under a point of the window, or None beside the canvas."""
+        """The canvas pixel (x, y) at a point of the window; None outside the canvas."""
         return self.viewport.pixel_at(position)
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         self._take_shape(scene)
         is_read = self.readings.read(scene)
+        # The address of the pixels tells another array (another session, a paused copy) of the same shape.
         memory = (int(scene.pixels.__array_interface__["data"][0]), scene.pixels.shape)
         tick = HELD if scene.paused else scene.view.reading.tick
         drawn, where = (memory, tick, self.layer.name), self.viewport.state
@@ -93,7 +94,7 @@ class CanvasView(Drawable):
         return [self._box if moved else self.area]
 
     def _take_shape(self, scene: Scene) -> None:
-        """See a canvas of another shape from now on, all of it."""
+        """Show all of the canvas if its shape has changed."""
         height, width = scene.pixels.shape
         if self.viewport.size != (width, height):
             self.viewport = Viewport((width, height), self._box)
@@ -106,10 +107,10 @@ class CanvasView(Drawable):
             columns, rows = columns.halved, rows.halved
         levels = self.layer.levels(self.readings, scene, columns, rows)
         surface = self._indexed_surface()
-        # The surface's memory, rows first: numpy writes each row where it belongs, with no picture between.
+        # A view of the surface's memory, rows first: numpy writes into it without a copy of the picture.
         shown = pygame.surfarray.pixels2d(surface).T
         np.take(levels.take(columns.shown, axis=1), rows.shown, axis=0, out=shown, mode="clip")
-        del shown  # It holds the surface locked.
+        del shown  # It keeps the surface locked, which `blit` refuses.
         target.blit(surface, self.area)
 
     def _indexed_surface(self) -> pygame.Surface:

@@ -1,73 +1,154 @@
-"""What the canvas can be painted with: its pixels, or something measured about them, as levels of a colour table.
+"""The overlays of the canvas: its pixels, or a figure about them, as levels of a colour table. They draw nothing.
 
-A layer reads the session's pages and gives palette indices for the canvas pixels it is asked for; it draws nothing.
-Invariant: its cost grows with what is seen, not with the canvas, but for what is kept by tile.
+A layer reads the session's pages and returns levels for the canvas pixels it is asked for. So its cost grows with the
+visible part, not with the canvas, except for figures that are kept by tile. `TileRates` turns the pages' counters,
+which only grow, into rates; a rate is None or NaN, never 0, before there are two readings.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from server.kernels.layout import Phase
 from server.wire import TILE_SIDE
 from workbench.window.canvas.viewport import Sampling
-from workbench.window.readings.connection_row import watchers_by_tile
-from workbench.window.readings.tile_rates import TileRates
 from workbench.window.toolkit import ramp
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Color
 from workbench.window.toolkit.wording import format_count
 
+READ_INTERVAL_NS = 250_000_000
+RATE_SPAN_NS = 1_000_000_000
+DELAY_SPAN_NS = 5_000_000_000
+"""Latency is probed for few placements, so it is averaged over a longer time than counts."""
+
+TILE_COUNTS = ("applied_count", "merged_count", "throttled_count")
+"""The fields of TILE that are read."""
+
+Counts = dict[str, NDArray[np.int64]]
+
+
+class TileRates:
+    """Readings of a canvas's tiles, four per second. Arrays have the shape (tiles down, tiles across)."""
+
+    def __init__(self) -> None:
+        self._readings: deque[tuple[int, Counts]] = deque()
+
+    def read(self, tiles: NDArray[Any], tile_latency: NDArray[Any], now_ns: int) -> bool:
+        """Take a reading if one is due. `tiles`: TILE by place; `tile_latency`: TILE_LATENCY, at least as many.
+
+        Use one object per canvas.
+        """
+        if self._readings and now_ns - self._readings[-1][0] < READ_INTERVAL_NS:
+            return False
+        counts = {name: tiles[name].copy() for name in TILE_COUNTS}
+        latency = tile_latency[: tiles.size]
+        counts |= {name: latency[name].reshape(tiles.shape).copy() for name in ("sum_us", "count")}
+        self._readings.append((now_ns, counts))
+        while len(self._readings) > 2 and now_ns - self._readings[1][0] >= DELAY_SPAN_NS:
+            self._readings.popleft()
+        return True
+
+    def per_second(self, name: str) -> NDArray[np.float64] | None:
+        """Growth of one of TILE_COUNTS in each tile, per second, over the last second; None before that is known."""
+        pair = self._pair(RATE_SPAN_NS)
+        if pair is None:
+            return None
+        (first_ns, first), (last_ns, last) = pair
+        rates: NDArray[np.float64] = (last[name] - first[name]).astype(np.float64) * (1e9 / (last_ns - first_ns))
+        return rates
+
+    def overwritten_per_s(self) -> NDArray[np.float64] | None:
+        """Placements per second that were applied but never broadcast: a newer one overwrote them within the tick."""
+        applied, merged = self.per_second("applied_count"), self.per_second("merged_count")
+        return None if applied is None or merged is None else np.maximum(applied - merged, 0.0)
+
+    def delay_ms(self) -> NDArray[np.float64] | None:
+        """Mean placement-to-view latency by tile; NaN where nothing was probed."""
+        pair = self._pair(DELAY_SPAN_NS)
+        if pair is None:
+            return None
+        (_, first), (_, last) = pair
+        count = last["count"] - first["count"]
+        sum_us = last["sum_us"] - first["sum_us"]
+        return np.where(count > 0, sum_us / np.maximum(count, 1) / 1000, np.nan)
+
+    def _pair(self, span_ns: int) -> tuple[tuple[int, Counts], tuple[int, Counts]] | None:
+        """The newest reading that is at least `span_ns` older than the last, or else the oldest; and the last."""
+        if len(self._readings) < 2:
+            return None
+        last = self._readings[-1]
+        old = [reading for reading in self._readings if last[0] - reading[0] >= span_ns]
+        return (old[-1] if old else self._readings[0]), last
+
+
+def watchers_by_tile(connections: NDArray[Any], across: int, down: int) -> NDArray[np.int64]:
+    """Number of subscriptions to each tile. `connections`: CONNECTION, any shape. Returns shape (down, across)."""
+    flat = connections.reshape(-1)
+    open_now = (flat["phase"] == Phase.FAST) | (flat["phase"] == Phase.SLOW)
+    watching = open_now & (flat["subscribed"] == 1)
+    left, right = (np.minimum(flat[name][watching], across).astype(np.int64) for name in ("tile_x0", "tile_x1"))
+    top, bottom = (np.minimum(flat[name][watching], down).astype(np.int64) for name in ("tile_y0", "tile_y1"))
+    # A rectangle adds 1 at its first corner and the opposite one, -1 at the other two: two running sums fill its area.
+    # So the cost is O(connections + tiles), however large the rectangles are.
+    stride, room = across + 1, (across + 1) * (down + 1)
+    corners = np.zeros(room, np.int64)
+    for y, x, sign in ((top, left, 1), (bottom, right, 1), (top, right, -1), (bottom, left, -1)):
+        corners += sign * np.bincount(y * stride + x, minlength=room)
+    return corners.reshape(down + 1, stride).cumsum(0).cumsum(1)[:down, :across]
+
+
 CHANGE_TICKS = 16
-"""A change has faded after so many ticks."""
+"""A change fades over this many ticks."""
 AGE_TICKS = 4096
 _ROW_BYTES_A_COLUMN = 16
-"""Rows are copied whole where that is at most so many bytes for each column looked at."""
+"""Rows are copied whole if that costs at most this many bytes per sampled column."""
 _NO_VALUES: NDArray[Any] = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """What the colours mean. Without end texts, each colour is a name and there is no scale."""
+    """What the colours mean. Without `least` and `most` there is no scale: each colour is a name."""
 
     title: str
     least: str = ""
     most: str = ""
     nothing: str = ""
-    """What the colour of level 0 means."""
+    """The meaning of level 0."""
 
 
-class Layer(Protocol):
-    """One way to see the canvas."""
+class Layer:
+    """One way to show the canvas."""
 
     name: str
     meaning: str
     colors: list[Color]
 
     def renew(self, readings: "Readings", scene: Scene) -> None:
-        """Take note of what the pages say now. Called when a tick has passed or a reading was taken."""
-        ...
+        """Update what it keeps. Called after each tick and each reading."""
 
     def levels(self, readings: "Readings", scene: Scene, columns: Sampling, rows: Sampling) -> NDArray[np.uint8]:
-        """Palette indices of the pixels looked at, shape (rows, columns)."""
-        ...
+        """Levels of the sampled pixels, shape (rows, columns)."""
+        raise NotImplementedError
 
     def legend(self) -> Legend | None:
-        """What its colours mean; None: they are the canvas's own."""
-        ...
+        """What its colours mean; None: they are the colours of the canvas."""
+        return None
 
 
 class Readings:
-    """What layers look at: the canvas page, held still while the window is, and what happened by tile."""
+    """What layers read: the canvas page, frozen while the window is paused, and the rates of the tiles."""
 
     def __init__(self) -> None:
         self.rates = TileRates()
         self._held: dict[str, NDArray[Any]] = {}
 
     def canvas(self, scene: Scene, name: str) -> NDArray[Any]:
-        """A section of the canvas page. Of a paused view: as it was when it was first looked at."""
+        """A section of the canvas page. While paused: a copy, made on first use."""
         if not scene.paused:
             self._held.clear()
             return scene.session.canvas_page[name]
@@ -76,41 +157,33 @@ class Readings:
         return self._held[name]
 
     def read(self, scene: Scene) -> bool:
-        """Take a reading of the tiles when one is due. True then."""
+        """Take a reading of the tiles if one is due. True if it was."""
         session = scene.session
         tiles, latency = session.canvas_page["tiles"], session.fleet_page["tile_latency"]
         return not scene.paused and self.rates.read(tiles, latency, scene.view.now_ns)
 
 
 def sampled(array: NDArray[Any], columns: Sampling, rows: Sampling) -> NDArray[Any]:
-    """The pixels looked at, shape (rows, columns); a view where that can be."""
+    """The sampled pixels, shape (rows, columns); a view if possible."""
     if isinstance(columns.taken, slice):
         return array[rows.taken][:, columns.taken]
     if array.itemsize * array.shape[1] <= _ROW_BYTES_A_COLUMN * len(columns.taken):
-        return array[rows.taken].take(columns.taken, axis=1)  # Whole rows first: they lie together in memory.
+        return array[rows.taken].take(columns.taken, axis=1)  # Whole rows first: they are contiguous in memory.
     return array[np.ix_(rows.places, columns.taken)]
 
 
-class PixelsLayer:
+class PixelsLayer(Layer):
     """The canvas as the server holds it."""
 
     name, meaning = "pixels", "The canvas as the server holds it now"
     colors = ramp.CANVAS_COLORS
 
-    def renew(self, readings: Readings, scene: Scene) -> None:
-        """Nothing to keep; see `Layer`."""
-
     def levels(self, readings: Readings, scene: Scene, columns: Sampling, rows: Sampling) -> NDArray[np.uint8]:
-        """The pixels' own colours."""
         return sampled(scene.pixels, columns, rows)
 
-    def legend(self) -> Legend | None:
-        """None: see `Layer`."""
-        return None
 
-
-class AgeLayer:
-    """Ticks since each pixel was last changed: bright is new, on a linear or a logarithmic scale."""
+class AgeLayer(Layer):
+    """Ticks since each pixel last changed: bright is new. The scale is linear or logarithmic."""
 
     colors = ramp.AMOUNT_COLORS
 
@@ -120,43 +193,33 @@ class AgeLayer:
         levels = ramp.levels_of(ages, span_ticks, is_log=is_log)
         self._level_of_age: NDArray[np.uint8] = (ramp.LEVEL_LEAST + ramp.LEVEL_MOST - levels).astype(np.uint8)
 
-    def renew(self, readings: Readings, scene: Scene) -> None:
-        """Nothing to keep; see `Layer`."""
-
     def levels(self, readings: Readings, scene: Scene, columns: Sampling, rows: Sampling) -> NDArray[np.uint8]:
-        """Levels by age; what was never changed is not known."""
         changed = sampled(readings.canvas(scene, "pixel_tick"), columns, rows)
-        # The page runs ahead of the reading by some ticks: what is changed after it is as new as can be.
+        # The page is some ticks ahead of the reading, so an age can be negative: `clip` makes it the newest.
         age = np.int32(scene.view.reading.tick) - changed.astype(np.int32)
         levels: NDArray[np.uint8] = self._level_of_age.take(np.clip(age, 0, self._span))
         levels[changed == 0] = ramp.LEVEL_NONE
         return levels
 
     def legend(self) -> Legend | None:
-        """Old to new."""
         return Legend(f"{self.name}: ticks since a change", f"{self._span:,} or more", "now", "never changed")
 
 
-class PaintersLayer:
-    """Who painted each pixel last: a colour a connection."""
+class PaintersLayer(Layer):
+    """Who painted each pixel last: one colour per connection."""
 
-    name, meaning = "painters", "Who painted it last: a colour a connection; point at a pixel to see its number"
+    name, meaning = "painters", "Who painted it last: one colour per connection; point at a pixel to see its number"
     colors = ramp.NAME_COLORS
 
-    def renew(self, readings: Readings, scene: Scene) -> None:
-        """Nothing to keep; see `Layer`."""
-
     def levels(self, readings: Readings, scene: Scene, columns: Sampling, rows: Sampling) -> NDArray[np.uint8]:
-        """Colours by number."""
         return ramp.name_levels(sampled(readings.canvas(scene, "pixel_painter"), columns, rows))
 
     def legend(self) -> Legend | None:
-        """Names, no scale."""
-        return Legend("painters: a colour a connection", nothing="nobody yet")
+        return Legend("painters: one colour per connection", nothing="unpainted")
 
 
-class TileLayer:
-    """An amount by tile, from `values(readings, scene)`: shape (tiles down, tiles across), NaN or None: not known."""
+class TileLayer(Layer):
+    """A figure by tile, from `values(readings, scene)`: shape (tiles down, tiles across); NaN or None: unknown."""
 
     colors = ramp.AMOUNT_COLORS
 
@@ -168,16 +231,15 @@ class TileLayer:
         values: Callable[[Readings, Scene], NDArray[Any] | None],
         *,
         least_top: float = 10.0,
-        nothing: str = "not known yet",
+        nothing: str = "unknown yet",
     ) -> None:
         self.name, self.meaning, self._unit, self._values, self._nothing = name, meaning, unit, values, nothing
         self._top = ramp.Top(least_top)
         self._levels: NDArray[np.uint8] | None = None
         self.values: NDArray[Any] = _NO_VALUES
-        """As of the last `renew`; empty when nothing is known."""
+        """As of the last `renew`; empty if unknown."""
 
     def renew(self, readings: Readings, scene: Scene) -> None:
-        """Look at the amounts anew."""
         found = self._values(readings, scene)
         self.values = _NO_VALUES if found is None else found
         if found is None:
@@ -187,27 +249,13 @@ class TileLayer:
         self._levels = ramp.levels_of(found, self._top.cover(float(known.max()) if known.size else 0.0))
 
     def levels(self, readings: Readings, scene: Scene, columns: Sampling, rows: Sampling) -> NDArray[np.uint8]:
-        """Each pixel has its tile's level."""
         if self._levels is None:
             self.renew(readings, scene)
         assert self._levels is not None
         return self._levels.take(rows.places // TILE_SIDE, axis=0).take(columns.places // TILE_SIDE, axis=1)
 
     def legend(self) -> Legend | None:
-        """0 to the top of the scale."""
         return Legend(f"{self.name}: {self._unit}", "0", format_count(self._top.value, ""), self._nothing)
-
-
-def _delay(readings: Readings, scene: Scene) -> NDArray[Any] | None:
-    return readings.rates.delay_ms()
-
-
-def _throttled(readings: Readings, scene: Scene) -> NDArray[Any] | None:
-    return readings.rates.per_second("throttled_count")
-
-
-def _overwritten(readings: Readings, scene: Scene) -> NDArray[Any] | None:
-    return readings.rates.overwritten_per_s()
 
 
 def _watchers(readings: Readings, scene: Scene) -> NDArray[Any] | None:
@@ -216,12 +264,12 @@ def _watchers(readings: Readings, scene: Scene) -> NDArray[Any] | None:
 
 
 class SentTilesLayer(TileLayer):
-    """Tiles that the newest ticks broadcast: bright is the newest. It has a scale of its own."""
+    """Tiles in the newest broadcasts: bright is the newest. Its scale is fixed."""
 
     FADED_TICKS = 8
 
     def __init__(self) -> None:
-        meaning = "Tiles in the newest broadcast; a tile that fades was last in one some ticks ago"
+        meaning = "Tiles in the newest broadcast; a tile fades over the next ticks"
         super().__init__("tiles", meaning, "broadcast", self._newness, least_top=self.FADED_TICKS)
 
     def _newness(self, readings: Readings, scene: Scene) -> NDArray[Any] | None:
@@ -230,32 +278,36 @@ class SentTilesLayer(TileLayer):
         return np.where(merged > 0, newness, -1)
 
     def legend(self) -> Legend | None:
-        """Old to new."""
-        return Legend("tiles: ticks since broadcast", f"{self.FADED_TICKS} or more", "the newest", "never broadcast")
+        return Legend("tiles: ticks since broadcast", f"{self.FADED_TICKS} or more", "newest", "never broadcast")
 
 
 def all_layers() -> tuple[Layer, ...]:
     """Every layer, in the order of their buttons."""
     return (
         PixelsLayer(),
-        AgeLayer("changes", "Changes as they come: a changed pixel flashes, and fades", CHANGE_TICKS, is_log=False),
-        AgeLayer("age", "How long ago each pixel was last changed, in ticks", AGE_TICKS, is_log=True),
+        AgeLayer("changes", "Live changes: a changed pixel flashes and fades", CHANGE_TICKS, is_log=False),
+        AgeLayer("age", "Ticks since each pixel last changed", AGE_TICKS, is_log=True),
         TileLayer(
             "delay",
             "Placement-to-view latency by tile: from the intended send time until a viewer has it. "
-            "Mean of what was probed in the last 5 s",
-            "mean ms until seen",
-            _delay,
+            "Mean of the probes of the last 5 s",
+            "mean latency, ms",
+            lambda readings, _: readings.rates.delay_ms(),
             nothing="nothing probed",
         ),
-        TileLayer("drops", "Placements refused by the rate limit, by tile", "throttled a second", _throttled),
+        TileLayer(
+            "drops",
+            "Placements rejected by the rate limit, by tile",
+            "throttled per second",
+            lambda readings, _: readings.rates.per_second("throttled_count"),
+        ),
         TileLayer(
             "overwrites",
-            "Placements that a newer one covered before any tick could broadcast them, by tile",
-            "covered a second",
-            _overwritten,
+            "Placements overwritten within the same tick, never broadcast, by tile",
+            "overwritten per second",
+            lambda readings, _: readings.rates.overwritten_per_s(),
         ),
         SentTilesLayer(),
-        TileLayer("regions", "How many subscriptions watch each tile", "subscriptions", _watchers, nothing=""),
+        TileLayer("regions", "Number of subscriptions to each tile", "subscriptions", _watchers, nothing=""),
         PaintersLayer(),
     )

@@ -1,14 +1,18 @@
-"""The card of one connection: its bucket, its bytes, how far behind it is, what was let in and what not.
+"""The card of one connection: token bucket, bytes, lag, and placements admitted and dropped.
 
-It shows the row that the server works on, as it is at each redraw. Invariant: of a connection that is gone it says so,
-and shows what was last known.
+It reads the row of the server's page, which the server keeps writing: without locks, a row may be half old, half new.
+After the connection is gone the card says so, and keeps its last figures.
 """
 
 from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from server.ipc.page import newest_rows
-from server.kernels.layout import Kind
-from workbench.window.readings.connection_row import ConnectionRow, read_row
+from server.kernels.layout import Kind, Phase
 from workbench.window.toolkit import ramp, theme
 from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
@@ -16,6 +20,83 @@ from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.tool_bar import Pane
 from workbench.window.toolkit.view import Drawable
 from workbench.window.toolkit.wording import format_count, format_ms, format_whole
+
+_PHASE_WORDS = {Phase.FREE: "gone", Phase.SLOW: "slow path", Phase.FAST: "fast path", Phase.DEAD: "closing"}
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    """One connection as the page shows it. Counts are since it was opened; bytes are those on its socket."""
+
+    number: int
+    loop: int
+    phase: str
+    watches: bool
+    cursor: int
+    """The last tick whose changes were sent to it."""
+    tokens: float
+    """Available in its bucket."""
+    outbox_bytes: int
+    opened_ns: int
+    received_count: int
+    admitted_count: int
+    throttled_count: int
+    shed_count: int
+    out_of_bounds_count: int
+    received_bytes: int
+    sent_bytes: int
+
+    @property
+    def dropped_count(self) -> int:
+        """Placements not admitted, for any reason."""
+        return self.throttled_count + self.shed_count + self.out_of_bounds_count
+
+
+def tokens_left(full_ns: int, now_ns: int, rate_per_s: float, burst: int) -> float:
+    """Tokens in a bucket that is full at `full_ns`: 0 to `burst`."""
+    return float(min(max(burst - max(full_ns - now_ns, 0) * rate_per_s / 1e9, 0.0), burst))
+
+
+def place_of(connections: NDArray[Any], number: int) -> tuple[int, int] | None:
+    """Loop and slot of a connection; None when it is gone. `connections`: shape (loops, slots)."""
+    # A free slot keeps the number of its last connection, or 0, which is a valid number.
+    for loop, slot in np.argwhere(connections["number"] == number).tolist():
+        if connections[loop, slot]["phase"] != Phase.FREE:
+            return loop, slot
+    return None
+
+
+def first_number(connections: NDArray[Any]) -> int | None:
+    """The number of the first connection on the fast path, which is followed by default; None if there is none."""
+    flat = connections.reshape(-1)
+    found = np.flatnonzero((flat["phase"] == Phase.FAST) & (flat["received_count"] > 0))
+    return int(flat["number"][found[0]]) if len(found) else None
+
+
+def read_row(
+    connections: NDArray[Any], number: int, now_ns: int, rate_per_s: float, burst: int
+) -> ConnectionRow | None:
+    """The connection with this number; None when it is gone."""
+    place = place_of(connections, number)
+    if place is None:
+        return None
+    row = connections[place]
+    counts = ("received_count", "admitted_count", "throttled_count", "shed_count", "out_of_bounds_count")
+    found = ConnectionRow(
+        number=number,
+        loop=place[0],
+        phase=_PHASE_WORDS[Phase(int(row["phase"]))],
+        watches=bool(row["subscribed"]),
+        cursor=int(row["cursor"]),
+        tokens=tokens_left(int(row["full_ns"]), now_ns, rate_per_s, burst),
+        outbox_bytes=int(row["outbox_end"]) - int(row["outbox_start"]),
+        opened_ns=int(row["opened_ns"]),
+        received_bytes=int(row["received_bytes"]),
+        sent_bytes=int(row["sent_bytes"]),
+        **{name: int(row[name]) for name in counts},
+    )
+    return found if row["number"] == number else None  # The slot may have been reused while it was read.
+
 
 HEIGHT = 176
 JOURNEYS = "journeys"
@@ -26,19 +107,19 @@ _WIDE_LINE = 2
 
 MEANINGS = {
     "bucket": "Token bucket: each placement takes a token; it refills at the rate limit, up to the burst",
-    "received": "Placements decoded from this connection, and how many a second",
-    "admitted": "Let in by bounds and bucket, a second",
-    "dropped": "Not let in: throttled for rate, shed for overload, out of bounds",
-    "lag": "Ticks between the newest broadcast and what this connection was sent",
-    "outbox": "Bytes that wait in the server because the connection's socket is full",
-    "bytes in": "Bytes that the server received from it",
-    "bytes out": "Bytes that its socket took",
-    "decoded": "The placements last decoded from it, the newest first: colour, x and y",
+    "received": "Placements decoded from this connection: per second, and in total",
+    "admitted": "Placements accepted (within bounds and rate limit): per second, and in total",
+    "dropped": "Placements rejected: throttled by the rate limit, shed for overload, out of bounds",
+    "lag": "Ticks between the newest broadcast and the last one sent to this connection",
+    "outbox": "Bytes that wait in the server because the socket is full",
+    "bytes in": "Bytes received from it",
+    "bytes out": "Bytes written to its socket",
+    "decoded": "The last placements decoded from it, newest first: colour, x and y",
 }
 
 
 class ConnectionCard(Drawable):
-    """Draws the card of the connection that was opened."""
+    """Draws the card of one connection, ten times per second."""
 
     def __init__(self) -> None:
         self.pane = Pane()
@@ -64,11 +145,10 @@ class ConnectionCard(Drawable):
         self._drawn_ns: int | None = None
 
     def tip(self, position: tuple[int, int]) -> str:
-        """What the figure under a point means."""
+        """The meaning of the figure at a point."""
         return next((MEANINGS[name] for name, box in self._cells.items() if box.collidepoint(position)), "")
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
-        """Draw it anew ten times a second."""
         now_ns = scene.view.now_ns
         if self._number is None or (self._drawn_ns is not None and 0 <= now_ns - self._drawn_ns < RENEW_NS):
             return []
@@ -103,8 +183,9 @@ class ConnectionCard(Drawable):
             return
         now_ns, row = self._rows[-1]
         age = format_ms(max(0, now_ns - row.opened_ns) / 1e6)
-        watching = "watches" if row.watches else "watches nothing"
-        note = "is gone; this was last known" if is_gone else f"loop {row.loop}, {row.phase}, {watching}, open {age}"
+        watching = "subscribed" if row.watches else "not subscribed"
+        state = f"loop {row.loop}, {row.phase}, {watching}, open {age}"
+        note = "is gone; these are its last figures" if is_gone else state
         self.pane.draw(target, title, note, (JOURNEYS,))
         inner, px = self.pane.inner, self._pen.px
         self._draw_bucket(target, pygame.Rect(inner.left, inner.top, inner.width, px(_ROW)), row.tokens, burst)
@@ -121,7 +202,7 @@ class ConnectionCard(Drawable):
         self._draw_messages(target, scene, messages)
 
     def _figures(self, row: ConnectionRow, scene: Scene) -> dict[tuple[int, int], tuple[str, str]]:
-        """Line and side (0 left, 1 right) to a name and what it says."""
+        """(line, side) to (name, text); side 0 is left, 1 right."""
         lag = max(0, scene.view.reading.tick - row.cursor)
 
         def both(rate: str, count: int, unit: str) -> str:
@@ -133,7 +214,7 @@ class ConnectionCard(Drawable):
             (1, 0): ("received", both("received_count", row.received_count, "/s")),
             (1, 1): ("admitted", both("admitted_count", row.admitted_count, "/s")),
             (_WIDE_LINE, 0): ("dropped", dropped),
-            (3, 0): ("lag", f"{lag:,} tick{'' if lag == 1 else 's'}" if row.watches else "watches nothing"),
+            (3, 0): ("lag", f"{lag:,} tick{'' if lag == 1 else 's'}" if row.watches else "not subscribed"),
             (3, 1): ("outbox", format_count(max(0, row.outbox_bytes), "B")),
             (4, 0): ("bytes in", both("received_bytes", row.received_bytes, "B/s")),
             (4, 1): ("bytes out", both("sent_bytes", row.sent_bytes, "B/s")),
@@ -151,7 +232,7 @@ class ConnectionCard(Drawable):
         pen.bar(target, bar, tokens / max(1, burst), pen.theme.sky if tokens >= 1 else pen.theme.orange)
 
     def _draw_messages(self, target: pygame.Surface, scene: Scene, box: pygame.Rect) -> None:
-        """The placements last decoded from it, the newest first, as many as there is room for."""
+        """The last placements decoded from it, newest first, as many as fit."""
         pen, page = self._pen, scene.session.connections_page
         rows = newest_rows(page["messages"], page["message_head"], self._first_message)[::-1]
         self._cells["decoded"] = box
@@ -174,4 +255,4 @@ class ConnectionCard(Drawable):
             pen.write(target, f"{row['x']}, {row['y']}", text, theme.LABEL)
         if not len(placements):
             line = pygame.Rect(room.topleft, (room.width, height))
-            pen.write(target, "nothing since it was opened here", line, theme.LABEL)
+            pen.write(target, "nothing since this card was opened", line, theme.LABEL)

@@ -1,16 +1,18 @@
-"""The connections view: all connections as a dense map, a cell each, coloured by how each does.
+"""The connections view: all connections as a map of cells, coloured by one figure.
 
-Built with array operations, four times a second. Invariant: a cell keeps its place while its connection lives, and its
-colour means the same for all.
+It is computed with array operations, four times per second. A connection keeps its cell while others come and go, as
+long as all fit; a rate is shown only for connections that existed at both ends of its time span.
 """
 
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from server.kernels.layout import Phase
 from workbench.window.canvas.canvas_marks import draw_scale
-from workbench.window.connections.connection_map import Grid, Snapshots, grid_for, is_closing, paint_cells, values_of
 from workbench.window.toolkit import ramp, theme
 from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.scene import Scene
@@ -18,25 +20,171 @@ from workbench.window.toolkit.tool_bar import Tool
 from workbench.window.toolkit.view import Drawable
 from workbench.window.toolkit.wording import format_count, format_ms, format_whole
 
+READ_INTERVAL_NS = 250_000_000
+SPAN_NS = 1_000_000_000
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The open connections at one time, ordered by loop and slot: arrays of one length."""
+
+    time_ns: int
+    slot: NDArray[np.int64]
+    """Index into the flat connections page."""
+    number: NDArray[np.int64]
+    """UNKNOWN where the slot was reused while it was read."""
+    phase: NDArray[np.uint8]
+    watches: NDArray[np.bool_]
+    cursor: NDArray[np.int64]
+    admitted: NDArray[np.int64]
+    dropped: NDArray[np.int64]
+    opened_ns: NDArray[np.int64]
+
+
+def take_snapshot(connections: NDArray[Any], now_ns: int) -> Snapshot:
+    """Read all connections. `connections`: CONNECTION, shape (loops, slots). O(slots)."""
+    flat = connections.reshape(-1)
+    slot = np.flatnonzero(flat["phase"])  # FREE is 0.
+    # Column by column: numpy copies whole records one by one, at many times the cost.
+    number = flat["number"][slot]
+    dropped = sum(flat[name][slot] for name in ("throttled_count", "shed_count", "out_of_bounds_count"))
+    snapshot = Snapshot(
+        now_ns,
+        slot,
+        number,
+        flat["phase"][slot],
+        flat["subscribed"][slot] == 1,
+        flat["cursor"][slot],
+        flat["admitted_count"][slot],
+        np.asarray(dropped),
+        flat["opened_ns"][slot],
+    )
+    # The server may have reused a slot in between: its columns then belong to two connections.
+    return replace(snapshot, number=np.where(flat["number"][slot] == number, number, UNKNOWN))
+
+
+class Snapshots:
+    """The snapshots of the last second, four per second."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Snapshot] = deque()
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The last snapshot."""
+        return self._kept[-1] if self._kept else None
+
+    def read(self, connections: NDArray[Any], now_ns: int) -> bool:
+        """Take a snapshot if one is due. True if it was."""
+        if self._kept and 0 <= now_ns - self._kept[-1].time_ns < READ_INTERVAL_NS:
+            return False
+        self._kept.append(take_snapshot(connections, now_ns))
+        while len(self._kept) > 2 and now_ns - self._kept[1].time_ns >= SPAN_NS:
+            self._kept.popleft()
+        return True
+
+    def per_second(self, name: str) -> NDArray[np.float64]:
+        """Growth of `admitted` or `dropped` per second, of each connection; NaN for a new one."""
+        newest = self._kept[-1]
+        rates = np.full(len(newest.slot), np.nan)
+        oldest = self._kept[0]
+        if oldest is newest or not len(oldest.slot):
+            return rates
+        place = np.minimum(np.searchsorted(oldest.slot, newest.slot), len(oldest.slot) - 1)
+        same = (oldest.slot[place] == newest.slot) & (oldest.number[place] == newest.number)
+        same &= newest.number != UNKNOWN
+        grown = (getattr(newest, name) - getattr(oldest, name)[place])[same]
+        rates[same] = grown * (1e9 / (newest.time_ns - oldest.time_ns))
+        return rates
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Square cells in rows."""
+
+    columns: int
+    rows: int
+    side: int
+    """Pixels of a cell including the gap."""
+
+    @property
+    def gap(self) -> int:
+        """Pixels between cells: none where they are small."""
+        return 1 if self.side >= 4 else 0
+
+    def index_at(self, x: int, y: int) -> int | None:
+        """The cell at a point of the map; None outside all cells."""
+        column, row = x // self.side, y // self.side
+        inside = 0 <= column < self.columns and 0 <= row < self.rows
+        return row * self.columns + column if inside else None
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """The upper left corner of a cell."""
+        return index % self.columns * self.side, index // self.columns * self.side
+
+
+def grid_for(count: int, width: int, height: int, side_max: int) -> Grid:
+    """The largest cells, from 1 to `side_max` pixels, of which `count` fit into the map."""
+    for side in range(side_max, 0, -1):
+        columns, rows = width // side, height // side
+        if columns * rows >= count:
+            return Grid(max(1, columns), max(1, rows), side)
+    return Grid(max(1, width), max(1, height), 1)
+
+
+def paint_cells(levels: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """The map as levels, shape (rows x side, columns x side), cells in reading order; gaps are `LEVEL_NOBODY`."""
+    cells = np.full(grid.columns * grid.rows, ramp.LEVEL_NOBODY, np.uint8)
+    count = min(len(levels), len(cells))
+    cells[:count] = levels[:count]
+    board = cells.reshape(grid.rows, grid.columns)
+    picture = board.repeat(grid.side, axis=0).repeat(grid.side, axis=1)
+    if grid.gap:
+        picture[grid.side - 1 :: grid.side, :] = ramp.LEVEL_NOBODY
+        picture[:, grid.side - 1 :: grid.side] = ramp.LEVEL_NOBODY
+    return picture
+
+
+def values_of(name: str, snapshots: Snapshots, tick: int) -> NDArray[np.float64]:
+    """The figure of each open connection: "lag" in ticks, "rate" or "drops" per second, "age" in seconds.
+
+    NaN: the lag of one without a subscription, the rate of a new one.
+    """
+    newest = snapshots.newest
+    assert newest is not None
+    if name == "lag":
+        return np.where(newest.watches, np.maximum(tick - newest.cursor, 0), np.nan)
+    if name == "age":
+        return np.maximum(newest.time_ns - newest.opened_ns, 0) / 1e9
+    return snapshots.per_second("admitted" if name == "rate" else "dropped")
+
+
+def is_closing(snapshot: Snapshot) -> NDArray[np.bool_]:
+    """Which of them have ended and wait to be closed."""
+    dead: NDArray[np.bool_] = snapshot.phase == Phase.DEAD
+    return dead
+
+
 MEASURES = (
-    Tool("lag", "Ticks that each connection is behind the newest broadcast. One that watches nothing has none"),
-    Tool("rate", "Placements a second that each connection had admitted over the last second"),
-    Tool("drops", "Placements a second of each connection that were not let in: throttled, shed, out of bounds"),
-    Tool("age", "How long each connection has been open"),
+    Tool("lag", "Ticks that each connection is behind the newest broadcast; none without a subscription"),
+    Tool("rate", "Placements admitted per second, by connection"),
+    Tool("drops", "Placements rejected per second, by connection: throttled, shed, out of bounds"),
+    Tool("age", "Time since each connection was opened"),
 )
-_UNITS = {"lag": "ticks behind", "rate": "admitted a second", "drops": "dropped a second", "age": "seconds open"}
-_NONE = {"lag": "watches nothing", "rate": "just come", "drops": "just come", "age": ""}
+_UNITS = {"lag": "ticks behind", "rate": "admitted per second", "drops": "dropped per second", "age": "seconds open"}
+_NONE = {"lag": "not subscribed", "rate": "new", "drops": "new", "age": ""}
 _LEAST_TOP = {"lag": 5.0, "rate": 10.0, "drops": 10.0, "age": 10.0}
 _HEAD, _BAR_WIDTH, _BAR, _CELL_MAX = 40, 120, 8, 32
 
 
 class ConnectionsView(Drawable):
-    """Draws the map in its box, and knows whose cell is where."""
+    """Draws the map in its box, and maps points to connections."""
 
     def __init__(self) -> None:
         self.measure = MEASURES[0].name
         self.chosen: int | None = None
-        """Number of the connection whose cell is ringed."""
+        """Number of the selected connection, whose cell has a ring."""
         self._begin()
 
     def _begin(self) -> None:
@@ -54,16 +202,16 @@ class ConnectionsView(Drawable):
 
     @property
     def grid(self) -> Grid:
-        """How the map is divided, as last drawn."""
+        """The cells as last drawn."""
         return self._grid
 
     @property
     def map_box(self) -> pygame.Rect:
-        """Where the cells are."""
+        """The part of the box with the cells."""
         return self._map
 
     def number_at(self, position: tuple[int, int]) -> int | None:
-        """The number of the connection whose cell is under a point; None where there is none."""
+        """The number of the connection at a point; None where there is none."""
         newest = self._snapshots.newest
         if newest is None or self._drawn is None or not self._map.collidepoint(position):
             return None
@@ -71,15 +219,15 @@ class ConnectionsView(Drawable):
         return int(newest.number[index]) if index is not None and index < len(newest.number) else None
 
     def describe(self, position: tuple[int, int]) -> list[str]:
-        """What the cell under a point stands for, and how that connection does."""
+        """The lines of the tooltip of the cell at a point."""
         newest, number = self._snapshots.newest, self.number_at(position)
         if newest is None or number is None:
             return []
         index = int(np.flatnonzero(newest.number == number)[0])
         value = float(self._values[index]) if index < len(self._values) else float("nan")
-        told = _NONE[self.measure] if np.isnan(value) else f"{format_count(value, '')} {_UNITS[self.measure]}"
+        text = _NONE[self.measure] if np.isnan(value) else f"{format_count(value, '')} {_UNITS[self.measure]}"
         age = format_ms(max(0, newest.time_ns - int(newest.opened_ns[index])) / 1e6)
-        return [f"connection {format_whole(number)}", told, f"open for {age}", "click to open and follow it"]
+        return [f"connection {format_whole(number)}", text, f"open for {age}", "click to open and follow it"]
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         if scene.session is not self._session:
@@ -111,7 +259,7 @@ class ConnectionsView(Drawable):
         picture = paint_cells(levels, self._grid)
         surface = pygame.image.frombuffer(picture.data, (picture.shape[1], picture.shape[0]), "P")
         surface.set_palette(ramp.AMOUNT_COLORS)
-        surface.set_colorkey(ramp.AMOUNT_COLORS[ramp.LEVEL_NOBODY])  # The ground shows between cells.
+        surface.set_colorkey(ramp.AMOUNT_COLORS[ramp.LEVEL_NOBODY])  # The background shows between cells.
         target.blit(surface, self._map)
         for index in np.flatnonzero(is_closing(newest)).tolist() if self._grid.side >= 4 else []:
             self._ring(target, index, self._pen.theme.vermilion)
@@ -124,12 +272,12 @@ class ConnectionsView(Drawable):
         pygame.draw.rect(target, color, cell.inflate(self._pen.px(4), self._pen.px(4)), width=self._pen.px(2))
 
     def _draw_head(self, target: pygame.Surface) -> None:
-        """How many there are, what the colours mean, and the ends of the scale."""
+        """The number of connections, the meaning of the colours, and the scale."""
         pen, newest = self._pen, self._snapshots.newest
         count = len(newest.slot) if newest else 0
         upper = pygame.Rect(self._head.left, self._head.top, self._head.width, self._head.height // 2)
         lower = upper.move(0, self._head.height // 2)
-        pen.write(target, f"{format_whole(count)} connections, a cell each", upper, theme.TITLE)
+        pen.write(target, f"{format_whole(count)} connections, one cell each", upper, theme.TITLE)
         title = pen.write(target, f"{self.measure}: {_UNITS[self.measure]}", lower, theme.LABEL)
         left = pen.write(
             target, "0", pygame.Rect(title.right + pen.px(14), lower.top, pen.px(12), lower.height), theme.LABEL

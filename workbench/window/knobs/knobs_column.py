@@ -1,7 +1,7 @@
-"""What stands in the column of knobs: which widgets, in which rows, for the controls of a session.
+"""The widgets of the column of knobs and their rows, for the controls of one session. It draws nothing.
 
-It draws nothing. Widgets are kept while the controls are the same, so that one that is held or half typed stays so when
-rows come and go. Invariant: every knob and every fault of the controls can be reached, brakes by their stage.
+Widgets are created once per session, so that one that is being dragged or typed into survives when rows are added or
+removed. Every knob and every fault of the controls has a widget; brakes are selected by stage.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,37 +10,37 @@ from dataclasses import dataclass
 from workbench.controls.controls import Controls
 from workbench.controls.knob import Knob
 from workbench.window.knobs.load_curve_view import LoadCurveView
-from workbench.window.knobs.slider import Slider
-from workbench.window.knobs.widget import Button, Caption, Choice, Widget
+from workbench.window.knobs.widget import Button, Caption, Choice, Slider, Widget
 from workbench.window.toolkit.wording import TERMS
 
 BRAKES_LISTED_MAX = 3
-_ROOM = 6  # What a button has beside its letters, in letters.
+_ROOM = 6
+"""Width of a button around its text, in letters."""
 BRAKES_CAPTION = "brakes"
 
 Row = Sequence[tuple[Widget, int]]
-"""Widgets beside each other, each with its share of the width."""
+"""Widgets side by side, each with its share of the width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """What the column has done by others. Each is told the time."""
+    """Actions outside the column. Each takes the time."""
 
     copy: Callable[[int], None]
     restart: Callable[[int], None]
     fold: Callable[[int], None]
     complain: Callable[[str, int], None]
-    """Say why something could not be done."""
+    """Show a message."""
 
 
 class KnobsColumn:
-    """The rows of the column: a head that stays, a body that scrolls, a foot that stays."""
+    """The rows of the column: a fixed head, a scrolling body and a fixed foot."""
 
-    def __init__(self, controls: Controls, deeds: Callbacks) -> None:
-        self.controls, self._deeds = controls, deeds
+    def __init__(self, controls: Controls, callbacks: Callbacks) -> None:
+        self.controls, self._callbacks = controls, callbacks
         brakes = [knob for knob in controls.knobs if knob.is_brake]
         self.stages = tuple(dict.fromkeys(knob.label for knob in brakes))
-        """Stages that have a brake, in their order."""
+        """Stages that have a brake, in pipeline order."""
         self.stage = self.stages[0] if self.stages else ""
         self._sliders = {knob.key: Slider(controls, knob) for knob in controls.knobs if not knob.choices}
         self._choices = {knob.key: _choice(controls, knob) for knob in controls.knobs if knob.choices}
@@ -49,7 +49,7 @@ class KnobsColumn:
         self._picker = Choice(
             "brake stage",
             "stage",
-            "The stage whose brakes are set here; a click on its card chooses it too.",
+            "The stage whose brakes are set here; a click on its card selects it, too.",
             self.stages,
             lambda: self.stage,
             self._pick,
@@ -58,17 +58,17 @@ class KnobsColumn:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What decides which rows there are."""
+        """Changes when the rows change."""
         controls = self.controls
         texts = tuple((knob.key, controls.text(knob.key)) for knob in controls.brakes_on)
         return self.stage, texts, controls.restart_wanted, bool(controls.load_curve)
 
     def head(self) -> list[Row]:
-        """The title and what takes turns back."""
+        """The title, and undo, redo and reset."""
         return [self._head]
 
     def body(self) -> list[Row]:
-        """Knobs by their groups, the load curve, the brakes of the chosen stage, the faults."""
+        """Knobs by group, the load curve, the brakes of the selected stage, the faults."""
         rows: list[Row] = []
         group = ""
         if self.controls.locked:
@@ -87,41 +87,45 @@ class KnobsColumn:
         return [*rows, *self._brake_rows(), *self._fault_rows()]
 
     def foot(self) -> list[Row]:
-        """Brakes that are on, with a click to release; what to do with the settings."""
+        """Active brakes, each with a button to release it; restart and copy."""
         controls = self.controls
         on = controls.brakes_on
         rows: list[Row] = [[(self._release_button(knob), 1)] for knob in on[:BRAKES_LISTED_MAX]]
         if controls.restart_wanted:
-            meaning = "Ends this run and begins one with the present settings: some need that."
-            rows.append([(Button("restart", "start anew with these", meaning, self._deeds.restart, mark=" !"), 1)])
+            meaning = "Restart the run; some settings only take effect at start."
+            rows.append(
+                [(Button("restart", "restart with these settings", meaning, self._callbacks.restart, mark=" !"), 1)]
+            )
         meaning = (
-            "The present settings and the faults clicked so far as a TOML file, which reproduces the run: "
-            "on the clipboard, and in a file."
+            "Copy the current settings and the faults injected so far as a scenario (TOML) that reproduces the run: "
+            "to the clipboard and to a file."
         )
-        copy = Button("copy", "copy as scenario", meaning, self._deeds.copy)
+        copy = Button("copy", "copy as scenario", meaning, self._callbacks.copy)
         if len(on) < 2:
             return [*rows, [(copy, 1)]]
-        release = Button("release all", f"release all {len(on)}", "Turn every brake off.", controls.release_brakes)
+        release = Button("release all", f"release all {len(on)}", "Turn all brakes off.", controls.release_brakes)
         return [*rows, [(release, 4), (copy, 5)]]
 
     def _make_head(self) -> Row:
-        controls = self.controls
+        controls, plain = self.controls, self._plain
+        fold = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}"
+        initial = "Reset all settings to the values at the start."
         return [
-            (Caption("Knobs", "Everything that can be turned while the session runs. Keys: Tab, arrows, digits."), 6),
-            (self._plain("undo", "Take the last turn back.", controls.undo, lambda: controls.can_undo), 5),
-            (self._plain("redo", "Do again what was taken back.", controls.redo, lambda: controls.can_redo), 5),
-            (self._plain("reset", "Everything as at the start.", controls.reset, lambda: bool(controls.changed)), 5),
-            (Button("fold", "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}", "Fold the column.", self._deeds.fold), 2),
+            (Caption("Knobs", "Settings that can be changed while it runs. Keys: Tab, arrows, digits."), 6),
+            (plain("undo", "Undo the last change.", controls.undo, lambda: controls.can_undo), 5),
+            (plain("redo", "Redo what was undone.", controls.redo, lambda: controls.can_redo), 5),
+            (plain("reset", initial, controls.reset, lambda: bool(controls.changed)), 5),
+            (Button("fold", fold, "Collapse the column.", self._callbacks.fold), 2),
         ]
 
     @staticmethod
     def _plain(word: str, meaning: str, act: Callable[[int], None], can: Callable[[], bool]) -> Button:
-        return Button(word, word, meaning, act, unavailable=lambda: "" if can() else "nothing was turned")
+        return Button(word, word, meaning, act, unavailable=lambda: "" if can() else "nothing was changed")
 
     def _curve_rows(self) -> list[Row]:
         clear = self._plain(
             "clear",
-            "Offered load as the knob says, all the time.",
+            "Remove the curve: the load is constant.",
             lambda now_ns: self.controls.set_load_curve((), now_ns),
             lambda: bool(self.controls.load_curve),
         )
@@ -142,13 +146,13 @@ class KnobsColumn:
     def _fault_button(self, index: int) -> Button:
         button = self.controls.faults[index]
 
-        def inflict(now_ns: int) -> None:
+        def inject(now_ns: int) -> None:
             reason = self.controls.fault(button.kind, now_ns)
             if reason:
-                self._deeds.complain(f"no fault: {reason}", now_ns)
+                self._callbacks.complain(f"no fault: {reason}", now_ns)
 
         return Button(
-            f"fault {button.kind}", button.label, button.meaning, inflict, unavailable=lambda: button.unavailable
+            f"fault {button.kind}", button.label, button.meaning, inject, unavailable=lambda: button.unavailable
         )
 
     def _release_button(self, knob: Knob) -> Button:
@@ -156,7 +160,7 @@ class KnobsColumn:
         return Button(
             f"release {knob.key}",
             text,
-            "This brake is on. Click: release it.",
+            "This brake is active. Click to release it.",
             lambda now_ns: self.controls.set(knob.key, 0.0, now_ns),
             mark=" \N{MULTIPLICATION SIGN}",
         )

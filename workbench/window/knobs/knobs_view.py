@@ -1,7 +1,7 @@
-"""The column of knobs, brakes and faults: draws its widgets, and hands them mouse, wheel and keys.
+"""The column of knobs, brakes and faults: lays out and draws the rows of `knobs_column`, and passes events to them.
 
-Which widgets there are is `knobs_column`'s to say. Invariant: a widget is drawn inside its zone only - head, body or
-foot - so that what scrolls out of the body is not seen, and not pressed.
+Each widget belongs to a zone: head, body or foot. It is drawn only inside its zone, and can be pressed only there, so
+that what is scrolled out of the body neither shows nor reacts.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ HEAD, BODY, FOOT = range(3)
 
 @dataclass(slots=True)
 class _Placed:
-    """A widget, its zone, and its box there; the body's boxes are as if it were not scrolled."""
+    """A widget, its zone, and its box before scrolling."""
 
     widget: Widget
     zone: int
@@ -29,17 +29,17 @@ class _Placed:
 
 
 class KnobsView(Drawable, Focusable):
-    """The column; folded it is a strip that opens at a click."""
+    """The column. Collapsed, it is a narrow strip that a click expands."""
 
-    def __init__(self, deeds: Callbacks) -> None:
-        self._deeds = deeds
+    def __init__(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
         self.folded = False
         self._column: KnobsColumn | None = None
         self._focus = self._held = self._hovered = ""
         self._scroll = 0
         self._placed: list[_Placed] = []
         self._touched = True
-        """Something was done here since the last draw."""
+        """Whether there were events since the last draw."""
         self._seen_at: tuple[Scenario | None, int] = (None, 0)
 
     def forget(self) -> None:
@@ -48,7 +48,7 @@ class KnobsView(Drawable, Focusable):
         self._whole = True
 
     def select_stage(self, stage: str) -> None:
-        """Have the brakes of this stage at hand."""
+        """Show the brakes of this stage."""
         column = self._column
         if column is not None and stage in column.stages:
             column.stage = stage
@@ -57,7 +57,7 @@ class KnobsView(Drawable, Focusable):
             self._scroll_to(caption.box.top - self._zones[BODY].top)
 
     def show_top(self) -> None:
-        """Be scrolled to the first knob."""
+        """Scroll to the first knob."""
         if self._placed:
             self._scroll_to(0)
 
@@ -68,9 +68,9 @@ class KnobsView(Drawable, Focusable):
             return self._draw_folded(target)
         column = self._column
         if column is None or column.controls is not scene.session.controls:
-            column = self._column = KnobsColumn(scene.session.controls, self._deeds)
+            column = self._column = KnobsColumn(scene.session.controls, self._callbacks)
             self._focus = self._held = self._hovered = ""
-        # Looking at every widget costs more than all the rest of a redraw in which nothing is turned.
+        # Comparing all widgets would cost more than the rest of a redraw in which nothing changes.
         seen = (column.controls.scenario, round(2 * scene.view.run_seconds))
         if not self._touched and not self._whole and seen[1] == self._seen_at[1] and seen[0] is self._seen_at[0]:
             return []
@@ -94,7 +94,7 @@ class KnobsView(Drawable, Focusable):
         return dirty
 
     def _draw_widget(self, target: pygame.Surface, placed: _Placed, scene: Scene, look: Look) -> pygame.Rect:
-        """Draw one within its zone, and a little around it for its focus."""
+        """Draw one clipped to its zone, with a margin for the focus ring."""
         box = self._shown(placed)
         edge = self._pen.px(5)
         around = box.inflate(2 * edge, 0).clip(self._zones[placed.zone].inflate(2 * edge, 0))
@@ -131,7 +131,7 @@ class KnobsView(Drawable, Focusable):
     # --- Places ---
 
     def _lay_out_rows(self, column: KnobsColumn) -> None:
-        """Head from the top, foot from the bottom, the body between."""
+        """Lay out the head from the top, the foot from the bottom, and the body between them."""
         self._shape = column.shape
         pad, gap = self._pen.px(_PAD), self._pen.px(_ROW_GAP)
         inner = self._box.inflate(-2 * pad, -2 * self._pen.px(8))
@@ -171,7 +171,7 @@ class KnobsView(Drawable, Focusable):
         return placed.box.move(0, -self._scroll) if placed.zone == BODY else placed.box
 
     def _seen(self, placed: _Placed) -> pygame.Rect | None:
-        """The part of a widget that its zone shows; None when that is nothing."""
+        """The visible part of a widget; None if it is scrolled out of its zone."""
         seen = self._shown(placed).clip(self._zones[placed.zone])
         return seen if seen.height else None
 
@@ -184,17 +184,16 @@ class KnobsView(Drawable, Focusable):
         if wanted != self._scroll:
             self._scroll, self._whole = wanted, True
 
-    # --- What a person does ---
+    # --- Events ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Hand it to the widget it is meant for; the wheel beside sliders scrolls."""
         self._touched = True
         if self.folded:
             opened = event.type == pygame.MOUSEBUTTONDOWN or (
                 event.type == pygame.KEYDOWN and bool(self._focus) and event.key in ENTER
             )
             if opened:
-                self._deeds.fold(now_ns)
+                self._callbacks.fold(now_ns)
             return opened
         match event.type:
             case pygame.MOUSEBUTTONDOWN:
@@ -204,7 +203,7 @@ class KnobsView(Drawable, Focusable):
             case pygame.MOUSEBUTTONUP:
                 held, self._held = self._find(self._held), ""
                 if held is not None:
-                    held.widget.release(now_ns)
+                    held.widget.release()
                 return True
             case pygame.MOUSEWHEEL:
                 return self._wheel(event, now_ns)
@@ -217,14 +216,12 @@ class KnobsView(Drawable, Focusable):
         return False
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """What the widget under the mouse is."""
         if self.folded:
-            return "Knobs\nClick, or press K: open the column."
+            return "Knobs\nClick, or press K: expand the column."
         placed = self._at(position)
         return placed.widget.tip() if placed else ""
 
     def step_focus(self, step: int) -> bool:
-        """From widget to widget, scrolled into sight; titles have no focus."""
         if self.folded:
             self._focus, self._whole = "" if self._focus else "folded", True
             return bool(self._focus)
@@ -238,7 +235,6 @@ class KnobsView(Drawable, Focusable):
         return focused is not None
 
     def drop_focus(self) -> None:
-        """No widget has the focus."""
         self._set_focus("")
 
     def _set_focus(self, key: str) -> None:
@@ -261,7 +257,7 @@ class KnobsView(Drawable, Focusable):
     def _press(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         placed = self._at(event.pos)
         if placed is None or event.button != 1:
-            return True  # Beside the widgets: still this column's, and nobody's below it.
+            return True  # Between widgets: no view below the column gets the press.
         if not isinstance(placed.widget, Caption):
             self._set_focus(placed.widget.key)
             self._held = placed.widget.key
@@ -278,7 +274,7 @@ class KnobsView(Drawable, Focusable):
         return True
 
     def _wheel(self, event: pygame.event.Event, now_ns: int) -> bool:
-        """Turns the slider that has the focus and is under the mouse; else scrolls."""
+        """Turn the slider under the mouse if it has the focus; otherwise scroll, without moving the sliders."""
         placed = self._at(event.pos)
         if placed is None or placed.widget.key != self._focus or not placed.widget.turn(event.y, now_ns):
             self._scroll_to(self._scroll - event.y * self._pen.px(_SCROLL_STEP))

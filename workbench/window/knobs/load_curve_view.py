@@ -1,14 +1,14 @@
 """The load curve: what the offered load is multiplied by over the next minutes, drawn by hand.
 
-Its left edge is the present and moves on with the run. Invariant: what is drawn changes the curve between the ends of
-the stroke only; before and after, it stays as it was. A stroke out of the right edge holds from there on.
+The left edge is the current time and moves with the run. A stroke changes the curve only between its ends, except that
+one drawn to the right edge applies from there on.
 """
 
 from itertools import pairwise
 
 from workbench.controls.controls import Controls
 from workbench.scenarios.load_curve import factor_at
-from workbench.window.knobs.widget import Look
+from workbench.window.knobs.widget import Look, Widget
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.painter import Painter
@@ -17,7 +17,7 @@ from workbench.window.toolkit.wording import explain
 
 SPAN_S = 120.0
 FACTOR_TOP = 4.0
-"""The upper edge. Steeper curves can be written in a scenario."""
+"""Factor at the upper edge. A scenario can have higher ones."""
 _KEY_STEP_S, _KEY_STEP_FACTOR, _EDGE_S = 5.0, 0.25, 2.0
 _AXIS = 16
 
@@ -25,7 +25,7 @@ Point = tuple[float, float]
 
 
 def with_stroke(curve: tuple[Point, ...], stroke: list[Point], end_s: float) -> list[Point]:
-    """The curve with a stroke laid over it. `end_s` is the right edge of what is seen."""
+    """The curve with a stroke laid over it. `end_s`: the time at the right edge."""
     first_s, last_s = min(point[0] for point in stroke), max(point[0] for point in stroke)
     before = [point for point in curve if point[0] < first_s]
     after = [point for point in curve if point[0] > last_s]
@@ -36,8 +36,8 @@ def with_stroke(curve: tuple[Point, ...], stroke: list[Point], end_s: float) -> 
     return [*before, *drawn]
 
 
-class LoadCurveView:
-    """A small plot to draw in."""
+class LoadCurveView(Widget):
+    """A small plot to draw in. Keys: left and right move a cursor, up and down draw at it, Delete clears the curve."""
 
     key = "load_curve"
     height = 88
@@ -50,17 +50,16 @@ class LoadCurveView:
         self._seconds = 0.0
 
     def content(self, scene: Scene) -> object:
-        """The curve, and the present in steps of half a second."""
+        # Time in steps of half a second: the plot moves slower than a pixel per redraw.
         return self._controls.load_curve, round(2 * scene.view.run_seconds), self._cursor_s
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter, look: Look) -> None:
-        """Draw all of it."""
         plot, now_s = self.plot(box, pen), scene.view.run_seconds
         pen.card(target, plot, pen.theme.background, pen.theme.faint if look.hovered else pen.theme.line, radius=3)
         for factor in (1.0, 2.0, 3.0):
             y = self._y(factor, plot)
             pygame.draw.line(target, pen.theme.line, (plot.left + 1, y), (plot.right - 2, y))
-        points = self._seen(now_s, plot)
+        points = self._points(now_s, plot)
         pygame.draw.lines(target, pen.theme.sky, False, points, width=pen.px(2))
         factor = factor_at(self._controls.load_curve, now_s)
         pen.dot(target, points[0], pen.theme.sky, 3)
@@ -79,31 +78,23 @@ class LoadCurveView:
         return pygame.Rect(box.left, box.top + pen.px(2), box.width, box.height - pen.px(_AXIS + 4))
 
     def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
-        """A stroke begins."""
         self._base, self._stroke = self._controls.load_curve, {}
         self.drag(at, box, scene, pen, now_ns)
 
     def drag(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
-        """The stroke goes on: columns that the mouse jumped over are drawn too, straight."""
         plot = self.plot(box, pen)
         x = min(max(at[0], plot.left), plot.right - 1)
         point = self._point((x, at[1]), plot, scene.view.run_seconds)
         if self._stroke:
-            self._fill_up(x, point)
+            self._interpolate(x, point)  # The mouse skips columns when it moves fast.
         self._stroke[x] = point
         self._last_x = x
         self._lay(list(self._stroke.values()), scene.view.run_seconds, now_ns)
 
-    def release(self, now_ns: int) -> None:
-        """The stroke has ended."""
+    def release(self) -> None:
         self._stroke = {}
 
-    def turn(self, step: int, now_ns: int) -> bool:
-        """The wheel scrolls past it."""
-        return False
-
     def type(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
-        """Left and right move along, up and down set the factor there, delete clears the curve."""
         now_s = scene.view.run_seconds
         if event.key in (pygame.K_LEFT, pygame.K_RIGHT):
             step = _KEY_STEP_S if event.key == pygame.K_RIGHT else -_KEY_STEP_S
@@ -120,17 +111,13 @@ class LoadCurveView:
             return False
         return True
 
-    def leave(self) -> None:
-        """Nothing is half typed."""
-
     def tip(self) -> str:
-        """What it is."""
         return f"{explain('load curve')}\nBy keys: left and right move along, up and down draw, delete clears."
 
     def _lay(self, stroke: list[Point], now_s: float, now_ns: int) -> None:
         self._controls.set_load_curve(with_stroke(self._base, stroke, now_s + SPAN_S), now_ns)
 
-    def _fill_up(self, x: int, point: Point) -> None:
+    def _interpolate(self, x: int, point: Point) -> None:
         start, first = self._last_x, self._stroke[self._last_x]
         way = 1 if x > start else -1
         for column in range(start + way, x, way):
@@ -146,7 +133,7 @@ class LoadCurveView:
     def _y(factor: float, plot: pygame.Rect) -> int:
         return plot.bottom - 1 - round(min(factor, FACTOR_TOP) / FACTOR_TOP * (plot.height - 1))
 
-    def _seen(self, now_s: float, plot: pygame.Rect) -> list[tuple[int, int]]:
+    def _points(self, now_s: float, plot: pygame.Rect) -> list[tuple[int, int]]:
         """The curve from now to the right edge, in pixels."""
         curve = self._controls.load_curve
         inside = [point for point in curve if now_s < point[0] < now_s + SPAN_S]

@@ -6,6 +6,7 @@ Each figure has a fixed slot; only slots whose text changed are drawn.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from plots.number import UNKNOWN
 from workbench.telemetry.view import Part, Reading, RecordingState
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.arrangement import BANNER_ROWS_MAX
@@ -14,7 +15,7 @@ from workbench.window.toolkit.keys import ENTER
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Lettering
 from workbench.window.toolkit.view import Drawable, Focusable
-from workbench.window.toolkit.wording import UNKNOWN, format_clock, format_count, format_ms, format_whole
+from workbench.window.toolkit.wording import format_clock, format_count, format_ms, format_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ omitted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from plots.number import UNKNOWN
 from workbench.telemetry.view import Part, Reading, View
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.display import pygame
@@ -14,7 +15,7 @@ from workbench.window.toolkit.keys import BINDINGS, LIVE_ONLY, REPLAY_BINDINGS, 
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import Lettering
 from workbench.window.toolkit.view import Drawable, Focusable
-from workbench.window.toolkit.wording import TERMS, UNKNOWN, format_cores, format_count, format_ratio, format_whole
+from workbench.window.toolkit.wording import TERMS, format_cores, format_count, format_ratio, format_whole
 
 _DOT_WIDTH, _WORD_GAP, _ITEM_GAP_MAX, _HINT_GAP = 14, 5, 34, 20
 _LOOPS_SHOWN = 4

@@ -1,8 +1,7 @@
-"""The panels: one picture that their own process draws into a double buffer, blitted when a new one is finished.
+"""The panels: a picture that their own process draws into a double buffer, copied when a new one is finished.
 
-It never waits for that process. A picture of another size than the box is shown fitted into it until the next comes;
-before the first, four empty frames. A drag goes back in time, and a click on a title chooses another panel.
-Invariant: a picture that does not show the present has a frame of its own colour.
+It never waits for that process. A picture of another size than the box is scaled until the next one arrives; before the
+first, there are four empty frames. A drag moves back in time; a click on a title opens the list of panels.
 """
 
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from workbench.window.toolkit.view import Drawable, Focusable
 
 _FRAME_GAP = 14
 _HEAD, _HEAD_RAISED = 46, 4
-"""A panel's title and legend are so high. Those of the lower panels begin near the middle, by as much above it as the
-legends of the upper ones have fewer rows."""
+"""Height of a panel's title and legend, and how far above the middle the lower panels begin: the legends of the upper
+ones have fewer rows."""
 _DRAG_LEAST = 4
 _NANOSECONDS = 1_000_000_000
 _ARROWS = {pygame.K_LEFT: -1, pygame.K_RIGHT: 1}
@@ -29,7 +28,7 @@ _SPANS = {pygame.K_UP: 1, pygame.K_DOWN: -1}
 
 
 def fitted(size: tuple[int, int], box: pygame.Rect) -> pygame.Rect:
-    """The largest rectangle of the shape of `size` that fits into `box`, centred."""
+    """The largest rectangle with the aspect ratio of `size` in `box`, centred."""
     factor = min(box.width / size[0], box.height / size[1])
     place = pygame.Rect(0, 0, max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
     place.center = box.center
@@ -37,25 +36,25 @@ def fitted(size: tuple[int, int], box: pygame.Rect) -> pygame.Rect:
 
 
 class PanelsView(Drawable, Focusable):
-    """Draws the newest finished picture, or the one that a paused view holds; what it is to show is `choice`."""
+    """Draws the newest finished picture, or the one held by a paused view. `choice`: what the panels show."""
 
     def __init__(self, choice: PanelChoice, on_choose: Callable[[int], None]) -> None:
         self.choice, self._on_choose = choice, on_choose
         self._page: Page | None = None
         self._newest: pygame.Surface | None = None
-        """The newest picture of that page that was read whole; None before the first."""
+        """The newest complete picture of that page; None before the first."""
         self._serial = 0
         self._pixels: Pixels | None = None
         self._spare: Pixels | None = None
-        """The memory of that picture, and of the one before: the next is read into it."""
+        """The memory of the picture before the last: the next one is read into it, so that none is allocated."""
         self._held: pygame.Surface | None = None
         self._focused = self._ringed = False
         self._pressed: tuple[tuple[int, int], int] | None = None
-        """Where the button went down, and what time was at the right edge."""
+        """Where the button was pressed, and the time at the right edge then."""
         self._dragged = False
 
     def hold(self, scene: Scene) -> None:
-        """Keep showing the picture of now. Nothing to hold before the first."""
+        """Keep showing the current picture, if there is one."""
         self._look(scene)
         self._held = self._newest.copy() if self._newest else None
 
@@ -85,7 +84,7 @@ class PanelsView(Drawable, Focusable):
             self._pen.ring(target, self._box)
         return [self._box]
 
-    # --- What the person does ---
+    # --- Events ---
 
     def handle(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
         match event.type:
@@ -104,18 +103,15 @@ class PanelsView(Drawable, Focusable):
         return False
 
     def tip(self, position: tuple[int, int], scene: Scene) -> str:
-        """What can be done where the mouse is."""
         if self._title_at(position) is not None:
-            return "panel\nClick: show another one here. Key: V"
-        return "panels\nDrag: look back in time. Wheel: a longer or a shorter time. N: the present"
+            return "panel\nClick to choose another panel. Key: V"
+        return "panels\nDrag: move in time. Wheel: longer or shorter time range. N: follow the present"
 
     def step_focus(self, step: int) -> bool:
-        """All panels together are one stop of the keyboard: arrows go through time."""
         self._focused = self._ringed = not self._focused
         return self._focused
 
     def drop_focus(self) -> None:
-        """They have the focus no more."""
         self._focused = self._ringed = False
 
     def _drag(self, position: tuple[int, int], scene: Scene, start: tuple[int, int], end_ns: int) -> bool:
@@ -137,7 +133,7 @@ class PanelsView(Drawable, Focusable):
         return True
 
     def _wheel(self, event: pygame.event.Event, scene: Scene) -> bool:
-        """Up and down: a shorter or a longer time. Sideways, or with shift: through time."""
+        """Up and down: a shorter or longer time range. Sideways, or with Shift: move in time."""
         held = pygame.key.get_mods() if pygame.display.get_init() else 0
         sideways = event.x or (event.y if held & pygame.KMOD_SHIFT else 0)
         if sideways:
@@ -167,12 +163,12 @@ class PanelsView(Drawable, Focusable):
         self.choice.travel(steps, scene.view.now_ns, _begin_ns(scene))
 
     def _release_hold(self) -> None:
-        """A paused view that is scrolled shows the past and not what was held."""
+        """Moving in time ends the hold: the panels then show the past."""
         if self._held is not None:
             self.release()
 
     def _title_at(self, position: tuple[int, int]) -> int | None:
-        """The place of the panel whose title and legend are there, row by row."""
+        """The position of the panel whose title or legend is at a point."""
         box, pen = self._box, self._pen
         row = int(position[1] >= box.centery - pen.px(_HEAD_RAISED))
         top = box.centery - pen.px(_HEAD_RAISED) if row else box.top
@@ -183,7 +179,7 @@ class PanelsView(Drawable, Focusable):
     # --- Inside ---
 
     def _look(self, scene: Scene) -> None:
-        """Read the newest picture. One that is drawn over meanwhile is left to the next look."""
+        """Read the newest picture. One that is overwritten meanwhile is skipped until the next redraw."""
         if self._page is not scene.picture:
             self._page, self._newest, self._serial = scene.picture, None, 0
         found = Picture(scene.picture).read(self._serial, self._spare)
@@ -196,7 +192,7 @@ class PanelsView(Drawable, Focusable):
     def _draw_fitted(self, target: pygame.Surface, picture: pygame.Surface) -> None:
         target.fill(self._pen.theme.background, self._box)
         place = fitted(picture.size, self._box)
-        # Smooth scaling writes all four bytes, so it works on a picture of the same order of bytes as its source.
+        # smoothscale keeps the byte order of its source, which a blit converts: do not scale into the target.
         target.blit(pygame.transform.smoothscale(picture, place.size), place)
 
     @staticmethod
@@ -207,7 +203,7 @@ class PanelsView(Drawable, Focusable):
         return ("panels", "failed" if panels.failure else panels.state)
 
     def _draw_frames(self, target: pygame.Surface, notice: tuple[str, ...]) -> None:
-        """Four frames where the panels will be, and one quiet line."""
+        """Four empty frames, and a notice."""
         target.fill(self._pen.theme.background, self._box)
         gap, colors = self._pen.px(_FRAME_GAP), self._pen.theme
         width, height = (self._box.width - gap) // 2, (self._box.height - gap) // 2
@@ -223,5 +219,5 @@ class PanelsView(Drawable, Focusable):
 
 
 def _begin_ns(scene: Scene) -> int:
-    """When the load of what is shown began."""
+    """When the load began."""
     return scene.view.now_ns - round(scene.view.run_seconds * _NANOSECONDS)

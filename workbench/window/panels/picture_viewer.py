@@ -1,6 +1,6 @@
-"""A window for a picture of plots that is drawn on demand: which plots are shown, and in which colours, keys say.
+"""A window for a static picture of plots: keys choose the plots and the theme. It draws only on events.
 
-Not the window of a session: nothing in it moves, so it draws only when asked to. Invariant: at least one plot is shown.
+At least one plot is always shown.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +13,21 @@ from workbench.window.toolkit.display import Display, pygame
 from workbench.window.toolkit.painter import Painter
 
 Draw = Callable[[Sequence[str], tuple[int, int], theme.Name], NDArray[np.uint8]]
-"""Plots of these names in a picture of (width, height) pixels, in a theme; shape (height, width, 3)."""
+"""Draws the named plots in (width, height) pixels and a theme; returns shape (height, width, 3)."""
 SIZE, SIZE_MIN = (1200, 900), (480, 360)
 FOOT_PIXELS, MARGIN_PIXELS = 28, 12
 WAIT_MS = 500
-"""A signal is answered after so long at most: while it waits for the display, Python does not hear one."""
+"""Longest wait for an event: Python handles signals only between waits."""
 
 
 class PictureViewer:
-    """Shows plots until it is closed. `titles`: by name, in the order of their keys 1 to 9. Raises NoDisplay."""
+    """Shows plots until it is closed. `titles`: by name, in the order of keys 1 to 9. Raises NoDisplay."""
 
     def __init__(self, title: str, titles: Mapping[str, str], shown: Sequence[str], draw: Draw) -> None:
         self._draw = draw
         self._names = tuple(titles)[:9]
         self.shown = tuple(name for name in self._names if name in shown)
-        """The plots that are shown, from above."""
+        """The plots shown, from top to bottom."""
         self.closed = False
         self._display = Display(title, SIZE, SIZE_MIN)
         self._pen = Painter(1)
@@ -36,12 +36,12 @@ class PictureViewer:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Pixels across and down."""
+        """Width and height in pixels."""
         width, height = self._display.surface.get_size()
         return width, height
 
     def run(self) -> None:
-        """Show until the person closes it or presses Esc or Q."""
+        """Run until the user closes it."""
         self.show()
         while not self.closed:
             first = pygame.event.wait(WAIT_MS)
@@ -51,7 +51,7 @@ class PictureViewer:
         self._display.close()
 
     def handle(self, event: pygame.event.Event) -> bool:
-        """Do what an event asks for. True when the picture is to be drawn anew."""
+        """Handle an event. True when the picture must be drawn again."""
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
             self.closed = True
         elif event.type in (pygame.WINDOWSIZECHANGED, pygame.WINDOWEXPOSED):
@@ -61,7 +61,7 @@ class PictureViewer:
         return False
 
     def show(self) -> None:
-        """Draw the picture, and the keys below it."""
+        """Draw the picture and the keys below it."""
         surface = self._display.surface
         width, height = self.size
         pixels = self._draw(self.shown, (width, max(height - FOOT_PIXELS, 1)), self._pen.theme.name)

@@ -10,11 +10,10 @@ from workbench.window.canvas.canvas_marks import draw_frame, draw_legend, draw_m
 from workbench.window.canvas.canvas_mouse import CanvasMouse
 from workbench.window.canvas.canvas_view import CanvasView
 from workbench.window.connections.connection_card import HEIGHT as CARD_HEIGHT
-from workbench.window.connections.connection_card import JOURNEYS, ConnectionCard
+from workbench.window.connections.connection_card import JOURNEYS, ConnectionCard, first_number, place_of
 from workbench.window.connections.connections_view import MEASURES, ConnectionsView
 from workbench.window.connections.journey_view import CONNECTION, LIVE, JourneyView
 from workbench.window.connections.journey_view import HEIGHT as JOURNEY_HEIGHT
-from workbench.window.readings.connection_row import first_number, place_of
 from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.keys import LIVE_ONLY, Action, action_of
 from workbench.window.toolkit.painter import Painter

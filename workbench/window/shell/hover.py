@@ -6,7 +6,7 @@ Unlike a tooltip it appears at once; it disappears when the mouse rests or leave
 from dataclasses import dataclass
 
 from server.palette import hex_colors
-from workbench.window.readings.connection_row import read_row
+from workbench.window.connections.connection_card import read_row
 from workbench.window.shell.canvas_area import CanvasArea
 from workbench.window.toolkit import theme
 from workbench.window.toolkit.display import pygame

@@ -16,9 +16,8 @@ from workbench.window.overview.header import Banner, Header
 from workbench.window.overview.overlay import Caption, LoadingCard, PauseMark, Stack, Toast, Tooltip
 from workbench.window.overview.pipeline_view import PipelineView
 from workbench.window.overview.status_line import HintLine, StatusLine
-from workbench.window.panels.panel_bar import PanelBar
 from workbench.window.panels.panel_choice import PanelChoice
-from workbench.window.panels.panel_chooser import PanelChooser
+from workbench.window.panels.panel_chooser import PanelBar, PanelChooser
 from workbench.window.panels.panels_view import PanelsView
 from workbench.window.pickers.picker import Picker, StartPicker
 from workbench.window.playback.playback_bar import PlaybackBar

@@ -1,8 +1,7 @@
 """The colours, letterings and typeface of the window. There are two themes: dark, and light for projectors.
 
 A `Theme` is immutable and travels with the `Painter`. A `Lettering` names its colour, so it is the same in both themes.
-The accents are the palette of Okabe and Ito, which colour-blind readers can distinguish, darker where they stand on
-white. No state is shown by colour alone. Sizes are in units: one unit is `scale` pixels (see `arrangement`).
+No state is shown by colour alone. Sizes are in units: one unit is `scale` pixels (see `arrangement`).
 """
 
 import importlib.util
@@ -10,13 +9,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+import plots.style
+from plots.style import Theme as Style
+from plots.style import rgb
+
 Color = tuple[int, int, int]
 Name = Literal["dark", "light"]
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The colours by their roles. Those that the panels use too are equal to theirs, so that no seam shows."""
+    """The colours by their roles. Those that the panels use too come from their table, so that no seam shows."""
 
     name: Name
     background: Color
@@ -55,54 +58,38 @@ class Theme:
         return LIGHT if self.name == "dark" else DARK
 
 
-DARK = Theme(
-    name="dark",
-    background=(15, 17, 21),
-    surface=(22, 25, 31),
-    line=(44, 50, 60),
-    text=(230, 233, 238),
-    dim=(139, 149, 163),
-    faint=(93, 102, 115),
-    orange=(230, 159, 0),
-    sky=(86, 180, 233),
-    green=(0, 158, 115),
-    vermilion=(213, 94, 0),
-    purple=(204, 121, 167),
-    silver=(195, 202, 212),
-    green_text=(0, 158, 115),
-    purple_text=(204, 121, 167),
-    header=(18, 21, 26),
-    letterbox=(18, 21, 26),
+_STYLE_NAMES = {
+    "background": "page", "surface": "plot", "line": "edge", "dim": "text_muted", "faint": "text_faint",
+}  # fmt: skip
+"""Roles of the window that have another name in `plots.style`; the others have the same."""
+
+
+def _theme(name: Name, style: Style, **own: Color) -> Theme:
+    """A theme with the colours of `style`, and those that only the window has."""
+    shared = {role: rgb(getattr(style, _STYLE_NAMES.get(role, role))) for role in ROLES if role not in own}
+    return Theme(name=name, **shared, **own)
+
+
+ROLES = tuple(field.name for field in fields(Theme) if field.name != "name")
+DARK = _theme(
+    "dark",
+    plots.style.DARK,
+    header=rgb(plots.style.DARK.letterbox),
     raised=(28, 32, 40),
-    track=(44, 50, 60),
+    track=rgb(plots.style.DARK.edge),
     alarm_surface=(46, 21, 9),
     alarm_text=(255, 205, 170),
 )
-LIGHT = Theme(
-    name="light",
-    background=(244, 245, 247),
-    surface=(255, 255, 255),
-    line=(206, 211, 219),
-    text=(24, 28, 34),
-    dim=(84, 93, 106),
-    faint=(140, 148, 160),
-    orange=(164, 86, 0),
-    sky=(11, 90, 158),
-    green=(7, 154, 134),
-    vermilion=(116, 31, 6),
-    purple=(217, 87, 189),
-    silver=(85, 92, 104),
-    green_text=(4, 107, 93),
-    purple_text=(158, 42, 134),
+LIGHT = _theme(
+    "light",
+    plots.style.LIGHT,
     header=(252, 252, 253),
-    letterbox=(226, 229, 234),
-    raised=(255, 255, 255),
+    raised=rgb(plots.style.LIGHT.plot),
     track=(216, 220, 227),
     alarm_surface=(255, 236, 224),
-    alarm_text=(116, 31, 6),
+    alarm_text=rgb(plots.style.LIGHT.vermilion),
 )
 THEMES: dict[Name, Theme] = {"dark": DARK, "light": LIGHT}
-ROLES = tuple(field.name for field in fields(Theme) if field.name != "name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,7 @@ Numbers have three significant digits and a unit. An unknown value is a dash, ne
 same width, so a text does not move while its digits change. The terms are used in tooltips and in the help card.
 """
 
-UNKNOWN = "\N{EN DASH}"
-
-_STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def _three_digits(value: float) -> str:
-    """Three significant digits of a value from 1 to 999.5, e.g. 1.02, 41.0, 412."""
-    for limit, decimals in ((9.995, 2), (99.95, 1)):
-        if value < limit:
-            return f"{value:.{decimals}f}"
-    return f"{value:.0f}"
+from plots.number import UNKNOWN, count_digits, three_digits
 
 
 def format_count(value: float | None, unit: str = "") -> str:
@@ -23,14 +13,8 @@ def format_count(value: float | None, unit: str = "") -> str:
         return UNKNOWN
     if value < 0:
         raise ValueError(f"count is {value}; it must not be negative")
-    gap = f" {unit}" if unit else ""
-    if value < 999.5:
-        return ("<1" if 0 < value < 0.5 else f"{value:.0f}") + gap
-    for step, letter in _STEPS:
-        # The next letter starts where three digits would round up to it: 999,500 is 1.00 M, not 1000 k.
-        if value >= step * 0.9995:
-            return f"{_three_digits(max(1.0, value / step))} {letter}{unit}"
-    raise AssertionError(f"no step for {value}")
+    digits, prefix = ("<1", "") if 0 < value < 0.5 else count_digits(value)
+    return f"{digits} {prefix}{unit}".rstrip()
 
 
 def format_whole(value: int) -> str:
@@ -43,9 +27,9 @@ def format_ms(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     if value < 999.5:
-        return f"{_three_digits(value)} ms"
+        return f"{three_digits(value)} ms"
     if value < 59_950:
-        return f"{_three_digits(value / 1000)} s"
+        return f"{three_digits(value / 1000)} s"
     return f"{value / 60_000:.1f} min"
 
 
@@ -53,7 +37,7 @@ def format_us(value: float | None) -> str:
     """A duration given in microseconds: `0.06 us`, `5.90 us`, `3.10 ms`."""
     if value is None or value >= 999.5:
         return format_ms(None if value is None else value / 1000)
-    return f"{_three_digits(value)} us"
+    return f"{three_digits(value)} us"
 
 
 def format_ratio(value: float | None) -> str:
