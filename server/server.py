@@ -34,7 +34,7 @@ from server.loops.sink import SinkLoop
 from server.mailbox.mailbox import Mailbox
 from server.mqtt.address import BrokerAddress, parse_broker
 from server.protocol.messages import Notice
-from server.system import clock, open_files
+from server.system import checks, clock, open_files
 from server.tls.certificate import context_of
 from server.tls.front import TlsTerminator
 from server.wire import NoticeCode
@@ -367,6 +367,8 @@ class Server:
         is_last = self._engine.is_ending and self.state == State.RUNNING
         if self._engine.tick(now_ns, is_last=is_last):
             self._engine.publish(now_ns, clock.now_ns() - now_ns)
+            # A sink applies nothing of what it counts.
+            assert not checks.ARE_THOROUGH or self.config.counts_only or self._row["ledger_gap"] == 0
         self._beat(now_ns)
         if now_ns - self._resident_at_ns > 1_000_000_000:
             self._resident_at_ns = now_ns

@@ -28,6 +28,8 @@ os.environ["SDL_VIDEODRIVER"] = "dummy"
 os.environ["SDL_AUDIODRIVER"] = "dummy"
 os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# Servers of tests, and of processes that tests start, check all their invariants. Read once, too.
+os.environ["PIXEL_CANVAS_CHECKS"] = "thorough"
 
 
 def give_up(what: str, remedy: str, *, in_ci: bool) -> None:

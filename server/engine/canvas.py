@@ -1,17 +1,22 @@
-"""The canvas: pixels in shared memory, the ticks that changed them, and the rules that the stages go by."""
+"""The canvas: pixels in shared memory, the rules that the stages apply to it, and what of it may be shown."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from server.config import Brakes, ServerConfig
 from server.ipc.page import Page
-from server.kernels.arrays import CanvasArrays
-from server.kernels.layout import BRAKE, RULES, STAGE_COUNT
+from server.kernels.arrays import BroadcastArrays, CanvasArrays, new_broadcast_arrays
+from server.kernels.encode import paint_blocks
+from server.kernels.layout import BRAKE, HEAD_ROOM, RULES, STAGE_COUNT
 from server.protocol.messages import Hello, Snapshot
 from server.wire import TILE_SIDE, tile_shape
 
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
+
+NO_TOKENS_NS = 1 << 62
+"""`full_ns` of a viewer's bucket: it holds no token, whatever the limits are. Far from the end of int64, because the
+kernels add to it."""
 
 
 def new_rules(config: ServerConfig) -> NDArray[np.void]:
@@ -27,11 +32,29 @@ def new_rules(config: ServerConfig) -> NDArray[np.void]:
 
 
 def set_limits(rules: np.void, config: ServerConfig) -> None:
-    """Write what connections are held to, which may change between steps, into a row of dtype RULES."""
+    """Write the limits of connections into a row of dtype RULES. They may change between steps."""
     rules["token_ns"] = max(1, 1_000_000_000 // config.rate_per_s)
     rules["burst_ns"] = rules["token_ns"] * config.burst
     rules["stall_ns"] = int(config.stall_s * 1e9)
     rules["evict_ns"] = int(config.evict_after_s * 1e9)
+
+
+def refill(
+    full_ns: NDArray[np.int64], before: tuple[int, int], after: tuple[int, int], now_ns: int
+) -> NDArray[np.int64]:
+    """When buckets will be full again (see kernels/admit) under new limits. No bucket gains or loses a token by that.
+
+    full_ns: any shape, 0 for a bucket that was never used, which stays full; NO_TOKENS_NS stays too. before, after:
+    (token_ns, burst_ns). A bucket that becomes smaller keeps what it can hold.
+    """
+    (old_token_ns, old_burst_ns), (new_token_ns, new_burst_ns) = before, after
+    old_burst, new_burst = old_burst_ns // old_token_ns, new_burst_ns // new_token_ns
+    # In tokens, as fractions: what the old bucket lacks, and what the new one lacks with the same tokens in it.
+    missing = np.clip((full_ns - now_ns) / old_token_ns, 0, old_burst)
+    lacking = np.clip(new_burst - (old_burst - missing), 0, new_burst)
+    refilled = now_ns + np.rint(lacking * new_token_ns).astype(np.int64)
+    kept: NDArray[np.int64] = np.where((full_ns == 0) | (full_ns == NO_TOKENS_NS), full_ns, refilled)
+    return kept
 
 
 def new_brakes(brakes: Brakes) -> NDArray[np.void]:
@@ -43,10 +66,7 @@ def new_brakes(brakes: Brakes) -> NDArray[np.void]:
 
 
 def new_hello(config: ServerConfig, connection: int, *, is_viewer: bool = False) -> Hello:
-    """The first message to a connection: the canvas, its rules, and the connection's number.
-
-    To one that may only look on, rate and burst are 0.
-    """
+    """The first message to a connection. One that may only view is told a rate and a burst of 0."""
     return Hello(
         width=config.width,
         height=config.height,
@@ -56,6 +76,13 @@ def new_hello(config: ServerConfig, connection: int, *, is_viewer: bool = False)
         burst=0 if is_viewer else config.burst,
         connection=connection & 0xFFFFFFFF,
     )
+
+
+def snapshot_of(pixels: NDArray[np.uint8], region: Region, tick: int) -> Snapshot:
+    """The region's pixels now, pixels having shape (height, width). Later deltas bring what changes after `tick`."""
+    x, y, width, height = region
+    data = pixels[y : y + height, x : x + width].tobytes()
+    return Snapshot(tick=tick, x=x, y=y, width=width, height=height, pixels=data)
 
 
 class Canvas:
@@ -94,8 +121,41 @@ class Canvas:
             return 0, 0, 0, 0
         return x // TILE_SIDE, y // TILE_SIDE, *tile_shape(x + width, y + height)
 
-    def snapshot(self, region: Region, tick: int) -> Snapshot:
-        """The region's pixels now. `tick` is the last finished one: later deltas bring what changes from here."""
-        x, y, width, height = region
-        pixels = self.pixels[y : y + height, x : x + width].tobytes()
-        return Snapshot(tick=tick, x=x, y=y, width=width, height=height, pixels=pixels)
+
+class VisibleCanvas:
+    """The canvas and the broadcast as clients may see them. Changed only while no loop runs.
+
+    Without a journal that is the canvas itself. With one it is a copy: a tick is encoded beside the broadcast that is
+    being sent, and shown once it is committed; then its blocks bring the copy up to it.
+    """
+
+    def __init__(self, canvas: Canvas, *, is_copy: bool, tick: int) -> None:
+        """`is_copy`: a tick is shown later than it is encoded. `tick`: the last one before the start."""
+        arrays = canvas.arrays
+        if is_copy:
+            copies = {name: getattr(arrays, name).copy() for name in ("pixels", "pixel_tick", "tile_tick")}
+            arrays = arrays._replace(**copies)
+        self.tick = tick
+        """The last tick that is shown."""
+        self.pixels: NDArray[np.uint8] = arrays.pixels.reshape(canvas.height, canvas.width)
+        self.broadcast: BroadcastArrays = new_broadcast_arrays(arrays)
+        """What loops send."""
+        self.encoded: BroadcastArrays = new_broadcast_arrays(arrays) if is_copy else self.broadcast
+        """Where the encoder puts the next one."""
+        for broadcast in (self.broadcast, self.encoded):
+            broadcast.head["since"] = broadcast.head["tick"] = tick
+
+    def show(self, tick: int) -> None:
+        """Let clients see `tick`, which is encoded."""
+        self.tick = tick
+        head = self.encoded.head[0]
+        if self.encoded is self.broadcast or head["tick"] != tick:
+            return
+        end = int(head["frame_end"])
+        self.broadcast.bytes[:end] = self.encoded.bytes[:end]
+        for target, source in zip(self.broadcast[2:4], self.encoded[2:4], strict=True):
+            target[:] = source
+        self.broadcast.head[:] = self.encoded.head
+        blocks = self.encoded.bytes[HEAD_ROOM : int(self.encoded.block_start[-1])]
+        is_well_formed = paint_blocks(blocks, int(head["tile_count"]), self.broadcast.shown, tick)
+        assert is_well_formed, "the encoder wrote blocks that cannot be read"

@@ -1,7 +1,7 @@
 """The engine: one canvas, its tick and its broadcast. No sockets, no clock: `tick(now_ns)` is all that moves it.
 
-Loops bring their arrays; stages write to the canvas through them. Invariant: `tick` runs while no stage does, so that
-a tick's broadcast holds exactly what was applied before it.
+Loops bring their arrays; stages write to the canvas through them. `tick` runs while no stage does, so a tick's
+broadcast holds exactly what was applied before it.
 """
 
 import threading
@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.config import ServerConfig
-from server.engine.buckets import refill
-from server.engine.canvas import Canvas, new_brakes, new_hello, set_limits
-from server.engine.commit_gate import CommitGate
-from server.engine.encode_brake import EncodeBrake
-from server.engine.visible import VisibleCanvas
+from server.engine.canvas import Canvas, VisibleCanvas, new_brakes, new_hello, refill, set_limits, snapshot_of
+from server.engine.invariants import check_broadcast, check_queues, check_tiles
+from server.engine.tick_gates import CommitGate, EncodeBrake
 from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.schema import PLAIN, ZLIB
@@ -27,6 +25,7 @@ from server.kernels.journey import note_encoded, note_journaled
 from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Stage
 from server.kernels.queues import waiting_placements
 from server.protocol.messages import Hello, Snapshot
+from server.system import checks
 from server.wire import CANCEL
 
 COMPRESS_BYTES_MIN = 512
@@ -37,22 +36,35 @@ thousands of receivers, for a fraction of a millisecond once a tick. Above, that
 COMPRESS_PAUSE_TICKS = 8
 """Ticks to leave the compressor alone after it gained nothing: noise stays noise for a while."""
 COMMIT_LOOK_NS = 50_000_000
-"""How soon to look again whether a tick may be finished that waits for the journal, which rings as soon as it may."""
+"""How soon to look again at a tick that waits for the journal, which wakes the loops as soon as it is done."""
 LAST_COMMIT_S = 3.0
-"""How long the end of the server waits for the last ticks to be on disk."""
+"""How long the server, before it ends, waits for the last ticks to be on disk."""
 HALT_NS = 3_600_000_000_000
-"""Service time of a stage that is to stand still until it is let go."""
+"""Service time of a stage that is stopped until its brake is released."""
 STRETCH_RATIO = 1.25
 SHRINK_RATIO = 0.5
 
 
-def use_slot(loop: LoopArrays, slot: int) -> None:
-    """Have sweeps and patrols of `loop` reach as far as `slot`, which is taken into use.
+def look(row: np.void, depth: int) -> None:
+    """Note what waits in front of a stage that can do nothing now. row: its STAGE of the telemetry page."""
+    row["depth"] = depth
+    row["depth_peak"] = max(row["depth_peak"], depth)
 
-    A sweep that is done stays done: whoever is new is owed nothing of the last tick, and must not put off the next.
-    """
+
+def note(row: np.void, depth: int, items: int, busy_ns: int) -> None:
+    """Add one batch to a stage's STAGE row of the telemetry page."""
+    look(row, depth)
+    row["busy_ns"] += busy_ns
+    row["batch_count"] += 1
+    row["item_count"] += items
+    row["depth_sum"] += depth
+
+
+def use_slot(loop: LoopArrays, slot: int) -> None:
+    """Extend the sweeps and patrols of `loop` to `slot`, which is taken into use."""
     queues = loop.queues[0]
     end = max(int(queues["slot_end"]), slot + 1)
+    # A sweep that is done stays done: a new connection is owed nothing of the last tick, and must not delay the next.
     if queues["fanout_position"] == queues["slot_end"]:
         queues["fanout_position"] = end
     queues["slot_end"] = end
@@ -69,7 +81,7 @@ class Engine:
         connections_page: Page | None = None,
         journal: Journal | None = None,
     ) -> None:
-        """With a `journal`, the canvas goes on from what that has recovered."""
+        """With a `journal`, the canvas continues from what that has recovered."""
         self.config = config
         self.telemetry = telemetry
         self.canvas_page = canvas_page
@@ -88,13 +100,11 @@ class Engine:
         self.is_hurried = False
         """All loops are to meet at once, whatever `next_tick_ns` says."""
         self.is_ending = False
-        """The tick to come may be the last: what was read is to be in it, whatever the brakes say."""
+        """The next tick may be the last: what was read is to be in it, despite the brakes."""
         self._encode_brake = EncodeBrake()
-        self._braked_ns = 0
-        """Service time that the brake has added to the last tick."""
+        self._braked_ns = 0  # Service time that the brake has added to the last tick.
         self._last_tick_ns = self._spacing_ns = 0  # The last one's start, and how far apart they are at present.
-        self._due_ns = 0
-        """When the tick was due that waits for the journal; 0: none does."""
+        self._due_ns = 0  # When the tick was due that waits for the journal; 0: none does.
         self._compress_after = 0
         self._numbers, self._numbers_lock = 0, threading.Lock()
 
@@ -119,7 +129,7 @@ class Engine:
         return new_hello(self.config, self.take_numbers(1), is_viewer=is_viewer)
 
     def take_numbers(self, count: int) -> int:
-        """Take numbers for so many connections. Returns the first; numbers begin at 1. Any loop may ask at any time."""
+        """Take numbers for `count` connections. Returns the first; they begin at 1. May be called from any thread."""
         with self._numbers_lock:
             self._numbers += count
             return self._numbers - count + 1
@@ -130,10 +140,7 @@ class Engine:
         self.next_tick_ns = now_ns + self.interval_ns
 
     def adjust(self, config: ServerConfig, now_ns: int) -> None:
-        """Go by the live settings of `config` from now on. Called while no stage runs.
-
-        A bucket keeps its tokens, as far as the new one holds them, and is filled at the new rate from here.
-        """
+        """Apply the live settings of `config` from now on. Called while no stage runs."""
         before, rules = self.config, self.canvas.arrays.rules[0]
         old_ns = int(rules["token_ns"]), int(rules["burst_ns"])
         self.config = before.adjusted(config)
@@ -153,7 +160,7 @@ class Engine:
         self._set_brakes(np.zeros_like(self.canvas.arrays.brakes))
 
     def _brake(self) -> None:
-        """Brake all stages as they are to be, and hold placements back while nobody could see them."""
+        """Brake all stages as configured, and stop apply while the journal is stuck: no client could see a change."""
         brakes = new_brakes(self.config.brakes)
         if self.gate.is_stuck:
             brakes[Stage.APPLY]["batch_ns"] = HALT_NS
@@ -172,15 +179,16 @@ class Engine:
     def tick(self, now_ns: int, *, is_last: bool = False) -> bool:
         """Finish a tick: encode what changed, once, and let every loop begin to send it.
 
-        Called while no stage runs. False when the last broadcast is still under way: then the tick is put off and
-        the interval grows, so that broadcasts cannot pile up; and while a braked encoder is at work, or the journal.
-        The last tick before the end is not put off; False when the journal cannot take it.
+        Called while no stage runs. False when the tick is put off: the last broadcast is still under way (then the
+        interval grows, so that broadcasts cannot pile up), or a braked encoder is at work, or the journal. The last
+        tick before the end is not put off; False when the journal cannot take it.
         """
         if not self._may_finish(now_ns, is_last=is_last):
             return False
         is_behind = any(sweep_rest(loop) > 0 for loop in self.loops)
         if is_behind and not is_last and self._stretch(now_ns):
             return False
+        self._check()
         tick = self.tick_number + 1
         if not is_last and self._is_encoding(tick, now_ns):
             return False
@@ -199,8 +207,15 @@ class Engine:
         self.interval_ns = max(self.config.tick_ms * 1_000_000, int(self.interval_ns * SHRINK_RATIO))
         return True
 
+    def _check(self) -> None:
+        for loop in self.loops:
+            check_queues(loop)
+        check_broadcast(self.broadcast, self.shown.tick)
+        if checks.ARE_THOROUGH:
+            check_tiles(self.canvas.arrays)
+
     def look_at_journal(self, now_ns: int) -> bool:
-        """Show the tick that the journal has by now. True when it got stuck or goes on. Called while no stage runs."""
+        """Show the tick that the journal has. True when it got stuck or recovered. Called while no stage runs."""
         tick = self.gate.let_through()
         if tick:
             self._show(tick)
@@ -239,7 +254,8 @@ class Engine:
     def _entry(self, tick: int, now_ns: int, blocks_start: int) -> TickEntry:
         """What the journal is to keep of a tick that is encoded."""
         head = self.shown.encoded.head[0]
-        pixels = self.canvas.pixels.tobytes() if self.gate.wants_snapshot(tick) else None
+        journal = self.gate.journal
+        pixels = self.canvas.pixels.tobytes() if journal is not None and journal.wants_snapshot(tick) else None
         blocks = self.shown.encoded.bytes[blocks_start : int(head["frame_end"])].tobytes()
         counts = int(head["pixel_count"]), int(head["tile_count"])
         return TickEntry(tick, now_ns, *counts, ZLIB if head["encoding"] else PLAIN, blocks, pixels)
@@ -255,11 +271,11 @@ class Engine:
 
     @property
     def is_following(self) -> bool:
-        """Whether journeys are noted."""
+        """Whether the journeys of a connection are noted."""
         return bool(self.canvas.arrays.rules["followed"][0] >= 0)
 
     def follow(self, number: int) -> None:
-        """Note the journeys of the connection of this number from now on; -1: of none. Called while no stage runs."""
+        """Note the journeys of the connection with this number; -1: of none. Called while no stage runs."""
         self.canvas.arrays.rules[0]["followed"] = number
         for loop in self.loops:
             for name in ("first", "end", "read_end"):
@@ -271,26 +287,24 @@ class Engine:
             for loop in self.loops:
                 note_encoded(loop, self.tick_number, now_ns + encode_ns)
         encode_ns += self._braked_ns
-        tick = self.tick_number
-        head = self.shown.encoded.head[0]
-        was_encoded = head["tick"] == tick
-        server = self.telemetry["server"][0]
-        row = self.telemetry["ticks"][tick % TICK_ROWS]
-        row["tick"] = tick  # First: what the row was is gone from here on.
-        row["start_ns"] = now_ns
-        row["lateness_ns"] = max(0, now_ns - self.next_tick_ns)
-        row["interval_ns"] = now_ns - self._last_tick_ns
-        row["encode_ns"] = encode_ns
-        row["tile_count"] = head["tile_count"] if was_encoded else 0
-        row["pixel_count"] = head["pixel_count"] if was_encoded else 0
-        row["frame_bytes"] = head["frame_end"] - head["frame_start"] if was_encoded else 0
-        row["encoding"] = head["encoding"] if was_encoded else 0
-        row["admitted_count"] = sum(int(loop.counts[0]["admitted_count"]) for loop in self.loops)
-        row["in_flight_count"], server["ledger_gap"] = self.balance()
-        self._note_encoding(int(row["tile_count"]), encode_ns)
-        row["depth_peak"] = self._take_peaks()
-        server["merged_count"] += row["pixel_count"]
-        server["encoded_bytes"] += row["frame_bytes"]
+        tick, head = self.tick_number, self.shown.encoded.head[0]
+        tile_count = pixel_count = frame_bytes = encoding = 0
+        if head["tick"] == tick:  # Else nothing had changed, and the head is that of an earlier tick.
+            tile_count, pixel_count, encoding = (int(head[name]) for name in ("tile_count", "pixel_count", "encoding"))
+            frame_bytes = int(head["frame_end"] - head["frame_start"])
+        # Encoding is the engine's own stage; its row is the first loop's.
+        note(self.telemetry["stages"][0, Stage.ENCODE], tile_count, tile_count, encode_ns)
+        lateness_ns, interval_ns = max(0, now_ns - self.next_tick_ns), now_ns - self._last_tick_ns
+        admitted_count = sum(int(loop.counts[0]["admitted_count"]) for loop in self.loops)
+        server, ticks = self.telemetry["server"][0], self.telemetry["ticks"]
+        in_flight_count, server["ledger_gap"] = self.balance()
+        ticks["tick"][tick % TICK_ROWS] = tick  # First: readers take the row for unfinished from here on.
+        ticks[tick % TICK_ROWS] = (
+            tick, now_ns, lateness_ns, interval_ns, encode_ns, tile_count, pixel_count, frame_bytes, encoding,
+            admitted_count, in_flight_count, self._take_peaks(),
+        )  # fmt: skip
+        server["merged_count"] += pixel_count
+        server["encoded_bytes"] += frame_bytes
         server["tick_interval_ns"] = self.interval_ns
         server["tick"] = tick  # Last: it says that the row above is whole.
         self._last_tick_ns = now_ns
@@ -298,7 +312,7 @@ class Engine:
         self.next_tick_ns = max(self.next_tick_ns + self.interval_ns, now_ns + pause_ns)
 
     def balance(self) -> tuple[int, int]:
-        """The ledger of all loops: placements in flight, by looking into the queues, and those unaccounted for.
+        """The ledger of all loops: placements in flight, counted in the queues, and those unaccounted for.
 
         The second is 0 as long as received = admitted + throttled + shed + out of bounds + waiting, and admitted =
         applied + waiting. Called while no stage runs.
@@ -332,10 +346,10 @@ class Engine:
         connection["subscribed"] = 1
         loop.counts[0]["subscriber_count"] += 1
         loop.counts[0]["snapshot_count"] += 1
-        return self.shown.snapshot(region)
+        return snapshot_of(self.shown.pixels, region, self.shown.tick)
 
     def _stretch(self, now_ns: int) -> bool:
-        """Put the tick off by a part of its interval, which grows. False when it is as long as it may be."""
+        """Put the tick off by a part of its interval, which grows. False when it has its maximum length."""
         most_ns = self.config.tick_ms_max * 1_000_000
         overdue_ns = now_ns - self._last_tick_ns
         if overdue_ns >= max(most_ns, self.interval_ns):
@@ -346,9 +360,9 @@ class Engine:
         return True
 
     def _compress(self, tick: int) -> int:
-        """Put a zlib frame of the same blocks behind the plain one, and send that, where it is shorter.
+        """Put a zlib frame of the same blocks after the plain one, and have that sent, where it is shorter.
 
-        Returns where the blocks stand that are sent.
+        Returns where the blocks start that are sent.
         """
         broadcast = self.shown.encoded
         head = broadcast.head[0]
@@ -368,16 +382,6 @@ class Engine:
         head["encoding"] = 1
         return start
 
-    def _note_encoding(self, tile_count: int, encode_ns: int) -> None:
-        """Encoding is the engine's own stage; its row is the first loop's."""
-        stage = self.telemetry["stages"][0, Stage.ENCODE]
-        stage["busy_ns"] += encode_ns
-        stage["batch_count"] += 1
-        stage["item_count"] += tile_count
-        stage["depth"] = tile_count
-        stage["depth_sum"] += tile_count
-        stage["depth_peak"] = tile_count
-
     def _take_peaks(self) -> NDArray[np.int64]:
         """The most that waited in front of each stage since the last call, over all loops, shape (STAGE_COUNT,)."""
         stages = self.telemetry["stages"]
@@ -387,11 +391,9 @@ class Engine:
 
 
 def _on_page(arrays: LoopArrays, page: Page, index: int) -> LoopArrays:
-    """A loop's arrays of which those parts are on the connections page that others look at.
-
-    A memory link of more devices than the page has slots keeps its connections to itself.
-    """
+    """A loop's arrays, with those parts on the connections page that other processes read."""
     rows, slots = page["connections"][index], len(arrays.connections)
+    # A memory link may have more devices than the page has slots: then its connections are not on it.
     return arrays._replace(
         connections=rows[:slots] if slots <= len(rows) else arrays.connections,
         journeys=page["journeys"],

@@ -16,6 +16,7 @@ import numpy as np
 from server.accept.address_limits import AddressLimits, Refusal, turn_away
 from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
 from server.engine.engine import Engine, use_slot
+from server.engine.invariants import check_connections
 from server.kernels.apply import pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
 from server.kernels.brake import is_resting, rest, step_items
@@ -25,7 +26,7 @@ from server.kernels.kernel import Warm
 from server.kernels.layout import CONNECTION, HELD_BYTES_MAX, LISTENER, Phase, Reason, Stage, Wake
 from server.loops.slow_path import SlowPath
 from server.protocol.websocket import CloseCode, encode_frame
-from server.system import clock
+from server.system import checks, clock
 from server.web.routes import CANVAS_PATH
 from server.wire import Opcode
 
@@ -102,7 +103,15 @@ class Loop(ABC):
                 self.drain_queues(now_ns)  # It may be the last tick: what was read is to be in it.
             if engine.is_hurried or now_ns >= engine.next_tick_ns:
                 self._note_limits()
+                if checks.ARE_THOROUGH:
+                    self._check()
                 return now_ns
+
+    def _check(self) -> None:
+        """Each slot is free, in use or about to be free, and the counters are those of the rows."""
+        slots = [*self._free, *self._leaving, *self.desk.clients]
+        assert len(slots) == len(set(slots)) == len(self.arrays.connections), "a slot is lost, or named twice"
+        check_connections(self.arrays, self.engine.shown.tick)
 
     def close_clients(self, now_ns: int) -> None:
         """Begin to close every connection, politely, once it was offered the last broadcast."""

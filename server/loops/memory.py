@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from server.engine.engine import Engine
+from server.engine.engine import Engine, look, note
 from server.ipc.page import Page
 from server.kernels.apply import pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
@@ -23,7 +23,6 @@ from server.kernels.kernel import Warm
 from server.kernels.layout import Phase, Stage, Wake
 from server.kernels.link import BlockState
 from server.kernels.ring import await_state, count_bytes
-from server.loops.stages import look, note
 from server.system import clock
 
 LOOK_NS = 10_000_000

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from server.engine.buckets import NO_TOKENS_NS
+from server.engine.canvas import NO_TOKENS_NS
 from server.engine.engine import Engine
 from server.kernels.arrays import LoopArrays
 from server.kernels.decode import DONE, decode_payload

@@ -6,8 +6,7 @@ not serve now stays in its queue, in order.
 
 from collections.abc import Callable
 
-import numpy as np
-
+from server.engine.engine import look, note
 from server.kernels.admit import admit
 from server.kernels.apply import apply, pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
@@ -18,21 +17,6 @@ from server.kernels.layout import Stage, Wake
 from server.kernels.queues import make_message_room, make_placement_room
 from server.system import clock
 from server.wire import PLACE_FRAME_BYTES, ClientOp
-
-
-def look(row: np.void, depth: int) -> None:
-    """Note what waits in front of a stage that can do nothing now. row: its STAGE of the telemetry page."""
-    row["depth"] = depth
-    row["depth_peak"] = max(row["depth_peak"], depth)
-
-
-def note(row: np.void, depth: int, items: int, busy_ns: int) -> None:
-    """Add one batch to a stage's STAGE row of the telemetry page."""
-    look(row, depth)
-    row["busy_ns"] += busy_ns
-    row["batch_count"] += 1
-    row["item_count"] += items
-    row["depth_sum"] += depth
 
 
 class Stages:

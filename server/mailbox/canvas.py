@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.config import ServerConfig
-from server.engine.canvas import Canvas
+from server.engine.canvas import Canvas, snapshot_of
 from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.store import TickEntry
@@ -23,7 +23,7 @@ from server.protocol.blocks import encode_block, tile_colors
 from server.protocol.body import write_body
 from server.protocol.messages import Ping, Pong, Subscribe
 from server.protocol.websocket import encode_frame, parse_head
-from server.system import clock
+from server.system import checks, clock
 from server.wire import DELTA, TILE_SIDE, Opcode, ServerOp
 
 MAILBOX_MAX = 65_536
@@ -174,7 +174,7 @@ class MailboxCanvas:
         client.cursor = self.tick
         self._counts["subscriber_count"] += 1
         self._counts["snapshot_count"] += 1
-        snapshot = self._canvas.snapshot(region, self.tick)
+        snapshot = snapshot_of(self._canvas.pixels, region, self.tick)
         return snapshot.encode(compress=len(snapshot.pixels) >= SNAPSHOT_COMPRESS_BYTES)
 
     def unsubscribe(self, client: MailboxClient) -> None:
@@ -266,5 +266,6 @@ class MailboxCanvas:
         row["encoded_bytes"] += frame_bytes
         row["ledger_gap"] = self._tally.unaccounted()
         row["tick"] = self.tick  # Last: it says that the row above is whole.
+        assert not checks.ARE_THOROUGH or row["ledger_gap"] == 0
         self._tick_ns = now_ns
         self._due_ns = max(self._due_ns + self._interval_ns, now_ns + self._interval_ns // 2)

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from server.config import ServerConfig
-from server.engine.buckets import refill
-from server.engine.canvas import new_rules
+from server.engine.canvas import new_rules, refill
 from server.protocol.connection import Connection
 from server.protocol.messages import Throttled
 from server.wire import DropReason

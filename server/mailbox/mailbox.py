@@ -12,8 +12,7 @@ from functools import partial
 
 from server.accept.listener import BACKLOG, connections_allowed, open_listener
 from server.config import ServerConfig
-from server.engine.buckets import NO_TOKENS_NS
-from server.engine.canvas import new_hello
+from server.engine.canvas import NO_TOKENS_NS, new_hello
 from server.ipc.page import Page
 from server.journal.journal import open_journal, running
 from server.kernels.layout import Stage, State

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.config import LIVE_SETTINGS, ServerConfig
-from server.engine.buckets import refill
+from server.engine.canvas import refill
 from server.kernels.admit import take_token
 from server.protocol.messages import Place, PlaceMany, Throttled
 from server.system.clock import now_ns
