@@ -23,8 +23,8 @@ class Better(Enum):
     NEITHER = 0
 
 
+# The tables of a recording that keep figures. The panels draw those of samples; readings hold the others.
 SAMPLES, READINGS = "samples", "readings"
-"""The tables of a recording that keep figures. The panels draw those of samples; readings hold the others."""
 
 
 @dataclass(frozen=True, slots=True)

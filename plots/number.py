@@ -1,4 +1,4 @@
-"""How numbers are written on panels and in tables: three significant digits, an SI prefix, and a dash for the unknown.
+"""How numbers are written on panels, in tables and in sentences: three significant digits, and an SI prefix.
 
 Small numbers have no prefix (0.2 stays 0.2, not 200 m), which is why this is not matplotlib's EngFormatter; it also
 imports nothing, so that any process can use it.
@@ -55,3 +55,39 @@ def share_digits(value: float) -> tuple[str, str]:
 def index_digits(value: float) -> tuple[str, str]:
     """An index between 0 and 1. NaN is a dash."""
     return (UNKNOWN if math.isnan(value) else f"{value:.2f}"), ""
+
+
+def count_text(value: float) -> str:
+    """A count in a sentence: "812", "8.13 k", "1.02 M"."""
+    return " ".join(count_digits(value)).rstrip()
+
+
+def percent(ratio: float) -> str:
+    """A share of 0..1: "41 %"."""
+    return f"{100 * ratio:.0f} %"
+
+
+def whole(value: float) -> str:
+    """A count to the last digit: "131,072"."""
+    return f"{value:,.0f}"
+
+
+def plural(count: float, noun: str) -> str:
+    """A count and its noun: "1 core", "2 cores"."""
+    return f"{whole(count)} {noun}" + ("" if round(count) == 1 else "s")
+
+
+def duration(milliseconds: float) -> str:
+    """A time: "3.1 s", "420 ms", "0.4 ms"."""
+    if milliseconds >= 999.5:
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds >= 9.5 else f"{milliseconds:.1f} ms"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A figure in at most six characters, its prefix and its unit: "1.02 M/s", "41.2 ms"; a ratio in "%" as "93 %"."""
+    if unit == "%":
+        return f"{100 * value:.{2 if value < 0.00995 else 1 if value < 0.0995 else 0}f} %"
+    scaled, prefix = with_prefix(value) if unit == "/s" else (value, "")
+    digits = three_digits(scaled, grouped=True) if value else "0"
+    return f"{digits}/s" if unit == "/s" and not prefix else f"{digits} {prefix}{unit}"

@@ -16,15 +16,16 @@ from enum import Enum
 from typing import Any
 
 from plots.figures import Better
-from workbench.comparison.metric import METRICS, METRICS_BY_KEY, MeasuredRun, Metric, format_value
+from plots.number import with_unit
+from workbench.comparison.metric import METRICS, METRICS_BY_KEY, MeasuredRun, Metric
 from workbench.comparison.statistics import CONFIDENCE, Estimate, Interval, difference, ratio
 from workbench.errors import RunError, UserError
 
+# Limits that a run either stays within or cannot start with: they slow nothing, so runs across them are compared.
 _BOUNDS = ("open_files",)
-"""Limits that a run either stays within or cannot start with: they slow nothing, so runs across them are compared."""
 _NOT_RECORDED = "not recorded"
+# Longer values, such as a load curve, are truncated.
 _VALUE_LETTERS = 60
-"""Longer values, such as a load curve, are truncated."""
 
 
 class DifferenceVerdict(Enum):
@@ -222,8 +223,8 @@ class Condition:
         if self.relative:
             ends = f"{interval.low:.3f} to {interval.high:.3f}"
             return f"{outcome.ratio:.3f}x of {comparison.runs[0].path} ({ends}, {confidence})"
-        ends = " to ".join(format_value(end, self.metric.unit) for end in (interval.low, interval.high))
-        return f"{format_value(outcome.estimate.value, self.metric.unit)} ({ends}, {confidence})"
+        ends = " to ".join(with_unit(end, self.metric.unit) for end in (interval.low, interval.high))
+        return f"{with_unit(outcome.estimate.value, self.metric.unit)} ({ends}, {confidence})"
 
 
 def parse_condition(text: str) -> Condition:

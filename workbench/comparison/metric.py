@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from plots.figures import FIGURES, Better
 from plots.history import SAMPLE_INTERVAL_NS
-from plots.number import three_digits, with_prefix
 from plots.spec import Read, field
 from server.kernels import layout
 from workbench.comparison.statistics import SEED, Estimate, SteadyState, estimate, load_span, steady_state
@@ -63,15 +62,6 @@ METRICS: tuple[Metric, ...] = (
     *(_busy(stage, name) for stage, name in enumerate(layout.stage_names())),
 )
 METRICS_BY_KEY = {metric.key: metric for metric in METRICS}
-
-
-def format_value(value: float, unit: str) -> str:
-    """A value of a metric in at most six characters, its prefix and its unit: "1.02 M/s", "41.2 ms", "93 %"."""
-    if unit == "%":
-        return f"{100 * value:.{2 if value < 0.00995 else 1 if value < 0.0995 else 0}f} %"
-    scaled, prefix = with_prefix(value) if unit == "/s" else (value, "")
-    digits = three_digits(scaled, grouped=True) if value else "0"
-    return f"{digits}/s" if unit == "/s" and not prefix else f"{digits} {prefix}{unit}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Twice the second that a rate looks back on.
 BLOCK_S = 2.0
-"""Twice the second that a rate looks back on."""
 BLOCKS_LEAST = 5
 BLOCKS_MOST = 50
 CONFIDENCE = 0.99
 DRAWS = 1000
+# Longer series are thinned: neighbouring samples overlap by nine tenths, so little is lost.
 POINTS_MOST = 1500
-"""Longer series are thinned: neighbouring samples overlap by nine tenths, so little is lost."""
+# Points of resamples per call of numpy: few enough for the processor's cache, and for memory when a run is long.
 BATCH_POINTS = 1 << 17
-"""Points of resamples per call of numpy: few enough for the processor's cache, and for memory when a run is long."""
 SEED = 1
 
 
@@ -121,8 +121,8 @@ def _interval(draws: NDArray[np.float64]) -> Interval:
 
 
 BATCH = 5
+# Rates cover the last second: this many samples at each end of the load include time outside it.
 RATE_SAMPLES = 10
-"""Rates cover the last second: this many samples at each end of the load include time outside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from plots.number import with_unit
 from workbench.comparison.comparison import Comparison, DifferenceVerdict, MetricOutcome, known_metrics
-from workbench.comparison.metric import MeasuredRun, format_value
+from workbench.comparison.metric import MeasuredRun
 from workbench.comparison.statistics import CONFIDENCE
 
 UNKNOWN = "-"
@@ -47,12 +48,12 @@ def table_of(comparison: Comparison) -> Table:
 
 def value_text(outcome: MetricOutcome) -> str:
     """The median."""
-    return UNKNOWN if outcome.estimate is None else format_value(outcome.estimate.value, outcome.metric.unit)
+    return UNKNOWN if outcome.estimate is None else with_unit(outcome.estimate.value, outcome.metric.unit)
 
 
 def spread_text(outcome: MetricOutcome) -> str:
     """The interquartile range of its series."""
-    return UNKNOWN if outcome.estimate is None else format_value(outcome.estimate.spread, outcome.metric.unit)
+    return UNKNOWN if outcome.estimate is None else with_unit(outcome.estimate.spread, outcome.metric.unit)
 
 
 def ratio_text(outcome: MetricOutcome) -> str:

@@ -1,7 +1,7 @@
-"""The controls of a running session: what its knobs are set to, faults by a click, and how to take a turn back.
+"""The controls of a running session: the values of its knobs, faults by a click, undo and redo.
 
-They change a `Scenario`, and tell whoever carries that out; they send nothing themselves. Invariant: the present
-settings are always a whole, valid scenario, so that "copy as scenario" reproduces them, and the faults of this run.
+They change a `Scenario` and call back with it; they send nothing themselves. The present settings are always a whole,
+valid scenario, so that "copy as scenario" reproduces them, with the faults of this run.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,27 +12,27 @@ import msgspec
 
 from server.config import Brakes
 from workbench.controls.knob import Knob, knobs_of
-from workbench.scenarios.fault import AT_S_MAX, Fault, FaultButton, fault_buttons
+from workbench.scenarios.fault import AT_S_MAX, Fault, fault_buttons
 from workbench.scenarios.load_curve import LoadCurve, drawn
 from workbench.scenarios.scenario import Scenario
 from workbench.scenarios.text import scenario_text
 
+# Changes of one knob within this time of each other are one step of undo: a drag is undone as a whole.
 MERGE_NS = 1_000_000_000
-"""Turns of one knob that follow each other so closely are one step of undo: a drag is taken back whole."""
+# A change gets its marker when the knob has rested for this time: one marker per drag, with the final value.
 SETTLE_NS = 300_000_000
-"""A knob that was not turned for so long is marked: one marker a drag, with the value that it came to."""
 UNDO_MAX = 500
+# Faults by a click that are kept for the scenario file: the newest.
 CLICKS_MAX = 500
-"""Faults by a click that are kept for the scenario file: the newest."""
 _AT_DIGITS = 1
 LOAD_CURVE = "load_curve"
+# The markers of changes of several knobs at once.
 BRAKES_RELEASED, RESET = "all brakes released", "reset"
-"""What markers say of turns of several knobs at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A change that is not marked yet."""
+    """A change without a marker yet."""
 
     key: str
     before: Any
@@ -42,10 +42,9 @@ class _Turn:
 class Controls:
     """The present settings of one session.
 
-    `carry_out(scenario)` is called with each change, `inflict(fault)` with each fault; `mark(kind, text)` notes either,
-    in the words of `history.MarkerKind`. `run_seconds()` is the time since the load began, by which a fault is kept.
-    Without a server of ours (`has_server`), only the fleet can be turned.
-    With a `locked`, a few words that say why, nothing can: what is done to them is passed over.
+    `carry_out(scenario)` is called with each change, `inflict(fault)` with each fault, `mark(kind, text)` with a marker
+    for either (kinds of `history.MarkerKind`). `run_seconds()` is the time since the load began. Without a server of
+    our own (`has_server`), only the fleet can be changed. `locked`: why nothing can be changed; "" where it can.
     """
 
     def __init__(
@@ -60,15 +59,15 @@ class Controls:
         locked: str = "",
     ) -> None:
         self.locked = locked
-        """Why nothing can be turned here; "" where it can."""
-        self._first = scenario
-        self._now = scenario
+        self._first = self.scenario = scenario
+        """The present settings."""
         self._carry_out, self._mark, self._inflict, self._run_seconds = carry_out, mark, inflict, run_seconds
         is_linked = scenario.link == "memory"
         is_mqtt = scenario.fleet.transport == "mqtt"
         self._knobs = {knob.key: self._widened(knob) for knob in knobs_of(scenario, has_server=has_server)}
         has_broker = scenario.server.mqtt == "embedded"
-        self._faults = fault_buttons(is_linked=is_linked, is_mqtt=is_mqtt, has_server=has_server, has_broker=has_broker)
+        self.faults = fault_buttons(is_linked=is_linked, is_mqtt=is_mqtt, has_server=has_server, has_broker=has_broker)
+        """All faults; one that is not available says why."""
         self._past: list[tuple[str, Scenario]] = []
         self._future: list[tuple[str, Scenario]] = []
         self._open_key = ""
@@ -76,52 +75,42 @@ class Controls:
         self._turn: _Turn | None = None
         self._inflicted: list[Fault] = []
 
-    # --- What they are set to ---
-
-    @property
-    def scenario(self) -> Scenario:
-        """The present settings."""
-        return self._now
+    # --- Values ---
 
     @property
     def knobs(self) -> Sequence[Knob]:
-        """All that can be turned in this session, in the order of their groups."""
+        """All knobs of this session, in the order of their groups."""
         return tuple(self._knobs.values())
 
     @property
-    def faults(self) -> Sequence[FaultButton]:
-        """All faults that are offered; each says when it cannot be had, and why."""
-        return self._faults
-
-    @property
     def load_curve(self) -> LoadCurve:
-        """By what the offered load is multiplied: (seconds since the load began, factor)."""
-        return self._now.load_curve
+        """What the offered load is multiplied by: (seconds since the load began, factor)."""
+        return self.scenario.load_curve
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """Keys that are set to something else than at the start."""
-        keys = tuple(key for key in self._knobs if _value(self._now, key) != _value(self._first, key))
-        return keys if self._now.load_curve == self._first.load_curve else (*keys, LOAD_CURVE)
+        """Keys whose values differ from those at the start."""
+        keys = tuple(key for key in self._knobs if _value(self.scenario, key) != _value(self._first, key))
+        return keys if self.scenario.load_curve == self._first.load_curve else (*keys, LOAD_CURVE)
 
     @property
     def brakes_on(self) -> tuple[Knob, ...]:
-        """The brakes that add something now."""
+        """The brakes that are on."""
         return tuple(knob for knob in self._knobs.values() if knob.is_brake and self.value(knob.key) > 0)
 
     @property
     def restart_wanted(self) -> bool:
-        """Whether something is set that the running session cannot follow: it is to be started anew."""
+        """Whether a change takes effect only with a restart of the session."""
         return not self.locked and any(self._knobs[key].needs_restart for key in self.changed if key in self._knobs)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
+        """Whether there is a step to undo."""
         return bool(self._past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether a step was taken back that can be taken again."""
+        """Whether there is an undone step."""
         return bool(self._future)
 
     def knob(self, key: str) -> Knob:
@@ -129,82 +118,79 @@ class Controls:
         return self._knobs[key]
 
     def value(self, key: str) -> Any:
-        """What a knob is set to: a number, or one of its choices."""
-        return _value(self._now, key)
+        """A knob's value: a number, or one of its choices."""
+        return _value(self.scenario, key)
 
     def text(self, key: str) -> str:
-        """The same as a person reads it."""
+        """A knob's value as text."""
         return self._knobs[key].text(self.value(key))
 
     def first_value(self, key: str) -> Any:
-        """What a knob was set to at the start."""
+        """A knob's value at the start."""
         return _value(self._first, key)
 
     def as_toml(self) -> str:
-        """The present settings as a scenario file, which reproduces this run: faults by a click come by the clock."""
-        faults = (*self._now.faults, *self._inflicted)
-        return scenario_text(msgspec.structs.replace(self._now, faults=faults))
+        """The present settings as a scenario file that reproduces this run: faults by a click have their times."""
+        faults = (*self.scenario.faults, *self._inflicted)
+        return scenario_text(msgspec.structs.replace(self.scenario, faults=faults))
 
     def resume(self, earlier: "Controls") -> None:
-        """Have the turns of a session that this one goes on from: they can be taken back here too."""
+        """Take over the undo steps of a session that this one restarts."""
         self._past, self._future = list(earlier._past), list(earlier._future)
 
     def show(self, scenario: Scenario) -> None:
-        """Be set to this, by nobody's hand: how a recorded run stood at some moment."""
-        self._now = scenario
+        """Show these settings: those of a recorded run at a moment."""
+        self.scenario = scenario
 
-    # --- What is done to them ---
+    # --- Changes ---
 
     def set(self, key: str, value: Any, now_ns: int) -> None:
-        """Turn a knob. A number beyond its ends is brought to the nearest, or to a whole one where it must be.
-
-        Raises ValueError for a choice that is none.
-        """
+        """Set a knob. A number is clamped to its range. Raises ValueError for an unknown choice."""
         knob = self._knobs[key]
         if knob.choices and value not in knob.choices:
             raise ValueError(f"{key} is {value!r}; it must be one of {', '.join(knob.choices)}")
         wanted = value if knob.choices else knob.clamped(value)
         if wanted != self.value(key):
-            self._step(key, replaced(self._now, key, wanted), now_ns)
+            self._step(key, replaced(self.scenario, key, wanted), now_ns)
 
     def reset_knob(self, key: str, now_ns: int) -> None:
-        """Turn one knob back to what it was set to at the start."""
+        """Set a knob to its value at the start."""
         self.set(key, self.first_value(key), now_ns)
 
     def release_brakes(self, now_ns: int) -> None:
-        """Turn every brake off, in one step."""
-        scenario = self._now
+        """Turn all brakes off, in one step."""
+        scenario = self.scenario
         for knob in self.brakes_on:
             scenario = replaced(scenario, knob.key, 0.0)
-        if scenario != self._now and not self.locked:
+        if scenario != self.scenario and not self.locked:
             self._step("", scenario, now_ns)
             self._mark("brake", BRAKES_RELEASED)
 
     def set_load_curve(self, points: Sequence[tuple[float, float]], now_ns: int) -> None:
-        """Multiply the offered load by this from now on; points as a hand drew them. None: by 1."""
+        """Multiply the offered load by this curve from now on; points as they were drawn. None: by 1."""
         curve = drawn(points)
-        if curve != self._now.load_curve:
-            self._step(LOAD_CURVE, msgspec.structs.replace(self._now, load_curve=curve), now_ns)
+        if curve != self.scenario.load_curve:
+            self._step(LOAD_CURVE, msgspec.structs.replace(self.scenario, load_curve=curve), now_ns)
 
     def undo(self, now_ns: int) -> None:
-        """Take the last step back; nothing when there is none."""
+        """Undo the last step, if there is one."""
         self._go(self._past, self._future, "undone")
 
     def redo(self, now_ns: int) -> None:
-        """Take the step again that was taken back last; nothing when there is none."""
+        """Redo the step that was undone last, if there is one."""
         self._go(self._future, self._past, "done again")
 
     def reset(self, now_ns: int) -> None:
-        """Back to the scenario as it was started; this too can be undone."""
-        if self._now != self._first and not self.locked:
+        """Back to the settings at the start; this too can be undone."""
+        if self.scenario != self._first and not self.locked:
             self._step("", self._first, now_ns)
             self._mark("knob", RESET)
 
     def fault(self, kind: str, now_ns: int) -> str:
-        """Do this to the run now. Returns why it cannot be done, one line, or "" when it was."""
-        button = next(button for button in self._faults if button.kind == kind)
+        """Inject a fault now. Returns the reason why that is not possible, or ""."""
+        button = next(button for button in self.faults if button.kind == kind)
         if self.locked or button.unavailable or self._inflict is None:
-            return self.locked or button.unavailable or "nobody is there to carry it out"
+            return self.locked or button.unavailable or "there is nothing to carry it out"
         at_s = min(round(self._run_seconds(), _AT_DIGITS), AT_S_MAX)
         fault = msgspec.convert({"kind": kind, "at_s": at_s}, Fault)
         self._inflict(fault)
@@ -213,26 +199,26 @@ class Controls:
         return ""
 
     def settle(self, now_ns: int) -> None:
-        """Mark the turn that came to rest. To be called every now and then."""
+        """Mark a change whose knob has come to rest. To be called regularly."""
         if self._turn is not None and now_ns - self._turn.time_ns >= SETTLE_NS:
             self._mark_turn()
 
     # --- Inside ---
 
     def _widened(self, knob: Knob) -> Knob:
-        """The knob with ends that hold what the scenario starts with."""
+        """The knob with a range that includes the value that the scenario starts with."""
         first = _value(self._first, knob.key)
         if knob.choices or knob.least <= first <= knob.most:
             return knob
         return replace(knob, least=min(knob.least, first), most=max(knob.most, first))
 
     def _step(self, key: str, scenario: Scenario, now_ns: int) -> None:
-        """One change, which is a step of its own unless it goes on with the last."""
+        """One change: a step of undo of its own, unless it continues the last one."""
         if self.locked:
             return
         goes_on = key == self._open_key != "" and now_ns - self._turned_ns <= MERGE_NS
         if not goes_on:
-            self._past = [*self._past[1 - UNDO_MAX :], (key, self._now)]
+            self._past = [*self._past[1 - UNDO_MAX :], (key, self.scenario)]
         self._future.clear()
         self._open_key, self._turned_ns = key, now_ns
         self._note(key, now_ns)
@@ -243,35 +229,35 @@ class Controls:
             return
         self._mark_turn()
         key, scenario = source.pop()
-        target.append((key, self._now))
-        self._open_key = ""  # What is turned next is a step of its own.
-        before, self._now = self._now, scenario
+        target.append((key, self.scenario))
+        self._open_key = ""  # The next change is a step of its own.
+        before, self.scenario = self.scenario, scenario
         self._mark(*self._said(key, before) if key else ("knob", f"last step {how}"))
         self._change(scenario)
 
     def _note(self, key: str, now_ns: int) -> None:
-        """Remember that a knob is being turned, and mark the one that was before."""
+        """Remember the knob that is being turned, and mark the one that was turned before it."""
         if self._turn is not None and self._turn.key != key:
             self._mark_turn()
-        before = self._turn.before if self._turn is not None else self._now
+        before = self._turn.before if self._turn is not None else self.scenario
         self._turn = _Turn(key, before, now_ns) if key else None
 
     def _mark_turn(self) -> None:
         turn, self._turn = self._turn, None
-        if turn is not None and turn.before != self._now:
+        if turn is not None and turn.before != self.scenario:
             self._mark(*self._said(turn.key, turn.before))
 
     def _said(self, key: str, before: Scenario) -> tuple[str, str]:
-        """Kind and text of the marker for a change of one key from how it was to how it is."""
+        """Kind and text of the marker for the change of one key since `before`."""
         if key == LOAD_CURVE:
-            return "knob", "load curve drawn" if self._now.load_curve else "load curve cleared"
-        if key not in self._knobs:  # It was turned before a restart, in a run that had it.
+            return "knob", "load curve drawn" if self.scenario.load_curve else "load curve cleared"
+        if key not in self._knobs:  # The run before a restart had it, this one does not.
             return "knob", f"{key} as before"
         knob = self._knobs[key]
         return "brake" if knob.is_brake else "knob", knob.change_text(_value(before, key), self.value(key))
 
     def _change(self, scenario: Scenario) -> None:
-        self._now = scenario
+        self.scenario = scenario
         self._carry_out(scenario)
 
 
@@ -283,7 +269,7 @@ def _value(scenario: Scenario, key: str) -> Any:
 
 
 def replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
-    """The same settings with one of them another, and with it those that would contradict it."""
+    """The settings with one changed, and with it those that would contradict it."""
     changes = {key: value}
     viewers = scenario.fleet.viewers
     if key == "fleet.connections" and isinstance(viewers, int) and viewers > value:
@@ -302,7 +288,7 @@ def replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
 
 
 def _within(scenario: Scenario, loops: int) -> tuple[Fault, ...]:
-    """The scenario's faults, none of a loop that there will not be."""
+    """The scenario's faults, without loops that will not exist."""
     return tuple(msgspec.structs.replace(fault, loop=min(fault.loop, loops - 1)) for fault in scenario.faults)
 
 

@@ -1,22 +1,22 @@
-"""Where a replay is: playing or held, how fast, between which ends, and the marks that one jumps to.
+"""The playhead of a replay: its position between the ends, playing or held, its speed, and the marks to jump to.
 
-It knows no recording and reads no clock: each step is told the time. Invariant: the position lies between the ends.
+It knows no recording and reads no clock.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+# Times the speed of the run.
 SPEEDS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0)
-"""Times the speed of the run."""
+# While it plays, a jump back skips a mark passed less than this ago; it would always come back to the same one.
 BACK_NS = 700_000_000
-"""While it plays, the mark before is one that was passed longer ago: else one would never get past a mark."""
 
 
 class Transport:
-    """Plays through the time from `first_ns` to `last_ns` of a recording's clock. It begins held, at the first.
+    """Plays from `first_ns` to `last_ns` of a recording's clock. It begins held, at the first.
 
-    `marks_ns`: ascending times to jump to; those beyond the ends are left out. Times are told to a person as how long
-    after `origin_ns` they are, the beginning of the recording; None: after `first_ns`.
+    `marks_ns`: ascending times to jump to; those beyond the ends are ignored. Times are shown relative to `origin_ns`,
+    the start of the recording; None: to `first_ns`.
     """
 
     def __init__(self, first_ns: int, last_ns: int, marks_ns: Sequence[int] = (), origin_ns: int | None = None) -> None:
@@ -31,26 +31,26 @@ class Transport:
 
     @property
     def position_ns(self) -> int:
-        """The moment that is shown."""
+        """The time that is shown."""
         return int(self._position_ns)
 
     @property
     def duration_ns(self) -> int:
-        """From end to end."""
+        """The time between the ends."""
         return self.last_ns - self.first_ns
 
     @property
     def at_end(self) -> bool:
-        """Whether there is nothing left to play."""
+        """Whether the position is the last."""
         return self._position_ns >= self.last_ns
 
     @property
     def ratio(self) -> float:
-        """How far it is, 0..1."""
+        """The position, 0..1."""
         return (self._position_ns - self.first_ns) / self.duration_ns if self.duration_ns else 1.0
 
     def step(self, now_ns: int) -> int:
-        """Go on by the time since the last step. Returns the position. `now_ns` is the time of whoever looks on."""
+        """Play on by the time since the last step. Returns the position. `now_ns`: of the viewer's clock."""
         passed_ns = 0 if self._stepped_ns is None else max(0, now_ns - self._stepped_ns)
         self._stepped_ns = now_ns
         if self.playing:
@@ -59,27 +59,27 @@ class Transport:
         return self.position_ns
 
     def toggle(self) -> None:
-        """Play, or hold. At the end, play again from the beginning."""
+        """Play, or hold. At the end, play from the beginning."""
         if not self.playing and self.at_end:
             self._go_to(self.first_ns)
         self.playing = not self.playing and self.duration_ns > 0
 
     def seek(self, time_ns: float) -> None:
-        """Be at this time, or at the nearest end; playing goes on from there."""
+        """Go to this time, or to the nearest end; keep playing if it plays."""
         self._go_to(time_ns)
 
     def seek_ratio(self, ratio: float) -> None:
-        """Be so far, 0..1."""
+        """Go to this position, 0..1."""
         self._go_to(self.first_ns + ratio * self.duration_ns)
 
     def hold_at(self, time_ns: float) -> None:
-        """Be at this time and stay there."""
+        """Go to this time and hold."""
         self.playing = False
         self._go_to(time_ns)
 
     def jump(self, step: int) -> None:
-        """To the next mark (1) or the one before (-1), or where there is none to that end."""
-        marks = self._marks_within()
+        """Go to the next mark (1) or the one before (-1), or without one to that end."""
+        marks = [mark for mark in self.marks_ns if self.first_ns <= mark <= self.last_ns]
         if step > 0:
             index = bisect_right(marks, self.position_ns)
             self._go_to(marks[index] if index < len(marks) else self.last_ns)
@@ -89,16 +89,14 @@ class Transport:
         self._go_to(marks[index] if index >= 0 else self.first_ns)
 
     def change_speed(self, step: int) -> None:
-        """The next higher speed (1) or the next lower (-1), as far as they go."""
+        """The next higher speed (1) or the next lower (-1), if there is one."""
         index = min(max(SPEEDS.index(self.speed) + step, 0), len(SPEEDS) - 1)
         self.speed = SPEEDS[index]
 
     def extend(self, last_ns: int) -> None:
-        """The recording has grown: it ends here now."""
+        """Move the last end on: the recording has grown."""
         self.last_ns = max(self.last_ns, last_ns)
-
-    def _marks_within(self) -> list[int]:
-        return [mark for mark in self.marks_ns if self.first_ns <= mark <= self.last_ns]
 
     def _go_to(self, time_ns: float) -> None:
         self._position_ns = min(max(float(time_ns), float(self.first_ns)), float(self.last_ns))
+        assert self.first_ns <= self._position_ns <= self.last_ns

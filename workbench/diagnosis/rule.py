@@ -1,29 +1,30 @@
-"""The diagnosis: what limits the run, in one sentence with its evidence. The rule, whose first answer is taken:
+"""The diagnosis: what limits the run, in one sentence with its evidence. The first step that answers decides:
 
 1. A STAGE, when the server is saturated: its busiest loop is at least 90 % busy, or a queue is full, or ticks begin
-   25 % further apart than configured. Which stage: that behind the full queue nearest to the end, because all before
-   it is merely blocked by it; else a stage that its brake keeps busy; else, as stages of a loop share one thread, the
-   one that takes most of it; and where only the tick does not fit, encode or fan-out, whichever takes longer, unless
-   another takes more than twice as much. But the MACHINE, when nothing is wrong but that ticks are late, and no stage
-   takes a fifth of a loop: then the loops get no core in time.
-2. The BROKER that devices publish through, when the server receives 10 % less than that takes from them, or when it
-   takes 10 % less than they intend though the fleet has time to send more.
-3. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are made for laggards, though the fleet's
-   thread has time to read for them; or when that time goes to the brake that is added to each delta.
+   25 % further apart than configured. Which stage: the one behind the full queue nearest to the end, because it blocks
+   all before it; else a stage that its brake keeps busy; else, as the stages of a loop share one thread, the one that
+   takes most of it; and if only the tick does not fit, encode or fan-out, whichever takes longer, unless another stage
+   takes more than twice as much. But the MACHINE, when ticks are late and nothing else is wrong, and no stage takes a
+   fifth of a loop: then the loops get no core in time.
+2. The BROKER that devices publish through, when the server receives 10 % less than the broker takes from them, or when
+   the broker takes 10 % less than they intend to send though the fleet has time to send more.
+3. VIEWERS, when 10 % of them lack several broadcasts, or 10 % of the deltas are conflated, though the fleet's thread
+   has time to read; or when that time goes to their brake.
 4. The FLEET, when it sends at least 10 % less than it intends or 100 ms late (p99): a server that is not saturated
-   takes all that comes. Or when a fault holds a tenth of its devices still.
-5. The WINDOW, when it shows fewer than 24 pictures a second.
-6. The RATE LIMIT, when it refuses 15 % of what arrives: it does what it is for.
+   takes everything. Or when a fault stalls a tenth of its devices.
+5. The WINDOW, when it shows fewer than 24 pictures per second.
+6. The RATE LIMIT, when it refuses 15 % of what arrives.
 7. "none", with the headroom: what the busiest loop, and encode and fan-out in their tick, leave free.
 
-Thresholds and their reasons are `workbench.diagnosis.evidence`'s. Utilisation is measured, not guessed from rates;
-how long work waits is Little's law: depth / throughput. Invariant: a name is shown at least as long as `HOLD_NS`.
+Thresholds and their reasons are in `workbench.diagnosis.evidence`. Utilisation is measured, not guessed from rates;
+waiting times are Little's law: depth / throughput. A name is shown for at least `HOLD_NS`.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from plots.number import count_text, duration, percent, plural, whole
 from workbench.diagnosis.evidence import (
     BROKER,
     CORE_RATIO,
@@ -39,25 +40,24 @@ from workbench.diagnosis.evidence import (
     STRETCH_RATIO,
     Evidence,
 )
-from workbench.diagnosis.phrase import duration, percent, plural, short, whole
 from workbench.telemetry.view import Diagnosis, Reading, StageReading
 
 NONE, FLEET, WINDOW, RATE_LIMIT, VIEWERS = "none", "fleet", "window", "rate limit", "viewers"
 MACHINE = "machine"
+# Another name must be found for this time before it is shown.
 HOLD_NS = 600_000_000
-"""Another name must be found for so long before it is shown."""
+# The figures of a sentence do not change within this time, or they could not be read.
 REFRESH_NS = 400_000_000
-"""The figures of a sentence stand still for so long, or nobody could read them."""
 _PHRASES_MAX = 4
+# For a stage that takes less of its loop, the sentence mentions the loop too.
 _MOST_RATIO = 0.85
-"""Of a stage that takes less of its loop, the loop is worth a word."""
+# A stage that takes less of its loop is not what keeps the queue before it full.
 _BLOCKED_RATIO = 0.2
-"""A stage behind a full queue that takes less of its loop is not what keeps the queue full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How one step of the rule came out: a line for "why?", and a name when it found the bottleneck."""
+    """The result of one step of the rule: a line for "why?", and a name if it found the bottleneck."""
 
     line: str
     name: str = ""
@@ -65,10 +65,10 @@ class Answer:
 
 
 def diagnose(stages: tuple[StageReading, ...], reading: Reading, core_count: float, held: str = "") -> Diagnosis:
-    """Ask the rule once. `held` is the name that is shown now, "" for none; see the module for the rule."""
+    """Apply the rule once. `held`: the name that is shown now, or ""."""
     evidence = Evidence(stages, reading, core_count, held)
     if not reading.connection_count and not reading.received_per_s:
-        return Diagnosis("")  # Nobody has come yet.
+        return Diagnosis("")  # No device has connected yet.
     answers = [answer for step in _STEPS if (answer := step(evidence)).line]
     found = next((answer for answer in answers if answer.name), None) or _nothing(evidence)
     phrases = (*found.phrases[:_PHRASES_MAX], *evidence.machine_phrase)
@@ -82,7 +82,7 @@ def diagnose(stages: tuple[StageReading, ...], reading: Reading, core_count: flo
 
 
 class Diagnostician:
-    """Asks the rule at each sample, and shows a name only when it is no passing one. It counts what was shown."""
+    """Applies the rule to each sample, and shows a name only if it lasts. Counts how long each was shown."""
 
     def __init__(self, core_count: float) -> None:
         self._core_count = core_count
@@ -96,7 +96,7 @@ class Diagnostician:
     def step(
         self, now_ns: int, stages: tuple[StageReading, ...], reading: Reading, *, is_counted: bool = False
     ) -> Diagnosis:
-        """Look at a new sample. `is_counted`: the run is in the steady state that its summary tells of."""
+        """Diagnose a new sample. `is_counted`: the run is in its steady state."""
         found = diagnose(stages, reading, self._core_count, self.diagnosis.bottleneck)
         if self._is_to_be_shown(found, now_ns):
             self.diagnosis, self._refreshed_ns = found, now_ns
@@ -108,11 +108,11 @@ class Diagnostician:
 
     @property
     def longest(self) -> Diagnosis | None:
-        """What was shown longest while it counted, as last told; None before."""
+        """The newest diagnosis with the name that was shown longest in the steady state; None before that."""
         return self._last[self._shown_ns.most_common(1)[0][0]] if self._shown_ns else None
 
     def _is_to_be_shown(self, found: Diagnosis, now_ns: int) -> bool:
-        """Whether it says the same with newer figures, or says something else for long enough."""
+        """Whether it is the same name with newer figures, or another name that has lasted."""
         if found.bottleneck == self.diagnosis.bottleneck:
             self._others.clear()
             return now_ns - self._refreshed_ns >= REFRESH_NS
@@ -123,7 +123,8 @@ class Diagnostician:
             return False
         names = Counter(other.bottleneck for _, other in self._others)
         if found.bottleneck != names.most_common(1)[0][0]:
-            return False  # It is told when it is found again, which the most frequent one soon is.
+            # The most frequent name is shown, with figures of a moment at which it was found: it soon will be.
+            return False
         self._others.clear()
         return True
 
@@ -134,7 +135,7 @@ class Diagnostician:
 def _stage(evidence: Evidence) -> Answer:
     stages = evidence.server_stages
     if evidence.loop_ratio is None or not stages:
-        return Answer("No server of this session can be looked into.")
+        return Answer("This session has no server of its own.")
     names = (*(stage.name for stage in stages), MACHINE)
     full = [stage for stage in stages if _is_full(stage, evidence)]
     is_busy = evidence.exceeds(evidence.loop_ratio, SATURATED_RATIO, *names)
@@ -151,11 +152,11 @@ def _stage(evidence: Evidence) -> Answer:
 def _viewers(evidence: Evidence) -> Answer:
     reading, viewers = evidence.reading, evidence.viewers
     if viewers is None or not (reading.subscriber_count or reading.watching_count):
-        return Answer("Nobody watches.")
+        return Answer("No viewers.")
     lagging = evidence.lagging_ratio
     line = (
         f"Viewers: {whole(reading.lagging_count)} of {whole(reading.watching_count)} lack several broadcasts, "
-        f"{short(reading.conflated_per_s or 0)} deltas a second are made for laggards."
+        f"{count_text(reading.conflated_per_s or 0)} deltas per second are made for laggards."
     )
     is_slow = evidence.exceeds(lagging, LAGGING_RATIO, VIEWERS)
     is_the_fleet = not viewers.brake and (reading.fleet_cpu_cores or 0) >= CORE_RATIO
@@ -174,17 +175,17 @@ def _viewer_phrases(viewers: StageReading, reading: Reading) -> tuple[str, ...]:
         phrases.append(f"{busy} of their time goes to a brake of {viewers.brake.removeprefix('+ ')}")
     taken, sent = viewers.throughput_per_s or 0, reading.broadcast_deltas_per_s or 0
     if taken < (1 - SHORTFALL_RATIO) * sent:
-        phrases.append(f"they take {short(taken)} of {short(sent)} deltas a second")
+        phrases.append(f"they take {count_text(taken)} of {count_text(sent)} deltas per second")
     if reading.lagging_count:
         total = whole(reading.watching_count)
         phrases.append(f"{plural(reading.lagging_count, 'viewer')} of {total} lack several broadcasts")
     if (reading.conflated_per_s or 0) >= 1:
-        phrases.append(f"{short(reading.conflated_per_s or 0)} deltas a second are conflated for them")
+        phrases.append(f"{count_text(reading.conflated_per_s or 0)} deltas per second are conflated for them")
     return tuple(phrases)
 
 
 def _broker(evidence: Evidence) -> Answer:
-    """What it takes and keeps; nothing to say where there is none."""
+    """What the broker takes and does not hand on; no line without a broker."""
     reading, handed_on, sent = evidence.reading, evidence.handed_on_ratio, evidence.sent_ratio
     if handed_on is None:
         return Answer("")
@@ -194,7 +195,9 @@ def _broker(evidence: Evidence) -> Answer:
         return Answer(line)
     phrases = []
     if keeps:
-        rates = f"{short(reading.received_per_s or 0)} of {short(reading.sent_per_s or 0)} placements a second"
+        rates = (
+            f"{count_text(reading.received_per_s or 0)} of {count_text(reading.sent_per_s or 0)} placements per second"
+        )
         phrases.append(f"hands on {rates}; the rest waits in it, or is lost")
     if evidence.is_held_up_by_broker:
         phrases.append(f"takes {percent(sent or 0)} of what devices intend")
@@ -208,8 +211,8 @@ def _fleet(evidence: Evidence) -> Answer:
     reading, sent = evidence.reading, evidence.sent_ratio
     stalled = reading.stalled_count
     if stalled and stalled >= 0.1 * max(1, reading.connection_count or 0):
-        line = f"Fleet: a fault holds {plural(stalled, 'device')} still."
-        return Answer(line, FLEET, (f"a fault holds {plural(stalled, 'device')} still", *_late_phrase(evidence)))
+        line = f"Fleet: a fault stalls {plural(stalled, 'device')}."
+        return Answer(line, FLEET, (f"a fault stalls {plural(stalled, 'device')}", *_late_phrase(evidence)))
     if sent is None:
         return Answer("The fleet offers nothing.")
     line = (
@@ -232,10 +235,10 @@ def _window(evidence: Evidence) -> Answer:
     fps, cores = evidence.reading.window_fps, evidence.reading.window_cpu_cores
     if fps is None:
         return Answer("No window is open.")
-    line = f"Window: {fps:.0f} pictures a second, {cores or 0:.2f} core."
+    line = f"Window: {fps:.0f} pictures per second, {cores or 0:.2f} core."
     if fps >= (FPS_LEAST / STAY_RATIO if evidence.held == WINDOW else FPS_LEAST):
         return Answer(line)
-    phrases = (f"shows {fps:.0f} pictures a second", f"its process takes {cores or 0:.2f} core")
+    phrases = (f"shows {fps:.0f} pictures per second", f"its process takes {cores or 0:.2f} core")
     return Answer(f"{line} It stutters.", WINDOW, phrases)
 
 
@@ -246,13 +249,13 @@ def _rate_limit(evidence: Evidence) -> Answer:
     line = f"Rate limit: refuses {percent(refused)} of what arrives."
     if not evidence.exceeds(refused, REFUSED_RATIO, RATE_LIMIT):
         return Answer(line)
-    limit = f"{whole(reading.rate_limit_per_s)} a second" if reading.rate_limit_per_s else "limit"
-    phrases = [f"refuses {percent(refused)} of what arrives, {short(reading.throttled_per_s or 0)} a second"]
+    limit = f"{whole(reading.rate_limit_per_s)} per second" if reading.rate_limit_per_s else "limit"
+    phrases = [f"refuses {percent(refused)} of what arrives, {count_text(reading.throttled_per_s or 0)} per second"]
     over = reading.over_limit_count
     phrases.append(f"{plural(over, 'device')} above their {limit}" if over else f"the limit is {limit} a device")
     if evidence.headroom_ratio is not None:
         phrases.append(f"the server has {percent(evidence.headroom_ratio)} headroom")
-    return Answer(f"{line} It does what it is for.", RATE_LIMIT, tuple(phrases))
+    return Answer(f"{line} It works as intended.", RATE_LIMIT, tuple(phrases))
 
 
 _STEPS: tuple[Callable[[Evidence], Answer], ...] = (_stage, _broker, _viewers, _fleet, _window, _rate_limit)
@@ -275,7 +278,8 @@ def _nothing(evidence: Evidence) -> Answer:
 
 
 def _is_full(stage: StageReading, evidence: Evidence) -> bool:
-    """Whether its queue is full most of the time. A tick fills those of encode and fan-out whole; they empty after."""
+    """Whether its queue is full most of the time."""
+    # A tick fills the queues of encode and fan-out at once, and empties them: their depth says nothing.
     if stage.name in ("encode", "fan-out") or stage.depth_max < QUEUE_LEAST:
         return False
     is_kept_full = (stage.utilisation_ratio or 0) >= _BLOCKED_RATIO
@@ -283,7 +287,7 @@ def _is_full(stage: StageReading, evidence: Evidence) -> bool:
 
 
 def _culprit(evidence: Evidence, full: list[StageReading], *, only_tick: bool) -> StageReading:
-    """The stage that limits: see the rule."""
+    """The stage that limits, by the order of the rule."""
     if full:
         return full[-1]
     stages = evidence.server_stages
@@ -296,7 +300,7 @@ def _culprit(evidence: Evidence, full: list[StageReading], *, only_tick: bool) -
 
 
 def _stage_line(evidence: Evidence, full: list[StageReading]) -> str:
-    """What the first step of the rule looked at."""
+    """The figures of the first step of the rule."""
     ordered = sorted(evidence.server_stages, key=lambda stage: stage.utilisation_ratio or 0, reverse=True)
     shares = ", ".join(f"{stage.name} {percent(stage.utilisation_ratio or 0)}" for stage in ordered[:3])
     queues = ", ".join(stage.name for stage in full) or "none"
@@ -323,7 +327,7 @@ def _stage_phrases(stage: StageReading, evidence: Evidence) -> tuple[str, ...]:
         phrases.append(f"{percent(min(1.0, stage.waiting_ms / latency))} of view latency is waiting here")
     sent = evidence.sent_ratio
     if sent is not None and sent < 1 - SHORTFALL_RATIO:
-        phrases.append(f"devices get rid of {percent(sent)} of what they intend")
+        phrases.append(f"devices send {percent(sent)} of what they intend")
     return tuple(phrases)
 
 
@@ -333,13 +337,13 @@ def _tick_phrase(evidence: Evidence) -> str:
 
 
 def _machine_phrases(evidence: Evidence) -> tuple[str, ...]:
-    """The evidence against the machine: ticks are late, and not for want of speed."""
+    """The evidence against the machine: ticks are late, and no stage is busy."""
     most = max(stage.utilisation_ratio or 0 for stage in evidence.server_stages)
     return _tick_phrase(evidence), f"no stage is more than {percent(most)} busy", "the server gets no core in time"
 
 
 def _queue_phrase(stage: StageReading) -> list[str]:
-    """How much work the queue holds, whether it is full and whether it grows; nothing of a queue that is short."""
+    """How much work the queue holds, whether it is full and whether it grows; nothing for a short queue."""
     is_per_tick = stage.name in ("encode", "fan-out")
     if stage.waiting_ms is None or stage.waiting_ms < 20 or is_per_tick:
         return []
@@ -351,13 +355,13 @@ def _queue_phrase(stage: StageReading) -> list[str]:
 
 
 def _other_queue_phrase(stage: StageReading, evidence: Evidence) -> list[str]:
-    """The queue that holds most work, where it is another's: the loop has no time for that one."""
+    """Another stage's queue that holds most work: the loop has no time for that stage."""
     others = [other for other in evidence.server_stages if other is not stage and _queue_phrase(other)]
     if not others:
         return []
     most = max(others, key=lambda other: other.waiting_ms or 0)
     shed = dict(most.drops_per_s).get("overload", 0)
-    overflow = f" and overflows: {short(shed)} a second are shed" if shed >= 1 else ""
+    overflow = f" and overflows: {count_text(shed)} per second are shed" if shed >= 1 else ""
     return [f"the queue before {most.name} holds {duration(most.waiting_ms or 0)} of work{overflow}"]
 
 
@@ -367,7 +371,7 @@ def _late_phrase(evidence: Evidence) -> list[str]:
 
 
 def _runner_up(evidence: Evidence, named: str) -> str:
-    """The stage that would be next."""
+    """The stage that is busiest after the named one."""
     others = [stage for stage in evidence.server_stages if stage.name != named and stage.utilisation_ratio]
     if not others:
         return ""

@@ -31,8 +31,8 @@ from workbench.export.timelapse import Timelapse
 from workbench.output_file import whole_file
 from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, STAGE_SAMPLE_COLUMNS
 
+# Levels of a foxglove.Log.
 LOG_INFO, LOG_WARNING = 2, 3
-"""Levels of a foxglove.Log."""
 
 _TIME = {
     "type": "object",

@@ -17,8 +17,8 @@ from workbench.export.excerpt import Excerpt
 from workbench.output_file import whole_file
 from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, TICK_LOG_COLUMNS
 
+# Columns by name, shape (n,); `latency_counts` has shape (n, LATENCY_BANDS).
 Table = Mapping[str, NDArray[Any]]
-"""Columns by name, shape (n,); `latency_counts` has shape (n, LATENCY_BANDS)."""
 
 
 def _times(excerpt: Excerpt, time_ns: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -19,13 +19,13 @@ from workbench.errors import UserError
 from workbench.export.excerpt import Excerpt
 from workbench.output_file import whole_file
 
+# Maximum length when no speed is given.
 LENGTH_S = 20.0
-"""Maximum length when no speed is given."""
 FPS_MAX, SPEED_MAX, SCALE_MAX = 120, 10_000, 64
+# Largest side of a picture in pixels: what players and viewers accept.
 SIDE_MAX = 8192
-"""Largest side of a picture in pixels: what players and viewers accept."""
+# Of all pictures together: Pillow holds all of them in memory, one byte per pixel.
 _PIXELS_MAX = 750_000_000
-"""Of all pictures together: Pillow holds all of them in memory, one byte per pixel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from workbench.recording.facts import CHECKS, fault_in
 _SQLITE_HEAD = b"SQLite format 3\x00"
 _HEAD_BYTES = 100
 _BUSY_S = 5.0
+# The last version of a file without checksums of its facts and figures.
 _UNCHECKED = 1
-"""The last version of a file without checksums of its facts and figures."""
 _NO_TEXT = "a text in it is not UTF-8"
 _FACTS_NEEDED = ("kind", "width", "height", "started_ns")
 

@@ -71,8 +71,8 @@ def _limits() -> dict[str, Any]:
     }
 
 
+# The key of the fact that holds the checksums.
 CHECKS = "checks"
-"""The key of the fact that holds the checksums."""
 
 
 def checked(facts: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The canvas of a recording at any of its moments: the snapshot before, and the changes since.
 
-It knows no figures. Invariant: the canvas at a time, with the changes told from there to a later time, is the canvas
-at that later time.
+The canvas at a time and the changes from there to a later time make the canvas at that later time.
 """
 
 import threading
@@ -18,11 +17,11 @@ from server.protocol.body import read_body
 from server.wire import BLOCK_BYTES_MAX
 from workbench.recording.database import Database
 
+# A pixel, y * width + x, and its new colour.
 CHANGE = np.dtype([("pixel", "i4"), ("color", "u1")])
-"""A pixel, y * width + x, and its new colour."""
 
+# Ticks read at once: few, because each may be as large as a canvas.
 _READ_ROWS = 32
-"""Ticks read at once: few, since each may be as large as a canvas."""
 _TICKS = "SELECT tick, time_ns, tile_count, encoding, blocks, crc FROM ticks WHERE tick > ? AND tick <= ? ORDER BY tick"
 _LAST_TICK = "SELECT tick, time_ns, encoding, tile_count, blocks, crc FROM ticks ORDER BY tick DESC LIMIT 1"
 _SNAPSHOT = "SELECT tick, time_ns, encoding, pixels, crc FROM snapshots WHERE tick <= ? ORDER BY tick DESC LIMIT 1"
@@ -34,22 +33,23 @@ class Frame(NamedTuple):
     tick: int
     time_ns: int
     changes: NDArray[Any]
-    """Shape (n,), dtype CHANGE: the pixels whose colour is now another one, in no order."""
+    """The pixels whose colours differ now: shape (n,), dtype CHANGE, in no order."""
 
 
 class Film:
-    """Reads the canvas. It keeps the last one it was asked for, from which a later one is not far. Any thread."""
+    """Reads the canvas. Any thread may."""
 
     def __init__(self, database: Database, width: int, height: int) -> None:
         self._database = database
         self._width, self._height = width, height
         self._lock = threading.Lock()
+        # The last canvas that was asked for: a later one is mostly near it.
         self._held_tick = 0
         self._held = np.zeros(width * height, np.uint8)
 
     @property
     def last_ns(self) -> int | None:
-        """When the last tick was that changed something; None before the first. Raises UserError where damaged."""
+        """The time of the last tick that changed something; None before the first. Raises UserError where damaged."""
         row = self._database.first(_LAST_TICK)
         if row is None:
             return None
@@ -57,7 +57,7 @@ class Film:
         return int(row[1])
 
     def at(self, time_ns: int) -> NDArray[np.uint8]:
-        """The canvas at this time, shape (height, width), the caller's own. Raises UserError where rows are damaged."""
+        """The canvas at this time, shape (height, width), a copy. Raises UserError where rows are damaged."""
         return self._of_tick(self._tick_at(time_ns)).reshape(self._height, self._width)
 
     def frames(self, from_ns: int, to_ns: int) -> Iterator[Frame]:
@@ -67,6 +67,7 @@ class Film:
         for number, time_ns, where, colors in self._ticks(tick, last):
             before = pixels[where]
             pixels[where] = colors
+            # A block has all pixels of its tile; most keep their colours.
             where = where[before != pixels[where]]
             changes = np.empty(len(where), CHANGE)
             changes["pixel"], changes["color"] = where, pixels[where]
@@ -75,7 +76,7 @@ class Film:
     # --- Inside ---
 
     def _tick_at(self, time_ns: int) -> int:
-        """The last tick at or before this time that changed something or was taken whole; 0 before the first."""
+        """The last tick at or before this time that has a row or a snapshot; 0 before the first."""
         found = (self._database.number_at(table, "tick", time_ns) for table in ("ticks", "snapshots"))
         return max(tick or 0 for tick in found)
 
@@ -89,7 +90,7 @@ class Film:
             return pixels.copy()
 
     def _snapshot(self, tick: int) -> tuple[int, NDArray[np.uint8]]:
-        """The nearest known canvas at or before a tick, and its tick: one that was written, or the one we hold."""
+        """The nearest canvas at or before a tick, and its tick: a snapshot, or the one that is held."""
         row = self._database.first("SELECT max(tick) FROM snapshots WHERE tick <= ?", (tick,))
         written = -1 if row is None or row[0] is None else row[0]
         if written <= self._held_tick <= tick:
@@ -119,7 +120,7 @@ class Film:
                 after = tick
 
     def _checked(self, name: str, row: tuple[Any, ...], bytes_max: int) -> bytes:
-        """The bytes of a row of (tick, time_ns, encoding, tile_count, bytes, crc), if they are what was written."""
+        """The decoded bytes of a row of (tick, time_ns, encoding, tile_count, bytes, crc). Raises UserError."""
         self._require_written(name, row)
         with self._database.decoding():
             return read_body(name, row[2], row[4], bytes_max)

@@ -1,16 +1,14 @@
-"""A recorded session, opened to be looked at: its facts, its figures and its canvas at any moment.
+"""A recording opened for reading: its facts, its figures and its canvas at any moment, also while the run goes on.
 
-It changes nothing, decides nothing and draws nothing; all that looks at a recording reads it through here, also while
-the run goes on. Times are nanoseconds of the clock that the run had; spans of time leave their beginning out and hold
-their end. Invariant: a file that is not whole is told as a UserError of one line, when it is opened or, for what lies
-deep in it, when that is read.
+Times are nanoseconds of the run's own clock. A span of time excludes its start and includes its end. A file that is not
+whole raises a UserError of one line: when it is opened or, for rows deep in it, when they are read.
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -34,20 +32,21 @@ from workbench.scenarios.scenario import Scenario, scenario_of
 from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 
 _LAST = 2**63 - 1
+# The last version of a file that has changes of settings as markers only.
 _WITHOUT_TURNS = 2
-"""The last version of a file that holds no changes of settings but their markers."""
 
-_UNTOLD = Diagnosis("")
+_UNKNOWN = Diagnosis("")
+_Made = TypeVar("_Made")
 
 
 def _kind_of(kind: str) -> str:
-    """A marker's kind as a view knows it: what the server notes of itself, such as lost ticks, is a note."""
+    """A marker's kind for a view. Other kinds, by which the server marks lost ticks, are notes."""
     return kind if str(kind).upper() in MarkerKind.__members__ else "note"
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosed:
-    """From this sample on, until the next: what limited the run."""
+    """A diagnosis, which holds from this sample on until the next one."""
 
     number: int
     """Of the sample."""
@@ -55,21 +54,21 @@ class Diagnosed:
     bottleneck: str
     """A stage's name, "machine", "broker", "viewers", "fleet", "window", "rate limit" or "none"."""
     sentence: str
-    whole: Diagnosis = _UNTOLD
-    """With the evidence; without its steps where an earlier version recorded."""
+    whole: Diagnosis = _UNKNOWN
+    """All of it; without its explanation in a file of an earlier version."""
 
 
 class Recording:
     """One recording, read-only. Close it, or use it as a context manager. Any thread may read."""
 
     def __init__(self, database: Database) -> None:
-        """Use `open`. Raises UserError for facts that cannot be."""
+        """Use `open`. Raises UserError for impossible facts."""
         self._database = database
         self.meta: Mapping[str, str] = database.facts
-        """The facts as they stand in the file when it is opened; see docs/recording.md."""
+        """The facts when the file was opened; see docs/recording.md."""
         self.width, self.height = (self._whole_fact(key, CANVAS_SIDE_MAX) for key in ("width", "height"))
         self.first_ns = self._whole_fact("started_ns", _LAST)
-        """When the session began, on the clock of all times here."""
+        """The start of the session, on the clock of all times here."""
         self._film = Film(database, self.width, self.height)
         tables = ("samples", "stage_samples", "hostile_samples", "tick_log", "readings", "markers", "diagnoses")
         self._tables = {name: FigureTable(database, name) for name in tables}
@@ -77,7 +76,7 @@ class Recording:
 
     @classmethod
     def open(cls, path: Path | str) -> "Recording":
-        """Raises UserError, one line, for what is no recording, is not whole, or is of a newer version."""
+        """Raises UserError, one line, for a file that is no recording, not whole, or of a newer version."""
         database = Database(Path(path))
         try:
             return cls(database)
@@ -86,7 +85,7 @@ class Recording:
             raise
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._database.close()
 
     def __enter__(self) -> "Recording":
@@ -104,12 +103,12 @@ class Recording:
 
     @property
     def scenario(self) -> Scenario:
-        """What was run, as it was begun. Raises UserError for one that this version does not take."""
+        """The scenario at the start of the run. Raises UserError for one that this version does not accept."""
         return scenario_of(self.scenario_tree, f"{self.path}: its scenario")
 
     @property
     def scenario_tree(self) -> dict[str, Any]:
-        """The same as its file would have it, the caller's own. Raises UserError for what is no TOML."""
+        """The scenario as its TOML file has it, a copy. Raises UserError for invalid TOML."""
         try:
             return tomllib.loads(self.meta.get("scenario", ""))
         except tomllib.TOMLDecodeError as error:
@@ -117,17 +116,17 @@ class Recording:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """What the run came to, as `--summary` writes it; None while it goes on, or when it was not ended in order."""
+        """The summary, as `--summary` writes it; None while the run goes on, or if it did not end in order."""
         return self._json(self._database.fact("ended"))
 
     @property
     def machine(self) -> dict[str, Any]:
-        """What it was run on."""
+        """The machine that it ran on."""
         return self._json(self.meta.get("machine")) or {}
 
     @property
     def versions(self) -> dict[str, Any]:
-        """The versions of Python and of the packages that it was run with."""
+        """The versions of Python and of the packages of the run."""
         return self._json(self.meta.get("versions")) or {}
 
     @property
@@ -138,7 +137,7 @@ class Recording:
 
     @property
     def colors(self) -> NDArray[np.uint8]:
-        """The palette as red, green, blue: shape (256, 3). Raises UserError where some of it is missing."""
+        """The palette as red, green, blue: shape (256, 3). Raises UserError if it is incomplete."""
         try:
             colors = np.array([list(bytes.fromhex(name.removeprefix("#"))) for name in self.palette], np.uint8)
         except ValueError:
@@ -149,7 +148,7 @@ class Recording:
 
     @property
     def last_ns(self) -> int:
-        """The time of the last thing in it; grows while it is written."""
+        """The time of its newest row; grows while it is written."""
         newest = (("samples", "number", "time_ns"), ("tick_log", "tick", "start_ns"))
         ends = [self.first_ns, self._film.last_ns or 0]
         for table, key, time in newest:
@@ -158,19 +157,19 @@ class Recording:
 
     @property
     def first_tick_ns(self) -> int | None:
-        """When the server began its first tick; None before that was written."""
+        """The start of the server's first tick; None before that was written."""
         rows = self._tables["tick_log"].rows(("tick", "start_ns"), "ORDER BY tick LIMIT 1")
         return int(rows[0][1]) if rows else None
 
     @property
     def duration_s(self) -> float:
-        """From the session's beginning to the last thing in it."""
+        """From the start of the session to the newest row."""
         return (self.last_ns - self.first_ns) / 1e9
 
     # --- Figures ---
 
     def samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
-        """The samples of (from_ns, to_ns], or from the beginning, or to the end. Shape (n,), dtype SAMPLE."""
+        """The samples of (from_ns, to_ns]; None: from the start, to the end. Shape (n,), dtype SAMPLE."""
         span = self._span("samples", "number", from_ns, to_ns)
         rows = self._numbered("samples", ("number", "time_ns", *SAMPLE_COLUMNS, "latency_counts"), span)
         span = (span[0], rows[-1][0] if rows else span[0])
@@ -192,36 +191,33 @@ class Recording:
         return self._made(ticks_of, [(*row, encodings.get(row[0], 0)) for row in rows])
 
     def reading_at(self, time_ns: int) -> Reading | None:
-        """What was to be seen at the last sample at or before this time, beside the sample itself.
+        """The figures at the last sample at or before this time that the sample itself does not have.
 
-        None before the first, and where an earlier version recorded.
+        None before the first, and in a file of an earlier version.
         """
         number = self._database.number_at("samples", "number", time_ns)
         columns = (*READING_COLUMNS, "loop_connection_counts")
         rows = self._tables["readings"].rows(columns, "WHERE number = ?", (number,))
-        return self._from_row(reading_of, rows[0]) if rows else None
+        return self._made(reading_of, rows[0]) if rows else None
 
     def markers(self) -> tuple[Marker, ...]:
-        """What was done to the run, oldest first."""
+        """The events of the run, oldest first."""
         rows = self._tables["markers"].rows(("time_ns", "kind", "text"), "ORDER BY time_ns, id")
         return tuple(Marker(time_ns, _kind_of(kind), text) for time_ns, kind, text in rows)
 
     def turns(self, after: int = 0) -> tuple[Turn, ...] | None:
-        """The changes of the settings, oldest first; None where an earlier version recorded.
-
-        `after`: so many of them are left out, from the first on.
-        """
+        """The changes of the settings but the first `after`, oldest first; None in a file of an earlier version."""
         if self._turns is None:
             return None
         rows = self._turns.rows(("time_ns", "changes"), "ORDER BY id LIMIT -1 OFFSET ?", (after,))
-        return tuple(self._from_row(turn_of, row) for row in rows)
+        return tuple(self._made(turn_of, row) for row in rows)
 
     def diagnoses(self, after: int = 0) -> tuple[Diagnosed, ...]:
-        """What limited the run, oldest first: a row where it changes. `after`: only those of later samples."""
+        """The diagnoses, oldest first: one for each change. `after`: only those of later samples."""
         found = []
         tail = "WHERE number > ? ORDER BY number"
         for number, *row in self._tables["diagnoses"].rows(DIAGNOSIS_COLUMNS, tail, (after,)):
-            whole: Diagnosis = self._from_row(diagnosis_of, row)
+            whole = self._made(diagnosis_of, row)
             for _, time_ns in self._numbered("samples", ("number", "time_ns"), (number - 1, number)):
                 found.append(Diagnosed(number, time_ns, whole.bottleneck, whole.sentence, whole))
         return tuple(found)
@@ -229,7 +225,7 @@ class Recording:
     # --- The canvas ---
 
     def canvas_at(self, time_ns: int) -> NDArray[np.uint8]:
-        """The canvas at this time, palette indices, shape (height, width), the caller's own; all 0 before the run."""
+        """The canvas at this time: palette indices, shape (height, width), a copy; all 0 before the run."""
         return self._film.at(time_ns)
 
     def frames(self, from_ns: int | None = None, to_ns: int | None = None) -> Iterator[Frame]:
@@ -249,28 +245,20 @@ class Recording:
         return (-1 if low is None else low, -1 if high is None else high)
 
     def _numbered(self, table: str, columns: Sequence[str], span: tuple[int, int]) -> list[tuple[Any, ...]]:
-        """Rows of a table whose key is the sample's number."""
+        """Rows of a table that has the sample's number as its key."""
         return self._tables[table].rows(columns, "WHERE number > ? AND number <= ? ORDER BY number", span)
 
     def _stages(self, span: tuple[int, int], times: Mapping[int, int]) -> NDArray[Any]:
-        """The stages at samples. `times`: of these, by number."""
+        """The stages at samples. `times`: of the samples, by number."""
         rows = self._numbered("stage_samples", ("number", "stage", *STAGE_SAMPLE_COLUMNS), span)
         timed = [(row[0], times[row[0]], *row[1:]) for row in rows if row[0] in times]
         return self._made(stage_samples_of, timed)
 
-    def _made(self, make: Any, *parts: Any) -> NDArray[Any]:
-        """An array from rows; rows that hold what no writer wrote are damaged ones."""
+    def _made(self, make: Callable[..., _Made], *parts: Any) -> _Made:
+        """What `make` makes of rows. If it rejects them, they are damaged."""
         try:
-            array: NDArray[Any] = make(*parts)
+            return make(*parts)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._database.damaged(f"a row is not what was written ({error})") from None
-        return array
-
-    def _from_row(self, make: Any, row: Sequence[Any]) -> Any:
-        """What a row tells of a view."""
-        try:
-            return make(row)
-        except (TypeError, ValueError) as error:
             raise self._database.damaged(f"a row is not what was written ({error})") from None
 
     def _whole_fact(self, key: str, most: int) -> int:

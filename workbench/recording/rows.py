@@ -32,14 +32,14 @@ from workbench.recording.schema import (
 )
 from workbench.telemetry.view import Diagnosis, Marker, Reading, StageReading, Turn
 
+# One stage ("accept" ... "fan-out", "viewers") at the sample of this number. NaN where a figure is not known.
 STAGE_SAMPLE = np.dtype(
     [("number", "i8"), ("time_ns", "i8"), ("stage", "U16"), *((name, "f8") for name in STAGE_SAMPLE_COLUMNS)]
 )
-"""One stage ("accept" ... "fan-out", "viewers") at the sample of this number. NaN where a figure is not known."""
 
 STAGE_NAMES = tuple(layout.stage_names())
+# The arrays of a sample that have one value per stage; the rows of stages hold them.
 _STAGE_FIELDS = ("utilisation_ratio", "service_us", "waiting_ms", "depth_peak")
-"""The arrays of a sample that have one value per stage; the rows of stages hold them."""
 _COUNTS = ("connection_count", "opened_count", "ended_count")
 
 ADD_SAMPLE = SAMPLES.add

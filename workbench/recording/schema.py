@@ -17,13 +17,13 @@ from server.journal.schema import SERVER_TABLES
 from server.journal.sealed_table import Column, SealedTable
 from server.kernels.layout import TICK, Stage
 
+# The stages as columns and rows name them, in their order.
 STAGE_COLUMNS = tuple(stage.name.lower().replace("fanout", "fan_out") for stage in Stage)
-"""The stages as columns and rows name them, in their order."""
+# The fields of a sample that are one number each, except its time.
 SAMPLE_COLUMNS = tuple(figure.column for figure in SAMPLED)
-"""The fields of a sample that are one number each, except its time."""
 READING_COLUMNS = tuple(figure.column for figure in UNSAMPLED)
+# The fields of a tick that are one number each. Its encoding is a column of the server's table `ticks`.
 TICK_COLUMNS = tuple(name for name in TICK.names or () if name not in ("encoding", "depth_peak"))
-"""The fields of a tick that are one number each. Its encoding is a column of the server's table `ticks`."""
 TICK_LOG_COLUMNS = (*TICK_COLUMNS, *(f"depth_peak_{stage}" for stage in STAGE_COLUMNS))
 STAGE_SAMPLE_COLUMNS = (
     "throughput_per_s", "utilisation_ratio", "service_us", "waiting_ms", "depth", "depth_peak", "depth_max",

@@ -1,13 +1,14 @@
-"""Writes a recording while the run goes on: facts, ticks' figures, samples, markers and what limited the run.
+"""Writes a recording during a run: facts, figures of ticks, samples, readings, markers, turns and diagnoses.
 
-The canvas's ticks come from the server, which writes them to the same file; here is all else, in a thread of its own
-that commits about once a second. Invariants: who hands something over never waits for the disk; what is kept for the
-disk is bounded; a recording that could not go on says so, and the run does.
+The server writes the canvas's ticks to the same file; the rest is written here, by a thread that commits about once per
+second. Callers never wait for the disk, and what waits for it is bounded. A recording that fails says so in its state,
+and the run goes on.
 """
 
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,20 @@ from workbench.recording.rows import (
 from workbench.recording.schema import DIAGNOSES, READINGS, RECORDING_TABLES, TURNS
 from workbench.telemetry.view import Diagnosis, Marker, Reading, RecordingState, StageReading, Turn
 
+# The time of samples that may be lost when this process is killed.
 COMMIT_S = 1.0
-"""So much of the samples may be lost when this process is killed."""
+# Samples that may wait for the disk: a minute of them. With more, the disk counts as failed.
 WAITING_MAX = 600
-"""Samples that may wait for the disk: a minute of them. Then the disk has failed."""
+# Between two snapshots: few enough that the canvas of any moment is read in a tenth of a second.
 SNAPSHOT_TICKS = 50
-"""Between two whole canvases: few enough that any moment is read in a tenth of a second."""
 _BUSY_S = 5.0
+# At most one sentence per second of the same bottleneck is kept: its figures change with every sample.
 _SENTENCE_SAMPLES = 10
-"""A bottleneck's sentence is kept at most so often, a second: its figures move with every sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A sample and what was known at it."""
+    """A sample and what a view showed with it."""
 
     sample: NDArray[Any]
     ticks: NDArray[Any]
@@ -61,10 +62,10 @@ class _Taken:
 
 
 class RecordingWriter:
-    """One recording. In this order: `start`, `take`, `mark` and `turn` at will, `close`."""
+    """One recording. First `start`, then `take`, `mark` and `turn` in any order, last `close`."""
 
     def __init__(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Make the file. Raises UserError for one that is there or cannot be made."""
+        """Create the file. Raises UserError for one that exists or cannot be created."""
         require_new(path, "--record")
         self._path = path
         self._facts = dict(facts)
@@ -75,8 +76,7 @@ class RecordingWriter:
         self._marks: list[Marker] = []
         self._turns: list[Turn] = []
         self._number = 0
-        self._told = Diagnosis("")
-        self._told_number = 0
+        self._diagnosed, self._diagnosed_number = Diagnosis(""), 0
         self._is_closing = False
         self._thread = threading.Thread(target=self._live, name="recording", daemon=True)
         self._state = RecordingState(path=str(path))
@@ -89,18 +89,18 @@ class RecordingWriter:
             raise UserError(f"--record {path} cannot be written: {words_of(trouble_of(error))}") from None
 
     def server_config(self, config: ServerConfig) -> ServerConfig:
-        """The settings of a server that adds its ticks to this file, and waits for it with nothing."""
+        """The settings of a server that adds its ticks to this file without waiting for the disk."""
         return msgspec.structs.replace(
             config, journal=str(self._path.absolute()), journal_gates=False, journal_snapshot_ticks=SNAPSHOT_TICKS
         )
 
     @property
     def state(self) -> RecordingState:
-        """How it goes, as of the last commit. Any thread may ask."""
+        """Its state as of the last commit. Any thread may read it."""
         return self._state
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread that writes."""
         self._thread.start()
 
     def take(
@@ -111,7 +111,7 @@ class RecordingWriter:
         diagnosis: Diagnosis,
         reading: Reading,
     ) -> None:
-        """Keep a sample, dtype SAMPLE, and the ticks since the one before, dtype TICK. The arrays are ours then."""
+        """Add a sample, dtype SAMPLE, and the ticks since the one before, dtype TICK. Do not change the arrays."""
         if self.state.failure:
             return
         with self._lock:
@@ -122,27 +122,26 @@ class RecordingWriter:
             self._note_state("the disk is too slow; record to another one")
 
     def mark(self, marker: Marker) -> None:
-        """Keep what was done to the run."""
+        """Add a marker."""
         if not self.state.failure:
             with self._lock:
                 self._marks.append(marker)
 
     def turn(self, turn: Turn) -> None:
-        """Keep a change of the settings."""
+        """Add a change of the settings."""
         if not self.state.failure:
             with self._lock:
                 self._turns.append(turn)
 
     def state_at(self, now_ns: int) -> RecordingState:
-        """How it goes, for whoever looks."""
+        """Its state at this time, as a view shows it."""
         state = self.state
         return state if state.failure else replace(state, seconds=(now_ns - self._started_ns) / 1e9)
 
     def close(self, summary: Mapping[str, Any] | None) -> None:
-        """Write what waits and, where the run ended in order, what it came to; leave one file behind.
+        """Write what waits and, if the run ended in order, its summary; then leave one file behind.
 
-        Called when nobody else writes to it any more, and once more does nothing. Raises nothing: what failed is in
-        `state`.
+        Call it when no other process writes to the file any more. Raises nothing: a failure is in `state`.
         """
         if self._is_closing:
             return
@@ -156,22 +155,22 @@ class RecordingWriter:
         self._note_state()
 
     def discard(self) -> None:
-        """Leave nothing behind, of a run that was not begun."""
+        """Close and remove the file, for a run that did not start."""
         self.close(None)
         self._path.unlink(missing_ok=True)
 
     # --- Inside ---
 
     def _live(self) -> None:
-        """Commit about once a second, until the end or a failure."""
+        """Commit about once per second, until the end or a failure."""
         while not self.state.failure:
             self._bell.wait(COMMIT_S)
             if self._is_closing:
-                return  # What is left is written by who closes.
+                return  # `close` writes the rest.
             self._commit()
 
     def _commit(self) -> None:
-        """Write what was handed over. Where another writer holds the file, it waits for the next time."""
+        """Write what waits. If the server holds the file's lock, it waits for the next time."""
         with self._lock:
             taken, marks, turns = self._taken[:], self._marks[:], self._turns[:]
         try:
@@ -185,17 +184,17 @@ class RecordingWriter:
         self._note_state()
 
     def _write(self, taken: Sequence[_Taken], marks: Sequence[Marker], turns: Sequence[Turn]) -> None:
-        """One transaction: all of it or nothing. The rows are made first, so that it is short."""
+        """Write everything in one transaction."""
+        # The server waits for this transaction, so that it must be short: all rows are made before it.
         numbered = list(enumerate(taken, self._number + 1))
         samples = [sample_row(number, one.sample) for number, one in numbered]
         stages = [row for number, one in numbered for row in stage_rows(number, one.sample, one.stages)]
         hostile = [row for number, one in numbered for row in hostile_rows(number, one.sample)]
         ticks = [row for one in taken for row in tick_rows(one.ticks)]
         readings = [reading_row(number, one.reading) for number, one in numbered]
-        diagnoses, told, told_number = self._news(numbered)
+        diagnoses, newest, newest_number = self._changes(numbered)
         file = self._file
-        file.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             file.executemany(ADD_SAMPLE, samples)
             file.executemany(ADD_STAGE_SAMPLE, stages)
             file.executemany(ADD_HOSTILE_SAMPLE, hostile)
@@ -204,38 +203,39 @@ class RecordingWriter:
             file.executemany(DIAGNOSES.add, diagnoses)
             file.executemany(schema.MARKERS.add, [marker_row(mark) for mark in marks])
             file.executemany(TURNS.add, [turn_row(turn) for turn in turns])
-            file.execute("COMMIT")
-        except sqlite3.Error:
-            if file.in_transaction:
-                file.execute("ROLLBACK")
-            raise
         self._number += len(taken)
-        self._told, self._told_number = told, told_number
+        self._diagnosed, self._diagnosed_number = newest, newest_number
 
     def _set_facts(self, facts: Mapping[str, str]) -> None:
-        """Write facts and their checksums, which a reader sees together or not at all. Raises sqlite3.Error."""
+        # In one transaction: a reader must not see facts without their checksums.
+        with self._transaction():
+            self._file.executemany(schema.SET_META, checked(facts).items())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing. Raises sqlite3.Error."""
         self._file.execute("BEGIN IMMEDIATE")
         try:
-            self._file.executemany(schema.SET_META, checked(facts).items())
+            yield
             self._file.execute("COMMIT")
         except sqlite3.Error:
             if self._file.in_transaction:
                 self._file.execute("ROLLBACK")
             raise
 
-    def _news(self, numbered: Sequence[tuple[int, _Taken]]) -> tuple[list[tuple[Any, ...]], Diagnosis, int]:
-        """Rows of what limits the run from a sample on, where that changed; the last one told, and when."""
-        rows, told, told_number = [], self._told, self._told_number
+    def _changes(self, numbered: Sequence[tuple[int, _Taken]]) -> tuple[list[tuple[Any, ...]], Diagnosis, int]:
+        """Rows of the samples from which on another diagnosis holds; then the last that has a row, and its number."""
+        rows, last, last_number = [], self._diagnosed, self._diagnosed_number
         for number, one in numbered:
             new = one.diagnosis
-            is_due = number - told_number >= _SENTENCE_SAMPLES and new.sentence != told.sentence
-            if new.bottleneck and (new.bottleneck != told.bottleneck or is_due):
+            is_due = number - last_number >= _SENTENCE_SAMPLES and new.sentence != last.sentence
+            if new.bottleneck and (new.bottleneck != last.bottleneck or is_due):
                 rows.append(diagnosis_row(number, new))
-                told, told_number = new, number
-        return rows, told, told_number
+                last, last_number = new, number
+        return rows, last, last_number
 
     def _end(self, summary: Mapping[str, Any] | None) -> None:
-        """The last commit; then the log is moved into the file, and the file is one that a read-only place can hold."""
+        """The last commit; then move the write-ahead log into the file, which a read-only folder needs."""
         self._commit()
         if (self._taken or self._marks or self._turns) and not self.state.failure:
             self._note_state(words_of(DiskError.LOCKED))
@@ -247,17 +247,17 @@ class RecordingWriter:
             self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._file.execute("PRAGMA journal_mode = DELETE").fetchall()
         except sqlite3.Error as error:
-            # Somebody who reads it right now keeps its log open, which is then left beside it; nothing is lost.
+            # A program that reads the file now keeps its log open. It stays beside the file; nothing is lost.
             if trouble_of(error) != DiskError.LOCKED:
                 self._note_state(words_of(trouble_of(error)))
 
     def _note_state(self, failure: str = "") -> None:
-        """Renew the state. Both threads do, each from what the other left; the first failure is kept."""
+        """Update the state. The first failure is kept."""
         size = self._bytes()
-        with self._lock:
+        with self._lock:  # Both threads come here.
             self._state = replace(self._state, failure=self._state.failure or failure, bytes=size)
 
     def _bytes(self) -> int:
-        """Of the file and of its log."""
+        """The size of the file and its log."""
         paths = (self._path, self._path.with_name(f"{self._path.name}-wal"))
         return sum(path.stat().st_size for path in paths if path.exists())

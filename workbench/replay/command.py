@@ -1,6 +1,6 @@
-"""What `workbench replay` does: a recording in the window, a picture of one of its moments, or a film of the window.
+"""`workbench replay`: a recording in the window, as a screenshot of its last moment, or as a video of the window.
 
-It reads no command line. Invariant: when it returns or raises, the panels are ended and the window is closed.
+When it returns or raises, the panels have ended and the window is closed.
 """
 
 import sys
@@ -26,17 +26,17 @@ from workbench.telemetry.counters import NANOSECONDS
 from workbench.window.shell.window import Window
 from workbench.window.toolkit.display import NoDisplay
 
+# The wait for the first picture of the panels, which take a second to start and a tenth of one to draw.
 _PATIENCE_NS = 20 * NANOSECONDS
-"""For a picture of the panels, which takes a second to start and a tenth of one to draw."""
 _STRIP_PATIENCE_S = 20.0
+# Pictures per second of a video: as many as there are samples.
 FILM_FPS = 10
-"""Pictures a second of a film: as many as there are samples."""
+# The wait for the panels of one picture of a video; they draw none when nothing is new.
 _PANELS_PATIENCE_NS = NANOSECONDS // 4
-"""For the panels of one picture of a film, which stay as they were where there is nothing new."""
 
 
 class _Stopped(Exception):
-    """Somebody asked for an end before the film had one."""
+    """A signal asked for the end before the video was complete."""
 
 
 def replay_recording(
@@ -48,10 +48,10 @@ def replay_recording(
     video: Path | None = None,
     commands: Mapping[str, Sequence[str]] = COMMANDS,
 ) -> tuple[int, Scenario | None]:
-    """Show it until somebody has seen enough, or leave a picture of its end, or a film of the window.
+    """Show it until the window is closed, or write a screenshot of its end, or a video of the window.
 
-    Returns the exit code, and what the person at the window wants to see next. Raises UserError before anything is
-    started, RunError for a picture that cannot be made.
+    Returns the exit code, and the scenario that was chosen in the window. Raises UserError before anything is started,
+    RunError for a picture that cannot be made.
     """
     require_outputs({"--screenshot": screenshot, "--video": video}, [path])
     if video is not None and video.suffix.lower() != ".mp4":
@@ -80,7 +80,7 @@ def replay_recording(
 
 @contextmanager
 def _started(session: ReplaySession, *, at_end: bool) -> Iterator[ReplaySession]:
-    """The session, started here, at its beginning or at its end, and ended after."""
+    """The session, started at its first or at its last moment."""
     with closing(session):
         if at_end:
             session.transport.hold_at(session.transport.last_ns)
@@ -103,14 +103,14 @@ def _show(session: ReplaySession, stop: StopSignal) -> Scenario | None:
 
 
 def _take_picture(session: ReplaySession, stop: StopSignal, path: Path) -> None:
-    """The last moment, with the panels of then and all small pictures."""
+    """Write the last moment, with its panels and the filmstrip."""
     with _headless(session, stop) as window:
         window.save(path)
 
 
 @contextmanager
 def _headless(session: ReplaySession, stop: StopSignal) -> Iterator[Window]:
-    """A window in memory, once its panels are drawn at its size. Raises RunError when they cannot be."""
+    """A window in memory, as soon as its panels are drawn at its size. Raises RunError when they cannot be."""
     picture, deadline_ns = Picture(session.picture), clock.now_ns() + _PATIENCE_NS
     with closing(Window(session, headless=True)) as window:
         session.filmstrip.wait(_STRIP_PATIENCE_S)
@@ -127,7 +127,7 @@ def _headless(session: ReplaySession, stop: StopSignal) -> Iterator[Window]:
 
 
 def _film(session: ReplaySession, stop: StopSignal, path: Path) -> None:
-    """The whole of it as the window shows it, at its own speed. Nothing is kept of a film that was stopped."""
+    """Write all of it as the window shows it, at its own speed. A video that was stopped is not kept."""
     count = session.transport.duration_ns * FILM_FPS // NANOSECONDS + 1
     with suppress(_Stopped), _headless(session, stop) as window, ExportProgress() as progress:
         height, width, _ = window.picture().shape
@@ -137,12 +137,9 @@ def _film(session: ReplaySession, stop: StopSignal, path: Path) -> None:
 
 
 def _pictures(session: ReplaySession, window: Window, stop: StopSignal) -> Iterator[NDArray[np.uint8]]:
-    """The window at every tenth of a second of the recording's own time, however long each takes to draw.
-
-    Raises _Stopped, or RunError for panels that ended.
-    """
+    """The window at each tenth of a second of the recording, however long that takes. Raises _Stopped or RunError."""
     now_ns, panels = clock.now_ns(), Picture(session.picture)
-    session.poll(now_ns)  # It is held as yet: the time that it took to come here is not to be played.
+    session.poll(now_ns)  # While it is held, so that the time since its start is not played.
     session.transport.toggle()
     while True:
         serial = panels.serial

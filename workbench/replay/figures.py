@@ -1,6 +1,6 @@
-"""The figures of a recorded run at a moment, as the window shows those of a live one. What was not recorded is None.
+"""The figures of a recorded run at a moment, as a view shows those of a live run; None for what was not recorded.
 
-It measures nothing. Invariant: a figure is what was recorded last before the moment, and no older than a second.
+A figure is the last that was recorded before the moment, and at most a second old.
 """
 
 from dataclasses import replace
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from plots.figures import SAMPLED
 from workbench.recording.reader import Diagnosed, Recording
 from workbench.recording.rows import STAGE_NAMES
+from workbench.recording.schema import STAGE_SAMPLE_COLUMNS
 from workbench.scenarios.scenario import Scenario
 from workbench.telemetry.pipeline import ITEMS, VIEWERS, brake_text
 from workbench.telemetry.view import Diagnosis, Reading, StageReading
@@ -19,12 +20,12 @@ from workbench.telemetry.view import Diagnosis, Reading, StageReading
 SECOND_NS = 1_000_000_000
 _ADMIT = "admit"
 _UNEXPLAINED = "This recording holds what was found, not the steps that led to it: an earlier version made it."
+# A tick interval that is longer by less was not stretched: ticks start with some jitter.
 _STRETCH_LEAST = 1.05
-"""A tick interval that is longer by less was not stretched: ticks do not begin to the microsecond."""
 
 
 class ReplayFigures:
-    """Tells the figures of one recording."""
+    """The figures of one recording."""
 
     def __init__(self, recording: Recording) -> None:
         """Raises UserError where the recording is damaged."""
@@ -32,13 +33,13 @@ class ReplayFigures:
         self._diagnoses: tuple[Diagnosed, ...] = recording.diagnoses()
 
     def look_for_more(self) -> bool:
-        """Take in what a recording that is still written has got since; True when there is any. Raises UserError."""
+        """Read the diagnoses that a recording in progress has got since. Returns whether there are any."""
         news = self._recording.diagnoses(self._diagnoses[-1].number if self._diagnoses else 0)
         self._diagnoses += news
         return bool(news)
 
     def reading(self, sample: NDArray[Any] | None, scenario: Scenario, time_ns: int) -> Reading:
-        """All figures. `sample`: the last one, shape (), dtype SAMPLE, or None; `scenario`: the settings then."""
+        """The reading at a time. `sample`: the last one, shape (), dtype SAMPLE, or None; `scenario`: the settings."""
         ticks = self._recording.tick_log(time_ns - SECOND_NS, time_ns)
         known = self._recording.reading_at(time_ns) if sample is not None else None
         base = self._of_ticks(known or Reading(), ticks, scenario)
@@ -49,7 +50,7 @@ class ReplayFigures:
         return replace(base, **sampled)
 
     def stages(self, sample: NDArray[Any] | None, scenario: Scenario) -> tuple[StageReading, ...]:
-        """The stages in their real order, of which something is known: the journal only when there was one."""
+        """The stages with known figures, in the order of the pipeline: the journal only when there was one."""
         if sample is None:
             return ()
         sampled_ns = int(sample["time_ns"])
@@ -65,7 +66,7 @@ class ReplayFigures:
         )
 
     def diagnosis(self, time_ns: int) -> Diagnosis:
-        """What limited the run, as it was told then."""
+        """The diagnosis that was shown then."""
         found = next((each for each in reversed(self._diagnoses) if each.time_ns <= time_ns), None)
         if found is None:
             return Diagnosis("")
@@ -74,7 +75,7 @@ class ReplayFigures:
 
     @staticmethod
     def _of_ticks(known: Reading, ticks: NDArray[Any], scenario: Scenario) -> Reading:
-        """What was recorded, and what the last second's ticks tell."""
+        """The recorded reading with the figures of the last second's ticks."""
         configured = float(scenario.server.tick_ms)
         base = replace(known, tick_ms_configured=configured, rate_limit_per_s=scenario.server.rate_per_s)
         if not len(ticks):
@@ -85,22 +86,15 @@ class ReplayFigures:
 
 
 def _stage(row: NDArray[Any], brake: str, drops: tuple[tuple[str, float], ...] | None) -> StageReading:
-    """One stage. Of its drops a recording holds the sum; `drops` tells their reasons where others do."""
-    dropped = _known(float(row["drops_per_s"])) or 0.0
-    return StageReading(
-        name=str(row["stage"]),
-        item_name=ITEMS[str(row["stage"])],
-        throughput_per_s=_known(float(row["throughput_per_s"])),
-        utilisation_ratio=_known(float(row["utilisation_ratio"])),
-        service_us=_known(float(row["service_us"])),
-        waiting_ms=_known(float(row["waiting_ms"])),
-        depth=_known(float(row["depth"])) or 0.0,
-        depth_peak=int(_known(float(row["depth_peak"])) or 0),
-        depth_max=int(_known(float(row["depth_max"])) or 0),
-        growth_per_s=_known(float(row["growth_per_s"])) or 0.0,
-        drops_per_s=drops if drops is not None else (("dropped", dropped),) if dropped > 0 else (),
-        brake=brake,
-    )
+    """One stage. A recording has the sum of its drops; `drops`: by reason, if they are known from elsewhere."""
+    figures: dict[str, Any] = {name: _known(float(row[name])) for name in STAGE_SAMPLE_COLUMNS}
+    dropped = figures.pop("drops_per_s") or 0.0
+    # A queue without a figure is empty; rates and times without one are unknown.
+    figures |= {name: int(figures[name] or 0) for name in ("depth_peak", "depth_max")}
+    figures |= {name: figures[name] or 0.0 for name in ("depth", "growth_per_s")}
+    name = str(row["stage"])
+    found = drops if drops is not None else (("dropped", dropped),) if dropped > 0 else ()
+    return StageReading(name, ITEMS[name], **figures, drops_per_s=found, brake=brake)
 
 
 def _admit_drops(sample: NDArray[Any]) -> tuple[tuple[str, float], ...]:

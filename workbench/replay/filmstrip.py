@@ -1,6 +1,6 @@
-"""Small pictures of a recording's canvas at even moments, made by a thread of their own while one looks already.
+"""Small pictures of a recording's canvas at equal steps of time, made by a thread that reads the file on its own.
 
-It reads the file by itself, so that nobody waits for it. Invariant: a picture that is there is never changed.
+A picture does not change once it is there.
 """
 
 import threading
@@ -14,8 +14,8 @@ from workbench.errors import UserError
 from workbench.recording.reader import Recording
 
 COUNT = 24
+# Pixels of a picture's longer side, at most; none is enlarged.
 SIDE_MAX = 128
-"""Pixels of a picture's longer side, at most; none is enlarged."""
 
 
 class Filmstrip:
@@ -29,25 +29,25 @@ class Filmstrip:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._make, name="filmstrip", daemon=True)
         self.made_count = 0
-        """So many are there, from the first on; only grows."""
+        """How many are there, from the first on."""
         self.fault = ""
-        """Why no more will come, one line; "" while all is well."""
+        """Why no more will come, one line; "" without a fault."""
 
     def start(self) -> None:
-        """Begin to make them."""
+        """Start the thread."""
         self._thread.start()
 
     def picture(self, index: int) -> NDArray[Any] | None:
-        """Palette indices, shape (height, width), uint8; None while it is not made."""
+        """Palette indices, shape (height, width), uint8; None until it is made."""
         return self._pictures[index]
 
     def wait(self, seconds: float) -> bool:
-        """Let all be made, or so much time pass. True when no more will come."""
+        """Wait for all of them, or for this time. Returns whether no more will come."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Make no more."""
+        """Stop the thread."""
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -65,6 +65,7 @@ class Filmstrip:
 
 
 def _small(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Every so manieth pixel: colours of a palette have no mean."""
+    """The canvas with sides of at most SIDE_MAX: every n-th pixel."""
+    # Colours of a palette have no mean.
     step = max(1, -(-max(pixels.shape) // SIDE_MAX))
     return np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])

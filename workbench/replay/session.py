@@ -1,8 +1,8 @@
-"""A recorded run as a session that the window shows: pages like a live one's, filled from the file for a moment of it.
+"""A recorded run as a session for the window: pages like those of a live run, filled from the file.
 
-Only the panels are a process of their own. Nothing can be turned, painted or followed: it is over. Invariant: pages
-and figures are of the transport's position as of the last `poll`; a damaged place in the file holds the replay still
-and is told as a failure, and everything before and after it can still be looked at.
+Pages and figures are those of the transport's position at the last `poll`. Only the panels are a process of their own.
+Nothing can be changed, painted or followed. A damaged place in the file pauses the replay and is reported as a failure;
+everything before and after it can still be shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,10 @@ from workbench.controls.controls import Controls
 from workbench.controls.playhead import Transport
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
-from workbench.replay.canvas import ReplayCanvas
-from workbench.replay.early_turns import early_turns
 from workbench.replay.figures import ReplayFigures
 from workbench.replay.filmstrip import Filmstrip
-from workbench.replay.history import ReplayHistory
-from workbench.replay.knobs import RecordedKnobs
+from workbench.replay.pages import ReplayCanvas, ReplayHistory
+from workbench.replay.settings import RecordedKnobs, early_turns
 from workbench.session.processes import PANELS, PanelsPart, Processes
 from workbench.session.session import COMMANDS
 from workbench.session.shutdown import STOP_WAIT_S
@@ -28,22 +26,22 @@ from workbench.telemetry.pages import OnPages, SessionPages
 from workbench.telemetry.view import Journey, Marker, Part, Reading, StageReading, TileBox, Turn, View
 
 LOCKED = "recorded, not to be turned"
+# How often a recording in progress is read for new rows.
 GROWTH_LOOK_NS = 1_000_000_000
-"""A recording that is still written is looked at for more so often."""
+# The least time of the panels' history that is written at once.
 SPAN_NS_LEAST = 60_000_000_000
-"""The panels' past is there for so long at once."""
+# Rows of a recording in progress that are this much older than its newest do not change any more.
 _SETTLED_NS = 2_000_000_000
-"""What is so much older than the newest thing in a file that is still written changes no more."""
+# The time within which `step_tick` looks for the next tick.
 _STEP_NS = 10_000_000_000
-"""The next tick is looked for within so long."""
 _RECORDED = ("server", "fleet")
 
 
 class ReplaySession(OnPages):
-    """Shows one recording. Its pages of connections and of the fleet are empty: neither was recorded.
+    """Shows one recording. The pages of connections and of the fleet are empty, as they are not recorded.
 
-    `from_s` and `to_s` are seconds since its beginning; None: its ends. `commands` replaces the panels' program, for
-    tests. Raises UserError for a damaged recording and for a span that it does not hold.
+    `from_s` and `to_s` are seconds since its start; None: its ends. `commands` replaces the panels' program, for
+    tests. Raises UserError for a damaged recording and for a span that it does not have.
     """
 
     def __init__(
@@ -76,23 +74,23 @@ class ReplaySession(OnPages):
         self._knobs = RecordedKnobs(self.scenario, ())
         self._read_turns()
         self.controls = Controls(self.scenario, lambda _: None, lambda _kind, _text: None, locked=LOCKED)
-        """As they stood at the moment; see `LOCKED`."""
+        """The settings at the moment."""
         self._shown: tuple[int, int] | None = None
         self._sampled_ns = -1
         self._reading, self._stages = Reading(), tuple[StageReading, ...]()
         self._fault = ""
 
-    # --- What it is told ---
+    # --- Commands ---
 
     def start(self, now_ns: int) -> None:
-        """Start the panels and the small pictures, and show the first moment."""
+        """Start the panels and the filmstrip, and show the first moment."""
         if self._with_panels:
             self._panels.start()
         self.filmstrip.start()
         self.poll(now_ns)
 
     def poll(self, now_ns: int) -> None:
-        """Go on by the time that has passed. Reads the file only where something else is to be shown."""
+        """Play on by the time that has passed. Reads the file only when the moment changes."""
         self._parts.poll(now_ns)
         if self._is_open_ended and now_ns - self._looked_ns >= GROWTH_LOOK_NS:
             self._looked_ns = now_ns
@@ -115,7 +113,7 @@ class ReplaySession(OnPages):
             self._fault, self.transport.playing = str(error), False
 
     def wait(self, seconds: float) -> None:
-        """Return as soon as the panels say something, or `seconds` have passed."""
+        """Return when the panels send an event, or after `seconds`."""
         self._parts.wait(max(0.001, seconds))
 
     def step_tick(self, step: int) -> None:
@@ -132,55 +130,55 @@ class ReplaySession(OnPages):
             self._fault = str(error)
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
-        """Have the panels drawn at this size in pixels from now on."""
+        """Draw the panels at this size in pixels from now on."""
         self._panels.resize(width, height, scale)
 
     def show_panels(self, order: ShowPanels) -> None:
-        """Have the panels show this from now on."""
+        """Show these panels from now on."""
         self._panels.show(order)
 
     def brush(self, tiles: TileBox | None) -> None:
-        """What single tiles saw was not recorded."""
+        """Nothing: single tiles are not recorded."""
 
     def follow(self, number: int | None) -> None:
-        """Connections were not recorded."""
+        """Nothing: connections are not recorded."""
 
     def paint(self, x: int, y: int, color: int) -> None:
-        """It is over."""
+        """Nothing: the run is over."""
 
     def end(self) -> None:
-        """End the panels and the small pictures."""
+        """End the panels and the filmstrip."""
         self.filmstrip.close()
         self._parts.stop(PANELS, STOP_WAIT_S)
 
-    # --- What it tells ---
+    # --- Views ---
 
     @property
     def replay(self) -> "ReplaySession":
-        """This session can be wound back and forth."""
+        """This session, as the one that has a transport."""
         return self
 
     def journeys(self) -> Sequence[Journey]:
-        """None: they are not recorded."""
+        """None: journeys are not recorded."""
         return ()
 
     @property
     def failed(self) -> bool:
-        """Whether the panels ended when they should not have, or the file is damaged here."""
+        """Whether the panels ended unexpectedly, or the file is damaged here."""
         return bool(self._fault) or self._parts.failed_ns > 0
 
     @property
     def failures(self) -> list[str]:
-        """One line for each of these."""
+        """One line for each failure."""
         return [*([self._fault] if self._fault else []), *self._parts.failures]
 
     @property
     def tracebacks(self) -> list[str]:
-        """What a bug in the panels left behind."""
+        """The tracebacks of bugs in the panels."""
         return self._parts.tracebacks
 
     def view(self) -> View:
-        """What there is to see, as of the last poll."""
+        """The view as of the last poll."""
         position_ns = self.transport.position_ns
         parts = [Part(name, "running") for name in _RECORDED]
         if self._with_panels:
@@ -205,20 +203,20 @@ class ReplaySession(OnPages):
 
     @property
     def _ended_ns(self) -> int:
-        """Up to here the file changes no more."""
+        """The file does not change before this time."""
         return self._newest_ns - _SETTLED_NS if self._is_open_ended else 2**63 - 1
 
     def _look_for_more(self) -> None:
         try:
             self._newest_ns = self._recording.last_ns
             if self._figures.look_for_more() | self._read_turns():
-                self._shown, self._sampled_ns = None, -1  # What is new may be of a moment that is shown already.
+                self._shown, self._sampled_ns = None, -1  # The news may be about the moment that is shown.
         except UserError as error:
             self._fault = str(error)
         self.transport.extend(self._newest_ns)
 
     def _read_turns(self) -> bool:
-        """Read markers and turns that are new in the file; True when there are any. Raises UserError."""
+        """Read new markers and turns. Returns whether there are any. Raises UserError."""
         markers, turns = self._recording.markers(), self._recording.turns(len(self._turns))
         if markers == self.markers and not turns:
             return False
@@ -229,14 +227,14 @@ class ReplaySession(OnPages):
         return True
 
     def _show(self, position_ns: int) -> None:
-        """Bring pages and figures to this moment. Raises UserError."""
+        """Set pages and figures to this moment. Raises UserError."""
         self._canvas.show(position_ns)
         self._history.show(position_ns, ended_ns=self._ended_ns)
         self.controls.show(self._knobs.at(position_ns))
         sample = self._history.newest(position_ns, ended_ns=self._ended_ns)
         sampled_ns = -1 if sample is None else int(sample["time_ns"])
         if sampled_ns != self._sampled_ns or sample is None:
-            # A turn at a sample's own time came after it, and is seen in the next.
+            # A turn at the time of a sample came after it: the next sample is the first to show it.
             scenario = self._knobs.at(position_ns if sample is None else sampled_ns - 1)
             self._reading = self._figures.reading(sample, scenario, position_ns)
             self._stages = self._figures.stages(sample, scenario)
@@ -245,7 +243,7 @@ class ReplaySession(OnPages):
 
 
 def _span(recording: Recording, from_s: float | None, to_s: float | None) -> tuple[int, int]:
-    """The ends in the recording's time; it begins with the first tick. Raises UserError for what it does not hold."""
+    """The ends on the recording's clock; by default from the first tick on. Raises UserError for an impossible span."""
     duration_s = recording.duration_s
     for option, value in (("--from", from_s), ("--to", to_s)):
         if value is not None and not 0 <= value <= duration_s:
@@ -255,5 +253,6 @@ def _span(recording: Recording, from_s: float | None, to_s: float | None) -> tup
     last_ns = recording.last_ns if to_s is None else recording.first_ns + round(to_s * 1e9)
     if from_s is not None:
         return recording.first_ns + round(from_s * 1e9), last_ns
+    # Before the first tick a session only starts its processes.
     began_ns = recording.first_tick_ns
     return recording.first_ns if began_ns is None else min(began_ns, last_ns), last_ns

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from plots.number import with_unit
 from workbench.comparison.command import overlay_runs
 from workbench.comparison.comparison import Comparison, Difference, compare, known_metrics
-from workbench.comparison.metric import METRICS, MeasuredRun, format_value, measure
+from workbench.comparison.metric import METRICS, MeasuredRun, measure
 from workbench.comparison.statistics import CONFIDENCE
 from workbench.comparison.table import ratio_text, spread_text, steady_text, value_text, verdict_text
 from workbench.output_file import require_outputs, talk_file, write_atomically
@@ -132,7 +133,7 @@ def _summary(recording: Recording, run: MeasuredRun) -> Iterator[Markup]:
     cards = []
     for key, name in _CARDS:
         estimate = run.estimates[key]
-        value = UNKNOWN if estimate is None else format_value(estimate.value, units[key])
+        value = UNKNOWN if estimate is None else with_unit(estimate.value, units[key])
         cards.append(element("div", element("dt", text(name)), element("dd", text(value))))
     yield element("dl", *cards, class_="cards")
     if recording.summary:

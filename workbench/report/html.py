@@ -13,8 +13,8 @@ from typing import NewType
 
 from plots.style import DARK, LIGHT, Theme
 
+# HTML that is safe to insert into a page.
 Markup = NewType("Markup", str)
-"""HTML that is safe to insert into a page."""
 
 
 def text(value: object) -> Markup:
@@ -91,8 +91,8 @@ def picture(
     return Markup(f"<picture>{others}{image}</picture>")
 
 
+# When dark pictures are shown; paper is always light.
 DARK_MEDIA = "screen and (prefers-color-scheme: dark)"
-"""When dark pictures are shown; paper is always light."""
 
 _PAGE = Template("""\
 <!DOCTYPE html>

@@ -52,11 +52,11 @@ def _panel(name: str, samples: NDArray[Any], markers: NDArray[Any]) -> Markup:
 
 
 STILL_COUNT = 12
+# Pictures of the animation; every fourth is a still.
 PICTURE_COUNT = 4 * STILL_COUNT
-"""Pictures of the animation; every fourth is a still."""
 PICTURE_MS = 125
+# How long the last picture is shown before the animation restarts.
 LAST_MS = 1500
-"""How long the last picture is shown before the animation restarts."""
 SIDE_PIXELS_MAX = 512
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plots.history import LATENCY_BAND_EDGES_MS
-from workbench.comparison.metric import format_value
+from plots.number import with_unit
 from workbench.recording.reader import Diagnosed
 from workbench.telemetry.pipeline import ITEMS
 
@@ -20,8 +20,8 @@ STAGE_CAPTION = (
 UNKNOWN = "-"
 _UPPER_MS = LATENCY_BAND_EDGES_MS[1:]
 PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+# A run that alternates between two bottlenecks has hundreds of changes: the longest ones are listed.
 LINES_MAX = 40
-"""A run that alternates between two bottlenecks has hundreds of changes: the longest ones are listed."""
 
 
 def stage_table_rows(stages: NDArray[Any]) -> Iterator[tuple[str, ...]]:
@@ -55,7 +55,7 @@ def _most(values: NDArray[np.float64]) -> float | None:
 
 
 def _text(value: float | None, unit: str) -> str:
-    return UNKNOWN if value is None else format_value(value, unit)
+    return UNKNOWN if value is None else with_unit(value, unit)
 
 
 def _count(value: float | None, unbounded: str = "0") -> str:
@@ -117,8 +117,8 @@ class Percentiles:
 
 def percentile_texts(found: Percentiles) -> dict[str, str]:
     """The percentiles, the maximum and the count as texts, by name."""
-    texts = {f"p{percent:g}": format_value(bound, "ms") for percent, bound in found.bounds_ms}
-    return texts | {"maximum": format_value(found.max_ms, "ms"), "count": f"{found.count:,}"}
+    texts = {f"p{percent:g}": with_unit(bound, "ms") for percent, bound in found.bounds_ms}
+    return texts | {"maximum": with_unit(found.max_ms, "ms"), "count": f"{found.count:,}"}
 
 
 def percentiles_of(samples: NDArray[Any]) -> Percentiles | None:

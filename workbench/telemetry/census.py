@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from server.kernels.layout import Phase
 
+# Least time between two censuses: rows of 20,000 connections are several megabytes.
 INTERVAL_NS = 500_000_000
-"""Least time between two censuses: rows of 20,000 connections are several megabytes."""
+# The time that rates cover.
 SPAN_NS = 1_000_000_000
-"""The time that rates cover."""
+# Most rows read. Of more, only every second, third and so on is read, and counts for its neighbours too.
 ROWS_MAX = 32_768
-"""Most rows read. Of more, only every second, third and so on is read, and counts for its neighbours too."""
+# A viewer lags if it lacks more broadcasts than these: one is under way, one may have met a full socket.
 LAG_TICKS = 3
-"""A viewer lags if it lacks more broadcasts than these: one is under way, one may have met a full socket."""
 _BLOCK = 1024
 _SERVED = ("admitted_count", "throttled_count")
 

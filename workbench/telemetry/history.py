@@ -11,11 +11,11 @@ from plots.history import MARKER, SAMPLE, MarkerKind
 from server.ipc.page import Page
 from workbench.telemetry.view import Marker
 
+# How many of the newest a view has.
 MARKERS_SHOWN = 64
-"""How many of the newest a view has."""
 _TEXT_BYTES = MARKER["text"].itemsize
+# The value of a field that is not known.
 _ABSENT = {name: float("nan") if SAMPLE[name].base.kind == "f" else 0 for name in SAMPLE.names or ()}
-"""The value of a field that is not known."""
 
 
 class Ring:

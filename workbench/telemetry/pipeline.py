@@ -19,13 +19,13 @@ from server.kernels.layout import STAGE_COUNT, Stage, stage_names
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span
 from workbench.telemetry.view import StageReading
 
+# What each stage serves, in the order of `layout.Stage`.
 ITEM_NAMES = ("handshakes", "sockets", "bytes", "messages", "placements", "commits", "tiles", "deltas")
-"""What each stage serves, in the order of `layout.Stage`."""
 VIEWERS = "viewers"
 _PER_TICK = (Stage.ENCODE, Stage.FANOUT)
 
+# The same by the stages' names, the viewers last, who take deltas.
 ITEMS = dict(zip((*stage_names(), VIEWERS), (*ITEM_NAMES, ITEM_NAMES[-1]), strict=True))
-"""The same by the stages' names, the viewers last, who take deltas."""
 
 assert len(ITEM_NAMES) == STAGE_COUNT
 

@@ -26,10 +26,10 @@ from workbench.telemetry.pipeline import StageFigures, stage_figures, stage_read
 from workbench.telemetry.tick_log import RecentTicks, TickLog
 from workbench.telemetry.view import Marker, Reading, StageReading, TileBox
 
+# The time that rates cover: long enough that a tick or a batched write is one of many, and not a spike.
 _SPAN_NS = NANOSECONDS
-"""The time that rates cover: long enough that a tick or a batched write is one of many, and not a spike."""
+# A saturated mailbox server publishes its counters seconds apart. Its rates then cover the time since it last did.
 _SPAN_NS_MAX = 10 * NANOSECONDS
-"""A saturated mailbox server publishes its counters seconds apart. Its rates then cover the time since it last did."""
 
 
 class Sampler:
@@ -181,8 +181,8 @@ class _Look:
     latency: NDArray[Any]
 
 
+# The rates that are known of single tiles, and the counters of a tile that they come from.
 _TILE_COUNTS = {"admitted_per_s": "applied_count", "merged_per_s": "merged_count", "throttled_per_s": "throttled_count"}
-"""The rates that are known of single tiles, and the counters of a tile that they come from."""
 
 
 class Region:

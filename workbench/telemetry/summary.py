@@ -18,13 +18,13 @@ from plots.figures import FIGURES
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span
 from workbench.telemetry.view import Diagnosis
 
+# Promised to scripts: they come first, in this order, and are there without a steady state too. Others may come.
 _FIXED_KEYS = (
     "seconds", "connections", "offered_per_s", "received_per_s", "admitted_per_s", "throttled_per_s", "merged_per_s",
     "delivered_per_s", "broadcast_deltas_per_s", "broadcast_bytes_per_s", "tick_ms_p50", "tick_ms_p99",
     "placement_to_view_ms_p50", "placement_to_view_ms_p99", "placement_to_view_ms_max", "server_cpu_cores",
     "fleet_cpu_cores", "window_fps",
 )  # fmt: skip
-"""Promised to scripts: they come first, in this order, and are there without a steady state too. Others may come."""
 
 
 @dataclass(frozen=True, slots=True)

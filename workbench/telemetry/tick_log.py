@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from server.ipc.page import Page
 from server.kernels.layout import STAGE_COUNT, TICK_ROWS
 
+# Ticks whose times are kept. Of more, every second is given up, and from then on only every second is kept: over
+# three hours of ten a second, all are.
 KEPT_MAX = 1 << 17
-"""Ticks whose times are kept. Of more, every second is given up, and from then on only every second is kept: over
-three hours of ten a second, all are."""
 
 
 class TickLog:

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plots.history import SAMPLE
+from plots.number import with_unit
 from plots.overlay import PLOTS, draw_overlay
 from support import recorded_run
 from workbench.cli.app import run_main
 from workbench.comparison import statistics
 from workbench.comparison.command import compare_files, overlay_runs, run_compare, tree_of
 from workbench.comparison.comparison import Comparison, DifferenceVerdict, parse_condition
-from workbench.comparison.metric import METRICS, METRICS_BY_KEY, format_value
+from workbench.comparison.metric import METRICS, METRICS_BY_KEY
 from workbench.comparison.statistics import BATCH, difference, estimate, load_span, ratio, steady_state, warm_up
 from workbench.comparison.table import foot_lines
 from workbench.errors import RunError, UserError
@@ -223,7 +224,7 @@ def test_one_recording_is_rejected(files: dict[str, Path]) -> None:
     ],
 )
 def test_values_as_text(value: float, unit: str, text: str) -> None:
-    assert format_value(value, unit) == text
+    assert with_unit(value, unit) == text
 
 
 # --- Conditions ---

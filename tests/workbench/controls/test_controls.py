@@ -18,7 +18,7 @@ from workbench.scenarios.text import scenario_text
 LONG_NS = 10 * MERGE_NS
 
 
-class SlowPath:
+class Recorded:
     """Controls, and what they told."""
 
     def __init__(self, scenario: Scenario | None = None, **options: Any) -> None:
@@ -36,53 +36,53 @@ class SlowPath:
 
 
 @pytest.fixture
-def desk() -> SlowPath:
-    return SlowPath()
+def recorded() -> Recorded:
+    return Recorded()
 
 
 class TestTurning:
-    def test_a_turn_is_set_and_carried_out(self, desk: SlowPath) -> None:
-        desk.controls.set("server.rate_per_s", 45, LONG_NS)
-        assert desk.controls.value("server.rate_per_s") == 45
-        assert [scenario.server.rate_per_s for scenario in desk.carried_out] == [45]
+    def test_a_turn_is_set_and_carried_out(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.rate_per_s", 45, LONG_NS)
+        assert recorded.controls.value("server.rate_per_s") == 45
+        assert [scenario.server.rate_per_s for scenario in recorded.carried_out] == [45]
 
-    def test_ends_and_whole_numbers_are_kept(self, desk: SlowPath) -> None:
+    def test_ends_and_whole_numbers_are_kept(self, recorded: Recorded) -> None:
         for value, expected in ((-5, 1), (30.6, 31), (10**9, 1000)):
-            desk.controls.set("server.burst", value, LONG_NS)
-            assert desk.controls.value("server.burst") == expected
+            recorded.controls.set("server.burst", value, LONG_NS)
+            assert recorded.controls.value("server.burst") == expected
 
-    def test_a_turn_to_where_it_stands_is_none(self, desk: SlowPath) -> None:
-        desk.controls.set("server.rate_per_s", 30, LONG_NS)
-        assert not desk.carried_out and not desk.controls.can_undo
+    def test_a_turn_to_where_it_stands_is_none(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.rate_per_s", 30, LONG_NS)
+        assert not recorded.carried_out and not recorded.controls.can_undo
 
-    def test_a_choice_that_is_none_is_refused(self, desk: SlowPath) -> None:
+    def test_a_choice_that_is_none_is_refused(self, recorded: Recorded) -> None:
         with pytest.raises(ValueError, match=r"fleet\.pattern is 'waves'; it must be one of sensor_field"):
-            desk.controls.set("fleet.pattern", "waves", LONG_NS)
+            recorded.controls.set("fleet.pattern", "waves", LONG_NS)
 
     def test_fewer_connections_take_the_viewers_along(self) -> None:
-        desk = SlowPath(load_scenario("first_light", ["fleet.viewers=900"]))
-        desk.controls.set("fleet.connections", 500, LONG_NS)
-        assert desk.controls.scenario.fleet.viewers == 500
+        recorded = Recorded(load_scenario("first_light", ["fleet.viewers=900"]))
+        recorded.controls.set("fleet.connections", 500, LONG_NS)
+        assert recorded.controls.scenario.fleet.viewers == 500
 
     def test_mailbox_is_one_loop(self) -> None:
         fault = Fault(kind="kill loop clients", loop=2)
-        desk = SlowPath(msgspec.structs.replace(load_scenario("first_light", ["server.loops=3"]), faults=(fault,)))
-        desk.controls.set("server.loop", "mailbox", LONG_NS)
-        assert desk.controls.scenario.server.loops == 1 and desk.controls.scenario.faults[0].loop == 0
-        desk.controls.set("server.loops", 2, 2 * LONG_NS)
-        assert desk.controls.scenario.server.loop == "native"
+        recorded = Recorded(msgspec.structs.replace(load_scenario("first_light", ["server.loops=3"]), faults=(fault,)))
+        recorded.controls.set("server.loop", "mailbox", LONG_NS)
+        assert recorded.controls.scenario.server.loops == 1 and recorded.controls.scenario.faults[0].loop == 0
+        recorded.controls.set("server.loops", 2, 2 * LONG_NS)
+        assert recorded.controls.scenario.server.loop == "native"
 
-    def test_a_restart_is_wanted_only_for_what_needs_one(self, desk: SlowPath) -> None:
-        desk.controls.set("fleet.connections", 2000, LONG_NS)
-        assert not desk.controls.restart_wanted
-        desk.controls.set("server.loops", 2, LONG_NS)
-        assert desk.controls.restart_wanted
-        desk.controls.reset_knob("server.loops", LONG_NS)
-        assert not desk.controls.restart_wanted
+    def test_a_restart_is_wanted_only_for_what_needs_one(self, recorded: Recorded) -> None:
+        recorded.controls.set("fleet.connections", 2000, LONG_NS)
+        assert not recorded.controls.restart_wanted
+        recorded.controls.set("server.loops", 2, LONG_NS)
+        assert recorded.controls.restart_wanted
+        recorded.controls.reset_knob("server.loops", LONG_NS)
+        assert not recorded.controls.restart_wanted
 
     def test_what_a_scenario_starts_with_is_within_its_knobs(self) -> None:
         for name in builtin_names():
-            controls = SlowPath(load_scenario(name)).controls
+            controls = Recorded(load_scenario(name)).controls
             for knob in controls.knobs:
                 value = controls.value(knob.key)
                 assert value in knob.choices if knob.choices else knob.least <= value <= knob.most
@@ -100,65 +100,65 @@ class TestTurning:
     )
     def test_every_end_and_choice_can_be_turned_to(self, name: str, override: str) -> None:
         first = load_scenario(name, [override])
-        for knob in SlowPath(first).controls.knobs:
+        for knob in Recorded(first).controls.knobs:
             for value in knob.choices or (knob.least, knob.most):
-                desk = SlowPath(first)
-                desk.controls.set(knob.key, value, LONG_NS)
-                assert desk.controls.value(knob.key) == value
+                recorded = Recorded(first)
+                recorded.controls.set(knob.key, value, LONG_NS)
+                assert recorded.controls.value(knob.key) == value
 
     def test_only_what_means_something_is_offered(self) -> None:
-        linked = {knob.key for knob in SlowPath(load_scenario("internet")).controls.knobs}
+        linked = {knob.key for knob in Recorded(load_scenario("internet")).controls.knobs}
         assert "fleet.rate_per_s" in linked and not linked & {"fleet.connections", "fleet.region", "server.loop"}
         mailbox = {
-            knob.key for knob in SlowPath(load_scenario("seed", ["loop=mailbox"])).controls.knobs if knob.is_brake
+            knob.key for knob in Recorded(load_scenario("seed", ["loop=mailbox"])).controls.knobs if knob.is_brake
         }
         assert mailbox == {"fleet.viewer_brake_us"}
         journal = {f"server.brakes.journal.{kind}" for kind in ("item_us", "batch_ms")}
-        plain = {knob.key for knob in SlowPath().controls.knobs}
+        plain = {knob.key for knob in Recorded().controls.knobs}
         kept = {
-            knob.key for knob in SlowPath(load_scenario("first_light", ["server.journal=a.journal"])).controls.knobs
+            knob.key for knob in Recorded(load_scenario("first_light", ["server.journal=a.journal"])).controls.knobs
         }
         assert kept - plain == journal and not plain & journal
-        elsewhere = SlowPath(has_server=False).controls.knobs
+        elsewhere = Recorded(has_server=False).controls.knobs
         assert elsewhere and all(knob.key.startswith("fleet.") for knob in elsewhere)
 
 
 class TestUndo:
-    def test_a_drag_is_one_step(self, desk: SlowPath) -> None:
+    def test_a_drag_is_one_step(self, recorded: Recorded) -> None:
         for step in range(10):
-            desk.controls.set("server.rate_per_s", 31 + step, LONG_NS + step * MERGE_NS // 2)
-        desk.controls.undo(2 * LONG_NS)
-        assert desk.controls.scenario == desk.first and not desk.controls.can_undo
+            recorded.controls.set("server.rate_per_s", 31 + step, LONG_NS + step * MERGE_NS // 2)
+        recorded.controls.undo(2 * LONG_NS)
+        assert recorded.controls.scenario == recorded.first and not recorded.controls.can_undo
 
-    def test_turns_apart_are_steps_apart(self, desk: SlowPath) -> None:
-        desk.controls.set("server.rate_per_s", 40, LONG_NS)
-        desk.controls.set("server.rate_per_s", 50, 2 * LONG_NS)
-        desk.controls.undo(3 * LONG_NS)
-        assert desk.controls.value("server.rate_per_s") == 40
+    def test_turns_apart_are_steps_apart(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.rate_per_s", 40, LONG_NS)
+        recorded.controls.set("server.rate_per_s", 50, 2 * LONG_NS)
+        recorded.controls.undo(3 * LONG_NS)
+        assert recorded.controls.value("server.rate_per_s") == 40
 
-    def test_what_is_undone_is_done_again(self, desk: SlowPath) -> None:
-        desk.controls.set("server.tick_ms", 50, LONG_NS)
-        turned = desk.controls.scenario
-        desk.controls.undo(LONG_NS)
-        assert desk.controls.can_redo
-        desk.controls.redo(LONG_NS)
-        assert desk.controls.scenario == turned == desk.carried_out[-1] and not desk.controls.can_redo
+    def test_what_is_undone_is_done_again(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.tick_ms", 50, LONG_NS)
+        turned = recorded.controls.scenario
+        recorded.controls.undo(LONG_NS)
+        assert recorded.controls.can_redo
+        recorded.controls.redo(LONG_NS)
+        assert recorded.controls.scenario == turned == recorded.carried_out[-1] and not recorded.controls.can_redo
 
-    def test_a_turn_after_an_undo_is_a_step_of_its_own(self, desk: SlowPath) -> None:
-        desk.controls.set("server.tick_ms", 50, LONG_NS)
-        desk.controls.set("server.tick_ms", 60, 2 * LONG_NS)
-        desk.controls.undo(2 * LONG_NS)
-        desk.controls.set("server.tick_ms", 70, 2 * LONG_NS)
-        assert not desk.controls.can_redo
-        desk.controls.undo(2 * LONG_NS)
-        assert desk.controls.value("server.tick_ms") == 50
+    def test_a_turn_after_an_undo_is_a_step_of_its_own(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.tick_ms", 50, LONG_NS)
+        recorded.controls.set("server.tick_ms", 60, 2 * LONG_NS)
+        recorded.controls.undo(2 * LONG_NS)
+        recorded.controls.set("server.tick_ms", 70, 2 * LONG_NS)
+        assert not recorded.controls.can_redo
+        recorded.controls.undo(2 * LONG_NS)
+        assert recorded.controls.value("server.tick_ms") == 50
 
-    def test_a_reset_can_be_undone(self, desk: SlowPath) -> None:
-        desk.controls.set("fleet.rate_per_s", 5, LONG_NS)
-        desk.controls.reset(LONG_NS)
-        assert desk.controls.scenario == desk.first and not desk.controls.changed
-        desk.controls.undo(LONG_NS)
-        assert desk.controls.value("fleet.rate_per_s") == 5
+    def test_a_reset_can_be_undone(self, recorded: Recorded) -> None:
+        recorded.controls.set("fleet.rate_per_s", 5, LONG_NS)
+        recorded.controls.reset(LONG_NS)
+        assert recorded.controls.scenario == recorded.first and not recorded.controls.changed
+        recorded.controls.undo(LONG_NS)
+        assert recorded.controls.value("fleet.rate_per_s") == 5
 
     @given(
         st.lists(
@@ -171,98 +171,98 @@ class TestUndo:
         )
     )
     @settings(deadline=None, max_examples=60)
-    def test_all_undone_is_how_it_began(self, deeds: list[tuple[str, Knob, float, int]]) -> None:
-        desk, now_ns = SlowPath(), 0
-        for deed, knob, place, pause_ns in deeds:
+    def test_all_undone_is_how_it_began(self, steps: list[tuple[str, Knob, float, int]]) -> None:
+        recorded, now_ns = Recorded(), 0
+        for step, knob, place, pause_ns in steps:
             now_ns += pause_ns
-            if deed == "set" and knob in desk.controls.knobs:
+            if step == "set" and knob in recorded.controls.knobs:
                 choice = knob.choices[int(place * (len(knob.choices) - 1))] if knob.choices else knob.value_at(place)
-                desk.controls.set(knob.key, choice, now_ns)
-            elif deed in ("undo", "redo", "reset"):
-                getattr(desk.controls, deed)(now_ns)
-            elif deed == "brakes":
-                desk.controls.release_brakes(now_ns)
-            desk.controls.settle(now_ns)
-        while desk.controls.can_undo:
-            desk.controls.undo(now_ns)
-        assert desk.controls.scenario == desk.first
+                recorded.controls.set(knob.key, choice, now_ns)
+            elif step in ("undo", "redo", "reset"):
+                getattr(recorded.controls, step)(now_ns)
+            elif step == "brakes":
+                recorded.controls.release_brakes(now_ns)
+            recorded.controls.settle(now_ns)
+        while recorded.controls.can_undo:
+            recorded.controls.undo(now_ns)
+        assert recorded.controls.scenario == recorded.first
 
 
 class TestMarks:
-    def test_a_drag_is_marked_once_with_both_ends(self, desk: SlowPath) -> None:
+    def test_a_drag_is_marked_once_with_both_ends(self, recorded: Recorded) -> None:
         for step in range(5):
-            desk.controls.set("server.rate_per_s", 30 - step, LONG_NS + step)
-            desk.controls.settle(LONG_NS + step)
-        assert not desk.marks
-        desk.controls.settle(LONG_NS + SETTLE_NS + 4)
-        desk.controls.settle(LONG_NS + 2 * SETTLE_NS)
-        assert desk.marks == [("knob", "rate limit 30 > 26 /s")]
+            recorded.controls.set("server.rate_per_s", 30 - step, LONG_NS + step)
+            recorded.controls.settle(LONG_NS + step)
+        assert not recorded.marks
+        recorded.controls.settle(LONG_NS + SETTLE_NS + 4)
+        recorded.controls.settle(LONG_NS + 2 * SETTLE_NS)
+        assert recorded.marks == [("knob", "rate limit 30 > 26 /s")]
 
-    def test_another_knob_marks_the_first(self, desk: SlowPath) -> None:
-        desk.controls.set("server.brakes.apply.item_us", 20, LONG_NS)
-        desk.controls.set("fleet.greedy_ratio", 0.5, LONG_NS)
-        assert desk.marks == [("brake", "apply brake 0 > 20 us an item")]
-        desk.controls.settle(2 * LONG_NS)
-        assert desk.marks[1:] == [("knob", "greedy devices 4 % > 50 %")]
+    def test_another_knob_marks_the_first(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.brakes.apply.item_us", 20, LONG_NS)
+        recorded.controls.set("fleet.greedy_ratio", 0.5, LONG_NS)
+        assert recorded.marks == [("brake", "apply brake 0 > 20 us an item")]
+        recorded.controls.settle(2 * LONG_NS)
+        assert recorded.marks[1:] == [("knob", "greedy devices 4 % > 50 %")]
 
-    def test_brakes_are_released_together(self, desk: SlowPath) -> None:
-        desk.controls.set("server.brakes.apply.item_us", 20, LONG_NS)
-        desk.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
-        assert [knob.label for knob in desk.controls.brakes_on] == ["apply", "fan-out"]
-        desk.controls.release_brakes(LONG_NS)
-        assert not desk.controls.brakes_on and desk.controls.scenario == desk.first
-        assert desk.marks[-1] == ("brake", "all brakes released")
+    def test_brakes_are_released_together(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.brakes.apply.item_us", 20, LONG_NS)
+        recorded.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
+        assert [knob.label for knob in recorded.controls.brakes_on] == ["apply", "fan-out"]
+        recorded.controls.release_brakes(LONG_NS)
+        assert not recorded.controls.brakes_on and recorded.controls.scenario == recorded.first
+        assert recorded.marks[-1] == ("brake", "all brakes released")
 
 
 class TestFaults:
     @pytest.mark.parametrize("button", FAULTS, ids=lambda button: button.kind)
-    def test_each_is_carried_out_or_says_why_not(self, desk: SlowPath, button: Any) -> None:
-        reason = desk.controls.fault(button.kind, LONG_NS)
+    def test_each_is_carried_out_or_says_why_not(self, recorded: Recorded, button: Any) -> None:
+        reason = recorded.controls.fault(button.kind, LONG_NS)
         assert reason == button.unavailable
-        assert [fault.kind for fault in desk.faults] == ([] if reason else [button.kind])
-        assert [kind for kind, _ in desk.marks] == ([] if reason else ["fault"])
+        assert [fault.kind for fault in recorded.faults] == ([] if reason else [button.kind])
+        assert [kind for kind, _ in recorded.marks] == ([] if reason else ["fault"])
 
     def test_memory_has_no_connections_to_harm(self) -> None:
-        desk = SlowPath(load_scenario("internet"))
-        assert "linked in memory" in desk.controls.fault("cut links", LONG_NS) and not desk.faults
+        recorded = Recorded(load_scenario("internet"))
+        assert "linked in memory" in recorded.controls.fault("cut links", LONG_NS) and not recorded.faults
 
 
 class TestResuming:
-    def test_turns_of_the_run_before_are_taken_back_and_may_want_another_restart(self, desk: SlowPath) -> None:
-        desk.controls.set("server.rate_per_s", 45, LONG_NS)
-        desk.controls.set("server.loops", 2, 2 * LONG_NS)
-        anew = SlowPath(desk.controls.scenario)
-        anew.controls.resume(desk.controls)
-        assert anew.controls.can_undo and not anew.controls.restart_wanted and not anew.controls.changed
-        anew.controls.undo(LONG_NS)
-        assert anew.controls.value("server.loops") == 1 and anew.controls.restart_wanted
-        anew.controls.undo(LONG_NS)
-        assert anew.controls.scenario == desk.first
-        assert anew.carried_out[-1].server.rate_per_s == 30
-        anew.controls.redo(LONG_NS)
-        anew.controls.redo(LONG_NS)
-        assert anew.controls.scenario == desk.controls.scenario and not anew.controls.restart_wanted
+    def test_turns_of_the_run_before_are_taken_back_and_may_want_another_restart(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.rate_per_s", 45, LONG_NS)
+        recorded.controls.set("server.loops", 2, 2 * LONG_NS)
+        resumed = Recorded(recorded.controls.scenario)
+        resumed.controls.resume(recorded.controls)
+        assert resumed.controls.can_undo and not resumed.controls.restart_wanted and not resumed.controls.changed
+        resumed.controls.undo(LONG_NS)
+        assert resumed.controls.value("server.loops") == 1 and resumed.controls.restart_wanted
+        resumed.controls.undo(LONG_NS)
+        assert resumed.controls.scenario == recorded.first
+        assert resumed.carried_out[-1].server.rate_per_s == 30
+        resumed.controls.redo(LONG_NS)
+        resumed.controls.redo(LONG_NS)
+        assert resumed.controls.scenario == recorded.controls.scenario and not resumed.controls.restart_wanted
 
-    def test_what_is_done_here_is_not_done_to_the_one_before(self, desk: SlowPath) -> None:
-        desk.controls.set("server.loops", 2, LONG_NS)
-        anew = SlowPath(desk.controls.scenario)
-        anew.controls.resume(desk.controls)
-        anew.controls.undo(LONG_NS)
-        assert desk.controls.can_undo and not desk.controls.can_redo
+    def test_what_is_done_here_is_not_done_to_the_one_before(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.loops", 2, LONG_NS)
+        resumed = Recorded(recorded.controls.scenario)
+        resumed.controls.resume(recorded.controls)
+        resumed.controls.undo(LONG_NS)
+        assert recorded.controls.can_undo and not recorded.controls.can_redo
 
-    def test_the_mailbox_server_is_chosen_without_brakes(self, desk: SlowPath) -> None:
-        desk.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
-        desk.controls.set("server.loop", "mailbox", 2 * LONG_NS)
-        assert not desk.controls.scenario.server.brakes.fan_out.is_on
+    def test_the_mailbox_server_is_chosen_without_brakes(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
+        recorded.controls.set("server.loop", "mailbox", 2 * LONG_NS)
+        assert not recorded.controls.scenario.server.brakes.fan_out.is_on
 
-    def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, desk: SlowPath) -> None:
-        desk.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
-        desk.controls.set("server.loop", "mailbox", 2 * LONG_NS)
-        anew = SlowPath(desk.controls.scenario)
-        anew.controls.resume(desk.controls)
-        anew.controls.undo(LONG_NS)
-        anew.controls.undo(LONG_NS)
-        assert anew.marks == [("knob", "loop mailbox > native"), ("knob", "server.brakes.fan_out.item_us as before")]
+    def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
+        recorded.controls.set("server.loop", "mailbox", 2 * LONG_NS)
+        resumed = Recorded(recorded.controls.scenario)
+        resumed.controls.resume(recorded.controls)
+        resumed.controls.undo(LONG_NS)
+        resumed.controls.undo(LONG_NS)
+        assert resumed.marks == [("knob", "loop mailbox > native"), ("knob", "server.brakes.fan_out.item_us as before")]
 
 
 class TestLoadCurve:
@@ -282,25 +282,25 @@ class TestLoadCurve:
         curve = drawn([(float(second), 1.0) for second in range(3 * POINTS_MAX)])
         assert len(curve) == POINTS_MAX and curve[0][0] == 0 and curve[-1][0] == 3 * POINTS_MAX - 1
 
-    def test_drawing_is_one_step_that_is_told_and_taken_back(self, desk: SlowPath) -> None:
+    def test_drawing_is_one_step_that_is_told_and_taken_back(self, recorded: Recorded) -> None:
         for step in range(3):
-            desk.controls.set_load_curve([(0, 1), (step + 1, 2)], LONG_NS + step)
-        assert desk.controls.changed == (LOAD_CURVE,) and desk.controls.load_curve == ((0, 1), (3, 2))
-        desk.controls.undo(LONG_NS)
-        assert desk.controls.scenario == desk.first
-        assert desk.marks == [("knob", "load curve drawn"), ("knob", "load curve cleared")]
+            recorded.controls.set_load_curve([(0, 1), (step + 1, 2)], LONG_NS + step)
+        assert recorded.controls.changed == (LOAD_CURVE,) and recorded.controls.load_curve == ((0, 1), (3, 2))
+        recorded.controls.undo(LONG_NS)
+        assert recorded.controls.scenario == recorded.first
+        assert recorded.marks == [("knob", "load curve drawn"), ("knob", "load curve cleared")]
 
 
 class TestKnobs:
     @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.key)
     def test_each_is_explained_and_stays_within_the_scenario(self, knob: Knob) -> None:
         assert knob.group in GROUPS and knob.meaning.endswith(".") and knob.label
-        desk = SlowPath()
+        recorded = Recorded()
         for place in (0.0, 0.5, 1.0):
-            if knob in desk.controls.knobs and not knob.choices:
+            if knob in recorded.controls.knobs and not knob.choices:
                 value = knob.value_at(place)
-                desk.controls.set(knob.key, value, LONG_NS)
-                assert desk.controls.value(knob.key) == value
+                recorded.controls.set(knob.key, value, LONG_NS)
+                assert recorded.controls.value(knob.key) == value
                 assert abs(knob.position(value) - place) < 0.1
 
     def test_keys_are_told_apart(self) -> None:
@@ -325,9 +325,9 @@ faults = st.builds(
 
 
 class TestAsToml:
-    def test_it_says_only_what_differs(self, desk: SlowPath) -> None:
-        desk.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
-        text = desk.controls.as_toml()
+    def test_it_says_only_what_differs(self, recorded: Recorded) -> None:
+        recorded.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
+        text = recorded.controls.as_toml()
         assert (
             text.startswith('name = "first_light"\n') and "\n\n[server.brakes.fan_out]\nbatch_ms = 5\n\n[fleet]" in text
         )
@@ -347,27 +347,27 @@ class TestAsToml:
         first = load_scenario(name)
         suffered = [fault for fault in found if first.fleet.transport != "mqtt" or fault.kind not in LINK_FAULTS]
         scenario = msgspec.structs.replace(first, title=title, faults=() if first.link == "memory" else tuple(suffered))
-        desk = SlowPath(scenario)
+        recorded = Recorded(scenario)
         for knob, place in turns:
-            if knob in desk.controls.knobs:
+            if knob in recorded.controls.knobs:
                 choice = knob.choices[int(place * (len(knob.choices) - 1))] if knob.choices else knob.value_at(place)
-                desk.controls.set(knob.key, choice, 0)
-        desk.controls.set_load_curve(curve, 0)
+                recorded.controls.set(knob.key, choice, 0)
+        recorded.controls.set_load_curve(curve, 0)
         path = tmp_path_factory.getbasetemp() / "copied.toml"
-        path.write_text(desk.controls.as_toml(), encoding="utf-8")
-        assert load_scenario(str(path)) == desk.controls.scenario
+        path.write_text(recorded.controls.as_toml(), encoding="utf-8")
+        assert load_scenario(str(path)) == recorded.controls.scenario
 
     def test_faults_by_a_click_come_by_the_clock(self, tmp_path: Path) -> None:
         planned = Fault(kind="cut links", at_s=5, share=0)
         clock = iter((0.0, 12.34, 1e9))
-        desk = SlowPath(
+        recorded = Recorded(
             msgspec.structs.replace(load_scenario("first_light"), faults=(planned,)), run_seconds=lambda: next(clock)
         )
-        desk.controls.set_load_curve([(0, 1), (10, 2.5)], LONG_NS)
+        recorded.controls.set_load_curve([(0, 1), (10, 2.5)], LONG_NS)
         for kind in ("stall devices", "kill loop clients", "cut links"):
-            assert desk.controls.fault(kind, LONG_NS) == ""
+            assert recorded.controls.fault(kind, LONG_NS) == ""
         path = tmp_path / "copied.toml"
-        path.write_text(desk.controls.as_toml(), encoding="utf-8")
+        path.write_text(recorded.controls.as_toml(), encoding="utf-8")
         assert '\n[[faults]]\nkind = "kill loop clients"\nat_s = 12.3\n' in path.read_text(encoding="utf-8")
         read = load_scenario(str(path))
         assert read.faults == (
@@ -376,13 +376,13 @@ class TestAsToml:
             Fault(kind="kill loop clients", at_s=12.3),
             Fault(kind="cut links", at_s=AT_S_MAX),
         )
-        assert msgspec.structs.replace(read, faults=(planned,)) == desk.controls.scenario
-        assert desk.faults == list(read.faults[1:])  # What is read does what the clicks did.
+        assert msgspec.structs.replace(read, faults=(planned,)) == recorded.controls.scenario
+        assert recorded.faults == list(read.faults[1:])  # What is read does what the clicks did.
 
     def test_a_fault_that_could_not_be_had_is_not_kept(self) -> None:
-        desk = SlowPath(load_scenario("internet"))
-        desk.controls.fault("cut links", LONG_NS)
-        assert "faults" not in desk.controls.as_toml()
+        recorded = Recorded(load_scenario("internet"))
+        recorded.controls.fault("cut links", LONG_NS)
+        assert "faults" not in recorded.controls.as_toml()
 
     def test_text_of_a_plain_scenario_is_its_name(self) -> None:
         assert scenario_text(Scenario(name="x")) == 'name = "x"\n'

@@ -97,7 +97,7 @@ class TestStage:
         )
         assert found.bottleneck == "decode"
         assert found.sentence.endswith(
-            "the queue before apply holds 1.1 s of work and overflows: 21.7 k a second are shed"
+            "the queue before apply holds 1.1 s of work and overflows: 21.7 k per second are shed"
         )
 
     def test_a_tick_that_does_not_fit(self) -> None:
@@ -168,7 +168,7 @@ class TestOthers:
         found = diagnose(stages(viewers={"throughput_per_s": 1000}), slow, 4)
         assert (found.bottleneck, found.sentence) == (
             "viewers",
-            "20 viewers of 100 lack several broadcasts; 150 deltas a second are conflated for them",
+            "20 viewers of 100 lack several broadcasts; 150 deltas per second are conflated for them",
         )
 
     def test_viewers_that_a_busy_fleet_does_not_read_for_are_the_fleets_fault(self) -> None:
@@ -183,7 +183,7 @@ class TestOthers:
         found = diagnose(stages(viewers=braked), busy, 4)
         assert (found.bottleneck, found.sentence) == (
             "viewers",
-            "90 % of their time goes to a brake of 500 us a delta; they take 1.80 k of 3.0 k deltas a second",
+            "90 % of their time goes to a brake of 500 us a delta; they take 1.80 k of 3.00 k deltas per second",
         )
 
     def test_a_viewers_brake_that_leaves_time_is_not_blamed(self) -> None:
@@ -197,7 +197,7 @@ class TestOthers:
         found = diagnose(stages(), reading(is_behind_broker=True, received_per_s=4000, conflated_per_s=500), 4)
         assert found.bottleneck == "broker"
         assert found.sentence.startswith(
-            "hands on 4.0 k of 10.0 k placements a second; the rest waits in it, or is lost"
+            "hands on 4.00 k of 10.0 k placements per second; the rest waits in it, or is lost"
         )
         assert found.explanation[1].startswith("2. Broker: hands on 40 % of what it takes.")
 
@@ -218,21 +218,21 @@ class TestOthers:
         found = diagnose(stages(), reading(stalled_count=300, lateness_ms_p99=2000), 4)
         assert (found.bottleneck, found.sentence) == (
             "fleet",
-            "a fault holds 300 devices still; 2.0 s late (p99)",
+            "a fault stalls 300 devices; 2.0 s late (p99)",
         )
 
     def test_window(self) -> None:
         found = diagnose(stages(), reading(window_fps=11, window_cpu_cores=0.98), 4)
         assert (found.bottleneck, found.sentence) == (
             "window",
-            "shows 11 pictures a second; its process takes 0.98 core",
+            "shows 11 pictures per second; its process takes 0.98 core",
         )
 
     def test_rate_limit(self) -> None:
         found = diagnose(stages(), reading(throttled_per_s=3100, over_limit_count=40), 4)
         assert found.bottleneck == "rate limit"
         assert found.sentence == (
-            "refuses 31 % of what arrives, 3.1 k a second; 40 devices above their 60 a second; "
+            "refuses 31 % of what arrives, 3.10 k per second; 40 devices above their 60 per second; "
             "the server has 50 % headroom"
         )
 

@@ -20,9 +20,8 @@ from workbench.recording.reader import Recording
 from workbench.recording.rows import turn_row
 from workbench.recording.schema import DIAGNOSES, TURNS
 from workbench.recording.writer import RecordingWriter
-from workbench.replay.early_turns import early_turns, value_told
-from workbench.replay.knobs import RecordedKnobs
 from workbench.replay.session import ReplaySession
+from workbench.replay.settings import RecordedKnobs, early_turns, value_in
 from workbench.scenarios.change import changes_between, with_changes
 from workbench.scenarios.scenario import Scenario, builtin_names, load_scenario
 from workbench.scenarios.text import scenario_text
@@ -267,14 +266,14 @@ def test_every_turn_of_every_knob_can_be_read_from_its_marker() -> None:
         before = controls.value(knob.key)
         after = next(c for c in knob.choices if c != before) if knob.choices else knob.value_at(0.37)
         text = knob.change_text(before, after)
-        told = {other.key: value for other in controls.knobs if (value := value_told(other, text)) is not None}
+        told = {other.key: value for other in controls.knobs if (value := value_in(other, text)) is not None}
         assert list(told) == [knob.key], text
         assert told[knob.key] == (pytest.approx(after, rel=0.01) if not knob.choices else after)
 
 
 @pytest.mark.parametrize("text", ["", "reset", "rate limit 60", "rate limit high > low /s", "stall 5 % for 2 s > 1"])
 def test_other_words_are_no_turn(text: str) -> None:
-    assert all(value_told(knob, text) is None for knob in knobs_of(Scenario()))
+    assert all(value_in(knob, text) is None for knob in knobs_of(Scenario()))
 
 
 WITHOUT_DRAWING = st.tuples(

@@ -24,7 +24,7 @@ from support.recorded import STARTED_NS, TICK_NS, time_of
 from workbench.controls.playhead import SPEEDS, Transport
 from workbench.errors import UserError
 from workbench.recording.reader import Recording
-from workbench.replay.history import ReplayHistory
+from workbench.replay.pages import ReplayHistory
 from workbench.replay.session import LOCKED, ReplaySession
 from workbench.telemetry.view import Marker
 
@@ -311,9 +311,9 @@ def test_markers_come_when_they_came(session: ReplaySession) -> None:
 def test_a_longer_look_back_is_filled(
     made: tuple[Path, dict[int, np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.replay.history.BLOCK_NS", 2 * SECOND_NS)
+    monkeypatch.setattr("workbench.replay.pages.BLOCK_NS", 2 * SECOND_NS)
     monkeypatch.setattr("workbench.replay.session.SPAN_NS_LEAST", SECOND_NS)
-    monkeypatch.setattr("workbench.replay.history.LEAD_NS", 0)
+    monkeypatch.setattr("workbench.replay.pages.LEAD_NS", 0)
     with Recording.open(made[0]) as recording:
         session = ReplaySession(recording, with_panels=False)
         at(session, TICKS)

@@ -197,7 +197,7 @@ def test_a_knob_that_needs_a_restart_says_so_and_asks_for_one(hand: Hand, writte
 def test_a_fault_is_a_click(hand: Hand, written: list[Written]) -> None:
     hand.show("fault stall devices")
     hand.click(hand.box("fault stall devices").center)
-    assert "no fault: nobody is there to carry it out" in words(written)
+    assert "no fault: there is nothing to carry it out" in words(written)
 
 
 def test_copy_writes_a_scenario_that_reproduces_the_run(

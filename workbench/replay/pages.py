@@ -1,8 +1,7 @@
-"""The history page of a replay: the samples up to a moment of the recording, as the panels would have seen them then.
+"""The pages of a replay at a moment of the recording: the canvas, and the history that the panels draw.
 
-The panels read the newest rows before the head. Going on appends rows; going back appends as many as the ring holds, so
-that the panels see that there is something else to draw, and nothing of what was there. Invariant: the rows before the
-head, but for the oldest that readers leave alone, are of ascending times and end at the moment.
+The panels read the newest rows before the history's head. Playing on appends rows. Going back appends as many rows as
+the ring holds, so that the panels see that the history has changed, and no row of what was there before.
 """
 
 from collections.abc import Sequence
@@ -12,41 +11,89 @@ from numpy.typing import NDArray
 
 from plots.history import MARKER, MARKER_ROWS, SAMPLE, SAMPLE_INTERVAL_NS, SAMPLE_ROWS
 from server.ipc.page import Page
+from server.wire import TILE_SIDE, tile_shape
+from workbench.recording.film import Frame
 from workbench.recording.reader import Recording
 from workbench.telemetry.history import history_rings, marker_rows, sample_of
 from workbench.telemetry.view import Marker
 
+# After a jump, the ages of pixels are known that changed within this time before; other ages are not.
+LOOK_BACK_NS = 3_000_000_000
+# A step forward up to this is played tick by tick, a longer one is a jump.
+FORWARD_NS_MAX = 10_000_000_000
+
+
+class ReplayCanvas:
+    """The one writer of the canvas page. A recording does not hold who painted, or what was throttled."""
+
+    def __init__(self, page: Page, recording: Recording) -> None:
+        self._page, self._recording = page, recording
+        self._across, _ = tile_shape(recording.width, recording.height)
+        self._shown_ns: int | None = None
+        self.tick = 0
+        """The last tick that changed something; 0 if that was before LOOK_BACK_NS."""
+
+    def show(self, time_ns: int) -> None:
+        """Show the canvas at this time. Raises UserError where the recording is damaged."""
+        shown_ns, self._shown_ns = self._shown_ns, None  # If this fails, the next call jumps.
+        if shown_ns is None or not shown_ns <= time_ns <= shown_ns + FORWARD_NS_MAX:
+            shown_ns = time_ns - LOOK_BACK_NS
+            self._jump(shown_ns)
+        if time_ns > shown_ns:
+            for frame in self._recording.frames(shown_ns, time_ns):
+                self._play(frame)
+        self._shown_ns = time_ns
+
+    def _jump(self, time_ns: int) -> None:
+        self._page["pixels"][:] = self._recording.canvas_at(time_ns)
+        for name in ("pixel_tick", "tile_tick"):
+            self._page[name][:] = 0
+        self._page["tiles"][:] = np.zeros((), self._page["tiles"].dtype)
+        self.tick = 0
+
+    def _play(self, frame: Frame) -> None:
+        """Apply the changes of one tick."""
+        pixels = frame.changes["pixel"].astype(np.int64)
+        self._page["pixels"].ravel()[pixels] = frame.changes["color"]
+        self._page["pixel_tick"].ravel()[pixels] = frame.tick
+        rows, columns = np.divmod(pixels, self._recording.width)
+        tiles = np.unique(rows // TILE_SIDE * self._across + columns // TILE_SIDE)
+        self._page["tile_tick"].ravel()[tiles] = frame.tick
+        self._page["tiles"].ravel()["merged_tick"][tiles] = frame.tick
+        self.tick = frame.tick
+
+
+# Samples are read from the file in blocks of this length, and kept.
 BLOCK_NS = 30_000_000_000
-"""Samples are read from the file in blocks of so long, and kept."""
+# The panels need samples from this long before their left edge.
 LEAD_NS = 5_000_000_000
-"""What the panels want before their left edge."""
 _ROWS = SAMPLE_ROWS
+# The time that the ring holds.
 REACH_NS = _ROWS * SAMPLE_INTERVAL_NS
-"""What the ring holds."""
 
 Samples = NDArray[np.void]
 
 
 class ReplayHistory:
-    """The one writer of the page: `page.history_sections()`."""
+    """The one writer of the history page."""
 
     def __init__(self, page: Page, recording: Recording) -> None:
         self._samples, self._marked = history_rings(page)
         self._recording = recording
         self.markers: Sequence[Marker] = ()
-        """All of them, oldest first; those up to the moment are shown."""
+        """All markers, oldest first; those up to the moment are shown."""
         self._blocks: dict[int, Samples] = {}
         self._shown_ns: int | None = None
         self._passed: tuple[Marker, ...] = ()
-        """The markers that the page has."""
+        """The markers on the page."""
         self._held_from_ns = 0
-        """The ring holds all samples from here to the moment."""
+        """The ring holds all samples after this time, up to the moment."""
         self.span_ns = 0
-        """What the panels look back on. What is written at once covers it."""
+        """The time that the panels show, all of which `show` writes at once."""
 
     def show(self, time_ns: int, *, ended_ns: int) -> None:
-        """Be at this time. `ended_ns`: up to here the file will not change any more. Raises UserError."""
-        shown_ns, self._shown_ns = self._shown_ns, None  # Whatever fails, the next time all is written anew.
+        """Show the history up to this time. `ended_ns`: the file does not change before it. Raises UserError."""
+        shown_ns, self._shown_ns = self._shown_ns, None  # If this fails, the next call writes all again.
         wanted_ns = max(time_ns - self.span_ns - LEAD_NS, self._recording.first_ns - 1)
         is_further = shown_ns is not None and shown_ns <= time_ns < shown_ns + REACH_NS // 2
         if shown_ns is not None and is_further and wanted_ns >= self._held_from_ns:
@@ -58,7 +105,7 @@ class ReplayHistory:
         self._shown_ns = time_ns
 
     def look_further_back(self, *, ended_ns: int) -> None:
-        """Read one more block of the past, if the ring has room for it: to be called when there is time for it."""
+        """Read one more block of the past, if the ring has room for it. Call it when there is time."""
         until_ns, from_ns = self._held_from_ns, self._held_from_ns - BLOCK_NS
         if self._shown_ns is None or until_ns < self._recording.first_ns or self._shown_ns - from_ns > REACH_NS:
             return
@@ -66,7 +113,7 @@ class ReplayHistory:
         self._held_from_ns = from_ns
 
     def newest(self, time_ns: int, *, ended_ns: int) -> Samples | None:
-        """The last sample at or before a time, shape (), dtype SAMPLE; None before the first of the second before."""
+        """The last sample of the second up to this time, shape (), dtype SAMPLE; None when there is none."""
         found = self._between(time_ns - 1_000_000_000, time_ns, ended_ns)
         return found[-1] if len(found) else None
 
@@ -84,10 +131,10 @@ class ReplayHistory:
         return found[low:high]
 
     def _block(self, number: int, ended_ns: int) -> Samples:
-        """The samples of one block, from the file where they may have become more."""
+        """The samples of one block; read from the file again while it may get more."""
         found = self._blocks.get(number)
         if found is None:
-            # The end of a span is in it, and its beginning is not: a block begins one nanosecond early.
+            # A span excludes its start, so that a block starts one nanosecond early.
             start_ns = self._recording.first_ns + number * BLOCK_NS - 1
             found = self._recording.samples(start_ns, start_ns + BLOCK_NS)
             if start_ns + BLOCK_NS <= ended_ns:
@@ -95,17 +142,18 @@ class ReplayHistory:
         return found
 
     def _rewrite(self, samples: Samples) -> None:
-        """Fill the ring: before these samples come rows of unknown figures, each a little earlier."""
+        """Fill the whole ring: these samples, and before them rows of unknown figures."""
         kept = samples[-_ROWS:]
         rows = np.full(_ROWS, sample_of({}))
         first_ns = int(kept["time_ns"][0]) if len(kept) else self._recording.first_ns
         missing = _ROWS - len(kept)
+        # Readers search by time: the times of the rows before must ascend too.
         rows["time_ns"][:missing] = first_ns + np.arange(-missing, 0)
         rows[missing:] = kept
         self._samples.append(rows)
 
     def _show_markers(self, time_ns: int) -> None:
-        """The page's markers are those up to the moment, behind rows of time 0 where there were others."""
+        """Show the markers up to the moment. When that is earlier than before, rows of time 0 replace the others."""
         passed = tuple(marker for marker in self.markers if marker.time_ns <= time_ns)
         known = self._passed
         if passed[: len(known)] == known:
