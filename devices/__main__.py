@@ -1,6 +1,6 @@
-"""A fleet's process in a session: reads its orders from standard input, tells what happens on standard output.
+"""The process of a fleet in a session: commands on standard input, events on standard output.
 
-It compiles its kernels while it waits for its orders, which come when the server listens: on a new machine both
+It compiles its kernels while it waits for the first command, which comes when the server listens: on a new machine both
 processes compile at the same time.
 """
 
@@ -19,7 +19,7 @@ from server.kernels.layout import State
 from server.system import standard_streams
 
 
-def _tell(done: int, total: int, name: str) -> None:
+def _report(done: int, total: int, name: str) -> None:
     control.say(control.Progress(f"compiling {name}" if name else "compiled", done, total))
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     """Run the fleet that the first line of standard input describes. Returns the exit code: 1 when it failed."""
     standard_streams.open_closed()
     control.leave_signals_to_parent()
-    early = threading.Thread(target=compile_all, args=(warm_kernels(), _tell, _note), name="compiler", daemon=True)
+    early = threading.Thread(target=compile_all, args=(warm_kernels(), _report, _note), name="compiler", daemon=True)
     early.start()
     start: StartFleet = control.read_start(StartFleet)
     page = Page.attach(start.telemetry_fd, fleet_sections())

@@ -1,4 +1,4 @@
-"""What the machine allows a fleet: open files and local ports. Each refusal names the number and the remedy."""
+"""What the machine allows a fleet: open files and local ports. Errors name the numbers and the remedy."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class FleetFailed(Exception):
-    """The fleet cannot do what was asked. The message is one line for a person."""
+    """The fleet cannot do what was asked. The message is one line for the user."""
 
 
 def raise_open_files(connections: int) -> int:
-    """Let this process open as many sockets, raising the soft limit as far as need be. Returns the limit now.
+    """Let this process open this many sockets, raising the soft limit where needed. Returns the limit.
 
     Raises FleetFailed when the hard limit is too low.
     """
@@ -28,7 +28,7 @@ def raise_open_files(connections: int) -> int:
 
 
 def fit_connections(connections: int) -> tuple[int, str]:
-    """How many of so many connections this process may have, and the remedy where that is less; "" where it is not."""
+    """How many of these connections this process may have, and the remedy where that is fewer; else ""."""
     open_files_fit = open_files.connections_that_fit()
     fits = min(connections, open_files_fit, _count_ports())
     if fits == connections:
@@ -40,7 +40,7 @@ def fit_connections(connections: int) -> tuple[int, str]:
 
 def _count_ports() -> int:
     if not _PORT_RANGE.exists():
-        return 65_535  # Not Linux: the dialer itself will hear of it.
+        return 65_535  # Not Linux: connecting itself reports it.
     first, last = (int(word) for word in _PORT_RANGE.read_text().split())
     return last - first + 1
 

@@ -1,6 +1,6 @@
 """The kernels that Python calls in a fleet, with arguments like the real ones, to be compiled before the first device.
 
-Invariant: a kernel called from `devices` stands here, or it would be compiled while devices wait.
+A kernel that is missing here would be compiled while devices wait.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels import memory, messages, patterns, random, regions, schedule, sockets, viewer
 from devices.kernels.layout import FILL, Arrays, PollState
-from devices.sockets.poll_state import new_links
+from devices.sockets.socket_links import new_poll_state
 from server.ipc.page import Page, fleet_sections
 from server.kernels.kernel import Warm
 from server.kernels.layout import SEGMENT
@@ -23,7 +23,7 @@ from server.kernels.ring import await_state
 @cache
 def _example() -> tuple[Arrays, PollState]:
     fleet = Fleet(FleetConfig(connections=1), 1, 1, 0, Page.create(fleet_sections()))
-    return fleet.arrays, new_links(fleet, 1, -1)
+    return fleet.arrays, new_poll_state(fleet, 1, -1)
 
 
 def _block() -> tuple[NDArray[np.uint32], NDArray[np.void]]:
@@ -68,7 +68,7 @@ def warm_kernels() -> list[Warm]:
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
         Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),
-        Warm("held still", sockets.update_interest, lambda: (*_example(), 0)),
+        Warm("stalls", sockets.update_interest, lambda: (*_example(), 0)),
         Warm("subscription", messages.subscribe, lambda: (*_example(), 0, 0, False)),
         Warm("views", messages.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
         Warm("drain", messages.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),

@@ -1,8 +1,7 @@
 """One connection to the broker that carries many devices, and the canvas that it sees through it.
 
-DELTAs tell changes only. So it subscribes first, keeps what comes, asks the server for a SNAPSHOT, and goes on from
-there with the DELTAs of later ticks; after each new connection anew. Invariant: what it sees is the canvas as of
-`tick`, or nothing.
+DELTAs hold changes only. So a gateway subscribes first, keeps what arrives, asks the server for a SNAPSHOT, and applies
+the DELTAs of later ticks to it; again after each new connection. What it sees is the canvas as of `tick`, or nothing.
 """
 
 import asyncio
@@ -18,29 +17,29 @@ from server.wire import DELTA, SNAPSHOT, ServerOp
 
 
 class GatewayOwner(Protocol):
-    """Whom a gateway tells how it goes. It comes with its number."""
+    """What a gateway calls, with its number."""
 
     def on_open(self, number: int) -> None:
-        """The broker is there: devices may publish."""
+        """The broker is connected: devices may publish."""
 
     def on_gone(self, number: int, fault: BaseException, left: list[Publication], *, was_open: bool) -> None:
-        """As `broker_link.LinkOwner`."""
+        """As `server.mqtt.link.LinkOwner`."""
 
     def on_canvas(self, number: int, message: bytes) -> None:
-        """A SNAPSHOT or DELTA to be seen, in the order of ticks."""
+        """A SNAPSHOT or DELTA to apply, in the order of ticks."""
 
-    def on_told(self, topic: str, payload: bytes) -> None:
-        """Another message of the server's was published."""
+    def on_message(self, topic: str, payload: bytes) -> None:
+        """Another message of the server."""
 
     def on_published(self, publication: Publication) -> None:
-        """As `broker_link.LinkOwner`."""
+        """As `server.mqtt.link.LinkOwner`."""
 
     def on_failure(self, reason: str) -> None:
-        """There is no way on."""
+        """The gateway cannot go on."""
 
 
 class Gateway:
-    """Gateway `number` of a fleet. The first hears what the server tells devices; `fetch` blocks for a SNAPSHOT."""
+    """Gateway `number` of a fleet. Gateway 0 subscribes to messages for devices; `fetch` blocks for a SNAPSHOT."""
 
     def __init__(
         self,
@@ -52,40 +51,40 @@ class Gateway:
     ) -> None:
         self.number = number
         self.tick = -1
-        """Of what is seen; -1: nothing is."""
+        """Of the canvas that is seen; -1: none is."""
         self._topics, self._owner, self._fetch = topics, owner, fetch
-        heard = [topics.info, topics.throttled("+")] if number == 0 else []
-        heard += [topics.delta] if fetch is not None else []
+        subscribed = [topics.info, topics.throttled("+")] if number == 0 else []
+        subscribed += [topics.delta] if fetch is not None else []
         address, tls = broker
-        self.link = BrokerLink(address, "fleet", tls, tuple(heard), self)
+        self.link = BrokerLink(address, "fleet", tls, tuple(subscribed), self)
         self._held: list[bytes] = []
         self._beginning: asyncio.Future[None] | None = None
 
     @property
     def watches(self) -> bool:
-        """Whether it is to see the canvas."""
+        """Whether it should see the canvas."""
         return self._fetch is not None
 
     @property
     def is_ready(self) -> bool:
-        """It is connected, and sees what it is to see."""
+        """It is connected, and sees the canvas if it should."""
         return self.link.is_open and (self.tick >= 0 or not self.watches)
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Have a device publish this."""
+        """Publish for a device."""
         self.link.publish(Publication(topic, payload))
         self.link.wake()
 
-    # What the link tells.
+    # Events of the link.
 
     def on_open(self) -> None:
-        """Devices may publish, and the canvas is asked for."""
+        """Devices may publish, and the canvas is requested."""
         self._owner.on_open(self.number)
         if self._fetch is not None:
             self._beginning = asyncio.ensure_future(self._begin(self._fetch))
 
     def on_gone(self, fault: BaseException, left: list[Publication], *, was_open: bool) -> None:
-        """What is seen is old from now on."""
+        """What is seen is outdated from now on."""
         if self._beginning is not None:
             self._beginning.cancel()
         self._beginning, self.tick = None, -1
@@ -93,22 +92,22 @@ class Gateway:
         self._owner.on_gone(self.number, fault, left, was_open=was_open)
 
     def on_message(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
-        """A DELTA is seen once there is something that it changes; the rest is for the fleet."""
+        """DELTAs wait until there is a canvas to apply them to; everything else is for the fleet."""
         if topic != self._topics.delta:
-            self._owner.on_told(topic, payload)
+            self._owner.on_message(topic, payload)
         elif self.tick < 0:
             self._held.append(payload)
         else:
-            self._see(payload)
+            self._apply(payload)
 
     def on_published(self, publication: Publication) -> None:
-        """As `broker_link.LinkOwner`."""
+        """As `server.mqtt.link.LinkOwner`."""
         self._owner.on_published(publication)
 
-    # Seeing.
+    # The canvas.
 
     async def _begin(self, fetch: Callable[[], bytes]) -> None:
-        """See the canvas as the server sends it, and what has changed meanwhile."""
+        """Take the canvas from the server, and apply what has changed meanwhile."""
         try:
             snapshot = await asyncio.get_running_loop().run_in_executor(None, fetch)
         except FleetFailed as failure:
@@ -118,12 +117,13 @@ class Gateway:
         self._owner.on_canvas(self.number, snapshot)
         held, self._held = self._held, []
         for delta in held:
-            self._see(delta)
+            self._apply(delta)
 
-    def _see(self, payload: bytes) -> None:
-        """Hand on what is newer than what is seen; what is no DELTA too, for its fault to be told."""
+    def _apply(self, payload: bytes) -> None:
+        """Pass on what is newer than the canvas, and what is no DELTA, for its fault to be reported."""
         is_delta = len(payload) >= DELTA.size and payload[0] == ServerOp.DELTA
         tick = DELTA.unpack_from(payload)[-1] if is_delta else self.tick + 1
+        # The server publishes whether a snapshot was taken or not, so older DELTAs arrive behind it.
         if tick > self.tick:
             self.tick = tick if is_delta else self.tick
             self._owner.on_canvas(self.number, payload)

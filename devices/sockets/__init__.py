@@ -1,1 +1,1 @@
-"""A fleet over WebSockets: dialing, redialing, and the compiled pass over its sockets."""
+"""A fleet over WebSockets: connecting, reconnecting, and the compiled pass over its sockets."""

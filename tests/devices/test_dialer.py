@@ -11,11 +11,14 @@ import pytest
 
 from devices import run
 from devices.config import AdjustFleet, Cut, FleetConfig, Stall, StartFleet
+from devices.fleet.fleet import Fleet
 from devices.limits import FleetFailed, check_ports, raise_open_files
 from devices.run import Run
+from devices.sockets import dialer
 from server.ipc.control import CheckViewers, Failed, Phase, Progress, Stop, StopSending, write_line
 from server.ipc.page import Page, canvas_sections, fleet_sections
 from server.protocol.messages import Notice
+from server.system import clock
 from support.braking import wait_until
 from support.canvas_peer import Peer
 from support.serving import PATIENCE_S
@@ -24,14 +27,14 @@ CONFIG = FleetConfig(connections=12, rate_per_s=50, frames_per_write=4, connect_
 
 
 @pytest.fixture
-def leave_taken_in_full(monkeypatch):
-    """However late the peer answers, its answer to the last close frames is waited for."""
+def patient_close(monkeypatch):
+    """Wait for the answers to the last close frames, however late the peer sends them."""
     monkeypatch.setattr(run, "CLOSE_NS", PATIENCE_S * 1_000_000_000)
 
 
 def start_of(peer, config=CONFIG, canvas_fd=-1, **changes):
-    told = StartFleet(config, "127.0.0.1", peer.port, "/canvas", 5, -1, canvas_fd, peer.width, peer.height)
-    return msgspec.structs.replace(told, **changes)
+    start = StartFleet(config, "127.0.0.1", peer.port, "/canvas", 5, -1, canvas_fd, peer.width, peer.height)
+    return msgspec.structs.replace(start, **changes)
 
 
 class Session:
@@ -77,7 +80,7 @@ class WholeRun:
         return {"quiet": CheckViewers(), "checked": Stop()}.get(name)
 
 
-@pytest.mark.usefixtures("leave_taken_in_full")
+@pytest.mark.usefixtures("patient_close")
 @pytest.mark.parametrize(
     "traits",
     [{}, {"compress": False}, {"fragment": True}, {"ping_each": True}, {"width": 130, "height": 70}],
@@ -116,7 +119,7 @@ def test_viewers_that_never_read_paint_and_see_nothing():
     assert counters["viewer_wrong_count"] == counters["lost_count"] == 0
 
 
-def test_wrong_canvas_is_told():
+def test_a_wrong_canvas_is_reported():
     with Peer() as peer:
         canvas = Page.create(canvas_sections(peer.width, peer.height))
         canvas["pixels"][:] = 7
@@ -164,7 +167,7 @@ def test_server_gone_in_mid_run_fails_with_one_line():
     assert session.page["fleet"][0]["connection_count"] == 0
 
 
-def test_run_is_turned_and_harmed_by_commands():
+def test_commands_change_and_disturb_a_run():
     config = msgspec.structs.replace(CONFIG, connections=20, rate_per_s=80, reconnect="at_once")
     orders = [AdjustFleet(config), Stall(0.2, 0.05), Cut(0.5), StopSending()]
     with Peer() as peer:
@@ -189,7 +192,35 @@ def test_run_is_turned_and_harmed_by_commands():
     assert len(peer.senders) > CONFIG.connections
 
 
-def test_nobody_listens():
+def test_a_server_that_sends_no_snapshots_ends_the_fleet(monkeypatch):
+    monkeypatch.setattr(dialer, "NO_SNAPSHOT_NS", 20_000_000)
+    with Peer(is_mute=True) as peer:
+        session = Session(start_of(peer), lambda name: None)
+        fault = r"/canvas accepted 12 viewers and sent none of them a SNAPSHOT for 0\.02 s; does it answer SUBSCRIBE\?$"
+        with pytest.raises(FleetFailed, match=fault):
+            session.run()
+    assert session.phases == []
+
+
+def test_refused_devices_are_all_counted_however_long_it_takes():
+    """A process that was stopped for longer than a lost server is waited for still takes every device's outcome."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        fleet = Fleet(CONFIG, 8, 8, 1, Page.create(fleet_sections()))
+        link = dialer.Dialer(fleet, "127.0.0.1", taken.getsockname()[1], "/canvas", raise_open_files(12))
+        now_ns = clock.now_ns()
+        link.dial(now_ns)  # One device: the pace allows no more yet.
+        while not link.reason:
+            link.drive(clock.now_ns())
+        later_ns = now_ns + 2 * dialer.NO_CONNECTION_NS
+        link.dial(later_ns)
+        while not link.is_empty(later_ns):
+            link.drive(clock.now_ns())
+        link.abandon()
+    assert fleet.arrays.counters[0]["refused_count"] == CONFIG.connections
+
+
+def test_no_server_listens():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         start = StartFleet(CONFIG, "127.0.0.1", taken.getsockname()[1], "/canvas", 1, -1, -1, 8, 8)
@@ -199,15 +230,15 @@ def test_nobody_listens():
     assert session.page["fleet"][0]["refused_count"] == CONFIG.connections
 
 
-@pytest.mark.usefixtures("leave_taken_in_full")
-def test_size_comes_from_the_server_when_it_is_not_told():
+@pytest.mark.usefixtures("patient_close")
+def test_the_size_comes_from_the_server_when_it_is_not_given():
     with Peer() as peer:
         Session(start_of(peer, width=0, height=0), {"sending": StopSending(), "quiet": Stop()}.get).run()
     assert set(peer.closed_codes) == {1000, 1001}
 
 
 @pytest.mark.parametrize("size", [(41, 33), (40, 32)])
-def test_other_size_than_told_is_refused(size):
+def test_another_size_than_given_is_refused(size):
     with Peer() as peer:
         session = Session(start_of(peer, width=size[0], height=size[1]), lambda name: None)
         with pytest.raises(FleetFailed, match="40 x 33"):
@@ -225,7 +256,7 @@ def test_no_hello_breaks_the_protocol(greeting):
     assert set(peer.closed_codes) == {1002}
 
 
-def test_nothing_listens_when_the_size_is_asked():
+def test_no_server_listens_when_the_size_is_asked():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         start = StartFleet(CONFIG, "127.0.0.1", taken.getsockname()[1], "/canvas", 1, -1, -1, 0, 0)

@@ -1,4 +1,4 @@
-"""A fleet that is turned and harmed while a real server serves it: viewers are right in the end, and counts true."""
+"""A fleet under changing settings and faults at a real server: viewers end with its canvas, and the counts add up."""
 
 import threading
 
@@ -10,7 +10,7 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels.layout import Phase
 from devices.limits import FleetFailed, fit_connections, raise_open_files
-from devices.memory.drain import Drain
+from devices.link import Drain
 from devices.sockets import dialer as dialers
 from devices.sockets.dialer import Dialer
 from devices.warm import warm_kernels
@@ -42,7 +42,7 @@ KNOBS = {
 
 
 class Driven:
-    """A fleet over sockets, driven by hand until something holds."""
+    """A fleet over sockets, driven by hand until a condition holds."""
 
     def __init__(self, serving, config=CONFIG, seed=5):
         page = Page.create(fleet_sections())
@@ -81,11 +81,11 @@ class Driven:
         return self.dialer.adjust(config, rate_factor, now_ns())
 
     def settled_count(self):
-        """Devices that are open, of those that there should be."""
+        """Open devices, of those that should be."""
         return self.dialer.open_count if not self.dialer.is_dialing else -1
 
     def end(self):
-        """Stop sending, wait until all is seen, compare: (checked, wrong)."""
+        """Stop sending, wait until everything is seen, compare: (checked, wrong)."""
         self.fleet.stop_sending(now_ns())
         self.dialer.settle()
         drain = Drain(self.dialer)
@@ -153,7 +153,7 @@ def test_ramp_up_and_down_in_order(serving):
     assert counters["device_count"] == 7
 
 
-def test_churning_devices_come_and_go(serving):
+def test_churning_devices_leave_and_reconnect(serving):
     with Driven(serving, msgspec.structs.replace(CONFIG, churn_ratio=1.0, churn_s=0.5)) as driven:
         driven.until_more("reconnected_count", 40)
         driven.turn(churn_ratio=0.0)
@@ -163,7 +163,7 @@ def test_churning_devices_come_and_go(serving):
     assert driven.counters["churned_count"] >= driven.counters["reconnected_count"] >= 40
 
 
-def test_cut_devices_are_counted_apart_and_come_back(serving):
+def test_cut_devices_are_counted_separately_and_reconnect(serving):
     with Driven(serving, msgspec.structs.replace(CONFIG, reconnect="at_once")) as driven:
         driven.dialer.cut(0.5, now_ns())
         assert (driven.counters["cut_count"], driven.counters["connection_count"]) == (12, 12)
@@ -214,7 +214,7 @@ def test_stall_ends_by_itself(serving):
         assert driven.end() == (CONFIG.connections, 0)
 
 
-def test_views_are_turned_while_deltas_flow(serving):
+def test_views_change_while_deltas_flow(serving):
     with Driven(serving) as driven:
         for changes in (
             {"region": "around"},
@@ -233,7 +233,7 @@ def test_views_are_turned_while_deltas_flow(serving):
 
 
 def test_viewers_ask_for_their_interval(serving):
-    """At once, and again when it is turned."""
+    """From the start, and again when it changes."""
     rows = serving.connections["connections"].reshape(-1)
 
     def asked_ns():
@@ -255,7 +255,7 @@ def test_braked_viewers_still_send_and_see(serving):
         assert driven.end() == (CONFIG.connections, 0)
 
 
-def test_more_connections_than_fit_go_as_far_as_they_can(serving, monkeypatch):
+def test_more_connections_than_fit_are_limited(serving, monkeypatch):
     monkeypatch.setattr(dialers, "fit_connections", lambda count: (min(count, 30), "raise it"))
     with Driven(serving) as driven:
         note = driven.turn(connections=500, viewers=400)
@@ -263,14 +263,14 @@ def test_more_connections_than_fit_go_as_far_as_they_can(serving, monkeypatch):
         driven.until(lambda: driven.settled_count() == 30)
 
 
-def test_what_fits_is_told_with_its_remedy():
+def test_what_fits_is_reported_with_its_remedy():
     assert fit_connections(5) == (5, "")
     fits, remedy = fit_connections(10**9)
     assert 0 < fits < 10**9 and ("ulimit" in remedy or "ip_local_port_range" in remedy)
 
 
-def test_server_that_is_gone_ends_the_run(monkeypatch):
-    monkeypatch.setattr(dialers, "DARK_NS", 1)
+def test_a_server_that_is_gone_ends_the_run(monkeypatch):
+    monkeypatch.setattr(dialers, "NO_CONNECTION_NS", 1)
     with Serving() as serving, Driven(serving, msgspec.structs.replace(CONFIG, reconnect="at_once")) as driven:
         stopping = threading.Thread(target=serving.stop)
         stopping.start()
@@ -282,12 +282,12 @@ def test_server_that_is_gone_ends_the_run(monkeypatch):
         assert not (driven.fleet.arrays.devices["phase"] == Phase.FAST).any()
 
 
-def test_who_stops_when_the_server_is_gone_does_not_wait_for_who_still_knocks(monkeypatch):
-    monkeypatch.setattr(dialers, "DARK_NS", 3_600_000 * MS)
+def test_a_fleet_that_stops_after_its_server_does_not_wait_for_pending_connects(monkeypatch):
+    monkeypatch.setattr(dialers, "NO_CONNECTION_NS", 3_600_000 * MS)
     with Serving() as serving, Driven(serving, msgspec.structs.replace(CONFIG, reconnect="at_once")) as driven:
         stopping = threading.Thread(target=serving.stop)
         stopping.start()
-        driven.until(lambda: driven.dialer._dark_ns and driven.dialer._pending)
+        driven.until(lambda: driven.dialer._refused_since_ns and driven.dialer._pending)
         stopping.join(PATIENCE_S)
         assert not driven.dialer.is_empty(now_ns())
         driven.dialer.settle()

@@ -15,10 +15,9 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels.frames import put_place
 from devices.limits import FleetFailed
-from devices.memory.drain import Drain
-from devices.mqtt.mqtt import MqttLink
-from devices.mqtt.publications import batches, publication_bytes, unmask
-from devices.mqtt.view_probes import ViewProbes
+from devices.link import Drain
+from devices.mqtt.mqtt import MqttLink, ViewProbes
+from devices.mqtt.publisher import batches, publication_bytes, unmask
 from devices.warm import warm_kernels
 from server.accept.listener import CannotListen
 from server.bridge.broker import KINDS, Broker
@@ -130,34 +129,34 @@ class TestPublications:
         segments = np.array([(7, 0, 24, 0), (3, 24, 36, 0)], SEGMENT)
         rows = unmask(np.zeros(9, np.uint32), 36)
         rows["x"] = [1, 2, 3]
-        made = batches(rows, segments)
-        assert [(batch.device, len(batch.payload)) for batch in made] == [(7, 12), (3, 6)]
-        assert b"".join(batch.payload for batch in made) == rows.tobytes()
+        made = list(batches(rows, segments))
+        assert [(device, len(payload)) for device, payload in made] == [(7, 12), (3, 6)]
+        assert b"".join(payload for _, payload in made) == rows.tobytes()
 
     @pytest.mark.parametrize(("size", "head_bytes"), [(0, 2), (120, 2), (121, 3), (16_376, 3), (16_377, 4)])
     def test_bytes_on_the_wire(self, size, head_bytes):
         assert publication_bytes("topic", bytes(size)) == head_bytes + 2 + 5 + size
 
 
-class TestSightings:
-    def test_the_own_colour_ends_a_probe_and_another_one_drops_it(self):
-        seen, sightings = np.zeros((2, 3), np.uint8), ViewProbes()
-        assert sightings.expect(1, 4, 9, seen) and sightings.expect(2, 0, 5, seen) and sightings.expect(3, 2, 7, seen)
-        assert list(sightings.look(seen)) == []
+class TestViewProbes:
+    def test_its_own_colour_answers_a_probe_and_another_one_drops_it(self):
+        seen, probes = np.zeros((2, 3), np.uint8), ViewProbes()
+        assert probes.expect(1, 4, 9, seen) and probes.expect(2, 0, 5, seen) and probes.expect(3, 2, 7, seen)
+        assert list(probes.look(seen)) == []
         seen[1, 1], seen[0, 0] = 9, 6
-        assert sorted(sightings.look(seen)) == [(1, True), (2, False)]
-        assert sightings.clear() == [3] and not sightings.clear()
+        assert sorted(probes.look(seen)) == [(1, True), (2, False)]
+        assert probes.clear() == [3] and not probes.clear()
 
-    def test_what_shows_already_is_not_looked_for(self):
-        seen, sightings = np.full((2, 3), 9, np.uint8), ViewProbes()
-        assert not sightings.expect(1, 4, 9, seen) and len(sightings) == 0
+    def test_a_placement_that_changes_nothing_is_not_probed(self):
+        seen, probes = np.full((2, 3), 9, np.uint8), ViewProbes()
+        assert not probes.expect(1, 4, 9, seen) and len(probes) == 0
 
-    def test_who_was_throttled_is_not_looked_for(self):
-        seen, sightings = np.zeros((2, 3), np.uint8), ViewProbes()
-        sightings.expect(1, 4, 9, seen)
-        assert sightings.drop(1) and not sightings.drop(1)
+    def test_a_throttled_placement_is_not_probed(self):
+        seen, probes = np.zeros((2, 3), np.uint8), ViewProbes()
+        probes.expect(1, 4, 9, seen)
+        assert probes.drop(1) and not probes.drop(1)
         seen[:] = 9
-        assert list(sightings.look(seen)) == []
+        assert list(probes.look(seen)) == []
 
 
 class TestSettings:

@@ -38,6 +38,8 @@ class Peer:
     greeting: bytes | None = None
     fragment: bool = False
     ping_each: bool = False
+    is_mute: bool = False
+    """Never answers SUBSCRIBE."""
     pixels: np.ndarray = field(init=False)
     placements: list[tuple[int, Place]] = field(default_factory=list)
     closed_codes: list[int | None] = field(default_factory=list)
@@ -124,7 +126,7 @@ class Peer:
                 self._on_placed = None
         elif isinstance(message, Ping):
             await socket.send(Pong(message.nonce, self.tick).encode())
-        elif isinstance(message, Subscribe):
+        elif isinstance(message, Subscribe) and not self.is_mute:
             await self._broadcast()  # So that the snapshot and the deltas join without a gap.
             snapshot = Snapshot(self.tick, 0, 0, self.width, self.height, self.pixels.tobytes())
             await socket.send(snapshot.encode(compress=self.compress))

@@ -12,7 +12,7 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels import sockets
 from devices.kernels.layout import Phase, Verdict
-from devices.sockets.poll_state import new_links
+from devices.sockets.socket_links import new_poll_state
 from server.ipc.page import Page, fleet_sections
 from server.protocol.blocks import Block
 from server.protocol.connection import Connection, Role
@@ -37,8 +37,8 @@ class Pair:
         self.theirs.setblocking(False)
         self.epoll = select.epoll()
         self.epoll.register(self.ours, select.EPOLLIN)
-        self.links = new_links(self.fleet, self.ours.fileno() + 1, self.epoll.fileno())
-        self.links.device_of_fd[self.ours.fileno()] = 0
+        self.poll_state = new_poll_state(self.fleet, self.ours.fileno() + 1, self.epoll.fileno())
+        self.poll_state.device_of_fd[self.ours.fileno()] = 0
         self.fleet.arrays.devices["fd"][0] = self.ours.fileno()
         self.fleet.set_phase(0, Phase.FAST)
 
@@ -57,17 +57,19 @@ class Pair:
 
     def turn(self, ms=1):
         """Drive for `ms`, teaching what is new. Returns the first other verdict, or DONE."""
-        cursor = self.links.cursor[0]
+        cursor = self.poll_state.cursor[0]
         while True:
-            verdict = sockets.turn(self.fleet.arrays, self.links, clock.now_ns() + ms * MS)
+            verdict = sockets.turn(self.fleet.arrays, self.poll_state, clock.now_ns() + ms * MS)
             if verdict != Verdict.UNKNOWN:
                 return verdict
             message = int(cursor["message"])
-            self.fleet.viewers.learn_transition(0, self.links.arena[message : message + int(cursor["size"])].tobytes())
+            self.fleet.viewers.learn_transition(
+                0, self.poll_state.arena[message : message + int(cursor["size"])].tobytes()
+            )
 
     def unread(self):
-        cursor = self.links.cursor[0]
-        return self.links.arena[int(cursor["start"]) : int(cursor["end"])].tobytes()
+        cursor = self.poll_state.cursor[0]
+        return self.poll_state.arena[int(cursor["start"]) : int(cursor["end"])].tobytes()
 
     def receive(self):
         try:
@@ -112,7 +114,7 @@ def test_frames_one_byte_at_a_time():
     with Pair() as pair:
         for i in range(len(stream)):
             pair.theirs.sendall(stream[i : i + 1])
-            sockets.turn(pair.fleet.arrays, pair.links, 0) if i % 7 else pair.turn()
+            sockets.turn(pair.fleet.arrays, pair.poll_state, 0) if i % 7 else pair.turn()
         pair.turn()
         assert (pair.fleet.viewers.canvas(0) == pixels).all()
 
@@ -151,7 +153,7 @@ def test_slow_bytes_go_behind_the_rest():
         chunks = [bytes([i]) * 30_000 for i in range(1, 6)]
         for chunk in chunks:
             data = np.frombuffer(bytearray(chunk), np.uint8)
-            sockets.send_bytes(pair.fleet.arrays, pair.links, 0, data)
+            sockets.send_bytes(pair.fleet.arrays, pair.poll_state, 0, data)
         received = b""
         while len(received) < 150_000:
             received += pair.receive()
@@ -192,16 +194,16 @@ def test_end_of_stream():
     with Pair() as pair:
         pair.theirs.close()
         assert pair.turn() == Verdict.ENDED
-        assert pair.links.cursor["failure"][0] == 0
+        assert pair.poll_state.cursor["failure"][0] == 0
 
 
 def test_carry_is_handed_back():
     with Pair() as pair:
         pair.theirs.sendall(b"\x82\x05\x85abc")
         pair.turn()
-        assert sockets.take_carry(pair.fleet.arrays, pair.links, 0) == 6
-        assert pair.links.arena[:6].tobytes() == b"\x82\x05\x85abc"
-        assert sockets.take_carry(pair.fleet.arrays, pair.links, 0) == 0
+        assert sockets.take_carry(pair.fleet.arrays, pair.poll_state, 0) == 6
+        assert pair.poll_state.arena[:6].tobytes() == b"\x82\x05\x85abc"
+        assert sockets.take_carry(pair.fleet.arrays, pair.poll_state, 0) == 0
 
 
 def test_sockets_are_read_however_late_the_writes_are():

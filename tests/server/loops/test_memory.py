@@ -12,7 +12,7 @@ from devices.config import FleetConfig, StartFleet
 from devices.fleet.fleet import Fleet
 from devices.kernels.layout import Probe
 from devices.kernels.patterns import paint
-from devices.memory.memory import MemoryLink
+from devices.memory_link import MemoryLink
 from devices.run import Run
 from server.config import Brake, Brakes, ServerConfig
 from server.engine.engine import Engine
@@ -83,7 +83,7 @@ def test_what_is_sent_is_admitted_and_seen_by_all():
         joined.serve()
         if step % 3 == 0:
             joined.tick(now_ns)
-            joined.devices._see()
+            joined.devices._read_view()
     assert joined.row["sent_count"] == joined.counts["received_count"] == joined.counts["admitted_count"] > 20_000
     assert joined.row["sent_count"] == joined.counts["applied_count"]
     assert joined.row["sent_bytes"] == joined.counts["received_bytes"] == 12 * joined.row["sent_count"]
@@ -146,7 +146,7 @@ def test_a_braked_stage_fills_the_queues_of_a_link_and_loses_nothing():
     assert joined.row["sent_count"] == joined.counts["received_count"] == joined.counts["admitted_count"]
     assert joined.counts["admitted_count"] == joined.counts["applied_count"]
     joined.tick(late_ns)
-    joined.devices._see()
+    joined.devices._read_view()
     assert joined.devices.check_viewers(joined.engine.canvas.pixels) == (100, 0)
 
 
@@ -161,11 +161,11 @@ def test_a_braked_view_is_shown_later_and_conflated(monkeypatch):
         joined.devices._fill(now_ns)
         joined.serve()
         joined.tick(now_ns)
-        joined.devices._see()
+        joined.devices._read_view()
     assert joined.counts["delta_count"] == 100
     joined.engine.adjust(joined.server_config, START_NS)
     joined.loop._show()
-    joined.devices._see()
+    joined.devices._read_view()
     assert joined.counts["delta_count"] == 200
     assert joined.devices.check_viewers(joined.engine.canvas.pixels) == (100, 0)
 
@@ -178,9 +178,9 @@ def test_viewers_that_take_nothing_are_conflated():
         joined.serve()
         joined.tick(now_ns)  # The view still holds the first delta.
     assert joined.counts["delta_count"] == 100
-    joined.devices._see()
+    joined.devices._read_view()
     joined.loop._show()
-    joined.devices._see()
+    joined.devices._read_view()
     assert joined.counts["delta_count"] == joined.row["delta_count"] == 200
     assert joined.counts["conflated_count"] == 1
     assert joined.devices.check_viewers(joined.engine.canvas.pixels) == (100, 0)
@@ -196,7 +196,7 @@ def test_a_probe_ends_with_the_first_delta_after_the_tick_of_its_block():
     joined.devices._take_back()
     assert (device["probe"][0], device["probe_tick"][0]) == (Probe.ANSWERED, 1)
     joined.tick(START_NS + 300 * MS)
-    joined.devices._see()
+    joined.devices._read_view()
     assert device["probe"][0] == Probe.NONE
     assert joined.page["latency"].sum() == 8
 
@@ -215,7 +215,7 @@ def test_the_followed_device_is_probed_first_and_told_of_at_both_ends():
         if step % 3 == 0:
             joined.tick(now_ns)
             joined.engine.publish(now_ns, 5)
-            joined.devices._see()
+            joined.devices._read_view()
     journeys = joined.journeys(201)
     assert len(journeys) >= 10
     for journey in journeys:

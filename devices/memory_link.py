@@ -1,11 +1,10 @@
-"""A fleet that shares memory with its server: the same frames as over sockets, and no system call to carry them.
+"""A fleet that shares memory with its server: the same frames as over sockets, without system calls to carry them.
 
-Frames go into a ring of blocks, each of which the server gives back once it is served. All viewers see the same, so
-one stands for all of them: it takes each broadcast from the link's view, decodes and checks it as it would from a
-socket, and what it counts is counted for each. A probed batch is answered by the tick that its block comes back with,
-as a PING behind it would be. It has what `dialer` has, so that a run need not know which it drives. Rate, arrivals,
-pattern and frames a write may change while it runs; there are no links here that could come, go or fail. Linux only.
-Invariant: blocks are filled and come back in one order.
+Frames go into a ring of blocks, each of which the server returns once it is served; blocks are filled and returned in
+one order. All viewers see the same, so one stands for all of them: it takes each broadcast from the link's view,
+decodes and checks it as it would from a socket, and what it counts is counted for each. A probed batch is answered by
+the tick with which its block is returned, as a PING behind it would be. Rate, arrivals, pattern and frames per write
+may change while it runs; there are no connections here that could come, go or fail. Linux only.
 """
 
 from collections import deque
@@ -20,6 +19,7 @@ from devices.kernels import layout
 from devices.kernels.layout import Phase, Probe
 from devices.kernels.memory import fill_block
 from devices.kernels.viewer import end_probe
+from devices.link import FleetLink
 from server.ipc.page import Page
 from server.kernels.link import BlockState
 from server.kernels.ring import await_state
@@ -31,9 +31,9 @@ from server.wire import DELTA
 STEP_NS = 1_000_000
 """Least time between two looks at all devices."""
 STEP_NS_A_DEVICE = 10
-"""And this for each: a look at a million takes a millisecond."""
+"""And this per device: looking at a million takes a millisecond."""
 IDLE_NS = 20_000_000
-"""Most time between two looks at all devices: somebody may have started a schedule meanwhile."""
+"""Most time between two looks at all devices: a schedule may have been started meanwhile."""
 _FIXED = (
     "connections",
     "viewers",
@@ -46,19 +46,17 @@ _FIXED = (
     "reconnect",
     "viewer_brake_us",
 )
-"""Settings that are about links."""
+"""Settings of connections."""
 _NO_LINKS = "devices without sockets have no links that could fail"
 LOOK_NS = 5_000_000
-"""How long it waits for a block before it looks at the view again."""
+"""Longest wait for a block before it looks at the view again."""
 
 
-class MemoryLink:
-    """All of `fleet`, joined to the server at the other end of `link`, a page with `link_sections`."""
+class MemoryLink(FleetLink):
+    """`link`: a page with `link_sections`, shared with the server."""
 
     def __init__(self, fleet: Fleet, link: Page) -> None:
-        self.fleet = fleet
-        self.reason = ""
-        """Connections over a link do not end by themselves."""
+        super().__init__(fleet)
         self._link = link["link"][0]
         self.tick_ms = int(self._link["tick_ms"])
         self._blocks, self._segments, self._view = link["blocks"], link["segments"], link["view"]
@@ -70,31 +68,15 @@ class MemoryLink:
         self._next = self._oldest = self._under_way = 0
         self._resume_ns = 0
         self._viewers = np.flatnonzero(fleet.arrays.devices["viewer"] > fleet.arrays.devices["slow"])
-        self._counters = fleet.arrays.counters[0]
 
     @property
     def is_complete(self) -> bool:
-        """Every device is connected."""
         return self.open_count == self.fleet.config.connections
 
-    @property
-    def is_dialing(self) -> bool:
-        """Nothing opens step by step."""
-        return False
-
-    def is_empty(self, now_ns: int) -> bool:
-        """There is no connection, and none to come: never, before it is closed."""
-        return False
-
-    @property
-    def open_count(self) -> int:
-        """Connections open now."""
-        return int(self._counters["connection_count"])
-
     def dial(self, now_ns: int) -> None:
-        """Connect all devices at once, once. Viewers begin with the canvas as it was before the first tick."""
         if self.is_complete:
             return
+        # All at once. Viewers begin with the canvas as it was before the first tick.
         fleet, devices = self.fleet, self.fleet.arrays.devices
         devices["phase"] = Phase.FAST
         devices["number"] = np.arange(1, len(devices) + 1)  # As the server counts them: there is no HELLO.
@@ -105,15 +87,7 @@ class MemoryLink:
             devices["seen"][self._viewers] = 1
             self._counters["subscriber_count"] = len(self._viewers)
 
-    def start(self, now_ns: int) -> None:
-        """Let the load begin."""
-        self.fleet.start(now_ns)
-
-    def settle(self) -> None:
-        """The load ends: nobody comes or goes here anyway."""
-
     def adjust(self, config: FleetConfig, rate_factor: float, now_ns: int) -> str:
-        """Go by these settings from now on, as far as they are not about links. Returns what is left as it was."""
         before = self.fleet.config
         changed = [name for name in _FIXED if getattr(config, name) != getattr(before, name)]
         self.fleet.adjust(
@@ -122,18 +96,15 @@ class MemoryLink:
         return f"without sockets, these stay as they were: {', '.join(changed)}" if changed else ""
 
     def stall(self, share: float, seconds: float, now_ns: int) -> str:
-        """There is no link to hold still. Returns that."""
         return _NO_LINKS
 
     def cut(self, share: float, now_ns: int) -> str:
-        """There is no link to cut. Returns that."""
         return _NO_LINKS
 
     def drive(self, until_ns: int) -> None:
-        """Write what is due and see what comes, until `until_ns`."""
         while True:
             self._take_back()
-            self._see()
+            self._read_view()
             now_ns = clock.now_ns()
             if now_ns >= until_ns:
                 return
@@ -146,27 +117,18 @@ class MemoryLink:
                 self._counters["blocked_count"] += 1
                 await_state(self._blocks, self._next, int(BlockState.FREE), min(until_ns, now_ns + LOOK_NS))
 
-    def watch_deadlines(self, now_ns: int) -> None:
-        """There are none."""
-
     def count_unanswered(self) -> int:
-        """Blocks that are not served yet."""
         self._take_back()
         return self._under_way
 
     def check_viewers(self, pixels: NDArray[np.uint8]) -> tuple[int, int]:
-        """As `ViewerTable.check`: the one that stands for all holds what each of them does."""
         checked, wrong = self.fleet.viewers.check(pixels)
         return checked * len(self._viewers), wrong * len(self._viewers)
 
     def close(self, now_ns: int) -> None:
-        """Close every connection; nobody need be told."""
         self.fleet.arrays.devices["phase"] = Phase.GONE
         self._counters["connection_count"] = 0
         self._counters["subscriber_count"] = 0
-
-    def abandon(self) -> None:
-        """It holds nothing but memory."""
 
     def _fill(self, now_ns: int) -> None:
         """Fill the next block and give it to the server, if anything is due."""
@@ -190,7 +152,7 @@ class MemoryLink:
         self._under_way += 1
 
     def _take_back(self) -> None:
-        """Take note of the blocks that were served, and of the tick that answers their probe."""
+        """Take the served blocks back, with the ticks that answer their probes."""
         while self._under_way and self._blocks[self._oldest]["state"] == BlockState.FREE:
             d, tick = self._probed[self._oldest], int(self._blocks[self._oldest]["tick"])
             if d >= 0:
@@ -199,9 +161,10 @@ class MemoryLink:
                 self._answered.append((d, tick))
             self._oldest = (self._oldest + 1) % len(self._blocks)
             self._under_way -= 1
+        assert (self._next - self._oldest - self._under_way) % len(self._blocks) == 0
 
-    def _see(self) -> None:
-        """Take the broadcast from the view, when there is a new one."""
+    def _read_view(self) -> None:
+        """Read the broadcast in the view, if it is new."""
         serial = int(self._link["view_serial"])
         if serial == self._link["view_taken"]:
             return
@@ -221,7 +184,7 @@ class MemoryLink:
         self._end_probes(DELTA.unpack_from(payload)[-1], now_ns)
 
     def _end_probes(self, tick: int, now_ns: int) -> None:
-        """Record what the probes answered before `tick` have waited for: its DELTA shows their placements."""
+        """Record the latency of probes that were answered before `tick`: its DELTA shows their placements."""
         devices = self.fleet.arrays.devices
         while self._answered and self._answered[0][1] < tick:
             d, _ = self._answered.popleft()
@@ -229,7 +192,7 @@ class MemoryLink:
                 end_probe(self.fleet.arrays, d, tick, now_ns)
 
     def _receive(self, payload: bytes, now_ns: int) -> None:
-        """Have the one that stands for all viewers receive a message, and count it for each."""
+        """Let the viewer that stands for all receive a message, and count it for each."""
         counters, others = self._counters, len(self._viewers) - 1
         names = ("delta_count", "delta_pixel_count", "snapshot_count")
         before = [int(counters[name]) for name in names]

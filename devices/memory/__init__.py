@@ -1,1 +1,0 @@
-"""A fleet that shares memory with the server instead of sockets."""
