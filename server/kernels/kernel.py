@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import numba
 from numba.core import types
 from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler, CompileResult
 from numba.core.extending import intrinsic
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
 from server.kernels.cache import Store, find_place
@@ -36,6 +38,7 @@ __all__ = [
 # Without numba's own memory management: our kernels allocate nothing, and counting references to the arrays they are
 # handed took a quarter of a server's time.
 _OPTIONS = {
+    "nopython": True,
     "_nrt": False,
     "nogil": True,
     "error_model": "numpy",
@@ -76,6 +79,62 @@ class _Cache(NullCache):
         return f"{where} {code.co_firstlineno} {_digest_of(code.co_filename)} {signature} {codegen.magic_tuple()}"
 
 
+class _InnerLibrary(JITCodeLibrary):
+    """The code of one kernel for those that call it. It is optimized where it is linked, and never run by itself."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _InnerCompiler(Compiler):
+    """Compiles a kernel for other kernels, without what Python or C would need to call it."""
+
+    def __init__(
+        self, typing_context: Any, target_context: Any, library: Any, args: Any, result: Any, flags: Any, names: Any
+    ) -> None:
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        library = _InnerLibrary(target_context.codegen(), "inner")
+        super().__init__(typing_context, target_context, library, args, result, flags, names)
+
+
+class _InnerKernel(CPUDispatcher):
+    """A kernel as other kernels call it."""
+
+    def add_overload(self, compiled: CompileResult) -> None:
+        """Make it known by a key, since it has no entry point that could be its key."""
+        compiled = compiled._replace(entry_point=object())
+        self.targetctx.insert_user_function(compiled.entry_point, compiled.fndesc, [compiled.library])
+        self.overloads[tuple(compiled.signature.args)] = compiled
+
+
+class _Kernel(CPUDispatcher):
+    """A kernel as Python calls it.
+
+    numba compiles every function for every caller. Half of the time went into entries, optimization and machine code
+    of functions that only kernels call, and that are linked into these and optimized there once more.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function, targetoptions=_OPTIONS)
+        self._cache = _Cache(function)
+        self._inner = _InnerKernel(function, targetoptions=_OPTIONS, pipeline_class=_InnerCompiler)
+
+    @property
+    def _numba_type_(self) -> types.Dispatcher:
+        """What stands for it in a kernel that calls it."""
+        return types.Dispatcher(self._inner)
+
+    def add_overload(self, compiled: CompileResult) -> None:
+        """Give what it calls their environments, as it has its own. A loaded one has them all."""
+        for environment in compiled._find_referenced_environments():
+            compiled.codegen.set_env(environment.env_name, environment)
+        super().add_overload(compiled)
+
+
 @cache
 def _digest_of(file: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
@@ -83,11 +142,10 @@ def _digest_of(file: str) -> str:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` as every kernel is: cached, no interpreter lock, exact arithmetic, no bounds checks."""
-    compiled = numba.njit(**_OPTIONS)(function)
-    if is_compiled():
-        assert function.__closure__ is None, f"{function} has a closure, which the cache does not know"
-        compiled._cache = _Cache(function)
-    return compiled
+    if not is_compiled():
+        return function
+    assert function.__closure__ is None, f"{function} has a closure, which the cache does not know"
+    return _Kernel(function)
 
 
 def libc_function(name: str, signature: Any) -> Any:
