@@ -206,8 +206,7 @@ class Condition:
         interval = outcome.ratio_interval if self.relative else outcome.estimate.interval
         if interval is None and self.relative and outcome.verdict is not DifferenceVerdict.SHORT:
             raise self._undecided(
-                run,
-                f"{self.metric.key} of {comparison.runs[0].path} is 0 or close to it; give a number",
+                run, f"{self.metric.key} of {comparison.runs[0].path} is 0 or close to it; give a number"
             )
         if interval is None:
             raise self._undecided(run, f"a steady state of {run.steady_s:.0f} s is too short; record longer")

@@ -4,12 +4,13 @@ Every ratio has a verdict beside it, in words and not by colour alone.
 """
 
 from collections.abc import Iterator
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from plots.number import with_unit
 from workbench.comparison.comparison import Comparison, DifferenceVerdict, MetricOutcome, known_metrics
@@ -31,54 +32,56 @@ def print_comparison(comparison: Comparison, file: TextIO | None = None) -> None
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
+class MetricRow(NamedTuple):
+    """A metric of one run as texts; `ratio` and `verdict` are "" for the first run."""
+
+    metric: str
+    run: str
+    median: str
+    spread: str
+    ratio: str
+    verdict: str
+    is_better: bool | None
+    """Of the verdict; None for neither."""
+
+
+HEADS = ("median", "spread", f"ratio to A ({CONFIDENCE:.0%} interval)", "verdict")
+
+
+def metric_rows(comparison: Comparison) -> Iterator[MetricRow]:
+    """The known metrics of all runs."""
+    for metric in known_metrics(comparison.runs):
+        for run in comparison.runs:
+            outcome = comparison.outcome(metric, run)
+            found = outcome.estimate
+            texts = [UNKNOWN if found is None else with_unit(value, metric.unit)
+                     for value in (found and found.value, found and found.spread)]  # fmt: skip
+            is_first = run is comparison.runs[0]
+            change = {True: ", better", False: ", worse", None: ""}[outcome.is_better]
+            compared = ("", "") if is_first else (_ratio_text(outcome), f"{outcome.verdict.value}{change}")
+            yield MetricRow(metric.name, run.label, *texts, *compared, None if is_first else outcome.is_better)
+
+
 def table_of(comparison: Comparison) -> Table:
     """The metrics of all runs."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("metric")
-    table.add_column("run")
-    for name in ("median", "spread", f"ratio to A ({CONFIDENCE:.0%} interval)"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
-    for metric in known_metrics(comparison.runs):
-        for index, run in enumerate(comparison.runs):
-            outcome = comparison.outcome(metric, run)
-            table.add_row("" if index else metric.name, *_cells(run, outcome, first=index == 0))
+    table = Table("metric", "run", box=SIMPLE_HEAD, pad_edge=False)
+    for name in HEADS:
+        table.add_column(name, justify="left" if name == "verdict" else "right")
+    styles = {True: "green", False: "red", None: ""}
+    for row in metric_rows(comparison):
+        name = row.metric if row.run == comparison.runs[0].label else ""
+        table.add_row(name, *row[1:5], Text(row.verdict, styles[row.is_better]))
     return table
 
 
-def value_text(outcome: MetricOutcome) -> str:
-    """The median."""
-    return UNKNOWN if outcome.estimate is None else with_unit(outcome.estimate.value, outcome.metric.unit)
-
-
-def spread_text(outcome: MetricOutcome) -> str:
-    """The interquartile range of its series."""
-    return UNKNOWN if outcome.estimate is None else with_unit(outcome.estimate.spread, outcome.metric.unit)
-
-
-def ratio_text(outcome: MetricOutcome) -> str:
-    """The ratio to the first run, with its interval where that is known."""
+def _ratio_text(outcome: MetricOutcome) -> str:
+    """The ratio to the first run, with its interval if that is known."""
     if outcome.ratio is None:
         return UNKNOWN
     interval = outcome.ratio_interval
     if outcome.verdict is DifferenceVerdict.UNLIKE or interval is None:
         return f"{outcome.ratio:.3f}x"
     return f"{outcome.ratio:.3f}x ({interval.low:.3f} to {interval.high:.3f})"
-
-
-def verdict_text(outcome: MetricOutcome) -> str:
-    """The verdict, with whether it is an improvement."""
-    change = {True: ", better", False: ", worse", None: ""}[outcome.is_better]
-    return f"{outcome.verdict.value}{change}"
-
-
-def _cells(run: MeasuredRun, outcome: MetricOutcome, *, first: bool) -> tuple[str, ...]:
-    cells = (run.label, value_text(outcome), spread_text(outcome))
-    if first:
-        return (*cells, "", "")
-    style = {True: "green", False: "red", None: ""}[outcome.is_better]
-    verdict = verdict_text(outcome)
-    return (*cells, ratio_text(outcome), f"[{style}]{verdict}[/{style}]" if style else verdict)
 
 
 def head_lines(comparison: Comparison) -> Iterator[str]:

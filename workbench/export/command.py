@@ -3,8 +3,7 @@
 Everything is checked before anything is written. The target is a complete file or unchanged, also after Ctrl-C.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from workbench.errors import UserError
 from workbench.export.excerpt import Excerpt, excerpt_of
 from workbench.export.progress import ExportProgress
-from workbench.export.tables import TABLE_NAMES, require_table, row_count, table_of, write_csv, write_parquet
+from workbench.export.tables import TABLE_NAMES, Table, require_table, row_count, table_of, write_csv, write_parquet
 from workbench.export.timelapse import (
     APNG,
     GIF,
@@ -43,12 +42,16 @@ class ExportOptions:
     to_s: float | None = None
 
 
+_Write = Callable[[Excerpt, Path, ExportOptions, ExportProgress], str]
+"""Writes a file and returns a summary in one line."""
+
+
 class _Format(NamedTuple):
-    """How a suffix is written: `write` returns a summary in one line."""
+    """A suffix."""
 
     options: frozenset[str]
     """Fields of ExportOptions that apply, besides the span."""
-    write: Callable[[Excerpt, Path, ExportOptions, ExportProgress], str]
+    write: _Write
     package: str = ""
 
 
@@ -66,7 +69,8 @@ def export_recording(source: Path, target: Path, options: ExportOptions) -> int:
         with Recording.open(source) as recording, ExportProgress() as progress:
             excerpt = excerpt_of(recording, options.from_s, options.to_s)
             text = chosen.write(excerpt, target, options, progress)
-    except KeyboardInterrupt:  # Only here: libraries that write a file in one call cannot be asked to stop.
+    except KeyboardInterrupt:
+        # The only such place: a library that writes a file in one call cannot be asked to stop.
         text = "interrupted before it was complete; unchanged"
     print(f"{target}: {text}", file=talk_file(target))
     return 0
@@ -90,7 +94,7 @@ def _require_options(target: Path, chosen: _Format, options: ExportOptions) -> N
         require_table(options.table)
 
 
-# --- The formats ----------------------------------------------------------------------------------------------------
+# --- The formats ---
 
 
 def _timelapse(excerpt: Excerpt, options: ExportOptions, fps: float, side: int) -> Timelapse:
@@ -108,13 +112,14 @@ def _export_video(excerpt: Excerpt, target: Path, options: ExportOptions, progre
     return timelapse.text()
 
 
-def _export_animation(kind: AnimationFormat) -> Callable[[Excerpt, Path, ExportOptions, ExportProgress], str]:
+def _export_animation(kind: AnimationFormat) -> _Write:
     def export(excerpt: Excerpt, target: Path, options: ExportOptions, progress: ExportProgress) -> str:
         timelapse = _timelapse(excerpt, options, _ANIMATION_FPS, _ANIMATION_SIDE)
         require_animation(timelapse, kind)
 
         def pictures() -> Iterator[Any]:
             yield from progress.each(timelapse.pictures(), "pictures", timelapse.picture_count)
+            # Pillow writes the file only after the last picture.
             progress.begin(f"writing {kind.name}")
 
         write_animation(target, kind, timelapse, pictures(), excerpt.recording.colors)
@@ -123,16 +128,15 @@ def _export_animation(kind: AnimationFormat) -> Callable[[Excerpt, Path, ExportO
     return export
 
 
-def _export_parquet(excerpt: Excerpt, target: Path, options: ExportOptions, progress: ExportProgress) -> str:
-    with _table(excerpt, options, progress) as (table, text):
-        write_parquet(target, table, excerpt.recording.meta)
-    return text
+def _export_table(write: Callable[[Path, Table, Mapping[str, str]], None]) -> _Write:
+    def export(excerpt: Excerpt, target: Path, options: ExportOptions, progress: ExportProgress) -> str:
+        name = options.table or TABLE_NAMES[0]
+        progress.begin(name)
+        table = table_of(excerpt, name)
+        write(target, table, excerpt.recording.meta)
+        return f"{row_count(table)} rows of {name}, {len(table)} columns"
 
-
-def _export_csv(excerpt: Excerpt, target: Path, options: ExportOptions, progress: ExportProgress) -> str:
-    with _table(excerpt, options, progress) as (table, text):
-        write_csv(target, table)
-    return text
+    return export
 
 
 def _export_mcap(excerpt: Excerpt, target: Path, options: ExportOptions, progress: ExportProgress) -> str:
@@ -150,22 +154,14 @@ def _export_exposition(excerpt: Excerpt, target: Path, options: ExportOptions, p
     return f"{write_exposition(target, excerpt)} metrics, as of the end of the span"
 
 
-@contextmanager
-def _table(excerpt: Excerpt, options: ExportOptions, progress: ExportProgress) -> Iterator[tuple[Any, str]]:
-    name = options.table or TABLE_NAMES[0]
-    progress.begin(name)
-    table = table_of(excerpt, name)
-    yield table, f"{row_count(table)} rows of {name}, {len(table)} columns"
-
-
 _PICTURES = frozenset({"speed", "fps", "scale"})
 _FORMATS = {
     ".mp4": _Format(_PICTURES, _export_video, "imageio_ffmpeg"),
     ".gif": _Format(_PICTURES, _export_animation(GIF)),
     ".webp": _Format(_PICTURES, _export_animation(WEBP)),
     ".apng": _Format(_PICTURES, _export_animation(APNG)),
-    ".parquet": _Format(frozenset({"table"}), _export_parquet, "pyarrow"),
-    ".csv": _Format(frozenset({"table"}), _export_csv),
+    ".parquet": _Format(frozenset({"table"}), _export_table(write_parquet), "pyarrow"),
+    ".csv": _Format(frozenset({"table"}), _export_table(write_csv)),
     ".mcap": _Format(frozenset({"fps"}), _export_mcap, "mcap"),
     ".prom": _Format(frozenset(), _export_exposition),
 }

@@ -20,11 +20,7 @@ from workbench.output_file import whole_file
 from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_SAMPLE_COLUMNS
 
 # Suffixes of our names, those of Prometheus' base units, and the factor between them.
-_UNITS = (
-    ("_per_s", "_per_second", 1.0),
-    ("_us", "_seconds", 1e-6),
-    ("_count", "_total", 1.0),
-)
+_UNITS = (("_per_s", "_per_second", 1.0), ("_us", "_seconds", 1e-6), ("_count", "_total", 1.0))
 
 # Label values, and a value.
 _Row = tuple[tuple[str, ...], Any]

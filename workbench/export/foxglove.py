@@ -34,16 +34,10 @@ from workbench.recording.schema import SAMPLE_COLUMNS, STAGE_COLUMNS, STAGE_SAMP
 # Levels of a foxglove.Log.
 LOG_INFO, LOG_WARNING = 2, 3
 
-_TIME = {
-    "type": "object",
-    "title": "time",
-    "properties": {
-        "sec": {"type": "integer", "minimum": 0},
-        "nsec": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
-    },
-}
-_TEXT = {"type": "string"}
-_NUMBER = {"type": "number"}
+_TEXT, _NUMBER, _INTEGER = {"type": "string"}, {"type": "number"}, {"type": "integer"}
+_NANOSECONDS = {**_INTEGER, "minimum": 0, "maximum": 999_999_999}
+_TIME = {"type": "object", "title": "time", "properties": {"sec": {**_INTEGER, "minimum": 0}, "nsec": _NANOSECONDS}}
+_DATA = {"type": "string", "contentEncoding": "base64"}
 
 
 def _record(title: str, description: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -51,26 +45,12 @@ def _record(title: str, description: str, properties: dict[str, Any]) -> dict[st
 
 
 IMAGE = _record(
-    "foxglove.CompressedImage",
-    "The canvas",
-    {
-        "timestamp": _TIME,
-        "frame_id": _TEXT,
-        "data": {"type": "string", "contentEncoding": "base64"},
-        "format": _TEXT,
-    },
+    "foxglove.CompressedImage", "The canvas", {"timestamp": _TIME, "frame_id": _TEXT, "data": _DATA, "format": _TEXT}
 )
 LOG = _record(
     "foxglove.Log",
     "An event of the run, or its bottleneck from here on",
-    {
-        "timestamp": _TIME,
-        "level": {"type": "integer"},
-        "message": _TEXT,
-        "name": _TEXT,
-        "file": _TEXT,
-        "line": {"type": "integer"},
-    },
+    {"timestamp": _TIME, "level": _INTEGER, "message": _TEXT, "name": _TEXT, "file": _TEXT, "line": _INTEGER},
 )
 FIGURES = _record(
     "pixelcanvas.Figures",
@@ -128,7 +108,7 @@ def write_mcap(path: Path, excerpt: Excerpt, messages: Iterable[Message]) -> int
     return count
 
 
-# --- Inside ---------------------------------------------------------------------------------------------------------
+# --- Inside ---
 
 
 def _channel(writer: Writer, topic: str, schema: dict[str, Any]) -> int:

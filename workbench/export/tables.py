@@ -79,20 +79,15 @@ def row_count(table: Table) -> int:
     return len(table["time_ns"])
 
 
-def write_csv(path: Path, table: Table) -> None:
-    """Write a table in UTF-8. A column with several values per row becomes several columns. Raises RunError."""
-    names, columns = [], []
+def write_csv(path: Path, table: Table, _facts: Mapping[str, str]) -> None:
+    """Write a table in UTF-8, without facts. A column with several values per row becomes several columns."""
+    flat: dict[str, NDArray[Any]] = {}
     for name, column in table.items():
-        if column.ndim == 1:
-            names.append(name)
-            columns.append(_texts(column))
-        else:
-            names += [f"{name}_{index}" for index in range(column.shape[1])]
-            columns += [_texts(column[:, index]) for index in range(column.shape[1])]
+        flat |= {name: column} if column.ndim == 1 else {f"{name}_{i}": part for i, part in enumerate(column.T)}
     with whole_file(path) as target, target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows(zip(*columns, strict=True))
+        writer.writerow(flat)
+        writer.writerows(zip(*(_texts(column) for column in flat.values()), strict=True))
 
 
 def _texts(column: NDArray[Any]) -> list[str]:

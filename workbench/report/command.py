@@ -11,10 +11,9 @@ from typing import Any
 
 from plots.number import with_unit
 from workbench.comparison.command import overlay_runs
-from workbench.comparison.comparison import Comparison, Difference, compare, known_metrics
-from workbench.comparison.metric import METRICS, MeasuredRun, measure
-from workbench.comparison.statistics import CONFIDENCE
-from workbench.comparison.table import ratio_text, spread_text, steady_text, value_text, verdict_text
+from workbench.comparison.comparison import Comparison, Difference, compare
+from workbench.comparison.metric import METRICS_BY_KEY, MeasuredRun, measure
+from workbench.comparison.table import HEADS, metric_rows, steady_text
 from workbench.output_file import require_outputs, talk_file, write_atomically
 from workbench.recording.reader import Recording
 from workbench.report.html import (
@@ -59,10 +58,8 @@ def run_report(files: Sequence[Path], out: Path) -> int:
 
 UNKNOWN = "not known"
 _CARDS = (
-    ("offered_per_s", "offered"), ("admitted_per_s", "admitted"), ("throttled_per_s", "throttled"),
-    ("merged_per_s", "merged"), ("delivered_per_s", "delivered"), ("placement_to_view_ms_p50", "view p50"),
-    ("placement_to_view_ms_p99", "view p99"), ("tick_ms_p50", "tick p50"), ("server_cpu_cores", "server"),
-    ("fleet_cpu_cores", "fleet"),
+    "offered_per_s", "admitted_per_s", "throttled_per_s", "merged_per_s", "delivered_per_s", "placement_to_view_ms_p50",
+    "placement_to_view_ms_p99", "tick_ms_p50", "server_cpu_cores", "fleet_cpu_cores",
 )  # fmt: skip
 _PLAIN_STILL = "(prefers-reduced-motion: reduce)"
 
@@ -129,12 +126,11 @@ def _head(recording: Recording, run: MeasuredRun) -> Markup:
 
 
 def _summary(recording: Recording, run: MeasuredRun) -> Iterator[Markup]:
-    units = {metric.key: metric.unit for metric in METRICS}
     cards = []
-    for key, name in _CARDS:
-        estimate = run.estimates[key]
-        value = UNKNOWN if estimate is None else with_unit(estimate.value, units[key])
-        cards.append(element("div", element("dt", text(name)), element("dd", text(value))))
+    for metric in (METRICS_BY_KEY[key] for key in _CARDS):
+        estimate = run.estimates[metric.key]
+        value = UNKNOWN if estimate is None else with_unit(estimate.value, metric.unit)
+        cards.append(element("div", element("dt", text(metric.name)), element("dd", text(value))))
     yield element("dl", *cards, class_="cards")
     if recording.summary:
         yield element("h3", text("The whole run"))
@@ -260,20 +256,15 @@ def _comparison_head(comparison: Comparison) -> Markup:
 
 
 def _metrics(comparison: Comparison) -> Iterator[Markup]:
-    rows = []
-    for metric in known_metrics(comparison.runs):
-        for index, run in enumerate(comparison.runs):
-            outcome = comparison.outcome(metric, run)
-            compared = ("", "") if index == 0 else (
-                ratio_text(outcome), Cell(verdict_text(outcome), _MARKS[outcome.is_better])
-            )  # fmt: skip
-            rows.append((f"{metric.name}, {run.label}", value_text(outcome), spread_text(outcome), *compared))
-    heads = ("metric, run", "median", "spread", f"ratio to A ({CONFIDENCE:.0%} interval)", "verdict")
+    rows = (
+        (f"{row.metric}, {row.run}", row.median, row.spread, row.ratio, Cell(row.verdict, _MARKS[row.is_better]))
+        for row in metric_rows(comparison)
+    )
     caption = (
         "Spread: interquartile range. More and less: beyond the interval of a moving-block bootstrap; run-to-run "
         "variation is not included."
     )
-    yield table(caption, heads, rows)
+    yield table(caption, ("metric, run", *HEADS), rows)
 
 
 def _differences(comparison: Comparison) -> Iterator[Markup]:

@@ -52,11 +52,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], 
     body = joined(
         element("tr", element("th", text(row[0]), scope="row"), *(_cell(value) for value in row[1:])) for row in rows
     )
-    content = (
-        element("caption", text(caption)),
-        element("thead", element("tr", head)),
-        element("tbody", body),
-    )
+    content = (element("caption", text(caption)), element("thead", element("tr", head)), element("tbody", body))
     return element("div", element("table", *content, class_="figures" if figures else None), class_="wide")
 
 

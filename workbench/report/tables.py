@@ -1,8 +1,8 @@
 """The tables of one run: its stages, its bottlenecks over time, and its latency percentiles."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,39 +33,32 @@ def stage_table_rows(stages: NDArray[Any]) -> Iterator[tuple[str, ...]]:
         ):
             yield (
                 name,
-                _text(_median(own["utilisation_ratio"]), "%"),
-                _text(_median(own["throughput_per_s"]), "/s"),
-                _text(_median(own["service_us"]), "us"),
-                _text(_median(own["waiting_ms"]), "ms"),
-                _count(_median(own["depth"])),
-                _count(_most(own["depth_peak"])),
-                _count(_most(own["depth_max"]), unbounded="unlimited"),
-                _text(_median(own["drops_per_s"]), "/s"),
+                _median(own["utilisation_ratio"], "%"),
+                _median(own["throughput_per_s"], "/s"),
+                _median(own["service_us"], "us"),
+                _median(own["waiting_ms"], "ms"),
+                _items(own["depth"], np.median),
+                _items(own["depth_peak"], np.max),
+                _items(own["depth_max"], np.max, at_zero="unlimited"),
+                _median(own["drops_per_s"], "/s"),
             )
 
 
-def _median(values: NDArray[np.float64]) -> float | None:
+def _median(values: NDArray[np.float64], unit: str) -> str:
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else None
+    return with_unit(float(np.median(known)), unit) if len(known) else UNKNOWN
 
 
-def _most(values: NDArray[np.float64]) -> float | None:
+def _items(values: NDArray[np.float64], of: Callable[[NDArray[np.float64]], Any], at_zero: str = "0") -> str:
+    """A number of items: `of` the known values."""
     known = values[np.isfinite(values)]
-    return float(known.max()) if len(known) else None
-
-
-def _text(value: float | None, unit: str) -> str:
-    return UNKNOWN if value is None else with_unit(value, unit)
-
-
-def _count(value: float | None, unbounded: str = "0") -> str:
-    if value is None:
+    if not len(known):
         return UNKNOWN
-    return unbounded if value == 0 else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+    value = float(of(known))
+    return at_zero if value == 0 else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
-@dataclass(frozen=True, slots=True)
-class BottleneckPeriod:
+class BottleneckPeriod(NamedTuple):
     """A period with one diagnosis."""
 
     start_ns: int

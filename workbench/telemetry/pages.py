@@ -1,10 +1,10 @@
-"""The shared pages of one session, made by it and handed to its processes by descriptor.
+"""The shared pages of one session, created by it and passed to its processes by descriptor.
 
-Invariant: each page has one writer: telemetry, canvas and connections the server, fleet the fleet, history this
-process, picture the panels; but for the link, whose every part is at any time either the fleet's or the server's.
+Each page has one writer: telemetry, canvas and connections the server, fleet the fleet, history this process, picture
+the panels, hostile the hostile clients. Only the link has two: each part of it belongs at any time to one of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from server.ipc.page import (
 
 @dataclass(frozen=True, slots=True)
 class SessionPages:
-    """All pages; memory that nobody writes to costs nothing."""
+    """All pages. Memory of them that is never written costs nothing."""
 
     telemetry: Page
     canvas: Page
@@ -35,13 +35,12 @@ class SessionPages:
     history: Page
     picture: Page
     hostile: Page
-    """What became of those who misbehave, written by their process."""
     link: Page | None = None
-    """Between fleet and server, where they share memory instead of sockets."""
+    """Between fleet and server, if they share memory instead of sockets."""
 
     @classmethod
     def create(cls, server: ServerConfig, linked: FleetConfig | None = None) -> "SessionPages":
-        """Pages of zeros, sized for this server; and for a fleet that is linked with it in memory."""
+        """Pages of zeros for this server, and for a fleet that is linked with it in memory."""
         loops = server.loop_rows + (linked is not None)
         return cls(
             telemetry=Page.create(telemetry_sections(loops)),
@@ -55,48 +54,29 @@ class SessionPages:
         )
 
     def close(self) -> None:
-        """Give all descriptors back."""
-        shared = (self.telemetry, self.canvas, self.connections, self.fleet, self.history, self.picture, self.hostile)
-        for page in (*shared, self.link):
+        """Close all descriptors."""
+        for one in fields(self):
+            page = getattr(self, one.name)
             if page is not None:
                 page.close()
 
 
 class OnPages:
-    """A session as far as it is its pages, under the names by which the window asks for them."""
+    """The part of a session that is its pages, by the names that the window uses."""
 
     def __init__(self, pages: SessionPages) -> None:
-        self.pages = pages
+        self.pages, self.picture = pages, pages.picture
+        self.canvas_page, self.connections_page, self.fleet_page = pages.canvas, pages.connections, pages.fleet
         self._pixels: NDArray[Any] = pages.canvas["pixels"].view()
         self._pixels.setflags(write=False)
 
     def close(self) -> None:
-        """Give the shared pages back, after the last look at them."""
+        """Close the shared pages, after their last use."""
         self.pages.close()
-
-    @property
-    def picture(self) -> Page:
-        """The panels' picture."""
-        return self.pages.picture
-
-    @property
-    def canvas_page(self) -> Page:
-        """Pixels, who painted them and when, and what became of each tile."""
-        return self.pages.canvas
-
-    @property
-    def connections_page(self) -> Page:
-        """The server's connections as it works on them."""
-        return self.pages.connections
-
-    @property
-    def fleet_page(self) -> Page:
-        """What the fleet sees."""
-        return self.pages.fleet
 
 
 def _link_page(server: ServerConfig, fleet: FleetConfig) -> Page:
-    """A link on which all devices are connected already."""
+    """A link on which all devices are connected from the start."""
     page = Page.create(link_sections(server.width, server.height))
     head = page["link"][0]
     head["device_count"] = fleet.connections

@@ -1,10 +1,8 @@
-"""The pipeline as it stands: for each stage its throughput, utilisation, service and waiting time, and its queue.
+"""The pipeline's figures: throughput, utilisation, service and waiting time, and the queue of each stage.
 
-All stages of a loop share one thread, so utilisation is told of the busiest loop, and there the stages' shares add up:
-but for a braked stage, whose added time passes while the others work.
-Waiting time is Little's law: mean depth / throughput. The queues of encode and fan-out exist only while a tick's work
-is under way; their mean depth over all the time is what waits then, times the share of the time that it takes.
-Nothing is judged here. Invariant: what was not served in the last second has no service time, rather than 0.
+The stages of a loop share one thread, so utilisation is that of the busiest loop, where the stages' shares add up; not
+for a braked stage, whose added time passes while others work. Waiting time is Little's law: mean depth / throughput.
+What was not served in the last second has no service time, rather than 0.
 """
 
 from collections.abc import Sequence
@@ -19,12 +17,12 @@ from server.kernels.layout import STAGE_COUNT, Stage, stage_names
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span
 from workbench.telemetry.view import StageReading
 
-# What each stage serves, in the order of `layout.Stage`.
+# The items of each stage, in the order of `layout.Stage`.
 ITEM_NAMES = ("handshakes", "sockets", "bytes", "messages", "placements", "commits", "tiles", "deltas")
 VIEWERS = "viewers"
 _PER_TICK = (Stage.ENCODE, Stage.FANOUT)
 
-# The same by the stages' names, the viewers last, who take deltas.
+# The items by the stages' names; the viewers, which take deltas, are last.
 ITEMS = dict(zip((*stage_names(), VIEWERS), (*ITEM_NAMES, ITEM_NAMES[-1]), strict=True))
 
 assert len(ITEM_NAMES) == STAGE_COUNT
@@ -46,7 +44,7 @@ class StageFigures:
 
 
 def stage_figures(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> StageFigures | None:
-    """Figures over the time that `recent` covers, oldest first; None when they cannot be told.
+    """Figures over the time of `recent`, oldest first; None when they cannot be known.
 
     `depth_peak`: shape (STAGE_COUNT,), the most that waited in that time.
     """
@@ -62,6 +60,8 @@ def stage_figures(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> Stage
     throughput = items / span.seconds
     depth = _mean_depth(first, last, depth_peak)
     waiting = depth.copy()
+    # The queues of encode and fan-out exist only during a tick's work. Their mean depth over all the time is what waits
+    # then, times the share of the time that the work takes.
     waiting[list(_PER_TICK)] *= utilisation[list(_PER_TICK)]
     service_us = _per(busy.sum(axis=0) / 1000, items)
     return StageFigures(
@@ -79,8 +79,7 @@ def stage_readings(
 ) -> tuple[StageReading, ...]:
     """The stages in their real order, the viewers last; the journal only when there is one. Empty without a server.
 
-    `depth_peak`: shape (STAGE_COUNT,), the most that waited in the last second. `server`: whose brakes are told.
-    `lacked_count`: deltas that all viewers together lack.
+    `depth_peak`: as in `stage_figures`. `lacked_count`: deltas that all viewers together lack.
     """
     if figures is None:
         return ()
@@ -112,14 +111,14 @@ def stage_readings(
 
 
 def brake_text(brake: Brake) -> str:
-    """What a brake adds: "+ 20 us an item, 5 ms a batch"; "" when it is off."""
+    """A brake as text: "+ 20 us an item, 5 ms a batch"; "" when it is off."""
     added = [f"{brake.item_us:g} us an item"] if brake.item_us else []
     added += [f"{brake.batch_ms:g} ms a batch"] if brake.batch_ms else []
     return "+ " + ", ".join(added) if added else ""
 
 
 def _viewers(span: Span, brake_us: float, lacked_count: int) -> StageReading:
-    """The viewers: what waits before them is what they lack; how busy they are, only their brake tells."""
+    """The viewers. Their queue is what they lack; their utilisation is known only through their brake."""
     throughput = span.fleet_per_s("delta_count")
     is_braked = brake_us > 0 and throughput is not None
     return StageReading(
@@ -136,22 +135,18 @@ def _viewers(span: Span, brake_us: float, lacked_count: int) -> StageReading:
 
 
 def _mean_depth(first: Counters, last: Counters, depth_peak: NDArray[Any]) -> NDArray[Any]:
-    """What waited when a batch began, the mean over the batches, summed over loops.
-
-    A stage that began none is blocked, and what it was last seen with still waits; or idle, when nothing waited at all.
-    """
+    """What waited when a batch began, the mean over the batches, summed over loops."""
     batches = last.stages["batch_count"] - first.stages["batch_count"]
     sums = last.stages["depth_sum"] - first.stages["depth_sum"]
+    # A stage that began no batch is blocked, and its last depth still waits; or it is idle, if nothing waited at all.
     still = np.where(depth_peak > 0, last.stages["depth"], 0)
     mean: NDArray[Any] = np.where(batches > 0, sums / np.maximum(batches, 1), still).sum(axis=0)
     return mean
 
 
 def _growth(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> NDArray[Any]:
-    """How fast queues grow: the second half's mean depth against the first half's, which lie half the time apart.
-
-    Newest against oldest depth would tell at which moment of a tick each was taken.
-    """
+    """How fast queues grow: the mean depth of the second half minus that of the first, over half the time."""
+    # The difference of the newest and the oldest depth would depend on the moments of a tick at which they were read.
     middle = recent[len(recent) // 2]
     apart_s = (recent[-1].time_ns - recent[0].time_ns) / 2 / NANOSECONDS
     if middle is recent[0] or middle is recent[-1]:
@@ -162,7 +157,7 @@ def _growth(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> NDArray[Any
 
 
 def _drops(span: Span) -> list[dict[str, float]]:
-    """Drops a second of each stage, by reason, where they happen."""
+    """Drops per second of each stage, by reason."""
     rows = (span.last.stages["drop_count"] - span.first.stages["drop_count"]).sum(axis=0) / span.seconds
     drops = [{"overload": float(rate)} for rate in rows]
     elsewhere = sum(float(rows[stage]) for stage in Stage if stage not in (Stage.ADMIT, Stage.FANOUT))
@@ -176,7 +171,7 @@ def _drops(span: Span) -> list[dict[str, float]]:
 
 
 def _per(total: NDArray[Any], count: NDArray[Any]) -> NDArray[Any]:
-    """`total` / `count`, NaN where there is nothing to divide by."""
+    """`total` / `count`, NaN where `count` is 0."""
     return np.where(count > 0, total / np.where(count > 0, count, 1), np.nan)
 
 
