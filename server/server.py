@@ -28,9 +28,8 @@ from server.kernels.layout import State
 from server.loops import native
 from server.loops.loop import Loop
 from server.loops.memory import MemoryLoop
-from server.loops.native import NativeLoop
+from server.loops.native import NativeLoop, SinkLoop
 from server.loops.portable import PortableLoop
-from server.loops.sink import SinkLoop
 from server.mailbox.mailbox import Mailbox
 from server.mqtt.address import BrokerAddress, parse_broker
 from server.protocol.messages import Notice
@@ -118,7 +117,7 @@ class Server:
         self._resident_at_ns = 0
         self._bug: BaseException | None = None
         self._ended = threading.Event()
-        self._bells = threading.RLock()
+        self._wake_lock = threading.RLock()
         """Held while the loops are rung and while they are released, for `stop` may come at any time."""
         self._is_released = False
 
@@ -179,7 +178,7 @@ class Server:
             if thread.ident is not None:
                 thread.join()
         self._set_state(State.STOPPED)
-        with self._bells:
+        with self._wake_lock:
             self._is_released = True
             for loop in self._all_loops:
                 loop.release()
@@ -231,17 +230,17 @@ class Server:
 
     def _hurry(self) -> None:
         self._engine.is_hurried = True
-        with self._bells:
+        with self._wake_lock:
             if not self._is_released:
                 for loop in self._all_loops:
-                    loop.ring()
+                    loop.wake()
 
     def _hand_out(self, accepted: socket.socket) -> None:
         """Give a new socket to the loop that has the fewest."""
         loop = min(self._loops, key=lambda candidate: candidate.client_count)
         loop.inbox.append(accepted)
         if loop is not self._loops[0]:
-            loop.ring()
+            loop.wake()
 
     def _open_front(self, context: ssl.SSLContext) -> TlsTerminator:
         """What makes plain sockets of encrypted ones."""
@@ -256,13 +255,13 @@ class Server:
 
     def _hand_in(self, decrypted: socket.socket) -> None:
         """Give a socket from another thread to the loop that has the fewest."""
-        with self._bells:
+        with self._wake_lock:
             if self._is_released:
                 decrypted.close()
                 return
             loop = min(self._loops, key=lambda candidate: candidate.client_count)
             loop.inbox.append(decrypted)
-            loop.ring()
+            loop.wake()
 
     @property
     def broker_url(self) -> str:
@@ -360,7 +359,7 @@ class Server:
         if self._engine.gate.is_stuck:
             notice = Notice(NoticeCode.HELD, "the canvas stands still: changes cannot be written to disk just now")
         for loop in self._all_loops:
-            loop.tell(notice.encode(), now_ns)
+            loop.notify(notice.encode(), now_ns)
 
     def _finish_tick(self, now_ns: int) -> None:
         # `_stop_requested` may have come since the loops emptied their queues: that is for the next meeting.

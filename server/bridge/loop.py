@@ -19,8 +19,7 @@ from server.kernels.encode import encode_region
 from server.kernels.kernel import Warm
 from server.kernels.layout import OFFER, PATROL_NS, SENDS_A_STEP, Kind, Stage
 from server.kernels.queues import make_message_room
-from server.loops.stages import Stages
-from server.loops.warm import stage_kernels
+from server.loops.stages import Stages, stage_kernels
 from server.mqtt.address import BrokerAddress
 from server.mqtt.topics import Topics
 from server.protocol.messages import PLACE_DTYPE
@@ -86,10 +85,10 @@ class BridgeLoop:
     def reset_clients(self, now_ns: int) -> None:
         """Nothing ends: a device's connection is the broker's."""
 
-    def tell(self, message: bytes, now_ns: int) -> None:
+    def notify(self, message: bytes, now_ns: int) -> None:
         """Nobody: MQTT has no topic for notices."""
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Call the loop up from any thread."""
         self._inbox.arrived.set()
 

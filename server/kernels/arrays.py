@@ -125,7 +125,7 @@ class LoopArrays(NamedTuple):
     carry: NDArray[np.uint8]
     """Shape (slots, CARRY_BYTES)."""
     slot_of_fd: NDArray[np.int32]
-    """Shape (open-file limit,): LISTENER, BELL, or -1 for what is not watched."""
+    """Shape (open-file limit,): LISTENER, WAKEUP, or -1 for what is not watched."""
     events: NDArray[np.uint8]
     """Room for `epoll_wait`."""
     arena: NDArray[np.uint8]

@@ -17,11 +17,11 @@ from server.kernels.fan_out import end_connection, fan_out, flush, patrol, post
 from server.kernels.journey import note_admitted, note_applied, note_decoded, note_reads, note_sent
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import (
-    BELL,
     LISTENER,
     PATROL_NS,
     READ_BYTES_MAX,
     SENDS_A_STEP,
+    WAKEUP,
     Phase,
     Reason,
     Stage,
@@ -140,7 +140,7 @@ def _poll(loop, canvas, epoll_fd, timeout_ns):
         slot = loop.slot_of_fd[libc.event_word(loop.events, at + libc.EVENT_DATA)]
         if slot == LISTENER:
             wake |= Wake.ACCEPT
-        elif slot == BELL:
+        elif slot == WAKEUP:
             wake |= Wake.SIGNAL
         elif slot >= 0:
             if bits & libc.EPOLLOUT:

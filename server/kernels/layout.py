@@ -462,7 +462,7 @@ HELD_BYTES_RESUME = 16 * 1024
 HEAD_ROOM = SERVER_HEAD_BYTES_MAX + DELTA.size
 """Bytes before the first tile block: the longest server frame header and the head of DELTA."""
 
-LISTENER, BELL = -2, -3
+LISTENER, WAKEUP = -2, -3
 """Marks in `slot_of_fd` of what is no connection: the listener, and what another thread rings."""
 
 READ_BYTES_MAX = 16 * 1024

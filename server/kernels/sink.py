@@ -13,7 +13,7 @@ from server.kernels import libc
 from server.kernels.decode import hand_over
 from server.kernels.fan_out import end_connection, flush, post
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import BELL, LISTENER, READ_BYTES_MAX, Phase, Reason, Wake
+from server.kernels.layout import LISTENER, READ_BYTES_MAX, WAKEUP, Phase, Reason, Wake
 from server.wire import (
     BINARY_FRAME,
     CLOSE_FRAME,
@@ -106,7 +106,7 @@ def _poll(loop, epoll_fd, timeout_ms):
         slot = loop.slot_of_fd[libc.event_word(loop.events, at + libc.EVENT_DATA)]
         if slot == LISTENER:
             wake |= Wake.ACCEPT
-        elif slot == BELL:
+        elif slot == WAKEUP:
             wake |= Wake.SIGNAL
         elif slot >= 0:
             if bits & libc.EPOLLOUT:

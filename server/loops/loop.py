@@ -1,9 +1,7 @@
-"""What every loop that stands on the compiled stages has in common: its slots, its desk, its life from tick to tick.
+"""What the loops over sockets have in common: slots, accepting, the slow path, and the work from tick to tick.
 
-A loop owns its sockets, its arrays and its desk; nothing else touches them. Other threads may only `ring` it and leave
-sockets in `inbox`. How bytes come in and go out is for the loops that derive from this one. Invariants: what was handed
-over is answered before anything more is read, so the arena still holds it; a slot goes to another connection only when
-no queue names it any more.
+A loop owns its sockets, its arrays and its slow path; nothing else touches them. Other threads may only `wake` it and
+leave sockets in `inbox`. How bytes come in and go out is for the classes that derive from `Loop`.
 """
 
 import socket
@@ -15,7 +13,7 @@ import numpy as np
 
 from server.accept.address_limits import AddressLimits, Refusal, turn_away
 from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
-from server.engine.engine import Engine, use_slot
+from server.engine.engine import Engine, look, note, use_slot
 from server.engine.invariants import check_connections
 from server.kernels.apply import pass_request
 from server.kernels.arrays import CanvasArrays, LoopArrays
@@ -31,18 +29,18 @@ from server.web.routes import CANVAS_PATH
 from server.wire import Opcode
 
 ACCEPTS_A_STEP = 64
-"""Sockets taken in before others are served again."""
+"""Sockets accepted before the others are served again."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
-"""Smaller snapshots go as they are: compressing costs more than their bytes do."""
+"""Smaller snapshots are not compressed: that would cost more than their bytes do."""
 SNAPSHOTS_HELD_MAX = 4
-"""Pictures of the whole canvas that one outbox may hold. A single read brings hundreds of SUBSCRIBEs: without a limit
-they would hold as many pictures."""
+"""Snapshots of the whole canvas that one outbox may hold. A single read can bring hundreds of SUBSCRIBEs, each of which
+is answered by one."""
 TIMER_NS = 100_000_000
 """How often deadlines of the slow path are looked at."""
 INFLATING_NS = 1_000_000
-"""How soon a connection that has more already is gone on with. Sockets are looked at in between."""
+"""How soon the next part of compressed messages is taken. Sockets are looked at in between."""
 ENDING_NS = 10_000_000
-"""How often those are looked at who wait for their last answers before they are closed."""
+"""How often connections are looked at that wait for their last answers before they are closed."""
 
 
 class Loop(ABC):
@@ -51,13 +49,11 @@ class Loop(ABC):
     def __init__(self, engine: Engine, slots: int, descriptors: int) -> None:
         self.engine = engine
         self.arrays: LoopArrays = engine.new_loop(slots, descriptors)
-        self.desk = SlowPath(engine, self.arrays, self)
+        self.slow_path = SlowPath(engine, self.arrays, self)
         self.inbox: deque[socket.socket] = deque()
         self._free = list(range(slots - 1, -1, -1))
-        self._leaving: list[int] = []
-        """Slots whose connection is gone, but perhaps not all that it sent."""
-        self._leaving_ns = 0
-        """They are not looked at before this."""
+        self._leaving: list[int] = []  # Slots whose connection is gone, while queues may still name them.
+        self._leaving_ns = 0  # When to look at them again.
         canvas = engine.canvas.arrays
         self._unbraked = canvas._replace(brakes=np.zeros_like(canvas.brakes))
         self._accept_rests = False
@@ -68,7 +64,7 @@ class Loop(ABC):
     @property
     def client_count(self) -> int:
         """Sockets it owns."""
-        return len(self.desk.clients) + len(self.inbox)
+        return len(self.slow_path.clients) + len(self.inbox)
 
     def listen(self, listener: socket.socket, hand_out: Callable[[socket.socket], None]) -> None:
         """Accept from `listener` from now on; `hand_out` gives each socket to the loop that is to own it."""
@@ -88,10 +84,10 @@ class Loop(ABC):
         while True:
             now_ns = clock.now_ns()
             until_ns = 0 if engine.is_hurried else engine.next_tick_ns
-            if self.desk.waiting:
+            if self.slow_path.waiting:
                 until_ns = min(until_ns, now_ns + TIMER_NS)
-            if self.desk.ending or self.desk.postponed:
-                until_ns = min(until_ns, now_ns + (INFLATING_NS if self.desk.can_go_on else ENDING_NS))
+            if self.slow_path.ending or self.slow_path.postponed:
+                until_ns = min(until_ns, now_ns + (INFLATING_NS if self.slow_path.can_go_on else ENDING_NS))
             if self._accept_rests:
                 until_ns = min(until_ns, int(self.arrays.holds[Stage.ACCEPT]["until_ns"]))
             wake = self.turn(until_ns)
@@ -109,55 +105,55 @@ class Loop(ABC):
 
     def _check(self) -> None:
         """Each slot is free, in use or about to be free, and the counters are those of the rows."""
-        slots = [*self._free, *self._leaving, *self.desk.clients]
+        slots = [*self._free, *self._leaving, *self.slow_path.clients]
         assert len(slots) == len(set(slots)) == len(self.arrays.connections), "a slot is lost, or named twice"
         check_connections(self.arrays, self.engine.shown.tick)
 
     def close_clients(self, now_ns: int) -> None:
-        """Begin to close every connection, politely, once it was offered the last broadcast."""
+        """Begin the close handshake of every connection, once it was offered the last broadcast."""
         while sweep_rest(self.arrays) > 0:
             self._sweep()
-        for slot in list(self.desk.clients):
-            self.desk.close(slot, CloseCode.GOING_AWAY, "the server stops", now_ns)
+        for slot in list(self.slow_path.clients):
+            self.slow_path.close(slot, CloseCode.GOING_AWAY, "the server stops", now_ns)
 
     def reset_clients(self, now_ns: int) -> None:
-        """Reset every connection at once, as a fault would: it sends nothing more, not even a goodbye."""
-        for slot in list(self.desk.clients):
-            self.desk.reset(slot)
+        """Reset every connection at once, without a close frame, as a network fault would."""
+        for slot in list(self.slow_path.clients):
+            self.slow_path.reset(slot)
 
-    def tell(self, message: bytes, now_ns: int) -> None:
-        """Send a message to everybody on the canvas. Called while no loop runs."""
-        for slot, client in list(self.desk.clients.items()):
-            is_heard = self.arrays.connections[slot]["phase"] in (Phase.FAST, Phase.SLOW)
-            if client.route == CANVAS_PATH and is_heard and client.connection.can_send:
+    def notify(self, message: bytes, now_ns: int) -> None:
+        """Send a message to all connections of the canvas. Called while no loop runs."""
+        for slot, client in list(self.slow_path.clients.items()):
+            is_alive = self.arrays.connections[slot]["phase"] in (Phase.FAST, Phase.SLOW)
+            if client.route == CANVAS_PATH and is_alive and client.connection.can_send:
                 self.post(slot, encode_frame(Opcode.BINARY, message), now_ns)
 
     def release(self) -> None:
         """Close every socket that is left, and the loop's own descriptors."""
-        for slot in list(self.desk.clients):
-            self.desk.drop(slot)
+        for slot in list(self.slow_path.clients):
+            self.slow_path.drop(slot)
         while self.inbox:
             self.inbox.popleft().close()
-        self.desk.darkroom.close()
+        self.slow_path.png_worker.close()
         self._close()
 
-    # What differs from loop to loop.
+    # What each kind of loop does in its own way.
 
     @abstractmethod
     def warms(self) -> list[Warm]:
         """The kernels that this loop and its engine call."""
 
     @abstractmethod
-    def ring(self) -> None:
-        """Call the loop up from any thread."""
+    def wake(self) -> None:
+        """Make `turn` return soon. May be called from any thread."""
 
     @abstractmethod
     def post(self, slot: int, data: bytes, now_ns: int) -> None:
-        """Send bytes after all that this connection is owed already; end it then when it is `closing`."""
+        """Send bytes after all that this connection is owed already; then end it if it is `closing`."""
 
     @abstractmethod
     def turn(self, until_ns: int) -> int:
-        """Read, run the stages and send, until `until_ns` or until the rest is needed. Returns Wake bits."""
+        """Read, run the stages and send, until `until_ns` or until Python is needed. Returns Wake bits."""
 
     @abstractmethod
     def _run_stages(self, canvas: CanvasArrays) -> int:
@@ -169,19 +165,19 @@ class Loop(ABC):
 
     @abstractmethod
     def _watch(self, watched: socket.socket, mark: int) -> None:
-        """Wake for what comes in there. `mark`: its slot, LISTENER or BELL."""
+        """Wait for input there, too. `mark`: its slot, LISTENER or WAKEUP."""
 
     @abstractmethod
     def _unwatch(self, watched: socket.socket) -> None:
-        """Wake for it no more."""
+        """No longer wait for input there."""
 
     @abstractmethod
     def _forget_outbox(self, slot: int) -> None:
-        """Give up what a connection is still owed."""
+        """Drop what a connection is still owed."""
 
     @abstractmethod
-    def _silence(self) -> None:
-        """Take note of every ring so far."""
+    def _clear_wakeup(self) -> None:
+        """Clear the signal that `wake` has set."""
 
     @abstractmethod
     def _close(self) -> None:
@@ -190,12 +186,12 @@ class Loop(ABC):
     # What the slow path asks of its loop, beside `post`.
 
     def drain_queues(self, now_ns: int) -> None:
-        """Serve all that was read, whatever the brakes say."""
+        """Serve all that was read, without brakes."""
         queues = self.arrays.queues[0]
-        while queues["segment_end"] or queues["message_end"] or queues["placement_end"] or self.desk.postponed:
+        while queues["segment_end"] or queues["message_end"] or queues["placement_end"] or self.slow_path.postponed:
             if self._run_stages(self._unbraked) & Wake.SUBSCRIBE:
                 self._subscribe(now_ns)
-            self.desk.resume(now_ns)
+            self.slow_path.resume(now_ns)
 
     def owes_answers(self, slot: int) -> bool:
         """Whether requests of this connection still wait in the queues."""
@@ -204,43 +200,38 @@ class Loop(ABC):
         return bool((requests["slot"][waiting] == slot).any())
 
     def discard(self, slot: int, client_socket: socket.socket) -> None:
-        """Close the socket. The slot is free once what it sent is served: else that would count for its successor."""
+        """Close the socket, and free its slot once what it sent is served."""
         self._unwatch(client_socket)
         client_socket.close()
         self._forget_outbox(slot)
         self.arrays.connections[slot]["phase"] = Phase.DEAD
-        self._leaving.append(slot)
+        self._leaving.append(slot)  # What it sent would count for the next connection in the slot.
 
-    # What `turn` returns for.
+    # What `turn` returned for.
 
     def _attend(self, wake: int, now_ns: int) -> None:
         if wake & Wake.SIGNAL:
-            self._silence()
+            self._clear_wakeup()
             while self.inbox:
                 self._adopt(self.inbox.popleft(), now_ns)
         if wake & Wake.SUBSCRIBE:
             self._subscribe(now_ns)
-            self._serve_stages(now_ns)  # Before what was handed over, which came behind it.
+            self._serve_stages(now_ns)  # Before what was handed over, which came after it.
         if wake & Wake.HANDOVER:
             self._take_handovers(now_ns)
         if wake & Wake.ACCEPT and self._listener is not None:
             self._accept(self._listener, now_ns)
-        stage, depth = self.arrays.stages[Stage.ACCEPT], self._handshakes_waiting()
-        stage["busy_ns"] += clock.now_ns() - now_ns
-        stage["batch_count"] += 1
-        stage["depth"] = depth
-        stage["depth_sum"] += depth
-        stage["depth_peak"] = max(stage["depth_peak"], depth)
+        note(self.arrays.stages[Stage.ACCEPT], self._handshakes_waiting(), 0, clock.now_ns() - now_ns)
 
     def _go_on(self, now_ns: int) -> None:
-        """What waits for no socket: pictures, deadlines, last answers, slots, and a listener that was left alone."""
-        self.desk.hand_out_pictures(now_ns)
-        if self.desk.waiting:
-            self.desk.on_timers(now_ns)
-        if self.desk.ending or self.desk.postponed:
+        """Work that no socket triggers: pictures, deadlines, last answers, slots, and a listener that rests."""
+        self.slow_path.hand_out_pictures(now_ns)
+        if self.slow_path.waiting:
+            self.slow_path.on_timers(now_ns)
+        if self.slow_path.ending or self.slow_path.postponed:
             self._serve_stages(now_ns)
-            self.desk.resume(now_ns)
-            self.desk.end_answered(now_ns)
+            self.slow_path.resume(now_ns)
+            self.slow_path.end_answered(now_ns)
         if self._leaving and now_ns >= self._leaving_ns:
             self._free_slots(now_ns)
         if self._accept_rests and not is_resting(self.arrays, Stage.ACCEPT, now_ns) and self._listener is not None:
@@ -248,12 +239,12 @@ class Loop(ABC):
             self._watch(self._listener, LISTENER)
 
     def _serve_stages(self, now_ns: int) -> None:
-        """Run the stages as far as brakes allow, and answer each SUBSCRIBE in its place."""
+        """Run the stages as far as brakes allow, and answer each SUBSCRIBE in order."""
         while self._run_stages(self.engine.canvas.arrays) & Wake.SUBSCRIBE:
             self._subscribe(now_ns)
 
     def _free_slots(self, now_ns: int) -> None:
-        """Free the slots that nothing in the queues names any more."""
+        """Free the slots that no queue names any more."""
         arrays, queues = self.arrays, self.arrays.queues[0]
         is_named = np.zeros(len(arrays.connections), bool)
         is_named[arrays.segments["slot"][queues["segment_head"] : queues["segment_end"]]] = True
@@ -271,19 +262,18 @@ class Loop(ABC):
         self._leaving_ns = now_ns + ENDING_NS if kept else 0
 
     def _note_limits(self) -> None:
-        """At a tick: what this thread has cost, and how many connections there are to wait for reading and sending."""
+        """Write what this thread has cost, and the limits of the queues that grow with the number of connections."""
         counts, stages = self.arrays.counts[0], self.arrays.stages
         counts["cpu_ns"] = clock.thread_cpu_ns()
-        stages[Stage.READ]["depth_max"] = max(1, len(self.desk.clients))
+        stages[Stage.READ]["depth_max"] = max(1, len(self.slow_path.clients))
         stages[Stage.FANOUT]["depth_max"] = max(1, counts["subscriber_count"])
         if self._accept_rests:
-            stage, depth = stages[Stage.ACCEPT], self._handshakes_waiting()
-            stage["depth"], stage["depth_peak"] = depth, max(stage["depth_peak"], depth)
+            look(stages[Stage.ACCEPT], self._handshakes_waiting())
 
     def _handshakes_waiting(self) -> int:
-        """Handshakes under way; where a brake is on, those too of which the system alone knows."""
+        """Handshakes under way; while the listener rests, also connections in the system's backlog."""
         unseen = count_backlog(self._listener) if self._accept_rests and self._listener is not None else 0
-        return unseen + len(self.desk.waiting)
+        return unseen + len(self.slow_path.waiting)
 
     def _accept(self, listener: socket.socket, now_ns: int) -> None:
         canvas = self.engine.canvas.arrays
@@ -307,7 +297,7 @@ class Loop(ABC):
         while self.inbox:
             self._adopt(self.inbox.popleft(), now_ns)
         if accepted_count:
-            left = int(accepted_count == accepts_max)  # It does not say how many more there are.
+            left = int(accepted_count == accepts_max)  # The listener does not say how many more wait.
             rest(self.arrays, canvas, Stage.ACCEPT, accepted_count, left, now_ns)
         if not has_files:
             hold = self.arrays.holds[Stage.ACCEPT]
@@ -325,46 +315,46 @@ class Loop(ABC):
         slot = self._free.pop()
         use_slot(self.arrays, slot)
         self.arrays.connections[slot]["fd"] = descriptor
-        self.desk.welcome(slot, accepted, now_ns)
+        self.slow_path.welcome(slot, accepted, now_ns)
         self._watch(accepted, slot)
         self.arrays.counts[0]["accepted_count"] += 1
         self.arrays.stages[Stage.ACCEPT]["item_count"] += 1
 
     def _take_handovers(self, now_ns: int) -> None:
-        """Answer all that was handed over; answering may hand over more, behind the rest."""
-        queues, desk = self.arrays.queues[0], self.desk
+        """Answer all that was handed over, before anything more is read: the arena holds it until then."""
+        queues, slow_path = self.arrays.queues[0], self.slow_path
         position = 0
-        while position < queues["handover_count"]:
+        while position < queues["handover_count"]:  # An answer may hand over more, behind the rest.
             slot, start, end, reason = self.arrays.handovers[position].tolist()
             position += 1
-            if slot not in desk.clients:
+            if slot not in slow_path.clients:
                 continue  # It ended earlier in this batch.
             if reason == Reason.BYTES:
-                desk.receive(slot, self.arrays.arena[start:end].tobytes(), now_ns)
+                slow_path.receive(slot, self.arrays.arena[start:end].tobytes(), now_ns)
             elif reason == Reason.ENDED:
-                desk.ended(slot, now_ns)
+                slow_path.ended(slot, now_ns)
             elif reason == Reason.FLUSHED:
-                desk.flushed(slot)
+                slow_path.flushed(slot)
             elif reason == Reason.STALLED:
-                desk.evict(slot, CloseCode.TRY_AGAIN_LATER, "takes no bytes", now_ns)
+                slow_path.evict(slot, CloseCode.TRY_AGAIN_LATER, "takes no bytes", now_ns)
             else:
-                desk.evict(slot, CloseCode.POLICY_VIOLATION, "over the rate limit for too long", now_ns)
+                slow_path.evict(slot, CloseCode.POLICY_VIOLATION, "over the rate limit for too long", now_ns)
         queues["handover_count"] = 0
 
     def _subscribe(self, now_ns: int) -> None:
         """Answer the SUBSCRIBE at which the placement queue stands."""
         placement = self.arrays.placements[self.arrays.queues[0]["placement_head"]]
         slot, index = int(placement["slot"]), int(placement["index"])
-        is_heard = slot in self.desk.clients and self.desk.clients[slot].connection.can_send
-        if is_heard and not self._holds_enough(slot):
+        is_alive = slot in self.slow_path.clients and self.slow_path.clients[slot].connection.can_send
+        if is_alive and not self._holds_enough(slot):
             answer = self.engine.subscribe(self.arrays, index, now_ns)
             if answer is not None:
                 payload = answer.encode(compress=len(answer.pixels) >= SNAPSHOT_COMPRESS_BYTES)
-                self.post(slot, self.desk.clients[slot].connection.encode_binary(payload), now_ns)
+                self.post(slot, self.slow_path.clients[slot].connection.encode_binary(payload), now_ns)
         pass_request(self.arrays)
 
     def _holds_enough(self, slot: int) -> bool:
-        """True when a connection is over; as it is from now on when it asks for pictures and takes none of them."""
+        """True when a connection is over; it is ended here when it asks for snapshots and takes none of them."""
         row = self.arrays.connections[slot]
         held = int(row["outbox_end"] - row["outbox_start"])
         is_over = bool(row["phase"] == Phase.DEAD)

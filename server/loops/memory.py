@@ -1,9 +1,9 @@
 """The memory loop: serves a fleet that shares memory with the server instead of sockets. Above it, all is the same.
 
-The fleet writes its frames into blocks, which the stages decode in place; the newest broadcast is copied to a view from
-which the fleet takes it, and conflated while it does not. Devices are connections that are open from the start, and
-send PLACE and PLACE_MANY only. It trusts the fleet, which is ours, to write segments within its blocks. Linux only.
-Invariant: blocks are served in the order in which they were filled, and given back when all in them is on the canvas.
+The fleet writes its frames into blocks, which the stages decode in place, in the order in which they were filled. The
+newest broadcast is copied to a view from which the fleet takes it, and conflated while it does not. Devices are
+connections that are open from the start, and send PLACE and PLACE_MANY only. The fleet is ours: it is trusted to write
+segments within its blocks. Linux only.
 """
 
 from collections import deque
@@ -28,13 +28,13 @@ from server.system import clock
 LOOK_NS = 10_000_000
 """How long it waits for a block before it looks at the tick and the view again."""
 NAP_S = 0.001
-"""Time between two looks while a brake holds something back."""
+"""Time between two looks while a brake holds a stage back."""
 _NO_SOCKET = -1
 
 
 @dataclass(slots=True)
 class _Taken:
-    """A block that is being served, and in which counts of the loop it is through with a stage; -1: not known yet."""
+    """A block that is being served, and the loop's counts at which a stage is done with it; -1: not known yet."""
 
     index: int
     decoded_count: int = -1
@@ -93,24 +93,24 @@ class MemoryLoop:
         self._counts["subscriber_count"] = self._link["viewer_count"]
 
     def stop_listening(self) -> None:
-        """Nobody comes over a link who is not there."""
+        """Do nothing: no device joins a link later."""
 
     def close_clients(self, now_ns: int) -> None:
-        """All are gone: no good-bye can be said over a link."""
+        """Count all connections as closed. A link has no close handshake."""
         self._counts["connection_count"] = 0
         self._counts["subscriber_count"] = 0
 
     def reset_clients(self, now_ns: int) -> None:
-        """Nothing ends: a device at a link has no connection that could be reset."""
+        """Do nothing: a device at a link has no connection that could be reset."""
 
-    def tell(self, message: bytes, now_ns: int) -> None:
-        """Nobody: what goes over a link are placements and deltas."""
+    def notify(self, message: bytes, now_ns: int) -> None:
+        """Do nothing: only placements and deltas go over a link."""
 
-    def ring(self) -> None:
-        """It looks at the tick often enough."""
+    def wake(self) -> None:
+        """Do nothing: it looks at the tick often enough."""
 
     def release(self) -> None:
-        """It holds nothing but memory."""
+        """Do nothing: it holds only memory."""
 
     def serve(self) -> int:
         """Serve until the tick is due. Returns the time then, in nanoseconds."""
@@ -127,7 +127,7 @@ class MemoryLoop:
                 self._wait(min(engine.next_tick_ns, now_ns + LOOK_NS))
 
     def step(self, now_ns: int) -> bool:
-        """Take the next block if it is full, and serve on as far as brakes allow. False when nothing could be done."""
+        """Take the next block if it is full, and run the stages as far as brakes allow. False when nothing happened."""
         queues = self.arrays.queues[0]
         before = queues.tobytes(), self._next
         if not queues["segment_end"]:
@@ -137,20 +137,20 @@ class MemoryLoop:
         return (queues.tobytes(), self._next) != before
 
     def _wait(self, until_ns: int) -> None:
-        """Nothing can be done: wait for a block, or a little while for what a brake holds back."""
+        """Wait for a block, or a little while for what a brake holds back."""
         if self._taken or is_resting(self.arrays, Stage.READ, clock.now_ns()):
             clock.wait_s(NAP_S)
         else:
             await_state(self._blocks, self._next, BlockState.FULL, until_ns)
 
     def _drain(self) -> None:
-        """Serve what was taken, whatever the brakes say."""
+        """Serve what was taken, without brakes."""
         while self._taken:
             self._run_stages(self._unbraked)
             self._give_back()
 
     def _take_block(self, now_ns: int) -> None:
-        """Let the next block's segments be decoded, once it is full."""
+        """Have the next block's segments decoded, once it is full."""
         block = self._blocks[self._next]
         if len(self._taken) == len(self._blocks) or block["state"] != BlockState.FULL:
             return
@@ -169,18 +169,19 @@ class MemoryLoop:
         self._next = (self._next + 1) % len(self._blocks)
 
     def _run_stages(self, canvas: CanvasArrays) -> None:
-        """Run the stages over the block that was taken last, and what is left of those before."""
+        """Run the stages over the block that was taken last, and what is left of earlier ones."""
         arrays = self._over_blocks[self._taken[-1].index] if self._taken else self.arrays
         if run_stages(arrays, canvas, _NO_SOCKET) & Wake.SUBSCRIBE:
             pass_request(arrays)  # The fleet sends none: its viewers watch from the start.
         queues = arrays.queues[0]
         if queues["handover_count"]:
-            # No device has a slow path. What it sends from now on is handed over, and so dropped, as a whole.
+            # Devices at a link have no slow path. One that was handed over stays so, and all that it sends is dropped.
             self._counts["protocol_error_count"] += queues["handover_count"]
             queues["handover_count"] = 0
 
     def _give_back(self) -> None:
         """Give back the blocks of which every placement is refused or on the canvas, the oldest first."""
+        # Counts only grow, so a block is through with a stage once a count has passed what it was behind the block.
         queues, counts = self.arrays.queues[0], self._counts
         judged = int(counts["received_count"] - (queues["message_end"] - queues["message_head"]))
         for taken in self._taken:
@@ -199,7 +200,7 @@ class MemoryLoop:
         note(self.arrays.stages[Stage.READ], depth, 1, 0)
 
     def _show(self) -> None:
-        """Put what the viewers lack into the view, once they have taken what was there."""
+        """Put what the viewers lack into the view, once they have taken what it held."""
         link, head = self._link, self._engine.broadcast.head[0]
         viewers, newest = int(link["viewer_count"]), int(head["tick"])
         if not viewers or self._cursor >= newest or link["view_taken"] != link["view_serial"]:
@@ -219,7 +220,7 @@ class MemoryLoop:
         self._cursor = newest
         size = int(end - start)
         if not size:
-            return  # What had changed since has changed in a tick that is yet to come.
+            return  # All that changed has changed again since, in the tick that is yet to come.
         self._view[:size] = frame[start:end]
         if self._engine.is_following:
             self._note_sent(clock.now_ns())
@@ -231,7 +232,7 @@ class MemoryLoop:
         self._note_view(viewers, clock.now_ns() - begun_ns)
 
     def _note_sent(self, now_ns: int) -> None:
-        """What goes into the view is sent to all who watch, so to the followed device too."""
+        """Note that the followed device was sent a delta, as all viewers are."""
         slot = int(self.arrays.following[0]["slot"])
         self.arrays.connections[slot]["cursor"] = self._cursor
         note_sent(self.arrays, self._engine.canvas.arrays, now_ns)

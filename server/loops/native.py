@@ -1,7 +1,7 @@
-"""The native loop: a thread that lives in the compiled `epoll_loop.run` and comes up to Python for the rest.
+"""The native loop: a thread that stays in the compiled `epoll_loop.run`, and returns to Python for the rest.
 
-Linux only: it needs epoll, and reads and sends through the C library. Its outboxes are the C library's memory.
-Invariant: the interpreter lock is free while it serves, so loops run side by side.
+Linux only: it needs epoll, and reads and sends through the C library, whose memory its outboxes are. It holds no
+interpreter lock while it serves, so loops run side by side.
 """
 
 import os
@@ -11,13 +11,13 @@ import socket
 import numpy as np
 
 from server.engine.engine import Engine
-from server.kernels import epoll_loop, fan_out
+from server.kernels import epoll_loop, fan_out, sink
 from server.kernels.arrays import BroadcastArrays, CanvasArrays, LoopArrays
 from server.kernels.fan_out import flush, post, release
 from server.kernels.kernel import Warm
-from server.kernels.layout import BELL
+from server.kernels.layout import WAKEUP
 from server.loops.loop import Loop
-from server.loops.warm import stage_kernels
+from server.loops.stages import stage_kernels
 
 
 def is_possible() -> bool:
@@ -47,20 +47,17 @@ class NativeLoop(Loop):
     def __init__(self, engine: Engine, slots: int, descriptors: int) -> None:
         super().__init__(engine, slots, descriptors)
         self._epoll = select.epoll()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.arrays.slot_of_fd[self._bell] = BELL
-        self._epoll.register(self._bell, select.EPOLLIN)
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.arrays.slot_of_fd[self._wakeup] = WAKEUP
+        self._epoll.register(self._wakeup, select.EPOLLIN)
 
     def warms(self) -> list[Warm]:
-        """The kernels that this loop and its engine call."""
         return native_kernels(self.arrays, self.engine.canvas.arrays, self.engine.broadcast)
 
-    def ring(self) -> None:
-        """Call the loop up from any thread."""
-        os.eventfd_write(self._bell, 1)
+    def wake(self) -> None:
+        os.eventfd_write(self._wakeup, 1)
 
     def post(self, slot: int, data: bytes, now_ns: int) -> None:
-        """Send bytes after all that this connection is owed already; end it then when it is `closing`."""
         epoll_fd = self._epoll.fileno()
         if data:
             post(self.arrays, epoll_fd, slot, np.frombuffer(data, np.uint8), now_ns)
@@ -68,7 +65,6 @@ class NativeLoop(Loop):
             flush(self.arrays, epoll_fd, slot, now_ns)
 
     def turn(self, until_ns: int) -> int:
-        """Serve until the time or until Python is needed, without the interpreter lock. Returns Wake bits."""
         canvas = self.engine.canvas.arrays
         return int(epoll_loop.run(self.arrays, canvas, self.engine.broadcast, self._epoll.fileno(), until_ns))
 
@@ -89,9 +85,23 @@ class NativeLoop(Loop):
     def _forget_outbox(self, slot: int) -> None:
         release(self.arrays, self.arrays.connections[slot])
 
-    def _silence(self) -> None:
-        os.eventfd_read(self._bell)
+    def _clear_wakeup(self) -> None:
+        os.eventfd_read(self._wakeup)
 
     def _close(self) -> None:
         self._epoll.close()
-        os.close(self._bell)
+        os.close(self._wakeup)
+
+
+class SinkLoop(NativeLoop):
+    """A loop that accepts connections as the native one does, and then only counts what they send.
+
+    It holds no canvas, answers no SUBSCRIBE and broadcasts nothing. Benchmarks run it beside real loops: it costs what
+    the sockets cost, and no server can be cheaper. What it counts, it counts as received and admitted.
+    """
+
+    def turn(self, until_ns: int) -> int:
+        return int(sink.run(self.arrays, self._epoll.fileno(), until_ns))
+
+    def warms(self) -> list[Warm]:
+        return [*super().warms(), Warm("count", sink.run, lambda: (self.arrays, 0, 0))]

@@ -1,8 +1,7 @@
 """The portable loop: `selectors` and the standard library's sockets around the same compiled stages as the native one.
 
-For systems without epoll, and the twin that tests the native loop: it decides nothing by itself that a kernel decides
-there. What costs in Python is a call a socket; everything else is done for many at a time. Invariant: `outbox_end` of
-a connection's row is the number of bytes in its outbox here, so that kernels see what it owes.
+It is for systems without epoll, and a twin to test the native loop against: kernels make the same decisions for both.
+The cost in Python is one call per ready socket; all else is done in batches.
 """
 
 import contextlib
@@ -21,7 +20,6 @@ from server.kernels.journey import note_admitted, note_applied, note_decoded, no
 from server.kernels.kernel import Warm
 from server.kernels.layout import (
     ARRIVAL,
-    BELL,
     CARRY_BYTES,
     HELD_BYTES_MAX,
     HELD_BYTES_RESUME,
@@ -30,6 +28,7 @@ from server.kernels.layout import (
     PATROL_NS,
     READ_BYTES_MAX,
     SENDS_A_STEP,
+    WAKEUP,
     Phase,
     Reason,
     Source,
@@ -38,8 +37,7 @@ from server.kernels.layout import (
 )
 from server.kernels.queues import make_arena_room
 from server.loops.loop import Loop
-from server.loops.stages import Stages
-from server.loops.warm import stage_kernels
+from server.loops.stages import Stages, stage_kernels
 from server.protocol.messages import Pong
 from server.protocol.websocket import encode_frame
 from server.system import clock
@@ -47,7 +45,7 @@ from server.wire import Opcode
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 NAP_NS = 2_000_000
-"""Longest sleep while something is held back: sockets, tick and bell are looked at in between."""
+"""Longest sleep while a stage is held back: sockets, tick and wake-up are looked at in between."""
 
 
 class PortableLoop(Loop):
@@ -56,10 +54,10 @@ class PortableLoop(Loop):
     def __init__(self, engine: Engine, slots: int, descriptors: int) -> None:
         super().__init__(engine, slots, descriptors)
         self._selector = selectors.DefaultSelector()
-        self._bell, self._bell_rope = socket.socketpair()
-        self._bell.setblocking(False)
-        self._bell_rope.setblocking(False)
-        self._selector.register(self._bell, _READ, BELL)
+        self._wakeup, self._wakeup_sender = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._wakeup_sender.setblocking(False)
+        self._selector.register(self._wakeup, _READ, WAKEUP)
         self._outboxes: dict[int, bytearray] = {}
         self._stages = Stages(self.arrays, self._pong)
         self._arena = self.arrays.arena.data
@@ -72,7 +70,6 @@ class PortableLoop(Loop):
         }
 
     def warms(self) -> list[Warm]:
-        """The kernels that this loop and its engine call."""
         loop, canvas, broadcast = self.arrays, self.engine.canvas.arrays, self.engine.broadcast
         return [
             *stage_kernels(loop, canvas, broadcast),
@@ -88,13 +85,11 @@ class PortableLoop(Loop):
             Warm("patrol", patrol_dues, lambda: (loop, canvas, 0, self._offers)),
         ]
 
-    def ring(self) -> None:
-        """Call the loop up from any thread."""
-        with contextlib.suppress(BlockingIOError):  # The bell is full of rings that it has yet to hear.
-            self._bell_rope.send(b"!")
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # It is full of wake-ups that are yet to be read.
+            self._wakeup_sender.send(b"!")
 
     def post(self, slot: int, data: bytes, now_ns: int) -> None:
-        """Send bytes after all that this connection is owed already; end it then when it is `closing`."""
         if data:
             taken = 0 if slot in self._outboxes else self._send_some(slot, data, now_ns)
             if 0 <= taken < len(data):
@@ -103,7 +98,6 @@ class PortableLoop(Loop):
             self._flush(slot, now_ns)
 
     def turn(self, until_ns: int) -> int:
-        """Serve until the time or until the rest of the loop is needed. Returns Wake bits."""
         queues = self.arrays.queues[0]
         while True:
             wake = self._run_stages(self.engine.canvas.arrays)
@@ -115,7 +109,7 @@ class PortableLoop(Loop):
             if now_ns >= until_ns:
                 wake |= Wake.TICK
             held_ns = held_until(self.arrays, now_ns)
-            # What was handed over names places in the arena, so nothing is read before it is answered.
+            # Handovers refer to positions in the arena, so nothing is read before they are answered.
             if wake == 0 and queues["handover_count"] == 0 and (held_ns > 0 or not self._has_backlog()):
                 wake = self._poll(self._idle_ns(until_ns, now_ns, held_ns))
                 if wake:
@@ -126,12 +120,12 @@ class PortableLoop(Loop):
                 return wake
 
     def _has_backlog(self) -> bool:
-        """Whether a stage has left something: then it goes on before anything more is read, unless a brake holds it."""
+        """Whether a stage has left something. Unless a brake holds it, that is served before more is read."""
         queues = self.arrays.queues[0]
         return bool(queues["segment_end"] or queues["message_end"] or queues["placement_end"])
 
     def _idle_ns(self, until_ns: int, now_ns: int, held_ns: int) -> int:
-        """How long there is nothing to do but to wait for sockets."""
+        """How long to wait for sockets, as there is nothing else to do."""
         end_ns = min(until_ns, int(self.arrays.queues[0]["patrol_ns"]))
         if held_ns:
             end_ns = min(end_ns, held_ns)
@@ -142,7 +136,7 @@ class PortableLoop(Loop):
     # Reading.
 
     def _poll(self, timeout_ns: int) -> int:
-        """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the bell."""
+        """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the wake-up."""
         is_roomy = make_arena_room(self.arrays)
         ready = self._select(timeout_ns)
         if not ready:
@@ -163,8 +157,9 @@ class PortableLoop(Loop):
         return wake
 
     def _select(self, timeout_ns: int) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for sockets. While something is held back more are ready than can be read: then it sleeps a little."""
+        """Wait for sockets."""
         brake = self.engine.canvas.arrays.brakes[Stage.READ]
+        # While a stage is held back, more sockets are ready than may be read, and waiting for them would not wait.
         is_full_up = brake["item_ns"] or brake["batch_ns"] or self._has_backlog()
         if is_full_up and timeout_ns and held_until(self.arrays, clock.now_ns()):
             clock.wait_s(min(timeout_ns, NAP_NS) * 1e-9)
@@ -194,10 +189,10 @@ class PortableLoop(Loop):
         return bool(self.arrays.connections[slot]["phase"] == Phase.DEAD)
 
     def _receive(self, readers: list[tuple[int, socket.socket]], reads_max: int) -> Iterator[tuple[int, int, int]]:
-        """Receive what sockets have, one after the other into the arena: (slot, start, end) of each that had some.
+        """Receive what sockets have, into the arena: (slot, start, end) of each that had bytes.
 
-        Room for a carry stays before each. What does not fit into the arena stays in the sockets, and so does what
-        comes from a connection of which the arena still holds something.
+        What does not fit into the arena stays in the sockets, and so does the input of a connection whose earlier bytes
+        are still in the arena.
         """
         queues, in_arena = self.arrays.queues[0], self.arrays.connections["in_arena"]
         arena, position = self._arena, int(queues["arena_end"]) + CARRY_BYTES
@@ -219,7 +214,7 @@ class PortableLoop(Loop):
                 self._end(slot, Reason.ENDED)
                 continue
             yield slot, position, position + count
-            position += count + CARRY_BYTES
+            position += count + CARRY_BYTES  # The next segment begins with its connection's carry.
             segments_left -= 1
 
     def _run_stages(self, canvas: CanvasArrays) -> int:
@@ -238,7 +233,6 @@ class PortableLoop(Loop):
         return int(queues["slot_end"] - queues["fanout_position"])
 
     def _sweep(self) -> None:
-        """One step of the fan-out."""
         depth = min(self._sweep_rest(), int(self.arrays.counts[0]["subscriber_count"]))
         if self._sweep_rest() == 0:
             return
@@ -260,11 +254,11 @@ class PortableLoop(Loop):
         rest(self.arrays, canvas, Stage.FANOUT, count, self._sweep_rest(), now_ns)
 
     def _send_offers(self, count: int, now_ns: int) -> None:
-        """Offer each frame to its socket, noting how much that took; the rest of one once begun is held."""
-        clients, taken = self.desk.clients, []
+        """Offer each frame to its socket, and note how much it took. The rest of a frame that was begun is held."""
+        clients, taken = self.slow_path.clients, []
         frame_key, frame = (-1, -1, -1), memoryview(b"")
         for slot, source, start, end, _pixels, _taken in self._offers[:count].tolist():
-            if frame_key != (source, start, end):  # Mostly it is the one that all share.
+            if frame_key != (source, start, end):  # Nearly always it is the shared one.
                 frame_key, frame = (source, start, end), self._sources[source][start:end]
             try:
                 sent = clients[slot].socket.send(frame)
@@ -292,7 +286,7 @@ class PortableLoop(Loop):
             return -1
         counts["send_count"] += 1
         try:
-            taken = self.desk.clients[slot].socket.send(data)
+            taken = self.slow_path.clients[slot].socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
@@ -311,7 +305,7 @@ class PortableLoop(Loop):
         self._settle(slot, len(outbox))
 
     def _flush(self, slot: int, now_ns: int) -> None:
-        """Send what the outbox holds, as far as the socket takes it. Ends a connection that was to be closed then."""
+        """Send what the outbox holds, as far as the socket takes it. Then end a connection that is `closing`."""
         outbox = self._outboxes.get(slot)
         if outbox is not None:
             taken = self._send_some(slot, outbox, now_ns)
@@ -328,16 +322,16 @@ class PortableLoop(Loop):
     def _settle(self, slot: int, held: int) -> None:
         """Ask for writability, and stop or resume reading, as the water marks say."""
         row = self.arrays.connections[slot]
-        row["outbox_end"] = held
+        row["outbox_end"] = held  # So that kernels see what the connection is owed.
         armed = held > 0
         paused = held > HELD_BYTES_MAX or (bool(row["reading_paused"]) and held > HELD_BYTES_RESUME)
         if (armed, paused) != (bool(row["writable_armed"]), bool(row["reading_paused"])):
             row["writable_armed"], row["reading_paused"] = armed, paused
             interest = (0 if paused else _READ) | (_WRITE if armed else 0)
-            self._selector.modify(self.desk.clients[slot].socket, interest, slot)
+            self._selector.modify(self.slow_path.clients[slot].socket, interest, slot)
 
     def _end(self, slot: int, reason: Reason) -> None:
-        """The stream is over: nothing more is read or sent, and the desk is told once."""
+        """End the stream: nothing more is read or sent, and the slow path is told once."""
         row = self.arrays.connections[slot]
         if row["phase"] not in (Phase.DEAD, Phase.FREE):
             row["phase"] = Phase.DEAD
@@ -350,18 +344,16 @@ class PortableLoop(Loop):
         self.arrays.counts[0]["outbox_bytes"] -= len(self._outboxes.pop(slot, b""))
         self.arrays.connections[slot]["outbox_end"] = 0
 
-    # What it watches.
-
     def _watch(self, watched: socket.socket, mark: int) -> None:
         self._selector.register(watched, _READ, mark)
 
     def _unwatch(self, watched: socket.socket) -> None:
         self._selector.unregister(watched)
 
-    def _silence(self) -> None:
-        self._bell.recv(4096)
+    def _clear_wakeup(self) -> None:
+        self._wakeup.recv(4096)
 
     def _close(self) -> None:
         self._selector.close()
-        self._bell.close()
-        self._bell_rope.close()
+        self._wakeup.close()
+        self._wakeup_sender.close()

@@ -1,8 +1,8 @@
 """The slow path: all that a compiled loop hands over, one connection at a time, in plain Python.
 
 Handshakes, plain HTTP, fragments, control frames, faults and the close handshake go through the sans-I/O
-`Connection`; canvas messages that arrive this way join the same message queue, in order. Invariant: a connection is
-in phase FAST only while its `Connection` is open at a frame boundary, so either path sees a whole stream.
+`Connection`; canvas messages that arrive this way join the same message queue, in order. A connection is in phase FAST
+only while its `Connection` is open at a frame boundary, so either path sees whole frames.
 """
 
 import socket
@@ -26,14 +26,14 @@ from server.web.png_worker import PngWorker
 from server.wire import PLACEMENTS_MAX
 
 MESSAGE_ROOM = PLACEMENTS_MAX + 2 * READ_BYTES_MAX // 5
-"""Most placements that one read may bring, of five bytes each: the end of the longest message, and, behind the request
-that opens a connection, all that was read before."""
+"""Most placements that one read may bring, of five bytes each: the end of the longest message, and, after the request
+that opens a connection, all that was read with it."""
 REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18
 """Most requests, of 18 bytes each."""
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: to close is to reset."""
+"""SO_LINGER without a time: closing the socket resets the connection."""
 
-# A read of compressed messages is taken in parts, of which each has room where an uncompressed read has.
+# A read of compressed messages is taken in parts, each of which fits where an uncompressed read fits.
 assert MESSAGE_BYTES_A_CALL <= READ_BYTES_MAX
 
 
@@ -41,16 +41,16 @@ class Shell(Protocol):
     """What the slow path needs of the loop that owns the sockets."""
 
     def post(self, slot: int, data: bytes, now_ns: int) -> None:
-        """Send bytes after all that this connection is owed already."""
+        """As `Loop.post`."""
 
     def owes_answers(self, slot: int) -> bool:
         """Whether requests of this connection still wait in the queues."""
 
     def discard(self, slot: int, client_socket: socket.socket) -> None:
-        """Close the socket and free the slot."""
+        """As `Loop.discard`."""
 
-    def ring(self) -> None:
-        """Call the loop up from any thread."""
+    def wake(self) -> None:
+        """As `Loop.wake`."""
 
 
 @dataclass(slots=True)
@@ -62,11 +62,11 @@ class Client:
     route: str = ""
     """The path once upgraded."""
     is_refused: bool = False
-    """We closed it for what it sent: what came behind that in the same bytes does not count."""
+    """We close it for what it sent: what came after that in the same bytes is ignored."""
     verdict: tuple[CloseCode, str] | None = None
-    """We close it with this as soon as what it asked before is answered."""
+    """We close it with this code and reason as soon as its earlier requests are answered."""
     is_over: bool = False
-    """The connection said `Closed`: the socket goes when its last byte has."""
+    """The connection said `Closed`: the socket is closed when its last byte is out."""
 
 
 @dataclass
@@ -82,17 +82,17 @@ class SlowPath:
     ending: set[int] = field(default_factory=set)
     """Slots whose close frame waits for answers that go before it."""
     postponed: dict[int, bytes] = field(default_factory=dict)
-    """By slot, what was read while the queues had no room for it, or b"" where the `Connection` has more already. No
-    more is read from these connections."""
+    """By slot, bytes that were read while the queues had no room for them; b"" where the `Connection` itself has more
+    messages. No more is read from these connections."""
     deflated: set[int] = field(default_factory=set)
     """Slots whose connection may compress."""
-    darkroom: PngWorker[tuple[int, Client]] = field(init=False)
+    png_worker: PngWorker[tuple[int, Client]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.darkroom = PngWorker(self.shell.ring)
+        self.png_worker = PngWorker(self.shell.wake)
 
     def welcome(self, slot: int, accepted: socket.socket, now_ns: int) -> None:
-        """Take in a new socket."""
+        """Begin to serve a new socket."""
         handshake_ns = int(self.engine.config.handshake_s * 1e9)
         self.clients[slot] = Client(accepted, Connection(Role.SERVER, now_ns, handshake_ns=handshake_ns))
         self.loop.connections[slot]["phase"] = Phase.SLOW
@@ -110,21 +110,21 @@ class SlowPath:
 
     def _postpone(self, slot: int, data: bytes) -> None:
         self.postponed[slot] = data
-        self.loop.connections[slot]["in_arena"] = 1  # No longer there, but to be served before more is read.
+        self.loop.connections[slot]["in_arena"] = 1  # It no longer is, but the mark keeps its loop from reading more.
 
     def _has_room(self) -> bool:
-        """Whether the queues have room for whatever one read may bring."""
+        """Whether the queues have room for the most that one read may bring."""
         queues, loop = self.loop.queues[0], self.loop
         waiting, requests = queues["message_end"], queues["request_end"] - queues["request_head"]
         return bool(waiting + MESSAGE_ROOM <= len(loop.messages) and requests + REQUEST_ROOM <= len(loop.requests))
 
     @property
     def can_go_on(self) -> bool:
-        """Whether a connection has more already, and there is room for it."""
+        """Whether a connection has more messages already, and there is room for them."""
         return b"" in self.postponed.values() and self._has_room()
 
     def resume(self, now_ns: int) -> None:
-        """Take what was postponed, as far as there is room now; of each connection once, in turn."""
+        """Take what was postponed, as far as there is room: one part of each connection, in turn."""
         for slot in list(self.postponed):
             if not self._has_room():
                 return
@@ -137,7 +137,7 @@ class SlowPath:
         self.drop(slot)
 
     def flushed(self, slot: int) -> None:
-        """The last byte is out: end our side; the peer ends its own, or the timer does."""
+        """The last byte is out: end our side of the stream. The peer ends its side, or the timer does."""
         client = self.clients[slot]
         if client.is_over:
             self.drop(slot)
@@ -151,7 +151,7 @@ class SlowPath:
             self.drop(slot)  # The peer was quicker: there is no connection left to end.
 
     def evict(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
-        """Close a connection for its conduct. One that takes no bytes is reset: it would not read the reason."""
+        """Close a connection for its conduct. One that takes no bytes is reset: it would not read a close frame."""
         if code == CloseCode.TRY_AGAIN_LATER:
             self.loop.counts[0]["evicted_count"] += 1
             self.reset(slot)
@@ -160,20 +160,20 @@ class SlowPath:
             self.close(slot, code, reason, now_ns)
 
     def close(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
-        """Begin the close handshake, or answer 503 where none was opened. What came before is served first."""
+        """Begin the close handshake, or answer 503 to an unfinished request. What came before is served first."""
         client = self.clients[slot]
         client.verdict = client.verdict or (code, reason)
         self._settle(slot, client, now_ns)
 
     def end_answered(self, now_ns: int) -> None:
-        """Close those who have had the answers that they were still owed."""
+        """Close the connections whose last answers have been sent."""
         for slot in list(self.ending):
             if not self.shell.owes_answers(slot):
                 self._settle(slot, self.clients[slot], now_ns)
 
     def hand_out_pictures(self, now_ns: int) -> None:
-        """Answer those whose picture is ready, if they are still there and were not answered otherwise."""
-        while (ready := self.darkroom.take()) is not None:
+        """Answer requests whose picture is ready, if their connections still wait for it."""
+        while (ready := self.png_worker.take()) is not None:
             (slot, client), answer = ready
             if self.clients.get(slot) is client and client.connection.awaits_answer:
                 client.connection.respond(answer.status, answer.headers, answer.body)
@@ -187,7 +187,7 @@ class SlowPath:
             if deadline_ns is not None and deadline_ns <= now_ns:
                 self._act(slot, client, client.connection.on_timer(now_ns), now_ns)
                 if client.is_over and slot in self.clients:
-                    self.reset(slot)  # What it still owes, nobody has taken in time.
+                    self.reset(slot)  # Its peer did not take in time what it is still owed.
 
     # Events.
 
@@ -218,7 +218,7 @@ class SlowPath:
         if client.route == routes.CANVAS_PATH:
             self._open_canvas(slot, client, now_ns, is_viewer=is_viewer)
         elif client.route == routes.PICTURE_PATH:
-            self.darkroom.ask((slot, client), engine.shown.pixels)
+            self.png_worker.ask((slot, client), engine.shown.pixels)
         return behind
 
     def _open_canvas(self, slot: int, client: Client, now_ns: int, *, is_viewer: bool) -> None:
@@ -257,20 +257,20 @@ class SlowPath:
         client.is_refused = True
         client.verdict = violation.close_code, violation.reason
 
-    # Afterwards.
+    # After each event.
 
     def _settle(self, slot: int, client: Client, now_ns: int) -> None:
-        """Send what there is, and choose the path of what comes next."""
+        """Send what there is, and choose the path for what comes next."""
         row = self.loop.connections[slot]
         connection = client.connection
         if client.verdict is not None or not connection.is_open:
-            # Answers to what it sent before go out before its close frame, and none after it.
+            # Answers to earlier requests go out before its close frame, and none after it.
             if self.shell.owes_answers(slot):
                 self.ending.add(slot)
                 self._keep_deadline(slot, client)
                 if row["phase"] != Phase.DEAD:
                     row["phase"] = Phase.SLOW
-                    # What opened the connection goes before those answers too.
+                    # What opened the connection also goes before those answers.
                     self.shell.post(slot, connection.data_to_send(with_close=False), now_ns)
                 return
             self.ending.discard(slot)
@@ -297,12 +297,12 @@ class SlowPath:
         row["subscribed"] = 0
 
     def reset(self, slot: int) -> None:
-        """End a connection at once. Closed in order, its socket would keep what nobody takes for many minutes."""
+        """End a connection at once. After an orderly close, the system would keep what it is owed for minutes."""
         self.clients[slot].socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.drop(slot)
 
     def drop(self, slot: int) -> None:
-        """The end of a connection, whatever it was doing."""
+        """End a connection in any state, and count it."""
         self._unsubscribe(slot)
         if self.loop.connections[slot]["opened_ns"] > 0:
             self.loop.counts[0]["connection_count"] -= 1

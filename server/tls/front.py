@@ -50,8 +50,8 @@ class TlsTerminator:
         self._server: Any = server
         self._connections_max, self._handshake_ns = connections_max, handshake_ns
         self._epoll = select.epoll()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._bell, select.EPOLLIN)
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wakeup, select.EPOLLIN)
         self._arrived: deque[socket.socket] = deque()
         self._of_descriptor: dict[int, TlsStream] = {}
         self._tunnels: set[TlsStream] = set()
@@ -69,12 +69,12 @@ class TlsTerminator:
     def take(self, accepted: socket.socket) -> None:
         """Have a new socket shake hands. May be called from any thread, until `close`."""
         self._arrived.append(accepted)
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._wakeup, 1)
 
     def shut(self) -> None:
         """Take no more, and give up handshakes that are not done; who is in stays. May be called from any thread."""
         self._is_shut = True
-        os.eventfd_write(self._bell, 1)
+        os.eventfd_write(self._wakeup, 1)
 
     def close(self) -> BaseException | None:
         """Let clients have what the loops, which are gone, have sent them; then close all. Returns the thread's bug."""
@@ -87,7 +87,7 @@ class TlsTerminator:
         while self._arrived:
             self._arrived.popleft().close()
         self._epoll.close()
-        os.close(self._bell)
+        os.close(self._wakeup)
         return self._bug
 
     # The thread.
@@ -104,8 +104,8 @@ class TlsTerminator:
         events = self._epoll.poll(0 if self._arrived else LOOK_S if self._timed or self._is_ending else None)
         now_ns = clock.now_ns()
         for descriptor, mask in events:
-            if descriptor == self._bell:
-                os.eventfd_read(self._bell)
+            if descriptor == self._wakeup:
+                os.eventfd_read(self._wakeup)
             elif (tunnel := self._of_descriptor[descriptor]) not in self._over:
                 self._attend(tunnel, descriptor, mask, now_ns)
         for _ in range(min(ARRIVALS_A_STEP, len(self._arrived))):

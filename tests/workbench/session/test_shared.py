@@ -70,7 +70,7 @@ def test_a_bridge_rung_just_before_it_waits_does_not_wait() -> None:
     class Bell(threading.Event):
         def clear(self) -> None:
             engine.is_hurried = True
-            loop.ring()
+            loop.wake()
             super().clear()
 
         def wait(self, timeout: float | None = None) -> bool:
