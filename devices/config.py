@@ -1,4 +1,4 @@
-"""A fleet's settings: frozen, with units in their names; nonsense is refused where it is written."""
+"""A fleet's settings, and the messages to its process. Invalid values are refused when they are read."""
 
 from typing import Literal
 
@@ -14,55 +14,55 @@ Reconnect = Literal["never", "at_once", "backoff"]
 Transport = Literal["websocket", "mqtt"]
 
 MQTT_DEVICES_MAX = 20_000
-"""The bridge of a server knows no more at once."""
-_ABOUT_LINKS = ("region", "interval_ms", "slow_ratio", "churn_ratio", "reconnect", "viewer_brake_us")
-"""Settings of a device's own connection, which it has none of behind a broker."""
+"""The bridge of a server has room for no more at once."""
+LINK_SETTINGS = ("region", "interval_ms", "slow_ratio", "churn_ratio", "reconnect", "viewer_brake_us")
+"""Settings of a device's own connection, which it does not have behind a broker or over memory."""
 
 
 class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One fleet of simulated devices, each with a WebSocket connection of its own, or all of them behind a broker."""
+    """A fleet of simulated devices, each with a WebSocket connection of its own, or all of them behind a broker."""
 
     connections: int = 1000
-    """Devices. Bounded by the open-file limit of the fleet's process, unless it is linked in memory."""
+    """Number of devices. Bounded by the open-file limit of the fleet's process, except with `link = "memory"`."""
     rate_per_s: float = 20.0
-    """Placements a second that each device intends. 0: devices that only watch."""
+    """Placements per second that each device offers. 0: devices that only watch."""
     frames_per_write: int = 1
-    """Placements that a device saves up before it writes. 1 shows each at once and costs a system call each."""
+    """Placements that a device collects before it writes. 1 sends each at once, with one system call each."""
     transport: Transport = "websocket"
-    """How devices reach the server. mqtt: each publishes under its own id through a broker, a write a publication; a
-    few connections to it carry all, and those watch that are among the `viewers`. Where `server.mqtt` names no
-    broker, the run starts one."""
+    """How devices reach the server. mqtt: each publishes under its own id through a broker, one publication per write;
+    a few connections to it carry all devices, and as many of them as `viewers` says watch. Where `server.mqtt` names
+    no broker, the run starts one."""
     arrivals: Arrivals = "periodic"
-    """How intended send times are drawn."""
+    """Distribution of the scheduled send times."""
     pattern: PatternName = "sensor_field"
     """What the devices paint."""
     viewers: int | Literal["all", "none"] = "all"
-    """How many of the devices watch."""
+    """How many devices watch the canvas."""
     region: RegionName = "whole"
     """What they watch: the whole canvas, or the four tiles around the device's pixel, near which it then paints."""
     interval_ms: int = 0
-    """How often they ask to be sent deltas: no more often than this. 0: each tick."""
+    """The interval at which they ask for deltas. 0: every tick."""
     slow_ratio: float = 0.0
-    """Share of the viewers, 0 to 1, that never read from their connection. They paint as others do."""
+    """Share of the viewers, 0 to 1, that never read from their connection. They paint like the others."""
     greedy_ratio: float = 0.0
     """Share of devices, 0 to 1, that send `greedy_factor` times the rate."""
     greedy_factor: float = 5.0
-    """How many times its rate a greedy device sends."""
+    """Rate of a greedy device, as a multiple of `rate_per_s`."""
     connect_per_s: int = 4000
-    """Connections opened a second while the fleet comes up or grows."""
+    """Connections opened per second while the fleet starts or grows."""
     churn_ratio: float = 0.0
-    """Share of devices, 0 to 1, that come and go: each stays connected for `churn_s` and then dials anew."""
+    """Share of devices, 0 to 1, that come and go: each stays connected for `churn_s` and then reconnects."""
     churn_s: float = 10.0
     """Mean time that a churning device stays connected; drawn from an exponential distribution."""
     reconnect: Reconnect = "backoff"
-    """What a device does whose connection was cut or lost: never dial again, dial at once, or after a pause that
+    """What a device does when its connection was cut or lost: never reconnect, reconnect at once, or after a pause that
     doubles from 0.5 s to 8 s, each drawn between half and the whole of it."""
     burst_ratio: float = 4.0
-    """Bursty arrivals: how many times its mean rate a device sends while it sends."""
+    """Bursty arrivals: rate of a device during a burst, as a multiple of its mean rate."""
     viewer_brake_us: float = 0.0
-    """Microseconds that every viewer adds to each delta it receives, 0 to 500: slow viewers, for teaching."""
+    """Microseconds of work added to each delta that a viewer receives, 0 to 500: simulates slow viewers."""
     hostile: HostileConfig = HostileConfig()
-    """Clients that misbehave, beside the devices and in a process of their own."""
+    """Hostile clients, beside the devices and in a process of their own."""
 
     def __post_init__(self) -> None:
         limits: tuple[tuple[str, float, float], ...] = (
@@ -92,7 +92,7 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def _check_mqtt(self) -> None:
         plain = FleetConfig()
-        for name in _ABOUT_LINKS:
+        for name in LINK_SETTINGS:
             value = getattr(self, name)
             if value != getattr(plain, name):
                 raise ValueError(
@@ -118,7 +118,7 @@ class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class AdjustFleet(msgspec.Struct, frozen=True, tag=True):
-    """Command: be this fleet from now on. Every setting is live; connections come and go at `connect_per_s`.
+    """Command: apply these settings now. All of them are live; connections open and close at `connect_per_s`.
 
     `rate_factor` multiplies every device's rate: the load curve's present value.
     """
@@ -128,22 +128,22 @@ class AdjustFleet(msgspec.Struct, frozen=True, tag=True):
 
 
 class Stall(msgspec.Struct, frozen=True, tag=True):
-    """Command, a fault: this share of the open devices, 0 to 1, neither reads nor sends for so long."""
+    """Command, a fault: this share of the open devices, 0 to 1, neither reads nor sends for this long."""
 
     share: float
     seconds: float
 
 
 class Cut(msgspec.Struct, frozen=True, tag=True):
-    """Command, a fault: the links of this share of the open devices, 0 to 1, are reset at once."""
+    """Command, a fault: the connections of this share of the open devices, 0 to 1, are reset."""
 
     share: float
 
 
 class Brush(msgspec.Struct, frozen=True, tag=True):
-    """Command: count the latency of what is placed in these tiles, half open, into `brushed_latency` too.
+    """Command: clear `brushed_latency`, and count the latency of placements in these tiles, half open, there too.
 
-    All four 0: of no tile. The histogram begins anew.
+    All four 0: of no tile.
     """
 
     tile_x0: int
@@ -158,8 +158,8 @@ FleetCommand = Stop | StopSending | CheckViewers | Follow | AdjustFleet | Stall 
 class StartFleet(msgspec.Struct, frozen=True, tag=True):
     """First line to a fleet process.
 
-    `canvas_fd` is -1 when the server's canvas page is out of reach. With a `link_fd`, the fleet is linked with the
-    server in memory, and dials nobody.
+    `canvas_fd` is -1 when the server's canvas page cannot be shared. With a `link_fd`, the fleet shares memory with the
+    server and opens no sockets.
     """
 
     config: FleetConfig
@@ -173,8 +173,8 @@ class StartFleet(msgspec.Struct, frozen=True, tag=True):
     height: int
     link_fd: int = -1
     broker: str = ""
-    """URL of the broker, where devices speak MQTT; the login is in it."""
+    """URL of the broker where devices speak MQTT, with the login."""
     mqtt_name: str = ""
-    """The canvas's name in its topics."""
+    """Name of the canvas in its topics."""
     certificate: str = ""
-    """The file of what the server shows, where it speaks TLS: devices behind a broker ask it for its canvas."""
+    """File of the server's certificate where it speaks TLS: devices behind a broker ask it for its canvas."""

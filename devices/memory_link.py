@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.config import FleetConfig
+from devices.config import LINK_SETTINGS, FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels import layout
 from devices.kernels.layout import Phase, Probe
@@ -34,18 +34,7 @@ STEP_NS_A_DEVICE = 10
 """And this per device: looking at a million takes a millisecond."""
 IDLE_NS = 20_000_000
 """Most time between two looks at all devices: a schedule may have been started meanwhile."""
-_FIXED = (
-    "connections",
-    "viewers",
-    "region",
-    "interval_ms",
-    "slow_ratio",
-    "connect_per_s",
-    "churn_ratio",
-    "churn_s",
-    "reconnect",
-    "viewer_brake_us",
-)
+_FIXED = ("connections", "viewers", "connect_per_s", "churn_s", *LINK_SETTINGS)
 """Settings of connections."""
 _NO_LINKS = "devices without sockets have no links that could fail"
 LOOK_NS = 5_000_000

@@ -6,7 +6,6 @@ A kernel that is missing here would be compiled while devices wait.
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
@@ -19,6 +18,8 @@ from server.kernels.layout import SEGMENT
 from server.kernels.link import BLOCK
 from server.kernels.ring import await_state
 
+_BYTES, _PIXELS, _AGES = np.zeros(1, np.uint8), np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.int16)
+
 
 @cache
 def _example() -> tuple[Arrays, PollState]:
@@ -26,30 +27,14 @@ def _example() -> tuple[Arrays, PollState]:
     return fleet.arrays, new_poll_state(fleet, 1, -1)
 
 
-def _block() -> tuple[NDArray[np.uint32], NDArray[np.void]]:
-    return np.zeros(3, np.uint32), np.zeros(1, SEGMENT)
-
-
-def _bytes() -> NDArray[np.uint8]:
-    return np.zeros(1, np.uint8)
-
-
-def _pixels() -> NDArray[np.uint8]:
-    return np.zeros((1, 1), np.uint8)
-
-
-def _ages() -> NDArray[np.int16]:
-    return np.zeros((1, 1), np.int16)
-
-
 def warm_kernels() -> list[Warm]:
     """Every kernel of a fleet, for `server.kernels.kernel.compile_all`; the slowest ones last."""
     return [
         Warm("seed", random.seeded, lambda: (np.uint64(0), np.uint64(0))),
         Warm("scatter", patterns.scatter_bits, lambda: (1,)),
-        Warm("life", patterns.next_generation, lambda: (_ages(), _ages())),
-        Warm("life's colours", patterns.color_ages, lambda: (_ages(), _pixels())),
-        Warm("tile blocks", regions.apply_blocks, lambda: (_pixels(), _pixels(), _bytes(), 0)),
+        Warm("life", patterns.next_generation, lambda: (_AGES, _AGES)),
+        Warm("life's colours", patterns.color_ages, lambda: (_AGES, _PIXELS)),
+        Warm("tile blocks", regions.apply_blocks, lambda: (_PIXELS, _PIXELS, _BYTES, 0)),
         Warm("schedule", schedule.start_schedule, lambda: (_example()[0], 0)),
         Warm("end of schedule", schedule.stop_schedule, lambda: (_example()[0], 0)),
         Warm("arming", schedule.arm, lambda: (_example()[0], 0)),
@@ -60,14 +45,18 @@ def warm_kernels() -> list[Warm]:
         Warm("what is owed", schedule.count_all_owed, lambda: (_example()[0],)),
         Warm("a device's end", schedule.end_schedule, lambda: (_example()[0], 0, 0)),
         Warm("change of schedule", schedule.change_schedule, lambda: (_example()[0], 0)),
-        Warm("regions", regions.learn, lambda: (_example()[0], 0, _bytes(), 0, 0, _bytes())),
-        Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _bytes(), 0, 0, 0)),
+        Warm("regions", regions.learn, lambda: (_example()[0], 0, _BYTES, 0, 0, _BYTES)),
+        Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _BYTES, 0, 0, 0)),
         Warm("seen probes", viewer.end_probe, lambda: (_example()[0], 0, 0, 0)),
-        Warm("blocks", memory.fill_block, lambda: (_example()[0], np.zeros(1, FILL), *_block(), 0)),
+        Warm(
+            "blocks",
+            memory.fill_block,
+            lambda: (_example()[0], np.zeros(1, FILL), np.zeros(3, np.uint32), np.zeros(1, SEGMENT), 0),
+        ),
         Warm("await block", await_state, lambda: (np.zeros(1, BLOCK), 0, 0, 0)),
         Warm("release", sockets.release, lambda: (_example()[0], 0)),
         Warm("carry", sockets.take_carry, lambda: (*_example(), 0)),
-        Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _bytes())),
+        Warm("slow path's bytes", sockets.send_bytes, lambda: (*_example(), 0, _BYTES)),
         Warm("stalls", sockets.update_interest, lambda: (*_example(), 0)),
         Warm("subscription", messages.subscribe, lambda: (*_example(), 0, 0, False)),
         Warm("views", messages.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),

@@ -1,15 +1,14 @@
 """The fleet without I/O: devices that know when to send, what they paint and what they see.
 
-A shell moves the bytes: `dialer` over sockets, `memory` without. Time is an argument. Invariant: nothing here touches
-a socket or a clock, so the same fleet can be joined to an engine in memory.
+A `FleetLink` moves the bytes. Time is an argument, and nothing here touches a socket or a clock, so tests join the same
+fleet to an engine in memory.
 """
 
 import numpy as np
 
 from devices.config import FleetConfig
 from devices.fleet.patterns import Life
-from devices.fleet.viewer import ViewerTable
-from devices.fleet.watching import new_tables
+from devices.fleet.viewer import ViewerTable, new_tables
 from devices.fleet.workload import grown, new_arrays, new_epoch, write_settings
 from devices.kernels import schedule
 from devices.kernels.layout import EPOCHS_MAX, Arrays, Phase, Probe, Region, Verdict
@@ -20,7 +19,7 @@ from server.protocol.websocket import CloseCode, ProtocolViolation
 
 _BOARD_NONE = (1, 1)
 OFFERED_NS_A_DEVICE = 250
-"""Least time between two counts of what is offered, which look at every device: they take a percent or two of it."""
+"""Least time between two counts of what is offered, which look at every device: they take 1 or 2 % of it."""
 
 
 class Fleet:
@@ -40,28 +39,28 @@ class Fleet:
         self._counters["device_count"] = config.connections
 
     def start(self, now_ns: int) -> None:
-        """Lay out the schedule from `now_ns` on. Devices that are open begin to send."""
+        """Begin the schedule at `now_ns`. Open devices begin to send."""
         schedule.start_schedule(self.arrays, now_ns)
         self._counters["started_ns"] = now_ns
 
     def begin(self, d: int, now_ns: int) -> None:
-        """Let device `d`, which has just joined, intend placements, if the load runs."""
+        """Schedule placements of device `d`, which has just connected, if the load runs."""
         if self.is_started:
             hop = schedule.scatter_stride(max(self.config.connections, 1))
             schedule.begin_schedule(self.arrays, d, now_ns, hop)
 
     def end(self, d: int, now_ns: int) -> None:
-        """Let device `d`, which leaves, intend nothing more; what it has not sent is counted as abandoned."""
+        """End the schedule of device `d`, which disconnects; what it has not sent is counted as abandoned."""
         schedule.end_schedule(self.arrays, d, now_ns)
 
     def adjust(self, config: FleetConfig, rate_factor: float, now_ns: int) -> None:
-        """Go by these settings from `now_ns` on. After `stop_sending`, the schedules stay ended.
+        """Apply these settings from `now_ns` on. After `stop_sending`, the schedules stay ended.
 
-        Watching is the shell's part, because it needs bytes on the wire; but where the region is another one, all
-        viewers see nothing until they have subscribed anew. Devices are as many as `config.connections` at least.
+        The link subscribes, because that needs bytes on the wire; but where the region changes, viewers see nothing
+        until they have subscribed again. The arrays never shrink: they have `config.connections` devices at least.
         """
         before, before_factor, self.config, self.rate_factor = self.config, self.rate_factor, config, rate_factor
-        self.publish_offered(now_ns)
+        self.publish_offered(now_ns)  # By the rates that held until now.
         self.arrays = grown(self.arrays, config.connections, config.frames_per_write)
         write_settings(self.arrays.settings, config)
         self._counters["device_count"] = config.connections
@@ -77,7 +76,7 @@ class Fleet:
         self._enter_epoch(now_ns)
 
     def _enter_epoch(self, now_ns: int) -> None:
-        """Have schedules go by the present settings from `now_ns` on."""
+        """Apply the present settings to schedules from `now_ns` on."""
         settings, epochs = self.arrays.settings, self.arrays.epochs
         epoch = int(settings["epoch"][0])
         epochs["end_ns"][epoch % EPOCHS_MAX] = now_ns
@@ -95,7 +94,7 @@ class Fleet:
         self.viewers = ViewerTable(self.arrays, self.width, self.height)
 
     def _set_pattern(self, now_ns: int) -> None:
-        """Keep life's board while it is painted from, at the pace of the load."""
+        """Create the board of the pattern `life` while it is painted from, and set its pace to the load's."""
         if self.config.pattern != "life":
             self._life = None
             return
@@ -107,30 +106,30 @@ class Fleet:
         self._life.set_pace(per_s)
 
     def stop_sending(self, now_ns: int) -> None:
-        """Intend nothing after `now_ns`. What was intended before is still sent."""
+        """Schedule nothing after `now_ns`. What was due before is still sent."""
         self.publish_offered(now_ns)
         schedule.stop_schedule(self.arrays, now_ns)
 
     def follow(self, number: int) -> None:
-        """Have the device whose connection has this number note its journeys; -1: none."""
+        """Record the journeys of the device whose connection has this number; -1: of none."""
         self.arrays.settings["followed"] = number
 
     def brush(self, x0: int, y0: int, x1: int, y1: int) -> None:
-        """Count apart, from nothing, the latency of what is placed in these tiles, half open; four times 0: of none."""
+        """Count the latency of placements in these tiles, half open, separately from now on; all 0: of none."""
         for name, value in zip(("brush_x0", "brush_y0", "brush_x1", "brush_y1"), (x0, y0, x1, y1), strict=True):
             self.arrays.settings[name] = value
         self.arrays.brushed_latency[:] = 0
         self.arrays.brushed_latency_max_us[:] = 0
 
     def advance(self, now_ns: int) -> None:
-        """What Python has to do now and then: move life on, count what is offered."""
+        """Compute the next generation of life, and count what is offered, when either is due."""
         if self._life is not None and self.is_started:
             self._life.advance(now_ns - int(self.arrays.settings["started_ns"][0]))
         if now_ns - self._offered_ns >= OFFERED_NS_A_DEVICE * self.config.connections:
             self.publish_offered(now_ns)
 
     def publish_offered(self, now_ns: int) -> None:
-        """Bring the count of offered placements up to `now_ns`."""
+        """Update the count of offered placements to `now_ns`."""
         self._offered_ns = now_ns
         if self.is_started:
             self._counters["offered_count"] += schedule.count_offered(self.arrays, now_ns)
@@ -146,14 +145,14 @@ class Fleet:
         schedule.arm(self.arrays, d)
 
     def subscribe(self, d: int) -> Subscribe:
-        """What device `d` asks for when it begins to watch."""
+        """The message with which device `d` begins to watch."""
         if self.config.region == "whole":
             return Subscribe(interval_ms=self.config.interval_ms)
         x, y, width, height = self.arrays.groups[self.arrays.devices["group"][d]].tolist()
         return Subscribe(x=x, y=y, width=width, height=height, interval_ms=self.config.interval_ms)
 
     def receive(self, d: int, payload: bytes, now_ns: int) -> None:
-        """Take one whole canvas message for device `d`. Raises ProtocolViolation."""
+        """Apply one canvas message of device `d`. Raises ProtocolViolation."""
         buffer = np.frombuffer(bytearray(payload), np.uint8)
         verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
         if verdict == Verdict.UNKNOWN:
@@ -163,11 +162,11 @@ class Fleet:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, describe_violation(payload))
 
     def owed_count(self) -> int:
-        """Placements that were counted as offered and that no socket has taken. Looks at each of them."""
+        """Placements counted as offered that no socket has taken. Its cost grows with them."""
         return int(schedule.count_all_owed(self.arrays))
 
     def backlog_count(self, now_ns: int) -> int:
-        """Placements due at `now_ns` that are not in a frame yet, or in one that the socket has not taken."""
+        """Placements due at `now_ns` that are in no frame yet, or in one that the socket has not taken."""
         waiting = int(schedule.count_backlog(self.arrays, now_ns))
         return waiting + int(self.arrays.devices["rest_frames"].sum())
 

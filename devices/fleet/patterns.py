@@ -1,7 +1,6 @@
-"""What the fleet paints, before it paints: skylines of the picture and the generations of life.
+"""What the fleet paints from: skylines of the picture, and generations of Conway's life.
 
-The colours themselves come from `kernels.patterns`, placement by placement. Invariant: all of it follows from the
-size and the seed.
+Both follow from the size and the seed. `kernels.patterns` makes colours of them, one placement at a time.
 """
 
 import numpy as np
@@ -61,7 +60,7 @@ def draw_ridges(width: int) -> NDArray[np.float32]:
 
 
 class Life:
-    """A torus of cells that moves on as time does. `board` is what the devices paint from."""
+    """Conway's life on a torus, advanced by time. The devices paint from `board`."""
 
     def __init__(self, width: int, height: int, seed: int, placements_per_s: float, begun_ns: int = 0) -> None:
         self.board = np.zeros((height, width), np.uint8)
@@ -76,14 +75,14 @@ class Life:
         color_ages(self._ages, self.board)
 
     def set_pace(self, placements_per_s: float) -> None:
-        """A generation lasts until the devices have painted about all of it, or none would ever be seen whole."""
+        """Let a generation last until the devices have painted nearly all of it, or none would be seen whole."""
         repaint_ns = _REPAINTS_PER_GENERATION * self.board.size / max(placements_per_s, 1e-3) * 1e9
         before_ns = self.generation_ns
         self.generation_ns = int(min(max(repaint_ns, _GENERATION_NS_LEAST), _GENERATION_NS_MOST))
         self._next_ns += self.generation_ns - before_ns
 
     def advance(self, elapsed_ns: int) -> None:
-        """Compute the generation of this time since the start; at most one a call, the rest at the next calls."""
+        """Compute the next generation if it is due; at most one per call, the rest in the next calls."""
         if elapsed_ns < self._next_ns:
             return
         self._next_ns += self.generation_ns
@@ -95,7 +94,7 @@ class Life:
         color_ages(self._ages, self.board)
 
     def _spark(self) -> None:
-        """Set an R-pentomino somewhere, because a small torus settles and a still picture shows nothing."""
+        """Set an R-pentomino at a random place, because a small torus settles and a still picture shows nothing."""
         height, width = self._ages.shape
         x, y = int(self._random.integers(width)), int(self._random.integers(height))
         for dx, dy in ((1, 0), (2, 0), (0, 1), (1, 1), (1, 2)):

@@ -1,9 +1,10 @@
-"""What viewers hold: every canvas that is on some viewer's screen, once, and which frame leads from which to which.
+"""What viewers see: every canvas that some viewer holds, kept once, and which frame leads from which to which.
 
-The compiled half (`kernels.viewer`) follows branches; this half teaches one when a frame is new to a state: it
-inflates, applies and finds the canvas that results among those known, so that viewers that took different ways to the
-same picture share it again. What viewers of regions see is all in the compiled half, which is asked. Invariant:
-`state_of[canvas of s] == s` for every state in use, state 0 is no canvas.
+Viewers are in groups: those of the whole canvas are one, those that share a region are one each. A state is a canvas of
+a group; the first state of each is no canvas. The compiled half (`kernels.viewer`) follows known branches from state
+to state. This half teaches it a branch for a frame that is new to a state: it inflates, applies, and looks the result
+up among the known canvases, so that viewers that came to the same picture in different ways share it again. What
+viewers of regions see is kept by the compiled half.
 """
 
 from typing import Any
@@ -11,16 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from devices.kernels import layout
 from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays, Region, Verdict
+from devices.kernels.patterns import home_pixel
 from devices.kernels.regions import apply_blocks, learn
 from server.protocol.body import read_body
 from server.protocol.websocket import CloseCode, ProtocolViolation
-from server.wire import BLOCK_BYTES_MAX, DELTA, SNAPSHOT, ServerOp
+from server.wire import BLOCK_BYTES_MAX, DELTA, SNAPSHOT, TILE_SIDE, ServerOp, tile_shape
 
 CANVAS_BYTES_MAX = 256 * 1024 * 1024
-"""All canvases together. A viewer for which there is no room is not checked before its next SNAPSHOT."""
+"""Limit of all canvases. A viewer for which there is no room is not checked until its next SNAPSHOT."""
 FRAME_BYTES_MAX = 64 * 1024 * 1024
-"""All remembered frames together."""
+"""Limit of all remembered frames."""
 
 
 class ViewerTable:
@@ -39,13 +42,13 @@ class ViewerTable:
         self._states_max = max(2, min(STATES_MAX, CANVAS_BYTES_MAX // max(width * height, 1)))
 
     def follow(self, arrays: Arrays) -> None:
-        """Go on with these arrays, which have more devices and the same tables."""
+        """Use these arrays, which have more devices and the same tables."""
         self._arrays = arrays
 
     def learn_transition(self, d: int, payload: bytes) -> None:
-        """Teach where `payload`, a SNAPSHOT or DELTA, leads from the state of device `d`. Raises ProtocolViolation."""
+        """Teach where a SNAPSHOT or DELTA leads from the state of device `d`. Raises ProtocolViolation."""
         if self._is_regional:
-            self._teach_region(d, payload)
+            self._learn_region(d, payload)
             return
         self._stamp += 1
         state = int(self._arrays.devices["state"][d])
@@ -82,7 +85,7 @@ class ViewerTable:
         checked = sum(count for count, _ in held)
         return checked, sum(count for count, canvas in held if canvas != expected)
 
-    def _teach_region(self, d: int, payload: bytes) -> None:
+    def _learn_region(self, d: int, payload: bytes) -> None:
         """Inflate a message about a region, and have the compiled half learn it."""
         is_snapshot = payload[0] == ServerOp.SNAPSHOT
         head = SNAPSHOT if is_snapshot else DELTA
@@ -145,13 +148,13 @@ class ViewerTable:
         body = read_body("DELTA", encoding, payload[DELTA.size :], count * BLOCK_BYTES_MAX)
         before = self._base(state)
         pixels = before.copy()
-        told = apply_blocks(pixels, before.copy(), np.frombuffer(bytearray(body), np.uint8), count)
-        if told < 0:
+        changed = apply_blocks(pixels, before.copy(), np.frombuffer(bytearray(body), np.uint8), count)
+        if changed < 0:
             raise _fault(f"a DELTA of tick {tick} whose {count} blocks cannot be read")
-        return tick, None if self._canvases[state] is None else pixels.tobytes(), told
+        return tick, None if self._canvases[state] is None else pixels.tobytes(), changed
 
     def _frame(self, payload: bytes, tick: int) -> int:
-        """The index of a frame with these bytes; a new one takes a free place or that of the one unused longest."""
+        """The index of a frame with these bytes. A new one takes a free place, or that of the least recently used."""
         frames = self._arrays.frames
         index = self._frame_of.get(payload)
         if index is None:
@@ -171,14 +174,14 @@ class ViewerTable:
         if payload is None:
             return
         branches: NDArray[Any] = self._arrays.branches
-        branches["frame"][branches["frame"] == index] = -1  # Before the bytes go that kernels compare with.
+        branches["frame"][branches["frame"] == index] = -1  # Before the bytes that kernels compare with are freed.
         self._arrays.frames["used"][index] = 0
         del self._frame_of[payload]
         self._payloads[index] = None
         self._frame_bytes -= len(payload)
 
     def _state(self, canvas: bytes, keep: int) -> int:
-        """The state of this canvas: known, or new in a free place or that of one nobody holds; 0 if all are held."""
+        """The state of this canvas; a new one takes the place of one that no viewer holds. 0 if all are held."""
         index = self._state_of.get(canvas)
         if index is None:
             states = self._arrays.states[1 : self._states_max]
@@ -190,6 +193,7 @@ class ViewerTable:
             self._canvases[index] = canvas
             self._state_of[canvas] = index
         self._arrays.states["used"][index] = self._stamp
+        assert self._canvases[index] == canvas and index != 0, "state and canvas differ"
         return index
 
     def _forget_state(self, index: int) -> None:
@@ -205,3 +209,73 @@ class ViewerTable:
 
 def _fault(reason: str) -> ProtocolViolation:
     return ProtocolViolation(CloseCode.PROTOCOL_ERROR, reason)
+
+
+# Groups and their tables.
+
+
+def new_tables(settings: NDArray[Any], devices: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The fields of `layout.Arrays` for what viewers see. Writes group and state of `devices`, and `settings`."""
+    width, height = int(settings["width"][0]), int(settings["height"][0])
+    groups = np.zeros(1, layout.GROUP)
+    groups["width"], groups["height"] = width, height
+    frames, states, payloads, regions = layout.FRAMES_MAX, layout.STATES_MAX, (1, 1), (1, 1, 1)
+    if settings["region"][0] == layout.Region.AROUND:
+        # One for each region that any device may ever watch: pages of memory that none touches cost nothing.
+        groups = _regions(width, height)
+        frames, states = layout.REGION_FRAMES_MAX, layout.REGION_STATES_MAX
+        payloads = (len(groups) * frames, layout.REGION_PAYLOAD_BYTES_MAX)
+        regions = (len(groups) * states, layout.REGION_SIDE, layout.REGION_SIDE)
+    settings["frames_a_group"], settings["states_a_group"] = frames, states
+    rows = np.zeros(len(groups) * states, layout.STATE)
+    join_groups(settings, devices, rows, 0)
+    branches = np.zeros((len(rows), layout.BRANCHES), layout.BRANCH)
+    branches["frame"] = -1
+    return {
+        "groups": groups,
+        "frames": np.zeros(len(groups) * frames, layout.FRAME),
+        "states": rows,
+        "branches": branches,
+        "payloads": np.zeros(payloads, np.uint8),
+        "regions": np.zeros(regions, np.uint8),
+    }
+
+
+def join_groups(settings: NDArray[Any], devices: NDArray[Any], states: NDArray[Any], first: int) -> None:
+    """Put the devices from `first` on into their groups, in the state that is no canvas."""
+    joining = devices[first:]
+    joining["group"] = 0
+    if settings["region"][0] == layout.Region.AROUND:
+        joining["group"] = _groups_around(settings, first, len(devices))
+    joining["state"] = joining["group"] * int(settings["states_a_group"][0])
+    np.add.at(states["holders"], joining["state"], 1)
+
+
+def _corners(tiles: int) -> int:
+    """Positions of two adjacent tiles along a side of `tiles` tiles."""
+    return max(tiles - 1, 1)
+
+
+def _regions(width: int, height: int) -> NDArray[Any]:
+    """All regions of two by two tiles, dtype GROUP, row by row; smaller where the canvas is."""
+    across, down = (_corners(tiles) for tiles in tile_shape(width, height))
+    numbers = np.arange(across * down)
+    groups = np.zeros(across * down, layout.GROUP)
+    groups["x"], groups["y"] = numbers % across * TILE_SIDE, numbers // across * TILE_SIDE
+    groups["width"] = np.minimum(groups["x"] + layout.REGION_SIDE, width) - groups["x"]
+    groups["height"] = np.minimum(groups["y"] + layout.REGION_SIDE, height) - groups["y"]
+    return groups
+
+
+def _groups_around(settings: NDArray[Any], first: int, end: int) -> NDArray[np.int64]:
+    """The region around the pixel of each device from `first` to before `end`, as a group."""
+    width, height = int(settings["width"][0]), int(settings["height"][0])
+    pixels = np.array([home_pixel(settings[0], d) for d in range(first, end)], np.int64)
+    across, down = tile_shape(width, height)
+    tile_x, tile_y = _first_tile(pixels % width, across), _first_tile(pixels // width, down)
+    return tile_y * _corners(across) + tile_x
+
+
+def _first_tile(pixel: NDArray[np.int64], tiles: int) -> NDArray[np.int64]:
+    """The first of the two tiles around a pixel, along a side of `tiles` tiles."""
+    return np.clip((pixel + TILE_SIDE // 2) // TILE_SIDE - 1, 0, max(tiles - 2, 0))

@@ -1,7 +1,6 @@
-"""Who sends what when: a fleet's settings turned into arrays.
+"""A fleet's settings as arrays: which device sends, greedily or not, watches, or never reads.
 
-Pure arithmetic; the draws themselves are in `kernels.arrivals`. Invariant: the same settings and seed give the same
-arrays.
+Pure arithmetic: the same settings and seed give the same arrays. Send times are drawn in `kernels.schedule`.
 """
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.patterns import draw_ridges
-from devices.fleet.watching import join_groups, new_tables
+from devices.fleet.viewer import join_groups, new_tables
 from devices.kernels import layout
 from devices.kernels.layout import Arrays
 from devices.kernels.patterns import scatter_bits
@@ -18,17 +17,22 @@ from server.ipc.page import Page
 
 _SECOND_NS = 1_000_000_000
 _INTERVAL_NS_MAX = 10**15
-"""A rate of one placement in eleven days; slower ones would leave the range of times."""
+"""One placement in eleven days: slower rates would leave the range of times."""
+_PAGE_SECTIONS = (
+    *("latency", "latency_max_us", "brushed_latency", "brushed_latency_max_us", "tile_latency"),
+    *("journeys", "journey_head", "lateness", "lateness_max_us"),
+)
+"""Fields of `Arrays` that are sections of the page, under the same names."""
 
 
 def spread(count: int, of: int) -> NDArray[np.bool_]:
-    """Which `count` of `of` devices, evenly spread over their numbers. Shape (of,)."""
+    """Choose `count` of `of` devices, evenly spread over their numbers. Shape (of,)."""
     index = np.arange(of, dtype=np.int64)
     return (index + 1) * count // max(of, 1) > index * count // max(of, 1)
 
 
 def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Page, board: NDArray[np.uint8]) -> Arrays:
-    """The arrays of a fleet that is about to connect; `page` has `fleet_sections`. See `layout.Arrays`."""
+    """The arrays of a fleet that is about to connect; `page` has `fleet_sections`."""
     count, frames = config.connections, config.frames_per_write
     epochs = np.zeros(layout.EPOCHS_MAX, layout.EPOCH)
     epochs[0] = new_epoch(config)
@@ -36,7 +40,6 @@ def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Pa
     devices["viewer"], devices["slow"] = watchers(config)
     devices["greedy"] = spread(int(epochs["greedy_count"][0]), count)
     devices["interval_ns"] = np.where(devices["greedy"], epochs["greedy_interval_ns"][0], epochs["interval_ns"][0])
-    tables = new_tables(settings, devices)
     return Arrays(
         devices=devices,
         due_ns=np.full(count, layout.NEVER_NS, np.int64),
@@ -45,23 +48,15 @@ def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Pa
         epochs=epochs,
         settings=settings,
         counters=page["fleet"],
-        latency=page["latency"],
-        latency_max_us=page["latency_max_us"],
-        brushed_latency=page["brushed_latency"],
-        brushed_latency_max_us=page["brushed_latency_max_us"],
-        tile_latency=page["tile_latency"],
-        journeys=page["journeys"],
-        journey_head=page["journey_head"],
-        lateness=page["lateness"],
-        lateness_max_us=page["lateness_max_us"],
         board=board,
         ridges=draw_ridges(width),
-        **tables,
+        **new_tables(settings, devices),
+        **{name: page[name] for name in _PAGE_SECTIONS},
     )
 
 
 def grown(arrays: Arrays, count: int, frames: int) -> Arrays:
-    """The same fleet with room for `count` devices and `frames` placements a write at least; new devices are idle."""
+    """The same fleet with room for at least `count` devices and `frames` placements per write; new ones are idle."""
     have = len(arrays.devices)
     count, frames = max(count, have), max(frames, arrays.times.shape[1])
     if (count, frames) == arrays.times.shape:
@@ -80,7 +75,7 @@ def grown(arrays: Arrays, count: int, frames: int) -> Arrays:
 
 
 def new_epoch(config: FleetConfig, rate_factor: float = 1.0) -> NDArray[np.void]:
-    """The EPOCH that these settings mean, shape (): open at its end."""
+    """The EPOCH of these settings, shape (), without an end."""
     epoch = np.zeros((), layout.EPOCH)
     rate_per_s = config.rate_per_s * rate_factor
     epoch["end_ns"] = layout.NEVER_NS
@@ -103,7 +98,7 @@ def watchers(config: FleetConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def write_settings(settings: NDArray[np.void], config: FleetConfig) -> None:
-    """Have kernels go by these settings; the schedule's epoch and the region apart."""
+    """Write these settings for the kernels, except the schedule's epoch and the region."""
     settings["device_count"] = config.connections
     settings["frames_per_write"] = config.frames_per_write
     settings["arrivals"] = layout.Arrivals[config.arrivals.upper()]

@@ -18,7 +18,7 @@ from devices.kernels.layout import Probe
 from devices.kernels.viewer import end_probe
 from devices.limits import FleetFailed
 from devices.link import FleetLink
-from devices.mqtt.gateway import Gateway
+from devices.mqtt.gateway import Gateway, GatewayOwner
 from devices.mqtt.membership import Membership
 from devices.mqtt.publisher import Publisher, publication_bytes
 from server.mqtt.address import BrokerAddress
@@ -84,7 +84,7 @@ class ViewProbes:
         return devices
 
 
-class MqttLink(FleetLink):
+class MqttLink(FleetLink, GatewayOwner):
     """All devices of `fleet`, joined to the canvas of `topics` at this broker; `fetch` blocks for a SNAPSHOT of it.
 
     Raises FleetFailed for a CA file that cannot be used.
@@ -206,11 +206,9 @@ class MqttLink(FleetLink):
     # Events of the gateways.
 
     def on_open(self, number: int) -> None:
-        """Its devices take part again, if they did before."""
         self._membership.bring_back(number, clock.now_ns())
 
     def on_gone(self, number: int, fault: BaseException, left: list[Publication], *, was_open: bool) -> None:
-        """Its devices are lost, if it was open; what they had not published is abandoned."""
         self.reason = explain(self._address, fault)
         if not was_open:
             self._counters["refused_count"] += not self._is_proven
@@ -264,9 +262,7 @@ class MqttLink(FleetLink):
             self.reason = violation.reason
 
     def on_published(self, publication: Publication) -> None:
-        """The broker's socket took a batch."""
         self._publisher.on_published(publication)
 
     def on_failure(self, reason: str) -> None:
-        """The server did not give its canvas."""
         self._failure = reason
