@@ -16,7 +16,7 @@ from devices.kernels import layout
 from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays, Region, Verdict
 from devices.kernels.patterns import home_pixel
 from devices.kernels.regions import apply_blocks, learn
-from server.protocol.body import read_body
+from server.protocol.messages import read_body
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.wire import BLOCK_BYTES_MAX, DELTA, SNAPSHOT, TILE_SIDE, ServerOp, tile_shape
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from server.journal.schema import ZLIB
 from server.journal.store import TickEntry
-from server.protocol.block_arrays import changed_cells
+from server.protocol.blocks import changed_cells
 from server.wire import BLOCK_HEAD, TILE_PIXELS, TILE_SIDE, BlockKind, tile_shape
 
 _LEVEL = 6

@@ -24,7 +24,7 @@ from server.journal.fault import JournalError, trouble_of, words_of
 from server.journal.log import loss_in
 from server.journal.store import Store
 from server.palette import hex_colors
-from server.protocol.block_arrays import changed_cells
+from server.protocol.blocks import changed_cells
 from server.protocol.websocket import ProtocolViolation
 from server.system import clock
 

@@ -20,8 +20,7 @@ from server.kernels.layout import TICK_ROWS, Stage
 from server.mailbox.client import MailboxClient, QueuedFrame
 from server.mailbox.tally import Tally, TileCounts
 from server.protocol.blocks import encode_block, tile_colors
-from server.protocol.body import write_body
-from server.protocol.messages import Ping, Pong, Subscribe
+from server.protocol.messages import Ping, Pong, Subscribe, write_body
 from server.protocol.websocket import encode_frame, parse_head
 from server.system import checks, clock
 from server.wire import DELTA, TILE_SIDE, Opcode, ServerOp

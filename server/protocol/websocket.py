@@ -94,7 +94,8 @@ class FrameHead(NamedTuple):
     head_bytes: int
 
 
-def _fault(reason: str) -> ProtocolViolation:
+def protocol_error(reason: str) -> ProtocolViolation:
+    """The usual violation, close code 1002. `reason` names what was received and what is allowed."""
     return ProtocolViolation(CloseCode.PROTOCOL_ERROR, reason)
 
 
@@ -110,19 +111,23 @@ def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed
     reserved_bits = first & RESERVED_BITS
     opcode = _OPCODES.get(first & 0x0F)
     if reserved_bits & ~reserved_bits_allowed:
-        raise _fault(f"reserved bits 0x{reserved_bits:02x} are set, but no extension was negotiated that uses them")
+        raise protocol_error(
+            f"reserved bits 0x{reserved_bits:02x} are set, but no extension was negotiated that uses them"
+        )
     if opcode is None:
-        raise _fault(f"opcode {first & 0x0F} is reserved")
+        raise protocol_error(f"opcode {first & 0x0F} is reserved")
     if reserved_bits and opcode not in (Opcode.TEXT, Opcode.BINARY):
-        raise _fault(f"reserved bits are set on a {opcode.name} frame; only a message's first frame may have them")
+        raise protocol_error(
+            f"reserved bits are set on a {opcode.name} frame; only a message's first frame may have them"
+        )
     if opcode >= Opcode.CLOSE and not first & FIN:
-        raise _fault(f"a {opcode.name} frame is fragmented; control frames must not be")
+        raise protocol_error(f"a {opcode.name} frame is fragmented; control frames must not be")
     if available < 2:
         return None
     second = data[start + 1]
     short_length = second & 0x7F
     if opcode >= Opcode.CLOSE and short_length > CONTROL_BYTES_MAX:
-        raise _fault(f"a {opcode.name} frame is longer than {CONTROL_BYTES_MAX} bytes")
+        raise protocol_error(f"a {opcode.name} frame is longer than {CONTROL_BYTES_MAX} bytes")
     length_bytes = 0 if short_length < LENGTH_16 else 2 if short_length == LENGTH_16 else 8
     key_at = start + 2 + length_bytes
     if len(data) < key_at:
@@ -139,12 +144,12 @@ def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed
 def _check_length(length: int, length_bytes: int) -> None:
     """RFC 6455, 5.2: the shortest form, and the highest bit of the longest is 0."""
     if length_bytes == 2 and length < LENGTH_16:
-        raise _fault(f"length {length} is written in 2 bytes where 0 would do")
+        raise protocol_error(f"length {length} is written in 2 bytes where 0 would do")
     if length_bytes == 8:
         if length < 1 << 16:
-            raise _fault(f"length {length} is written in 8 bytes where fewer would do")
+            raise protocol_error(f"length {length} is written in 8 bytes where fewer would do")
         if length >> 63:
-            raise _fault("the highest bit of a 64-bit length is set")
+            raise protocol_error("the highest bit of a 64-bit length is set")
 
 
 def encode_frame(
@@ -201,10 +206,10 @@ def decode_close(payload: bytes) -> tuple[CloseCode | int, str]:
     if not payload:
         return CloseCode.NO_STATUS, ""
     if len(payload) == 1:
-        raise _fault("a close frame of 1 byte; it has none, or at least the 2 of its code")
+        raise protocol_error("a close frame of 1 byte; it has none, or at least the 2 of its code")
     code = int.from_bytes(payload[:2], "big")
     if code not in SENT_CODES and not 3000 <= code <= 4999:
-        raise _fault(f"close code {code} must not be sent")
+        raise protocol_error(f"close code {code} must not be sent")
     try:
         return code, payload[2:].decode()
     except UnicodeDecodeError as error:

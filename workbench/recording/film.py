@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.journal.schema import row_crc
-from server.protocol.block_arrays import changed_cells
-from server.protocol.body import read_body
+from server.protocol.blocks import changed_cells
+from server.protocol.messages import read_body
 from server.wire import BLOCK_BYTES_MAX
 from workbench.recording.database import Database
 

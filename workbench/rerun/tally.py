@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from server.ipc.page import Page
 from server.kernels.layout import HISTOGRAM_BUCKETS
-from server.protocol.block_arrays import changed_cells
-from server.protocol.body import read_body
-from server.protocol.messages import Pong, Throttled, decode_server_message
+from server.protocol.blocks import changed_cells
+from server.protocol.messages import Pong, Throttled, decode_server_message, read_body
 from server.wire import BLOCK_BYTES_MAX, DELTA, DropReason, ServerOp
 from workbench.telemetry.histogram import bounds_us
 

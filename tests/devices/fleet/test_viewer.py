@@ -11,7 +11,7 @@ from devices.kernels.layout import BRANCHES, FRAMES_MAX
 from devices.kernels.regions import apply_blocks
 from server.ipc.page import Page, fleet_sections
 from server.protocol.blocks import Block, encode_block, tile_colors
-from server.protocol.messages import Delta, Notice, Pong, Snapshot, Throttled, apply_delta, decode_server_message
+from server.protocol.messages import Delta, Notice, Pong, Snapshot, Throttled, decode_server_message
 from server.protocol.websocket import ProtocolViolation
 from server.wire import DELTA, ServerOp, tile_shape
 
@@ -48,7 +48,7 @@ class NaiveViewer:
         if isinstance(message, Snapshot):
             self.pixels = np.frombuffer(message.pixels, np.uint8).reshape(message.height, message.width).copy()
         elif isinstance(message, Delta):
-            apply_delta(self.pixels, message)
+            message.apply_to(self.pixels)
 
 
 @given(st.integers(0, 2**32))
@@ -114,7 +114,7 @@ def test_viewers_of_regions_equal_a_decode_for_each(seed, size):
         fleet.receive(d, answer.encode(compress=bool(random.integers(2))), 0)
     for tick in range(1, 12):
         blocks = random_blocks(random, width, height)
-        apply_delta(canvas, Delta(tick, blocks))
+        Delta(tick, blocks).apply_to(canvas)
         history.append(canvas.copy())
         for d in random.permutation(count):
             region = asked[d]
@@ -150,7 +150,7 @@ def test_compiled_blocks_equal_the_plain_decoder(seed, width, height):
     before = random.integers(0, 5, (height, width), dtype=np.uint8)
     delta = Delta(1, random_blocks(random, width, height))
     naive, compiled = before.copy(), before.copy()
-    apply_delta(naive, delta)
+    delta.apply_to(naive)
     body = np.frombuffer(bytearray(delta.encode()[DELTA.size :]), np.uint8)
     told = apply_blocks(compiled, before, body, len(delta.blocks))
     assert (compiled == naive).all()
@@ -163,7 +163,7 @@ def test_any_blocks_are_taken_or_refused_as_the_plain_decoder_does(body, count):
     plain, compiled = (np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(2))
     payload = DELTA.pack(ServerOp.DELTA, 0, count, 1) + body
     try:
-        apply_delta(plain, decode_server_message(payload))
+        decode_server_message(payload).apply_to(plain)
     except ProtocolViolation:
         plain = None
     told = apply_blocks(compiled, compiled.copy(), np.frombuffer(bytearray(body), np.uint8), count)

@@ -23,7 +23,7 @@ from server.mqtt.address import BrokerAddress, parse_broker
 from server.mqtt.client import explain, hear_exception, is_lasting
 from server.mqtt.link import PAUSE_S_MOST, pause_s
 from server.mqtt.topics import ID_BYTES_MAX, Topics, count_places
-from server.protocol.messages import Delta, Hello, Place, Throttled, apply_delta, decode_server_message
+from server.protocol.messages import Delta, Hello, Place, Throttled, decode_server_message
 from support.serving import PATIENCE_S, Serving
 from workbench.errors import UserError
 from workbench.scenarios.scenario import load_scenario
@@ -207,7 +207,7 @@ def test_each_broker_carries_placements_and_deltas(kind, needs_broker):
             device.publish(TOPICS.place("s1"), places((3, 4, 9), (69, 44, 7)))
             seen = serving.pixels.copy() * 0
             while seen[4, 3] != 9 or seen[44, 69] != 7:
-                apply_delta(seen, device.hear(Delta)[1])
+                device.hear(Delta)[1].apply_to(seen)
             assert (seen == serving.pixels).all() and serving.counted("admitted_count") == 2
     finally:
         broker.close()

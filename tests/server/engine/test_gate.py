@@ -14,9 +14,8 @@ from server.ipc.page import Page, canvas_sections, telemetry_sections
 from server.journal.fault import DiskError, JournalState
 from server.kernels.due_frames import choose_offers, settle_offers
 from server.kernels.layout import OFFER, Phase, Source, Stage
-from server.protocol.block_arrays import changed_cells
-from server.protocol.body import read_body
-from server.protocol.messages import apply_delta, decode_server_message
+from server.protocol.blocks import changed_cells
+from server.protocol.messages import decode_server_message, read_body
 from server.protocol.websocket import parse_head
 from support.engine_bench import MS, Bench
 
@@ -134,7 +133,7 @@ class GatedBench(Bench):
             if int(offer["slot"]) in takers:
                 frame = sources[offer["source"]][offer["start"] : offer["end"]].tobytes()
                 delta = decode_server_message(frame[parse_head(frame, 0).head_bytes :])
-                apply_delta(self.views[int(offer["slot"])][1], delta)
+                delta.apply_to(self.views[int(offer["slot"])][1])
                 self.check(int(offer["slot"]), delta.tick)
                 offer["taken"] = offer["end"] - offer["start"]
         settle_offers(self.loop, self.engine.broadcast, offers, count, self.now_ns)

@@ -18,7 +18,7 @@ from server.kernels.layout import HEAD_ROOM, TICK_ROWS, Phase, Stage
 from server.mailbox import canvas as mailbox_canvas
 from server.mailbox.canvas import MailboxCanvas, encode_delta
 from server.mailbox.client import OUTBOX_MAX, MailboxClient, limits_of
-from server.protocol.messages import Delta, Ping, Place, Snapshot, Subscribe, apply_delta, decode_server_message
+from server.protocol.messages import Delta, Ping, Place, Snapshot, Subscribe, decode_server_message
 from server.wire import FULL_BLOCK_BYTES, DropReason, Opcode
 from support.feeding import open_server as open_connection
 from support.mailbox_parts import HEIGHT, WHOLE, WIDTH, Room
@@ -81,10 +81,10 @@ class TestViewers:
         first, rest = asyncio.run(live())
         pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
         for delta in first:
-            apply_delta(pixels, delta)
+            delta.apply_to(pixels)
         assert pixels.sum() == 9 * OUTBOX_MAX
         (conflated,) = rest
-        apply_delta(pixels, conflated)
+        conflated.apply_to(pixels)
         assert (pixels == room.page["pixels"]).all()
         assert room.tally.counts["conflated_count"] == 1
 

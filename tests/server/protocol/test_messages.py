@@ -21,7 +21,6 @@ from server.protocol.messages import (
     Snapshot,
     Subscribe,
     Throttled,
-    apply_delta,
     decode_client_message,
     decode_server_message,
 )
@@ -247,15 +246,15 @@ class TestBlocks:
             offsets = np.flatnonzero(mask).tolist()
             colors = tile_colors(new, tile)
             wire += encode_block(tile, offsets, bytes(colors[offset] for offset in offsets), colors)
-        apply_delta(old, Delta(1, tuple(decode_blocks(wire, across * down))))
+        Delta(1, tuple(decode_blocks(wire, across * down))).apply_to(old)
         assert np.array_equal(old, new)
 
     def test_offsets_count_32_columns_a_row_and_cells_beyond_the_edge_are_dropped(self) -> None:
         pixels = np.zeros((34, 40), np.uint8)
-        apply_delta(pixels, Delta(1, (Block(1, (TILE_SIDE * 2 + 7, 8), b"\x05\x06"), Block(3, (TILE_SIDE,), b"\x07"))))
+        Delta(1, (Block(1, (TILE_SIDE * 2 + 7, 8), b"\x05\x06"), Block(3, (TILE_SIDE,), b"\x07"))).apply_to(pixels)
         assert np.argwhere(pixels).tolist() == [[2, 39], [33, 32]]
         assert (pixels[2, 39], pixels[33, 32]) == (5, 7)
 
     def test_a_tile_beyond_the_canvas_is_a_violation(self) -> None:
         with pytest.raises(ProtocolViolation, match="tile 4 of a canvas that has 4"):
-            apply_delta(np.zeros((33, 33), np.uint8), Delta(1, (Block(4, (0,), b"\x01"),)))
+            Delta(1, (Block(4, (0,), b"\x01"),)).apply_to(np.zeros((33, 33), np.uint8))

@@ -13,9 +13,8 @@ from plots.history import SAMPLE
 from server.journal.condenser import DeltaCompressor
 from server.journal.store import TickEntry
 from server.kernels import layout
-from server.protocol.block_arrays import changed_cells
-from server.protocol.blocks import Block, apply_blocks, decode_blocks, encode_block
-from server.protocol.body import read_body
+from server.protocol.blocks import Block, apply_blocks, changed_cells, decode_blocks, encode_block
+from server.protocol.messages import read_body
 from server.protocol.websocket import ProtocolViolation
 from support import recorded
 from support.refusal import read_all, refusal
