@@ -153,6 +153,7 @@ def tile_colors(pixels: NDArray[Any], tile: int) -> bytes:
     height, width = pixels.shape
     across, _ = tile_shape(width, height)
     top, left = tile // across * TILE_SIDE, tile % across * TILE_SIDE
+    # Edge tiles are cut by the canvas, but offsets always count 32 columns per row.
     square = np.zeros((TILE_SIDE, TILE_SIDE), np.uint8)
     part = pixels[top : top + TILE_SIDE, left : left + TILE_SIDE]
     square[: part.shape[0], : part.shape[1]] = part

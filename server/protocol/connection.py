@@ -1,27 +1,36 @@
 """One end of a connection, HTTP request and WebSocket, without I/O: bytes and the time in, events and bytes out.
 
-The whole of RFC 6455 for both roles, and of RFC 7692 where wanted. It holds no socket and reads no clock; a shell does
+Both roles of RFC 6455, and optionally the compression of RFC 7692. A `Connection` holds no socket and reads no clock.
+Its owner calls
 
-    on bytes      events = connection.receive_data(data, now_ns); with b"" again while `has_more`
-    on their end  events = connection.receive_eof(now_ns)
-    on the timer  events = connection.on_timer(now_ns), which is next due at connection.next_deadline_ns()
-    then          send connection.data_to_send(); when `output_ended`, shut the socket's writing side down after it
-    on `Closed`   close the socket
+    on bytes          events = connection.receive_data(data, now_ns); again with b"" while `has_more`
+    at end of stream  events = connection.receive_eof(now_ns)
+    on the timer      events = connection.on_timer(now_ns), next due at connection.next_deadline_ns()
+    then              send connection.data_to_send(); if `output_ended`, shut down the socket's writing side after it
+    on `Closed`       close the socket
 
-Invariant: any bytes, cut anywhere, give events, the last of which is `Closed`, once; never an exception.
+Any bytes, cut anywhere, give events and never an exception. The last event is `Closed`, once.
+
+    STATE          BYTES ARE                 LEFT BY
+    HANDSHAKE      a head                    a whole head > ANSWERING or OPEN; a fault, the timer > ENDING
+    ANSWERING      kept for later            accept_upgrade > OPEN; respond > ENDING
+    OPEN           frames                    close > CLOSING; the peer's close, a fault > CLOSE_PENDING
+    CLOSING        frames, only close used   the peer's close > CLOSED or (client) ENDING; a fault > ENDING
+                                             the timer > CLOSED
+    CLOSE_PENDING  dropped                   data_to_send > ENDING or (the peer's close, server) CLOSED
+    ENDING         dropped                   end of stream, the timer > CLOSED
+    CLOSED         dropped
 """
 
 import os
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 
-from server.protocol.agreement import Agreement
-from server.protocol.deflate import Deflater, Inflater
+from server.protocol.deflate import Agreement, Deflater, Inflater
 from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Refused, Violated
-from server.protocol.frames import FrameReader, Unit
+from server.protocol.frames import FrameReader, Received
+from server.protocol.handshake import Handshake, new_handshake_key
 from server.protocol.http import Header, HttpFault, take_head
-from server.protocol.opening import Handshake
-from server.protocol.state import State
 from server.protocol.websocket import (
     CloseCode,
     LocalError,
@@ -29,16 +38,15 @@ from server.protocol.websocket import (
     decode_close,
     encode_close,
     encode_frame,
-    new_handshake_key,
 )
 from server.wire import CONTROL_BYTES_MAX, MESSAGE_BYTES_MAX, RSV1, Opcode
 
+# With compression, one call returns at most about this many bytes of messages, and the rest waits for the next call:
+# input may inflate a thousandfold, and one connection must not occupy a loop.
 MESSAGE_BYTES_A_CALL = 16 * 1024
-"""Where messages are compressed, one call gives no more after so many bytes of them: a few bytes in may be a thousand
-times as many out. The rest waits for the next call."""
 HANDSHAKE_NS = 5_000_000_000
 CLOSE_NS = 5_000_000_000
-"""How long the peer may take to answer a close frame, or to end the stream after our last byte."""
+"""Time for the peer to answer a close frame, or to end the stream after our last byte."""
 
 
 class Role(IntEnum):
@@ -48,8 +56,21 @@ class Role(IntEnum):
     CLIENT = 1
 
 
+class State(IntEnum):
+    """State of a connection; see the table above. A connection never goes back to an earlier one."""
+
+    HANDSHAKE = 0
+    ANSWERING = 1
+    OPEN = 2
+    CLOSING = 3
+    CLOSE_PENDING = 4
+    """The application may still answer messages that came before the peer's close; our close frame goes out after."""
+    ENDING = 5
+    CLOSED = 6
+
+
 class Connection:
-    """One end of one connection. `message_bytes_max` bounds a received message, its fragments together."""
+    """One end of one connection. `message_bytes_max` limits a received message, all its fragments together."""
 
     def __init__(
         self,
@@ -74,9 +95,9 @@ class Connection:
         self._opening = Handshake()
         self._deflater: Deflater | None = None
         self.has_more = False
-        """Messages wait that came already: call `receive_data` again, if with no bytes."""
+        """Arrived messages wait to be returned: call `receive_data` again, with b"" if there are no new bytes."""
         self._outcome: Closed | None = None
-        self._is_outcome_told = False
+        self._is_outcome_reported = False
         self._close_frame = b""
 
     @classmethod
@@ -95,7 +116,7 @@ class Connection:
         close_ns: int = CLOSE_NS,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> "Connection":
-        """A client that has its request to `host` (with the port unless 80) among the bytes to send."""
+        """A client, with its request to `host` (with the port unless 80) in `data_to_send`."""
         connection = cls(
             Role.CLIENT,
             now_ns,
@@ -110,10 +131,10 @@ class Connection:
         )
         return connection
 
-    # Bytes, the end of the stream and the time come in.
+    # Input: bytes, the end of the stream and the time.
 
     def receive_data(self, data: bytes, now_ns: int) -> list[Event]:
-        """What these bytes of the stream mean. Bytes after the close are dropped."""
+        """Take bytes from the stream and return what happened. Bytes after the close are dropped."""
         self._now_ns = now_ns
         events: list[Event] = []
         if self.state in (State.OPEN, State.CLOSING):
@@ -127,20 +148,21 @@ class Connection:
         return events
 
     def receive_eof(self, now_ns: int) -> list[Event]:
-        """The peer ended the stream."""
+        """Note that the peer ended the stream."""
         self._now_ns = now_ns
         return self._finish("the stream ended without a close frame")
 
     def next_deadline_ns(self) -> int | None:
-        """When `on_timer` is to be called; None when there is nothing to wait for."""
+        """The time to call `on_timer` at; None when there is nothing to wait for."""
         return self._deadline_ns
 
     def on_timer(self, now_ns: int) -> list[Event]:
-        """The time is `now_ns`. Does nothing before the deadline."""
+        """End what has taken too long. Does nothing before the deadline."""
         self._now_ns = now_ns
         if self._deadline_ns is None or now_ns < self._deadline_ns:
             return []
-        if not self._is_deadline_certain:  # `close` was called since the last event, at a time unknown until now.
+        if not self._is_deadline_certain:
+            # `close` takes no time as an argument, so its deadline counts from the first call after it that does.
             self._start_deadline()
             return []
         if self.state in (State.HANDSHAKE, State.ANSWERING) and self.role == Role.SERVER:
@@ -149,14 +171,14 @@ class Connection:
             return events
         return self._finish("the peer did not answer in time")
 
-    # What the application answers and sends.
+    # Output: what the application answers and sends.
 
     def accept_upgrade(
         self, subprotocol: str | None = None, *, message_bytes_max: int | None = None, deflates: bool = False
     ) -> list[Event]:
-        """Open the WebSocket that a `Request` asks for. Returns what came behind the request, mostly nothing.
+        """Open the WebSocket that a `Request` asks for. Returns events of bytes that followed the request.
 
-        `deflates`: messages may be compressed, if the client offers it in a way that RFC 7692 allows.
+        `deflates`: compress messages if the client offers it. Raises LocalError for a sub-protocol not offered.
         """
         if self.state != State.ANSWERING or not self._opening.is_upgrade:
             raise LocalError("accept_upgrade answers a Request that is an upgrade, once")
@@ -170,7 +192,7 @@ class Connection:
         return events
 
     def respond(self, status: int, headers: Sequence[Header] = (), body: bytes = b"") -> None:
-        """Answer a `Request` by HTTP. Content-Length and `Connection: close` are added; HEAD gets no body."""
+        """Answer a `Request` over HTTP. Content-Length and `Connection: close` are added; HEAD gets no body."""
         if self.state != State.ANSWERING:
             raise LocalError("respond answers a Request, once")
         self._output += self._opening.respond(status, headers, body)
@@ -189,9 +211,9 @@ class Connection:
         self._send(Opcode.PING, data)
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Begin to close; from now on messages that still come are dropped. Before it is open: answers 503.
+        """Start the closing handshake. Messages that still arrive are dropped. Before the upgrade, answers 503.
 
-        Closing twice is no fault: both ends may have begun.
+        May be called again, or after the peer has closed.
         """
         if self.state in (State.HANDSHAKE, State.ANSWERING):
             if self.role == Role.SERVER:
@@ -199,55 +221,57 @@ class Connection:
             self._end(Closed(code, reason, was_clean=False))
         elif self.state == State.OPEN:
             self._output += self._frame(Opcode.CLOSE, encode_close(code, reason))
-            self.state = State.CLOSING
+            self._enter(State.CLOSING)
+            # Clean only when the peer answers, see `_on_close`.
             self._outcome = Closed(code, reason, was_clean=False)
         else:
             return
+        # `_now_ns` may be long ago; see `on_timer`.
         self._deadline_ns, self._is_deadline_certain = self._now_ns, False
 
     def encode_binary(self, data: bytes) -> bytes:
-        """The frame of a binary message, for a shell that sends it itself: before any that is asked for later."""
+        """The frame of a binary message, for a caller that sends it itself, before anything that is sent later."""
         return self._frame(Opcode.BINARY, data)
 
     def data_to_send(self, *, with_close: bool = True) -> bytes:
-        """All bytes for the peer since the last call; they are the caller's now.
+        """Bytes to send to the peer; each byte is returned once.
 
-        `with_close` False keeps a close frame back that answers the peer's, while what came before is unanswered.
+        `with_close=False` withholds our answer to the peer's close frame, while earlier messages are unanswered.
         """
         if with_close:
-            self._speak_last()
+            self._flush_close()
         data = bytes(self._output)
         self._output.clear()
         return data
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether a `Request` came and neither `respond` nor `accept_upgrade` answered it, nor anything else did."""
+        """Whether a `Request` came that is not answered yet, by `respond`, `accept_upgrade` or a timeout."""
         return self.state == State.ANSWERING
 
     @property
     def is_open(self) -> bool:
-        """Between the handshakes: messages come and go."""
+        """Whether the WebSocket is open: after the opening handshake and before the closing one."""
         return self.state == State.OPEN
 
     @property
     def can_send(self) -> bool:
-        """Whether messages can be sent: open, or about to answer the peer's close, until `data_to_send` does."""
+        """Whether messages can be sent: while open, and until `data_to_send` has answered the peer's close."""
         return self.state in (State.OPEN, State.CLOSE_PENDING)
 
     @property
     def output_ended(self) -> bool:
-        """Nothing will follow what `data_to_send` has given: shut the writing side down when that is sent."""
+        """Whether nothing follows what `data_to_send` has returned: shut down the writing side once that is sent."""
         return self.state >= State.CLOSE_PENDING
 
     @property
     def at_frame_boundary(self) -> bool:
-        """Open, nothing half read, closing or compressed: another reader of frames may take the stream over here."""
+        """Whether another reader of frames may take over the stream: open, uncompressed and nothing half read."""
         return self.state == State.OPEN and self._reader.is_idle and self._deflater is None
 
     @property
     def is_deflated(self) -> bool:
-        """Whether messages may be compressed, which costs memory while it is open."""
+        """Whether messages may be compressed, which costs memory while the connection is open."""
         return self._deflater is not None
 
     # The opening handshake.
@@ -257,11 +281,12 @@ class Connection:
             head = take_head(self._head_buffer)
             if head is None:
                 return
+            # Frames may follow the head at once; a client need not wait for our answer.
             self._reader.feed(bytes(self._head_buffer))
             self._head_buffer.clear()
             if self.role == Role.SERVER:
                 events.append(self._opening.read_request(head))
-                self.state = State.ANSWERING
+                self._enter(State.ANSWERING)
             else:
                 opened, agreed = self._opening.read_response(head)
                 self._open(agreed)
@@ -271,13 +296,13 @@ class Connection:
             self._refuse(fault, events)
 
     def _keep_for_later(self, data: bytes, events: list[Event]) -> None:
-        """A client need not wait for our answer, but it may not send without end either."""
+        """Buffer what a client sends before its request is answered, up to the limit of a message."""
         self._reader.feed(data)
         if self._reader.buffered_bytes > self._reader.message_bytes_max:
             self._refuse(HttpFault(400, "too many bytes behind a request that is not answered yet"), events)
 
     def _refuse(self, fault: HttpFault, events: list[Event]) -> None:
-        """The handshake failed: a server says so and lingers, a client leaves."""
+        """End a failed handshake: a server responds and waits for the end of the stream, a client closes."""
         events.append(Refused(int(fault.status), fault.reason))
         if self.role == Role.SERVER:
             self._output += self._opening.refuse(fault)
@@ -286,11 +311,11 @@ class Connection:
             events.extend(self._finish(fault.reason))
 
     def _open(self, agreed: Agreement | None) -> None:
-        self.state = State.OPEN
+        self._enter(State.OPEN)
         self._deadline_ns = None
         if agreed is not None:
-            self._deflater = Deflater(agreed.send_window_bits, forgets=agreed.send_forgets)
-            self._reader.inflater = Inflater(agreed.receive_window_bits, forgets=agreed.receive_forgets)
+            self._deflater = Deflater(agreed.send_window_bits, resets=agreed.send_resets)
+            self._reader.inflater = Inflater(agreed.receive_window_bits, resets=agreed.receive_resets)
 
     # Frames.
 
@@ -298,23 +323,24 @@ class Connection:
         bytes_left = MESSAGE_BYTES_A_CALL
         self.has_more = False
         try:
-            for unit in self._reader.read():
-                self._on_unit(unit, events)
+            for received in self._reader.read():
+                self._on_received(received, events)
                 if self.state >= State.CLOSE_PENDING:
                     return
-                bytes_left -= len(unit.payload)
+                # Without compression, the bytes that came in bound the messages: no need to stop early.
+                bytes_left -= len(received.payload)
                 if self._deflater is not None and bytes_left < 0:
                     self.has_more = True
                     return
         except ProtocolViolation as violation:
             self._on_violation(violation, events)
 
-    def _on_unit(self, unit: Unit, events: list[Event]) -> None:
-        opcode, payload = unit
+    def _on_received(self, received: Received, events: list[Event]) -> None:
+        opcode, payload = received
         if opcode == Opcode.CLOSE:
             self._on_close(payload, events)
         elif self.state == State.CLOSING:
-            return  # We have said our last word, and want to hear none but theirs.
+            return  # Our close frame is sent: only the peer's close frame matters now.
         elif opcode == Opcode.PING:
             self._send(Opcode.PONG, payload)
             events.append(Pinged(payload))
@@ -324,27 +350,29 @@ class Connection:
             events.append(Message(payload, opcode == Opcode.TEXT))
 
     def _on_close(self, payload: bytes, events: list[Event]) -> None:
-        """Close frames go both ways once we have answered. The server then ends the stream, the client waits for it."""
+        """Answer the peer's close frame, unless it answers ours. A server then closes, a client waits for that."""
         code, reason = decode_close(payload)
         if self.state == State.OPEN:
-            self._begin_last_words(code, Closed(code, reason, was_clean=True))
+            self._begin_close(code, Closed(code, reason, was_clean=True))
         else:
+            # The peer answers our close frame: code and reason remain those of the first one.
             assert self._outcome is not None
             self._end(Closed(self._outcome.code, self._outcome.reason, was_clean=True))
         if self.role == Role.SERVER:
-            events.extend(self._tell_outcome())
+            events.extend(self._report_outcome())
 
     def _on_violation(self, violation: ProtocolViolation, events: list[Event]) -> None:
-        """RFC 6455, 7.1.7: say why, and read no more."""
+        """Fail the connection (RFC 6455, 7.1.7): send the reason and read no more."""
         code, reason = violation.close_code, violation.reason
         events.append(Violated(code, reason))
         if self.state == State.OPEN:
-            self._begin_last_words(code, Closed(code, reason, was_clean=False), reason)
+            self._begin_close(code, Closed(code, reason, was_clean=False), reason)
         else:
             assert self._outcome is not None
             self._end(self._outcome)
 
     def _frame(self, opcode: Opcode, payload: bytes) -> bytes:
+        # A new key for each frame (5.3): a script must not choose the bytes that a proxy sees.
         mask_key = self._random_bytes(4) if self.role == Role.CLIENT else None
         if self._deflater is not None and opcode < Opcode.CLOSE:
             shrunk = self._deflater.shrink(payload)
@@ -361,20 +389,23 @@ class Connection:
 
     # The end.
 
-    def _begin_last_words(self, code: int, outcome: Closed, reason: str = "") -> None:
-        self._close_frame = self._frame(Opcode.CLOSE, encode_close(code, reason))
-        self._end(outcome)
-        self.state = State.CLOSE_PENDING
+    def _enter(self, state: State) -> None:
+        assert state >= self.state, f"{self.state.name} cannot become {state.name}"
+        self.state = state
 
-    def _speak_last(self) -> None:
-        """The application has had its turn: our close frame goes behind what it sent."""
+    def _begin_close(self, code: int, outcome: Closed, reason: str = "") -> None:
+        self._close_frame = self._frame(Opcode.CLOSE, encode_close(code, reason))
+        self._end(outcome, State.CLOSE_PENDING)
+
+    def _flush_close(self) -> None:
+        """Put our close frame after what the application has sent until now."""
         if self.state == State.CLOSE_PENDING:
             self._output += self._close_frame
-            self.state = State.CLOSED if self._is_outcome_told else State.ENDING
+            self._enter(State.CLOSED if self._is_outcome_reported else State.ENDING)
 
-    def _end(self, outcome: Closed) -> None:
-        """Nothing more is read, and our last byte is known: wait for the end of the stream, but not for ever."""
-        self.state = State.ENDING
+    def _end(self, outcome: Closed, state: State = State.ENDING) -> None:
+        """Read no more, send no more, and wait for the end of the stream until the deadline."""
+        self._enter(state)
         self._outcome = outcome
         self._start_deadline()
 
@@ -382,16 +413,17 @@ class Connection:
         self._deadline_ns, self._is_deadline_certain = self._now_ns + self._close_ns, True
 
     def _finish(self, reason: str) -> list[Event]:
-        """The stream is over. `reason` serves when no close frame gave one."""
-        self._speak_last()
+        """The stream ended. `reason` is used when no close frame gave one."""
+        self._flush_close()
         self._outcome = self._outcome or Closed(CloseCode.ABNORMAL, reason, was_clean=False)
-        return self._tell_outcome()
+        return self._report_outcome()
 
-    def _tell_outcome(self) -> list[Event]:
-        """The one place that gives `Closed`, once."""
+    def _report_outcome(self) -> list[Event]:
+        """Return `Closed` the first time. Every `Closed` event comes from here."""
         assert self._outcome is not None
+        # In CLOSE_PENDING the application may still send: `_flush_close` comes first.
         if self.state != State.CLOSE_PENDING:
-            self.state = State.CLOSED
+            self._enter(State.CLOSED)
         self._deadline_ns = None
-        told, self._is_outcome_told = self._is_outcome_told, True
-        return [] if told else [self._outcome]
+        was_reported, self._is_outcome_reported = self._is_outcome_reported, True
+        return [] if was_reported else [self._outcome]

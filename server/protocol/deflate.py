@@ -1,41 +1,181 @@
-"""permessage-deflate at work (RFC 7692, 7.2): a message shrinks on its way out and is inflated on its way in.
+"""permessage-deflate (RFC 7692): the extension's header, its negotiation, and the compression of messages.
 
-It knows bytes of messages, no frames (that is `frames`) and no negotiation (that is `agreement`). Memory of one
-connection, by zlib's own account: to send 2 ** (bits + 2) + 2 ** (MEMORY_LEVEL + 9) bytes and 6 KiB, so at most 38 KiB;
-to receive 2 ** bits and 10 KiB, so at most 42 KiB. Neither takes any before its first compressed message, nor keeps
-any between messages where no context is kept. Invariant: inflating never makes more than a byte beyond what the caller
-allows, and what comes of a message does not depend on where the stream was cut.
+What the parameters of the header mean:
+
+    PARAMETER                    IN AN OFFER                           IN THE ANSWER
+    server_no_context_takeover   the server is asked to keep none      it keeps none; always given when offered
+    client_no_context_takeover   the client keeps none if asked        the client must keep none
+    server_max_window_bits=8-15  upper limit of the server's window    the server's window, when offered
+    client_max_window_bits[=..]  the client accepts a limit            the client's window, only when offered
+
+Memory of one connection, by zlib's own account: to send 2 ** (bits + 2) + 2 ** (MEMORY_LEVEL + 9) bytes and 6 KiB, so
+at most 38 KiB; to receive 2 ** bits and 10 KiB, so at most 42 KiB. Neither direction takes any before its first
+compressed message, nor between messages without context takeover.
 """
 
+import re
 import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from server.protocol.http import TOKEN, HttpFault
 from server.protocol.websocket import CloseCode, ProtocolViolation
 
+HEADER = "Sec-WebSocket-Extensions"
+NAME = "permessage-deflate"
+OFFER = f"{NAME}; client_max_window_bits"
+"""What our client offers."""
+WINDOW_BITS_MAX = 15
+# Our own window: 4 KiB find nearly all that a canvas message repeats, with an eighth of the memory of 32 KiB.
+OWN_WINDOW_BITS = 12
+# Level 1 gains most of what there is to gain in a tenth of the time of level 9.
 LEVEL = 1
-"""Takes most of what there is to gain in a tenth of the time of level 9."""
 MEMORY_LEVEL = 5
+# Shorter messages are sent as they are: there is nothing to gain.
 SHRINK_BYTES_MIN = 32
-"""Shorter messages go as they are: there is nothing to gain."""
+# Payload is inflated in slices counted from the message's start, so that a fault is always found at the same place.
 SLICE_BYTES = 1024
-"""Payload is inflated in slices counted from the message's start, so that a fault is found at the same place always."""
+# DEFLATE streams per message. A sender may end its stream with each flush; hundreds of ends only cost the receiver.
 STREAMS_MAX = 64
-"""Final blocks in one message. A sender may end its stream once a flush; hundreds of ends only cost the receiver."""
+
+# RFC 7692, 7.2.1: a sync flush ends with these bytes. They are not sent, and appended again before inflating.
 _TAIL = b"\x00\x00\xff\xff"
 _FINAL_BLOCK = b"\x03\x00"
+_FLAGS = frozenset({"server_no_context_takeover", "client_no_context_takeover"})
+_BITS = {str(bits): bits for bits in range(8, WINDOW_BITS_MAX + 1)}
+
+_GAP = re.compile(r"[ \t,]*")
+_NAME = re.compile(TOKEN)
+_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"((?:[^"\\]|\\.)*)"))?')
+_END = re.compile(r"[ \t]*(?:,|$)")
+
+
+class Extension(NamedTuple):
+    """One member of the header's list. A parameter without a value has None."""
+
+    name: str
+    parameters: tuple[tuple[str, str | None], ...] = ()
+
+
+def parse_extensions(values: list[str], fault_status: int = 400) -> list[Extension]:
+    """The extensions in all values of the header, in order. Raises HttpFault `fault_status` (RFC 6455, 9.1).
+
+    A header that breaks the grammar is refused as a whole, never read in part.
+    """
+    text, found, position = ", ".join(values), [], 0
+    while (position := _match_end(_GAP.match(text, position))) < len(text):
+        name = _NAME.match(text, position)
+        if name is None:
+            raise _malformed(text, fault_status)
+        parameters, position = _parse_parameters(text, name.end(), fault_status)
+        end = _END.match(text, position)
+        if end is None:
+            raise _malformed(text, fault_status)
+        position = end.end()
+        found.append(Extension(name[0], parameters))
+    if values and not found:
+        raise _malformed(text, fault_status)
+    return found
+
+
+def _parse_parameters(text: str, position: int, fault_status: int) -> tuple[tuple[tuple[str, str | None], ...], int]:
+    parameters = []
+    while (match := _PARAMETER.match(text, position)) is not None:
+        name, value, quoted = match.groups()
+        if quoted is not None:
+            value = re.sub(r"\\(.)", r"\1", quoted)
+            if not re.fullmatch(TOKEN, value):
+                raise _malformed(text, fault_status)
+        parameters.append((name, value))
+        position = match.end()
+    return tuple(parameters), position
+
+
+def _match_end(match: re.Match[str] | None) -> int:
+    assert match is not None
+    return match.end()
+
+
+def _malformed(text: str, status: int) -> HttpFault:
+    return HttpFault(status, f"{HEADER} {text[:60]!r} is malformed")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How one end sends and receives. Windows in bits, 8 to 15; `*_resets`: no context between messages."""
+
+    send_window_bits: int
+    send_resets: bool
+    receive_window_bits: int
+    receive_resets: bool
+
+
+def answer_offers(offers: list[Extension]) -> tuple[str, Agreement] | None:
+    """The header value that accepts the first valid offer, and its meaning for the server. None: no offer is valid."""
+    for offer in offers:
+        parameters = _parameters(offer, lone_bits="client_max_window_bits") if offer.name == NAME else None
+        if parameters is not None:
+            return _accept(parameters)
+    return None
+
+
+def _accept(offer: dict[str, int | None]) -> tuple[str, Agreement]:
+    own_bits = min(OWN_WINDOW_BITS, offer.get("server_max_window_bits") or WINDOW_BITS_MAX)
+    their_bits = WINDOW_BITS_MAX
+    answer = [NAME, *(flag for flag in sorted(_FLAGS, reverse=True) if flag in offer)]
+    if "server_max_window_bits" in offer:
+        answer.append(f"server_max_window_bits={own_bits}")
+    if "client_max_window_bits" in offer:
+        their_bits = min(OWN_WINDOW_BITS, offer["client_max_window_bits"] or WINDOW_BITS_MAX)
+        answer.append(f"client_max_window_bits={their_bits}")
+    own_resets, their_resets = "server_no_context_takeover" in offer, "client_no_context_takeover" in offer
+    return "; ".join(answer), Agreement(own_bits, own_resets, their_bits, their_resets)
+
+
+def read_answer(answer: list[Extension], *, is_offered: bool) -> Agreement | None:
+    """The meaning of a server's answer to `OFFER` for the client. None: declined. Raises HttpFault 101."""
+    if not answer:
+        return None
+    if not is_offered or len(answer) > 1 or answer[0].name != NAME:
+        raise HttpFault(101, "the server chose an extension that was not offered")
+    parameters = _parameters(answer[0], lone_bits=None)
+    if parameters is None:
+        raise HttpFault(101, f"the server's parameters of {NAME} are not what RFC 7692 allows")
+    return Agreement(
+        send_window_bits=min(OWN_WINDOW_BITS, parameters.get("client_max_window_bits") or WINDOW_BITS_MAX),
+        send_resets="client_no_context_takeover" in parameters,
+        receive_window_bits=parameters.get("server_max_window_bits") or WINDOW_BITS_MAX,
+        receive_resets="server_no_context_takeover" in parameters,
+    )
+
+
+def _parameters(extension: Extension, *, lone_bits: str | None) -> dict[str, int | None] | None:
+    """The parameters by name, None where RFC 7692 forbids one. `lone_bits` may have no value."""
+    found: dict[str, int | None] = {}
+    for name, value in extension.parameters:
+        bits = _BITS.get(value) if value is not None else None
+        is_flag = name in _FLAGS and value is None
+        is_window = name in ("server_max_window_bits", "client_max_window_bits") and (
+            bits is not None or (value is None and name == lone_bits)
+        )
+        if name in found or not (is_flag or is_window):
+            return None
+        found[name] = bits
+    return found
 
 
 class Deflater:
-    """The sending direction. `forgets`: each message is compressed by itself."""
+    """The sending direction. `resets`: each message is compressed by itself."""
 
-    def __init__(self, window_bits: int, *, forgets: bool) -> None:
-        # zlib cannot do with a raw window of 8 bits. Runs reach back one byte only, and so fit into any window.
+    def __init__(self, window_bits: int, *, resets: bool) -> None:
+        # zlib refuses a raw window of 8 bits. Runs (Z_RLE) reach back one byte only, so they fit into any window.
         self._strategy = zlib.Z_RLE if window_bits == 8 else zlib.Z_DEFAULT_STRATEGY
         self._window_bits = max(9, window_bits)
-        self._forgets = forgets
+        self._resets = resets
         self._stream: zlib._Compress | None = None
 
     def shrink(self, message: bytes) -> bytes | None:
-        """The message compressed, to be sent next; None when it is to be sent as it is, which is shorter then."""
+        """The compressed message, which must be sent next; None when the message itself is shorter."""
         if len(message) < SHRINK_BYTES_MIN:
             return None
         stream = self._stream or zlib.compressobj(
@@ -44,24 +184,27 @@ class Deflater:
         data = stream.compress(message) + stream.flush(zlib.Z_SYNC_FLUSH)
         assert data.endswith(_TAIL)
         is_shorter = len(data) - len(_TAIL) < len(message)
-        # Its window holds a message that the peer will not inflate: what follows must not refer to that.
-        self._stream = stream if is_shorter and not self._forgets else None
+        # Start again after a message sent as it is: later ones would refer to it, and the peer did not inflate it.
+        self._stream = stream if is_shorter and not self._resets else None
         return data[: -len(_TAIL)] if is_shorter else None
 
 
 class Inflater:
-    """The receiving direction. `forgets`: the sender compresses each message by itself."""
+    """The receiving direction. `resets`: the sender compresses each message by itself.
 
-    def __init__(self, window_bits: int, *, forgets: bool) -> None:
-        self._window_bits = max(9, window_bits)  # Senders that use zlib mean 9 when they say 8.
-        self._forgets = forgets
+    What comes of a message does not depend on where the stream was cut.
+    """
+
+    def __init__(self, window_bits: int, *, resets: bool) -> None:
+        self._window_bits = max(9, window_bits)  # zlib-based senders use 9 when they announce 8.
+        self._resets = resets
         self._stream: zlib._Decompress | None = None
         self._pending = bytearray()
         self._streams_ended = 0
         self._has_just_ended = False
 
     def feed(self, payload: bytes, bytes_max: int) -> bytes:
-        """The next piece of a message. Returns what is inflated by now, at most `bytes_max` bytes and one that tells.
+        """Take the next piece of a message. Returns at most `bytes_max` + 1 bytes, which is too long then.
 
         Raises ProtocolViolation.
         """
@@ -74,21 +217,22 @@ class Inflater:
         return bytes(found)
 
     def finish(self, bytes_max: int) -> bytes:
-        """The message is whole: the rest of it, as `feed`. Raises ProtocolViolation."""
+        """The rest of a message that has come whole, as from `feed`. Raises ProtocolViolation."""
         found = bytearray()
         self._inflate(bytes(self._pending), found, bytes_max)
         self._pending.clear()
+        # A sender that ended its stream with the message has removed nothing: there is no tail to append.
         if len(found) <= bytes_max and not self._has_just_ended:
             self._inflate(_TAIL, found, bytes_max)
         if len(found) <= bytes_max and not self._is_between_blocks():
             raise ProtocolViolation(CloseCode.INVALID_DATA, "a compressed message ends inside a block")
         self._streams_ended, self._has_just_ended = 0, False
-        if self._forgets:
+        if self._resets:
             self._stream = None
         return bytes(found)
 
     def _inflate(self, data: bytes, found: bytearray, bytes_max: int) -> None:
-        """Append what `data` holds to `found`, which is never longer than `bytes_max` and one then."""
+        """Append the inflated `data` to `found`, up to `bytes_max` + 1 bytes."""
         while data and len(found) <= bytes_max:
             stream = self._stream = self._stream or zlib.decompressobj(-self._window_bits)
             try:
@@ -101,7 +245,7 @@ class Inflater:
                 self._begin_another_stream()
 
     def _begin_another_stream(self) -> None:
-        """RFC 7692, 7.2.3.5: a sender may end its stream and begin another within a message."""
+        # RFC 7692, 7.2.3.5: a sender may end its stream and begin another within a message.
         self._stream = None
         self._streams_ended += 1
         if self._streams_ended > STREAMS_MAX:
@@ -109,7 +253,7 @@ class Inflater:
             raise ProtocolViolation(CloseCode.POLICY_VIOLATION, reason)
 
     def _is_between_blocks(self) -> bool:
-        """Whether another block could begin here, which a copy of the stream tells by taking one."""
+        """Whether another block could begin here: whether a copy of the stream accepts one."""
         if self._stream is None:
             return self._has_just_ended
         probe = self._stream.copy()

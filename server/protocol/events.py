@@ -1,4 +1,4 @@
-"""What a `Connection` says happened. Frozen values, in the order of the bytes that made them."""
+"""What a `Connection` returns: what happened, as frozen values, in the order of the bytes that caused it."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from server.protocol.http import RequestHead
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Server: a request came. Answer it with `accept_upgrade` (only when `is_upgrade`) or `respond`."""
+    """Server: a request arrived. Answer it with `respond`, or with `accept_upgrade` if `is_upgrade`."""
 
     head: RequestHead
     is_upgrade: bool
     subprotocols: tuple[str, ...] = ()
-    """As the client offers them, the best first."""
+    """Offered by the client, preferred ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The opening handshake failed: the server answered, or we as the server answered, with `status`.
+    """The opening handshake failed. `status`: the HTTP status that the server answered with.
 
-    A client is also told 101 for an upgrade that does not hold, 400 or 431 for an answer that is not HTTP.
+    For a client, 101 stands for an invalid upgrade, 400 or 431 for a response that is not valid HTTP.
     """
 
     status: int
@@ -35,7 +35,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A whole message, unmasked and put together. Text is UTF-8 and was checked."""
+    """A whole message. Text is valid UTF-8."""
 
     data: bytes
     is_text: bool
@@ -43,21 +43,21 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Pinged:
-    """A ping came; its pong is already among the bytes to send."""
+    """A ping arrived; its pong is already in `data_to_send`."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Ponged:
-    """A pong came, asked for or not."""
+    """A pong arrived, solicited or not."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Violated:
-    """The peer broke the protocol. The bytes to send end with the close frame that says so; nothing more is read."""
+    """The peer broke the protocol. `data_to_send` ends with a close frame that says why; no more is read."""
 
     close_code: int
     reason: str
@@ -65,10 +65,10 @@ class Violated:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The last event, once on every connection: send what is left, then close the socket.
+    """The last event of every connection, once: send what is left, then close the socket.
 
-    `code` and `reason` are those of the first close frame, whoever sent it; ABNORMAL when the stream ended without.
-    `was_clean`: close frames went both ways, or a request was answered.
+    `code` and `reason` come from the first close frame, of either end; ABNORMAL when the stream ended without one.
+    `was_clean`: both ends sent a close frame, or an HTTP request was answered.
     """
 
     code: int

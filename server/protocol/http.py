@@ -1,7 +1,6 @@
-"""HTTP/1.1 heads, as much as an upgrade, a static page and a few GET routes need. Bytes in, heads out; no state.
+"""HTTP/1.1 heads (RFC 9112), as far as an upgrade, a static page and a few GET routes need them. No state.
 
-Not an HTTP server: requests have no body, one connection carries one request, and nothing is guessed about a head
-that is not as RFC 9112 writes it. Invariant: bytes give a head, None for "more bytes please", or `HttpFault`.
+Requests have no body and a connection carries one request. A head that is not strictly valid is refused.
 """
 
 import re
@@ -11,13 +10,13 @@ from functools import cached_property
 from http import HTTPStatus
 from urllib.parse import unquote
 
+# A longer request head is answered with 431. Those of browsers are not half as long.
 HEAD_BYTES_MAX = 8192
-"""A longer request head is answered with 431: no browser's is half as long."""
 
 Header = tuple[str, str]
 
+# RFC 9110, 5.6.2.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-"""What RFC 9110, 5.6.2 calls a token, as a pattern."""
 _REQUEST_LINE = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _HEADER_LINE = re.compile(rf"({TOKEN}):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
@@ -26,16 +25,16 @@ _METHODS = ("GET", "HEAD")
 
 
 def authority_of(host: str, port: int) -> str:
-    """Host and port as a URL and the Host header have them: an IPv6 address stands in brackets (RFC 3986, 3.2.2).
+    """Host and port as in a URL or a Host header: an IPv6 address is put in brackets (RFC 3986, 3.2.2).
 
-    Port 0 is one that is not chosen yet, and left out.
+    Port 0, which is not chosen yet, is left out.
     """
     host = f"[{host}]" if ":" in host else host
     return f"{host}:{port}" if port else host
 
 
 class HttpFault(Exception):
-    """A head that is refused: `status` is the answer, `reason` names the fault, `headers` go into the answer."""
+    """A head that is refused. `reason` names the fault; `status` and `headers` are for the response."""
 
     def __init__(self, status: int, reason: str, headers: Sequence[Header] = ()) -> None:
         super().__init__(f"{int(status)}: {reason}")
@@ -46,7 +45,7 @@ class HttpFault(Exception):
 
 @dataclass(frozen=True)
 class Headers:
-    """The header fields of a head in their order. Names are looked up in any case."""
+    """The header fields of a head, in order. Names are case-insensitive."""
 
     fields: tuple[Header, ...]
 
@@ -58,21 +57,21 @@ class Headers:
         return table
 
     def all(self, name: str) -> list[str]:
-        """Every value under this name."""
+        """All values of this name."""
         return self._by_name.get(name.lower(), [])
 
     def get(self, name: str) -> str | None:
-        """The value under this name; several are joined by a comma, as RFC 9110, 5.3 allows."""
+        """The value of this name; several are joined by commas (RFC 9110, 5.3)."""
         values = self.all(name)
         return ", ".join(values) if values else None
 
     def tokens(self, name: str) -> list[str]:
-        """The members of a comma list, over all fields of this name; case is kept."""
+        """The members of a comma-separated list, over all fields of this name, in their case."""
         members = (member.strip(" \t") for value in self.all(name) for member in value.split(","))
         return [member for member in members if member]
 
     def has_token(self, name: str, token: str) -> bool:
-        """Whether a comma list holds `token`, in any case."""
+        """Whether a comma-separated list contains `token`, in any case."""
         return token.lower() in (member.lower() for member in self.tokens(name))
 
 
@@ -101,7 +100,7 @@ class RequestHead:
 
 @dataclass(frozen=True)
 class ResponseHead:
-    """The head of an answer."""
+    """The head of a response."""
 
     status: int
     phrase: str
@@ -109,12 +108,13 @@ class ResponseHead:
 
 
 def take_head(buffer: bytearray, bytes_max: int = HEAD_BYTES_MAX) -> str | None:
-    """Cut a whole head off the front of `buffer`; None while it is not whole. Raises HttpFault 431.
+    """Cut a whole head off the front of `buffer`; None while it is incomplete. Raises HttpFault 431.
 
-    `bytes_max` bounds the head with its empty line.
+    `bytes_max` limits the head and its empty line.
     """
     end = buffer.find(_HEAD_END, 0, bytes_max)
     if end >= 0:
+        # latin-1 decodes any byte; the patterns below decide what is allowed where.
         head = buffer[:end].decode("latin-1")
         del buffer[: end + len(_HEAD_END)]
         return head
@@ -156,16 +156,18 @@ def parse_request(head: str) -> RequestHead:
         raise HttpFault(HTTPStatus.METHOD_NOT_ALLOWED, fault, [("Allow", allow)])
     if not target.startswith(("/", "http://", "https://")):
         raise _bad(f"target {target[:40]!r} is neither a path nor an http address")
+    # HTTP/1.0 had no Host header yet.
     hosts = len(headers.all("Host"))
     if hosts > 1 or (hosts == 0 and minor != "0"):
         raise _bad(f"{hosts} Host headers; there must be one")
+    # Bytes of a body would be taken for the beginning of the first frame.
     if headers.all("Transfer-Encoding") or any(length != "0" for length in headers.all("Content-Length")):
         raise _bad(f"a {method} request with a body; send none")
     return RequestHead(method, target, headers, int(minor))
 
 
 def parse_response(head: str) -> ResponseHead:
-    """An answer's head without the empty line. Raises HttpFault."""
+    """A response from its head without the empty line. Raises HttpFault 400."""
     line, *header_lines = head.split("\r\n")
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
@@ -179,14 +181,15 @@ def encode_request(method: str, target: str, headers: Sequence[Header]) -> bytes
 
 
 def encode_response(status: int, headers: Sequence[Header] = (), body: bytes = b"", *, has_body: bool = True) -> bytes:
-    """An answer as bytes. `has_body` False answers a HEAD: the same head, no body."""
+    """A response as bytes. `has_body=False` is for HEAD: the same head, no body."""
     phrase = HTTPStatus(status).phrase
-    # Neither 101 nor 304 has a body, nor the length of one.
+    # 101 and 304 must not have a Content-Length.
     sized = headers if status in (101, 304) else [*headers, ("Content-Length", str(len(body)))]
     return _encode_head(f"HTTP/1.1 {int(status)} {phrase}", sized) + (body if has_body else b"")
 
 
 def _encode_head(line: str, headers: Sequence[Header]) -> bytes:
+    # A line end inside a value would begin another header, or the body.
     text = "\r\n".join([line, *(f"{name}: {value}" for name, value in headers), "", ""])
     if text.count("\n") != len(headers) + 2 or text.count("\r") != len(headers) + 2:
         raise ValueError(f"a header holds a line end: {line!r}, {list(headers)!r}")
@@ -196,7 +199,7 @@ def _encode_head(line: str, headers: Sequence[Header]) -> bytes:
 def is_origin_allowed(request: RequestHead, origins: Sequence[str] = ()) -> bool:
     """Whether a page of this Origin may open a WebSocket here: no Origin, this server's own, or one of `origins`.
 
-    Browsers alone send an Origin, and let any page open a WebSocket to any server: the check is the server's.
+    Browsers let any page open a WebSocket to any server and send its Origin, so the server has to check.
     """
     values = request.headers.all("Origin")
     if not values:
@@ -208,6 +211,7 @@ def is_origin_allowed(request: RequestHead, origins: Sequence[str] = ()) -> bool
         return True
     scheme, _, authority = origin.partition("://")
     host = (request.headers.get("Host") or "").lower()
+    # A browser omits the default port in both headers; other clients may not.
     default_port = {"http": ":80", "https": ":443"}.get(scheme)
     if default_port is None or not authority:
         return False

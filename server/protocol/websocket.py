@@ -1,33 +1,25 @@
-"""The WebSocket frame of RFC 6455: its head, its mask, its close codes and the keys of its opening handshake.
+"""WebSocket frames (RFC 6455): heads, masks, close frames and UTF-8 checks, as pure functions over bytes.
 
-Pure functions over bytes: no state, no socket, no time (that is `connection`), no canvas message (that is `messages`).
-Invariant: whatever bytes come in, the answer is a value, None for "more bytes please", or `ProtocolViolation`.
-
-    OFFSET  SIZE  FIELD    MEANING
-         0     1  first    bit 7 FIN, bits 6-4 RSV1-3, bits 3-0 opcode
-         1     1  second   bit 7 MASK, bits 6-0 length: 0..125 itself, 126: u16 follows, 127: u64 follows
-         2   0,2,8  length  big-endian, in the shortest of the three forms
-         .   0,4  mask     key, when MASK is set: always from a client, never from a server
-         .     n  payload  byte i is XORed with key byte i & 3
+OFFSET  SIZE   FIELD    MEANING
+     0     1   first    bit 7 FIN, bits 6-4 RSV1-3, bits 3-0 opcode
+     1     1   second   bit 7 MASK, bits 6-0 length: 0..125 itself, 126: u16 follows, 127: u64 follows
+     2   0,2,8 length   big-endian, in the shortest of the three forms
+     .   0,4   mask     key, when MASK is set: always from a client, never from a server
+     .     n   payload  byte i is XORed with key byte i & 3
 """
 
-import base64
-import binascii
 import codecs
-import hashlib
 from enum import IntEnum
 from typing import NamedTuple
 
 from server.wire import CONTROL_BYTES_MAX, FIN, LENGTH_16, LENGTH_64, MASK, RESERVED_BITS, Opcode
 
 CLOSE_REASON_BYTES_MAX = CONTROL_BYTES_MAX - 2
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
 _OPCODES = {int(opcode): opcode for opcode in Opcode}
 
 
 class CloseCode(IntEnum):
-    """Why a connection ended (RFC 6455, 7.4.1 and the registry it founded)."""
+    """Why a connection ended (RFC 6455, 7.4.1, and the registry of close codes)."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -63,15 +55,15 @@ EXPLANATIONS: dict[CloseCode, str] = {
     CloseCode.BAD_GATEWAY: "a server behind the server failed",
     CloseCode.TLS_HANDSHAKE: "the TLS handshake failed",
 }
+# For the local application only; in a close frame they are a violation.
 NEVER_SENT = frozenset({CloseCode.NO_STATUS, CloseCode.ABNORMAL, CloseCode.TLS_HANDSHAKE})
-"""Codes that only tell a local application what happened; in a close frame they are a fault."""
 SENT_CODES = frozenset(CloseCode) - NEVER_SENT
 
 assert set(EXPLANATIONS) == set(CloseCode)
 
 
 class ProtocolViolation(Exception):
-    """The peer broke the protocol: close with `close_code`, and `reason` names the fault."""
+    """The peer broke the protocol. `reason` names the fault; the connection is closed with `close_code`."""
 
     def __init__(self, close_code: int, reason: str) -> None:
         super().__init__(f"{int(close_code)}: {reason}")
@@ -80,11 +72,11 @@ class ProtocolViolation(Exception):
 
 
 class LocalError(Exception):
-    """We asked a connection for what its state does not allow."""
+    """The application asked a connection for something that its state does not allow."""
 
 
 class FrameHead(NamedTuple):
-    """A frame's head. `head_bytes` is its own size, `mask_key` four bytes or None."""
+    """The head of a frame. `head_bytes` is its size, `mask_key` four bytes or None."""
 
     is_final: bool
     reserved_bits: int
@@ -102,11 +94,12 @@ def protocol_error(reason: str) -> ProtocolViolation:
 def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed: int = 0) -> FrameHead | None:
     """The frame head at `start`, or None when more bytes are needed. Raises ProtocolViolation as early as it can.
 
-    `reserved_bits_allowed` holds the RSV bits that negotiated extensions use. Who must mask is the caller's question.
+    `reserved_bits_allowed`: the RSV bits that negotiated extensions use. The caller checks who must mask.
     """
     available = len(data) - start
     if available < 1:
         return None
+    # Each fault is raised at the first byte that shows it, so that it does not depend on how the stream was cut.
     first = data[start]
     reserved_bits = first & RESERVED_BITS
     opcode = _OPCODES.get(first & 0x0F)
@@ -124,6 +117,7 @@ def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed
         raise protocol_error(f"a {opcode.name} frame is fragmented; control frames must not be")
     if available < 2:
         return None
+    # The mask bit is not checked here: the reader knows which end it is.
     second = data[start + 1]
     short_length = second & 0x7F
     if opcode >= Opcode.CLOSE and short_length > CONTROL_BYTES_MAX:
@@ -142,7 +136,7 @@ def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed
 
 
 def _check_length(length: int, length_bytes: int) -> None:
-    """RFC 6455, 5.2: the shortest form, and the highest bit of the longest is 0."""
+    """RFC 6455, 5.2: a length has the shortest form, and the highest bit of the longest form is 0."""
     if length_bytes == 2 and length < LENGTH_16:
         raise protocol_error(f"length {length} is written in 2 bytes where 0 would do")
     if length_bytes == 8:
@@ -155,7 +149,7 @@ def _check_length(length: int, length_bytes: int) -> None:
 def encode_frame(
     opcode: int, payload: bytes, *, is_final: bool = True, mask_key: bytes | None = None, reserved_bits: int = 0
 ) -> bytes:
-    """One frame as bytes; masked when `mask_key` (4 bytes) is given, as a client's must be."""
+    """One frame as bytes, masked if `mask_key` (4 bytes) is given, as clients must."""
     first = (FIN if is_final else 0) | reserved_bits | opcode
     mask_bit = 0 if mask_key is None else MASK
     length = len(payload)
@@ -171,33 +165,32 @@ def encode_frame(
 
 
 def apply_mask(payload: bytes | bytearray | memoryview, key: bytes, offset: int = 0) -> bytes:
-    """`payload` XOR the repeated 4-byte `key`; its own inverse. `offset`: place of payload[0] in the frame's payload.
-
-    One XOR of two long integers: linear, and at memory speed where a loop over bytes would not be.
-    """
+    """`payload` XOR the repeated 4-byte `key`; its own inverse. `offset` of payload[0] in the frame's payload."""
     assert len(key) == 4
     size = len(payload)
+    # A piece that does not start at a multiple of 4 meets the key in the middle.
     turn = offset & 3
     repeated = (key[turn:] + key[:turn]) * (size + 3 >> 2)
+    # One XOR of two long integers runs at memory speed; a loop over bytes is a hundred times slower.
     mask = int.from_bytes(repeated[:size], "little")
     return (int.from_bytes(payload, "little") ^ mask).to_bytes(size, "little")
 
 
 class Utf8Check:
-    """Says at the first possible byte that a text is not UTF-8. Text may come in pieces cut anywhere."""
+    """Finds at the first possible byte that a text is not UTF-8. The text may come in pieces cut anywhere."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def feed(self, piece: bytes, *, is_last: bool) -> None:
-        """Look at the next piece. Raises ProtocolViolation 1007, whose words do not depend on the cuts."""
+        """Check the next piece. Raises ProtocolViolation 1007, whose reason does not depend on the cuts."""
         try:
             self._decoder.decode(piece, is_last)
         except UnicodeDecodeError as error:
             raise ProtocolViolation(CloseCode.INVALID_DATA, "text is not UTF-8") from error
         pending = self._decoder.getstate()[0]
         if len(pending) == 2 and pending[0] == 0xED and pending[1] >= 0xA0:
-            # The decoder waits for the third byte of a surrogate, though none can make it valid.
+            # The decoder waits for the third byte of a surrogate, though no third byte can make it valid.
             raise ProtocolViolation(CloseCode.INVALID_DATA, "text is not UTF-8")
 
 
@@ -217,29 +210,11 @@ def decode_close(payload: bytes) -> tuple[CloseCode | int, str]:
 
 
 def encode_close(code: int, reason: str = "") -> bytes:
-    """The payload of a close frame; a reason above 123 bytes is cut between characters. NO_STATUS: an empty one."""
+    """The payload of a close frame, empty for NO_STATUS. A reason above 123 bytes is cut between characters."""
     if code == CloseCode.NO_STATUS:
         return b""
     if code not in SENT_CODES and not 3000 <= code <= 4999:
         raise LocalError(f"close code {code} must not be sent; use 1000-1003, 1007-1014 or 3000-4999")
+    # The cut may fall inside a character, whose bytes are dropped then.
     text = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
     return code.to_bytes(2, "big") + text.encode()
-
-
-def accept_key(key: str) -> str:
-    """The Sec-WebSocket-Accept that answers this Sec-WebSocket-Key."""
-    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
-
-
-def new_handshake_key(random: bytes) -> str:
-    """A Sec-WebSocket-Key from 16 random bytes."""
-    assert len(random) == 16
-    return base64.b64encode(random).decode()
-
-
-def is_handshake_key(key: str) -> bool:
-    """Whether this is base64 of 16 bytes, as a Sec-WebSocket-Key must be."""
-    try:
-        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False

@@ -13,11 +13,9 @@ from server.bridge.inbox import Inbox
 from server.kernels.decode import DONE, decode, decode_payload
 from server.kernels.layout import Phase, Reason
 from server.mqtt.topics import Topics
-from server.protocol.agreement import answer_offers, judge_answer
 from server.protocol.connection import Connection, Role
-from server.protocol.deflate import SLICE_BYTES, Deflater, Inflater
+from server.protocol.deflate import SLICE_BYTES, Deflater, Inflater, answer_offers, parse_extensions, read_answer
 from server.protocol.events import Closed, Request
-from server.protocol.extension import parse_extensions
 from server.protocol.http import (
     HEAD_BYTES_MAX,
     HttpFault,
@@ -182,25 +180,25 @@ def offers(data):
         assert fault.status == 400
         return
     try:
-        judge_answer(found, is_offered=True)
+        read_answer(found, is_offered=True)
     except HttpFault as fault:
         assert fault.status == 101
     granted = answer_offers(found)
     if granted is not None:
         value, ours = granted
-        theirs = judge_answer(parse_extensions([value], 101), is_offered=True)
+        theirs = read_answer(parse_extensions([value], 101), is_offered=True)
         assert ours.send_window_bits <= theirs.receive_window_bits
         assert theirs.send_window_bits <= ours.receive_window_bits
-        assert ours.receive_forgets == theirs.send_forgets
+        assert ours.receive_resets == theirs.send_resets
 
 
 def deflate(data):
     """Byte 0: window and memory. The rest: a compressed message, twice; then as a message, to be compressed."""
     how, payload = (data[0] if data else 0), data[1:]
-    bits, forgets = 8 + how % 8, bool(how & 8)
-    outcomes = [_inflated(bits, forgets, [payload[i : i + n] for i in range(0, len(payload), n)]) for n in (1, 3, 9999)]
+    bits, resets = 8 + how % 8, bool(how & 8)
+    outcomes = [_inflated(bits, resets, [payload[i : i + n] for i in range(0, len(payload), n)]) for n in (1, 3, 9999)]
     assert outcomes[0] == outcomes[1] == outcomes[2], outcomes
-    deflater, inflater = Deflater(bits, forgets=forgets), Inflater(bits, forgets=forgets)
+    deflater, inflater = Deflater(bits, resets=resets), Inflater(bits, resets=resets)
     for message in (payload, payload * 3, payload):
         shrunk = deflater.shrink(message)
         if shrunk is not None:
@@ -208,8 +206,8 @@ def deflate(data):
             assert inflater.feed(shrunk, len(message)) + inflater.finish(len(message)) == message
 
 
-def _inflated(bits, forgets, pieces):
-    inflater, found = Inflater(bits, forgets=forgets), []
+def _inflated(bits, resets, pieces):
+    inflater, found = Inflater(bits, resets=resets), []
     try:
         for _ in range(2):
             message = b""

@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.protocol.agreement import Agreement, answer_offers, judge_answer
 from server.protocol.connection import MESSAGE_BYTES_A_CALL, Connection, Role
-from server.protocol.deflate import SHRINK_BYTES_MIN, Deflater, Inflater
+from server.protocol.deflate import (
+    SHRINK_BYTES_MIN,
+    Agreement,
+    Deflater,
+    Extension,
+    Inflater,
+    answer_offers,
+    parse_extensions,
+    read_answer,
+)
 from server.protocol.events import Event, Message, Opened, Refused, Request
-from server.protocol.extension import Extension, parse_extensions
 from server.protocol.http import HttpFault
 from server.protocol.messages import Place, PlaceMany, Snapshot, Subscribe
 from server.protocol.websocket import ProtocolViolation, encode_frame
@@ -135,7 +142,7 @@ class TestAnswers:
         ],
     )
     def test_taken(self, answer: str, agreed: Agreement) -> None:
-        assert judge_answer(parse_extensions([answer]), is_offered=True) == agreed
+        assert read_answer(parse_extensions([answer]), is_offered=True) == agreed
 
     @pytest.mark.parametrize(
         "answer",
@@ -147,13 +154,13 @@ class TestAnswers:
     )  # fmt: skip
     def test_refused(self, answer: str) -> None:
         with pytest.raises(HttpFault) as caught:
-            judge_answer(parse_extensions([answer]), is_offered=True)
+            read_answer(parse_extensions([answer]), is_offered=True)
         assert caught.value.status == 101
 
     def test_what_was_not_offered(self) -> None:
         with pytest.raises(HttpFault, match="not offered"):
-            judge_answer([Extension("permessage-deflate")], is_offered=False)
-        assert judge_answer([], is_offered=True) is None
+            read_answer([Extension("permessage-deflate")], is_offered=False)
+        assert read_answer([], is_offered=True) is None
 
     @pytest.mark.parametrize(("offers", "deflates"), [(True, False), (False, True), (False, False)])
     def test_both_must_want_it(self, offers: bool, deflates: bool) -> None:
@@ -201,10 +208,10 @@ class TestTwoEnds:
         assert not server.at_frame_boundary
 
     @pytest.mark.parametrize("bits", range(8, 16))
-    @pytest.mark.parametrize("forgets", [False, True])
-    def test_every_window(self, bits: int, forgets: bool) -> None:
+    @pytest.mark.parametrize("resets", [False, True])
+    def test_every_window(self, bits: int, resets: bool) -> None:
         message = bytes(range(256)) * 40 + bytes(5000)
-        deflater, strict = Deflater(bits, forgets=forgets), Inflater(bits, forgets=forgets)
+        deflater, strict = Deflater(bits, resets=resets), Inflater(bits, resets=resets)
         for _ in range(3):
             shrunk = deflater.shrink(message)
             assert shrunk is not None
@@ -214,19 +221,19 @@ class TestTwoEnds:
     def test_with_8_bits_nothing_reaches_back_further_than_256_bytes(self) -> None:
         """zlib has no such window, so a message that repeats only what is 300 bytes back must not shrink by that."""
         block = np.random.default_rng(1).bytes(300)
-        assert Deflater(8, forgets=False).shrink(block * 3) is None
-        assert Deflater(10, forgets=False).shrink(block * 3) is not None
+        assert Deflater(8, resets=False).shrink(block * 3) is None
+        assert Deflater(10, resets=False).shrink(block * 3) is not None
 
 
 class TestCost:
     def test_memory_of_a_connection(self) -> None:
         """zlib's state at its largest, both directions in use, the peer's window the widest."""
         message = np.random.default_rng(3).integers(0, 4, 2**16, np.uint8).tobytes()
-        shrunk = Deflater(15, forgets=True).shrink(message)
+        shrunk = Deflater(15, resets=True).shrink(message)
         assert shrunk is not None
         tracemalloc.start()
         try:
-            deflater, inflater = Deflater(12, forgets=False), Inflater(15, forgets=False)
+            deflater, inflater = Deflater(12, resets=False), Inflater(15, resets=False)
             idle = tracemalloc.get_traced_memory()[0]
             deflater.shrink(message)
             inflater.feed(shrunk, 2**17)
@@ -238,7 +245,7 @@ class TestCost:
         assert LIMIT_BYTES // 2 < held < LIMIT_BYTES
 
     def test_a_bomb_makes_one_byte_too_many_and_no_more(self) -> None:
-        inflater = Inflater(15, forgets=False)
+        inflater = Inflater(15, resets=False)
         bomb = zlib.compress(bytes(2**26), 9, wbits=-15)
         assert len(inflater.feed(bomb, 5000)) == 5001
 
@@ -270,7 +277,7 @@ class TestCost:
         payload[place % len(payload)] ^= wrong
         outcomes = []
         for pieces in ([bytes(payload)], random_cuts(bytes(payload), seed), [bytes([one]) for one in payload]):
-            inflater, found = Inflater(12, forgets=False), b""
+            inflater, found = Inflater(12, resets=False), b""
             try:
                 for piece in pieces:
                     found += inflater.feed(piece, 10_000)

@@ -11,9 +11,8 @@ from websockets.http11 import Response as PeerResponse
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from server.protocol.connection import Connection, Role
+from server.protocol.connection import Connection, Role, State
 from server.protocol.events import Closed, Event, Message, Opened, Pinged, Ponged, Refused, Request
-from server.protocol.state import State
 from support.feeding import NOW, to_server
 
 

@@ -4,19 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.protocol.handshake import accept_key, is_handshake_key, new_handshake_key
 from server.protocol.websocket import (
     EXPLANATIONS,
     CloseCode,
     LocalError,
     ProtocolViolation,
     Utf8Check,
-    accept_key,
     apply_mask,
     decode_close,
     encode_close,
     encode_frame,
-    is_handshake_key,
-    new_handshake_key,
     parse_head,
 )
 from server.wire import RSV1, Opcode
