@@ -221,7 +221,7 @@ class Inflater:
         found = bytearray()
         self._inflate(bytes(self._pending), found, bytes_max)
         self._pending.clear()
-        # A sender that ended its stream with the message has removed nothing: there is no tail to append.
+        # Where a stream ends exactly with the message, the tail would begin another one.
         if len(found) <= bytes_max and not self._has_just_ended:
             self._inflate(_TAIL, found, bytes_max)
         if len(found) <= bytes_max and not self._is_between_blocks():

@@ -1,4 +1,4 @@
-"""How a `Connection` opens and closes: handshakes of both roles, refusals, and what happens when nobody answers."""
+"""How a `Connection` opens and closes: handshakes of both roles, refusals, and timeouts."""
 
 import pytest
 

@@ -85,7 +85,7 @@ class TestIndependentClient:
         pass_bytes(server, peer)
         assert (peer.close_code, peer.close_reason) == (1001, "the server stops")
 
-    def test_it_is_told_of_its_violation(self) -> None:
+    def test_its_violation_is_reported_to_it(self) -> None:
         peer, server = self.connect()
         server.receive_data(to_server(2, bytes(65537))[:14], NOW)
         pass_bytes(server, peer)
@@ -141,10 +141,10 @@ class TestIndependentCompression:
     """Both ends of ours against `websockets`, whatever it offers or answers."""
 
     PARAMETERS: ClassVar = [
-        {"server_no_context_takeover": forgets, "client_no_context_takeover": told}
+        {"server_no_context_takeover": forgets, "client_no_context_takeover": value}
         | {"server_max_window_bits": bits, "client_max_window_bits": bits}
         for forgets in (False, True)
-        for told in (False, True)
+        for value in (False, True)
         for bits in (None, 9, 12, 15)
     ]
     SAID = ("the same again, " * 40, "", "the same again, " * 9000, "short", "the same again, " * 40)
