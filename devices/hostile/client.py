@@ -8,16 +8,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from random import Random
 
-from server.protocol.handshake import upgrade_request
+from server.protocol.handshake import new_handshake_key, upgrade_request
 from server.protocol.messages import Place
-from server.protocol.websocket import (
-    CloseCode,
-    decode_close,
-    encode_close,
-    encode_frame,
-    new_handshake_key,
-    parse_head,
-)
+from server.protocol.websocket import CloseCode, decode_close, encode_close, encode_frame, parse_head
 from server.wire import HELLO, THROTTLED, Opcode, ServerOp
 
 HELLO_CHECK_S = 0.05
