@@ -76,7 +76,7 @@ def sample_of(number: int) -> NDArray[Any]:
     sample["latency_ms_p50"] = np.nan
     sample["waiting_ms"][3] = np.nan
     sample["latency_counts"] = number * 10
-    sample["hostile"][:4] = 0  # Kinds of whom there is nobody, and one that comes later.
+    sample["hostile"][:4] = 0  # Kinds without connections, and one that comes later.
     if number < 3:
         sample["hostile"][7] = 0
     return sample
@@ -132,7 +132,7 @@ def facts_of(width: int, height: int) -> dict[str, str]:
 def make(
     path: Path, ticks: int, *, size: tuple[int, int] = (70, 50), changes: int = 40, snapshot_ticks: int = 10
 ) -> dict[int, NDArray[np.uint8]]:
-    """Write a recording of so many ticks and samples. Returns the canvas after each tick, the empty one as 0."""
+    """Write a recording of this many ticks and samples. Returns the canvas after each tick, the empty one as 0."""
     painted = Painted(*size)
     canvases = {0: painted.pixels.copy()}
     with closing(sqlite3.connect(path, isolation_level=None)) as file:

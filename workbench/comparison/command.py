@@ -39,6 +39,7 @@ def run_compare(
     write_json(json_file, tree_of(comparison))
     if plot is not None:
         write_atomically(plot, _picture(comparison, plot.suffix.lower().removeprefix(".")))
+    # Conditions come last: table, JSON and plot are there for the search for the cause.
     broken = [line for condition in conditions for line in condition.broken_by(comparison)]
     for line in broken:
         print(line, file=sys.stderr)
@@ -58,6 +59,7 @@ def compare_files(files: Sequence[Path]) -> Comparison:
 
 def overlay_runs(comparison: Comparison) -> "list[OverlaidRun]":
     """The runs as `plots.overlay` draws them."""
+    # matplotlib is slow to import, and a comparison without pictures does not need it.
     from plots.overlay import OverlaidRun
 
     runs = []

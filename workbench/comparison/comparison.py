@@ -1,9 +1,6 @@
 """Runs compared with the first of them: which metrics differ by more than noise, and conditions that fail a build.
 
-There is no verdict between runs from different machines, nor from series too short to estimate their noise. In a
-condition such as `admitted_per_s < 0.95x`, a number with an x is a multiple of the first run's value, a plain number is
-in the metric's unit. It holds only when it holds for the whole interval, so noise fails no build; a condition that
-cannot be decided is an error.
+There is no verdict between runs from different machines, nor from series too short to estimate their noise.
 """
 
 import math
@@ -164,6 +161,9 @@ def _text(value: Any) -> str:
     return text if len(text) <= _VALUE_LETTERS else f"{text[: _VALUE_LETTERS - 3]}..."
 
 
+# In a condition such as `admitted_per_s < 0.95x`, a number with an x is a multiple of the first run's value, a plain
+# number is in the metric's unit. It must hold for the whole interval, so that noise fails no build; a condition that
+# cannot be decided is an error.
 _FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(x?)\s*")
 _EXAMPLE = "for example --fail-if 'admitted_per_s < 0.95x'"
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

@@ -118,7 +118,8 @@ def measure(recording: Recording, index: int = 0) -> MeasuredRun:
         ticks = recording.tick_log(int(inside["time_ns"][0]), int(inside["time_ns"][-1]))
     else:
         ticks = recording.tick_log(0, 0)  # No rows, of the right dtype.
-    seed = index + 1  # Bootstrap draws of two runs must be independent.
+    # Bootstrap draws of two runs must be independent, and the same for the same files.
+    seed = index + 1
     return MeasuredRun(
         label=label_of(index),
         path=recording.path,
@@ -150,6 +151,7 @@ def load_seconds(run: MeasuredRun) -> NDArray[np.float64]:
     """The time of each sample in seconds since the load was fully on: the common time axis of runs."""
     if not len(run.samples):
         return np.zeros(0)
+    # Processes of one run start faster than those of another: only the loads are comparable in time.
     origin_ns = int(run.samples["time_ns"][min(run.load[0], len(run.samples) - 1)])
     seconds: NDArray[np.float64] = (run.samples["time_ns"] - origin_ns) / 1e9
     return seconds

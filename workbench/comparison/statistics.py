@@ -1,15 +1,7 @@
 """The steady state of a run, and how much of a difference between two runs is noise.
 
-Steady state: the rule MSER-5 (White, Cobb and Spratt, 2000) cuts the warm-up. Take means of batches of five samples;
-for each number d of batches that might be cut, the squared standard error of the mean of the rest is
-sum((y - mean)^2) / (n - d)^2 over these n - d batches; cut where it is least. When that would cut more than half, the
-series has not settled, and the result says so.
-
-Noise: bootstrap intervals of medians and percentiles. Samples are averages over a second, taken ten times per second,
-so neighbours are correlated. Blocks of neighbours are drawn instead of samples (moving-block bootstrap, Kuensch 1989):
-of `BLOCK_S`, or a fiftieth of the series if that is longer, which keeps slow drift together too. Intervals are of 99 %:
-at 95 %, a table of twenty metrics would have one false alarm. They cover the noise within a run; the variation from run
-to run only repetitions show. Draws come from a seed, so the same series give the same intervals.
+Intervals are of 99 %: at 95 %, a table of twenty metrics would have one false alarm. They cover the noise within a run;
+the variation from run to run only repetitions show. Draws come from a seed: the same series give the same intervals.
 """
 
 from dataclasses import dataclass
@@ -19,7 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Twice the second that a rate looks back on.
+# Noise is estimated by bootstrap intervals of medians and percentiles. Samples are averages over a second, taken ten
+# times per second, so neighbours are correlated: blocks of neighbours are drawn instead of samples (moving-block
+# bootstrap, Kuensch 1989), of `BLOCK_S`, twice the second that a rate covers, or of a fiftieth of the series if that
+# is longer, which keeps slow drift together too.
 BLOCK_S = 2.0
 BLOCKS_LEAST = 5
 BLOCKS_MOST = 50
@@ -134,6 +129,10 @@ class SteadyState:
     settled: bool
 
 
+# The steady state is found by the rule MSER-5 (White, Cobb and Spratt, 2000). Take means of batches of five samples;
+# for each number d of batches that might be cut, the squared standard error of the mean of the rest is
+# sum((y - mean)^2) / (n - d)^2 over these n - d batches; cut where it is least. When that would cut more than half, the
+# series has not settled, and the result says so.
 def warm_up(values: NDArray[np.float64]) -> tuple[int, bool]:
     """How many of `values`, shape (n,), MSER-5 cuts, and whether the rest is steady.
 
@@ -159,7 +158,8 @@ def _least_error(means: NDArray[np.float64], seen: NDArray[np.bool_]) -> int:
     """
     rest = np.cumsum(seen[::-1])[::-1].astype(np.float64)
     center = means[seen].mean() if seen.any() else 0.0
-    offsets = np.where(seen, means - center, 0.0)  # Around the mean, sums of squares lose no digits to cancellation.
+    # Around the mean, sums of squares lose no digits to cancellation.
+    offsets = np.where(seen, means - center, 0.0)
     sums = np.cumsum(offsets[::-1])[::-1]
     squares = np.cumsum((offsets**2)[::-1])[::-1]
     stay = max(BATCH, len(means) // 10)
@@ -178,7 +178,8 @@ def load_span(samples: NDArray[Any]) -> tuple[int, int]:
         return 0, 0
     start = int(is_loaded[0]) + RATE_SAMPLES
     stop = int(is_loaded[-1]) + 1
-    if stop < len(samples):  # The load ended before the recording: its last second includes idle time.
+    if stop < len(samples):
+        # The load ended before the recording: its last second includes idle time.
         stop -= RATE_SAMPLES
     return (start, stop) if start < stop else (0, 0)
 

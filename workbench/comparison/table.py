@@ -23,7 +23,8 @@ UNKNOWN = "-"
 def print_comparison(comparison: Comparison, file: TextIO | None = None) -> None:
     """Print the runs, the table and the notes, by default to standard output."""
     console = Console(file=file)
-    if not console.is_terminal:  # A pipe has no width, and build logs wrap lines themselves.
+    if not console.is_terminal:
+        # A pipe has no width, and build logs wrap lines themselves.
         console = Console(file=console.file, width=max(console.width, 110), no_color=True)
     for line in head_lines(comparison):
         console.print(escape(line), highlight=False, soft_wrap=True)
@@ -53,13 +54,16 @@ def metric_rows(comparison: Comparison) -> Iterator[MetricRow]:
     for metric in known_metrics(comparison.runs):
         for run in comparison.runs:
             outcome = comparison.outcome(metric, run)
-            found = outcome.estimate
-            texts = [UNKNOWN if found is None else with_unit(value, metric.unit)
-                     for value in (found and found.value, found and found.spread)]  # fmt: skip
-            is_first = run is comparison.runs[0]
-            change = {True: ", better", False: ", worse", None: ""}[outcome.is_better]
-            compared = ("", "") if is_first else (_ratio_text(outcome), f"{outcome.verdict.value}{change}")
-            yield MetricRow(metric.name, run.label, *texts, *compared, None if is_first else outcome.is_better)
+            found, unit = outcome.estimate, metric.unit
+            texts = (
+                (UNKNOWN, UNKNOWN) if found is None else (with_unit(found.value, unit), with_unit(found.spread, unit))
+            )
+            better = None if run is comparison.runs[0] else outcome.is_better
+            change = {True: ", better", False: ", worse", None: ""}[better]
+            ratio, verdict = _ratio_text(outcome), f"{outcome.verdict.value}{change}"
+            if run is comparison.runs[0]:
+                ratio = verdict = ""
+            yield MetricRow(metric.name, run.label, texts[0], texts[1], ratio, verdict, better)
 
 
 def table_of(comparison: Comparison) -> Table:

@@ -216,9 +216,11 @@ class Controls:
         """One change: a step of undo of its own, unless it continues the last one."""
         if self.locked:
             return
+        # A step of several knobs has the key "" and is never continued.
         goes_on = key == self._open_key != "" and now_ns - self._turned_ns <= MERGE_NS
         if not goes_on:
             self._past = [*self._past[1 - UNDO_MAX :], (key, self.scenario)]
+        # After a new step, the undone ones no longer follow from these settings.
         self._future.clear()
         self._open_key, self._turned_ns = key, now_ns
         self._note(key, now_ns)
@@ -272,9 +274,11 @@ def replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
     """The settings with one changed, and with it those that would contradict it."""
     changes = {key: value}
     viewers = scenario.fleet.viewers
+    # The order of changes matters: each intermediate scenario must be valid too.
     if key == "fleet.connections" and isinstance(viewers, int) and viewers > value:
         changes = {"fleet.viewers": value, key: value}
     elif key == "server.loop" and value == "mailbox":
+        # The mailbox server has one loop, and a fault of a loop that does not exist is invalid.
         changes = {"faults": _within(scenario, 1), "server.loops": 1, "server.brakes": Brakes(), key: value}
     elif key == "server.loops" and value > 1 and scenario.server.loop == "mailbox":
         changes = {"server.loop": "native", key: value}

@@ -51,6 +51,7 @@ class Knob:
 
     def position(self, value: float) -> float:
         """The position of a slider, 0 to 1, for this value."""
+        # log1p: a logarithmic scale that begins at 0, and is linear below 1.
         way = min(max(value, self.least), self.most) - self.least
         length = self.most - self.least
         return math.log1p(way) / math.log1p(length) if self.is_log else way / length
@@ -64,6 +65,7 @@ class Knob:
 
     def clamped(self, value: float) -> float:
         """The nearest value that the knob can be set to."""
+        # Comparisons with NaN are false, and min and max would return it.
         if math.isnan(value):
             return self.least
         inside = min(max(value, self.least), self.most)

@@ -51,6 +51,7 @@ class Transport:
 
     def step(self, now_ns: int) -> int:
         """Play on by the time since the last step. Returns the position. `now_ns`: of the viewer's clock."""
+        # The first step only starts the clock: nothing was played before it.
         passed_ns = 0 if self._stepped_ns is None else max(0, now_ns - self._stepped_ns)
         self._stepped_ns = now_ns
         if self.playing:
@@ -84,6 +85,7 @@ class Transport:
             index = bisect_right(marks, self.position_ns)
             self._go_to(marks[index] if index < len(marks) else self.last_ns)
             return
+        # BACK_NS is time of the viewer: at a higher speed it is more of the recording.
         passed_ns = self.position_ns - (BACK_NS * self.speed if self.playing else 0)
         index = bisect_left(marks, passed_ns) - 1
         self._go_to(marks[index] if index >= 0 else self.first_ns)

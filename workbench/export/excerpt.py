@@ -63,4 +63,5 @@ def _created_ns(recording: Recording) -> int:
     except ValueError:
         raise UserError(f"{recording.path} is damaged: its creation time is {text!r}; use another copy") from None
     zoned = created if created.tzinfo is not None else created.replace(tzinfo=UTC)
+    # A float of this size cannot hold nanoseconds, but milliseconds, and the text has no more.
     return round(zoned.timestamp() * 1000) * 1_000_000

@@ -42,7 +42,9 @@ def prometheus_name(name: str) -> tuple[str, float]:
     if "_ms" in name:
         return f"pixelcanvas_{name.replace('_ms', '_seconds')}", 1e-3
     if name == "in_flight_count":
-        return "pixelcanvas_in_flight_placements", 1.0  # The only count that can also fall, so it is a gauge.
+        # The only count that can also fall, so it is a gauge.
+        return "pixelcanvas_in_flight_placements", 1.0
+    # A name ends in one unit only, so that the order of the endings does not matter.
     for ending, unit, scale in _UNITS:
         if name.endswith(ending):
             return f"pixelcanvas_{name.removesuffix(ending)}{unit}", scale

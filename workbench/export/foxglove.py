@@ -88,6 +88,7 @@ def messages_of(timelapse: Timelapse, canvases: Iterable[tuple[int, NDArray[np.u
         _marker_messages(excerpt),
         _diagnosis_messages(excerpt),
     )
+    # Merged as they are read: all canvases at once would not fit into memory.
     return heapq.merge(*sources, key=lambda message: message.time_ns)
 
 
@@ -133,7 +134,7 @@ def _timestamp(excerpt: Excerpt, time_ns: int) -> dict[str, int]:
 
 def _canvas_messages(excerpt: Excerpt, canvases: Iterable[tuple[int, NDArray[np.uint8]]]) -> Iterator[Message]:
     palette = excerpt.recording.colors.tobytes()
-    # Copies are compared because the timelapse reuses its array.
+    # The timelapse reuses its array, so that a copy is needed to see whether it changed.
     shown: NDArray[np.uint8] | None = None
     for time_ns, canvas in canvases:
         if shown is not None and np.array_equal(shown, canvas):

@@ -43,7 +43,8 @@ class ExportProgress:
 
 
 def _new_bar() -> "Progress":
-    from rich.console import Console  # Imported only for a terminal: it is slow to import.
+    # Imported only for a terminal: it is slow to import.
+    from rich.console import Console
     from rich.progress import Progress
 
     return Progress(console=Console(stderr=True), transient=True)

@@ -93,6 +93,7 @@ def write_csv(path: Path, table: Table, _facts: Mapping[str, str]) -> None:
 def _texts(column: NDArray[Any]) -> list[str]:
     if column.dtype.kind == "M":
         return [f"{text}Z" for text in np.datetime_as_string(column, "us")]
+    # numpy writes the shortest digits that give the same float32 again; Python's float would write nine more.
     texts: list[str] = column.astype(np.str_).tolist()
     return ["" if text == "nan" else text for text in texts] if column.dtype.kind == "f" else texts
 
@@ -104,7 +105,8 @@ def write_parquet(path: Path, table: Table, facts: Mapping[str, str]) -> None:
 
     columns = {name: _arrow_column(column) for name, column in table.items()}
     metadata = {f"pixelcanvas.{key}": value for key, value in facts.items()}
-    with whole_file(path) as target, target.open("wb") as file:  # A path would be taken for a URL, if it can be one.
+    # Opened here, because pyarrow takes a path such as "a:b.parquet" for a URL.
+    with whole_file(path) as target, target.open("wb") as file:
         pq.write_table(pa.table(columns, metadata=metadata), file, compression="zstd")
 
 

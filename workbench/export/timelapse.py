@@ -42,7 +42,7 @@ class Timelapse:
     @property
     def picture_count(self) -> int:
         """Number of pictures, the first and the last included."""
-        # Rounded first: 20.000000000000004 pictures are 20.
+        # Rounded first: 20.000000000000004 pictures are 20, not 21.
         return 1 + math.ceil(round(self.excerpt.duration_s * self.fps / self.speed, 6))
 
     @property
@@ -57,6 +57,7 @@ class Timelapse:
         Raises UserError where the recording is damaged.
         """
         excerpt = self.excerpt
+        # One pass over the ticks: asking for each canvas by itself would read every tick several times.
         canvas = excerpt.recording.canvas_at(excerpt.from_ns)
         cells = canvas.reshape(-1)
         frames = excerpt.recording.frames(excerpt.from_ns, excerpt.to_ns)
@@ -178,5 +179,6 @@ def write_animation(
 
 def _indexed(picture: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(picture), "L")
-    image.putpalette(palette.tobytes())  # A palette turns the grey levels of the image into palette indices.
+    # A palette turns the grey levels of the image into palette indices.
+    image.putpalette(palette.tobytes())
     return image

@@ -61,6 +61,7 @@ class VideoWriter:
         Raises RunError when ffmpeg has failed.
         """
         assert picture.shape == self._inside.shape, f"a picture of {picture.shape} in a video of {self._inside.shape}"
+        # H.264 needs even sides: the array that is sent has one more row or column where the picture has an odd one.
         self._inside[:] = picture
         try:
             self._pipe().write(self._picture.data)
@@ -102,7 +103,8 @@ class VideoWriter:
             raise self._failure()
 
     def _failure(self) -> RunError | OSError:
-        """What ended it. Of a disk that refuses, its last words do not tell: there its exit code is the error's."""
+        """The error that ended ffmpeg."""
+        # When the disk refuses, its messages do not say so, but its exit code is the negated errno.
         code = self._process.returncode
         disk_error = errno.EFBIG if code == -signal.SIGXFSZ else 256 - code
         if disk_error in _DISK_ERRORS:
@@ -120,7 +122,8 @@ def _start(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            process_group=0,  # Ctrl-C at the terminal must reach us alone: we decide when ffmpeg ends.
+            # Ctrl-C at the terminal must not reach ffmpeg: it ends when its input does, or by a kill from here.
+            process_group=0,
         )
     except OSError as error:
         raise RunError(
@@ -129,7 +132,8 @@ def _start(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _close(pipe: IO[bytes]) -> None:
-    """Close our end of the pipe. When ffmpeg has ended before, its exit code says why."""
+    """Close our end of the pipe."""
+    # When ffmpeg has ended before, its exit code says why.
     with suppress(BrokenPipeError):
         pipe.close()
 

@@ -145,6 +145,7 @@ class RecordingWriter:
         """
         if self._is_closing:
             return
+        # The thread ends without another commit: after it, the last one is made here.
         self._is_closing = True
         self._bell.set()
         if self._thread.ident is not None:

@@ -150,6 +150,7 @@ class ReplayHistory:
         # Readers search by time: the times of the rows before must ascend too.
         rows["time_ns"][:missing] = first_ns + np.arange(-missing, 0)
         rows[missing:] = kept
+        assert (np.diff(rows["time_ns"]) > 0).all(), "the history is in the order of time"
         self._samples.append(rows)
 
     def _show_markers(self, time_ns: int) -> None:

@@ -68,7 +68,8 @@ def single_report(recording: Recording) -> bytes:
     """The report of one recording, as a file. Raises UserError where the recording is damaged."""
     run = measure(recording)
     title = f"{recording.scenario.name or recording.path.name}: a recorded run"
-    loaded = run.samples[: run.load[1] or None]  # The shutdown after the load would only compress the plots.
+    # The shutdown after the load would only compress the plots.
+    loaded = run.samples[: run.load[1] or None]
     return page_of(
         title,
         _head(recording, run),
@@ -144,7 +145,8 @@ def _plain(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         if value is None:
             yield key, UNKNOWN
-        elif key == "canvas_checksum":  # Compared digit by digit, so it has no commas.
+        elif key == "canvas_checksum":
+            # Compared digit by digit, so it has no commas.
             yield key, str(value)
         else:
             yield key, f"{value:,.4g}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}"

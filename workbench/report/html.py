@@ -1,8 +1,4 @@
-"""HTML for reports: elements, tables and pictures, and the page around them, for screens and paper, dark and light.
-
-Nothing from a recording can become markup: text enters a page only through `text`, which escapes it. The page refers to
-nothing outside itself: pictures are data inside the file.
-"""
+"""HTML for reports: elements, tables and pictures, and the page around them, for screens and paper, dark and light."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -14,6 +10,8 @@ from typing import NewType
 from plots.style import DARK, LIGHT, Theme
 
 # HTML that is safe to insert into a page.
+# Nothing from a recording can become markup: text enters a page only through `text`, which escapes it, and mypy tells
+# the two types apart.
 Markup = NewType("Markup", str)
 
 
@@ -90,6 +88,7 @@ def picture(
 # When dark pictures are shown; paper is always light.
 DARK_MEDIA = "screen and (prefers-color-scheme: dark)"
 
+# The page refers to nothing outside itself: pictures are data inside the file, and the policy forbids the rest.
 _PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -169,7 +168,8 @@ footer { margin-top: 40px; font-size: 13px; color: var(--muted); }
 def page_of(title: str, *content: Markup) -> bytes:
     """The complete file."""
     page = _PAGE.substitute(title=text(title), style=_colors() + _STYLE.strip(), content=joined(content))
-    return page.encode("utf-8", "backslashreplace")  # A file's name may have bytes that are no letters.
+    # A file's name may have bytes that are not UTF-8, which Python keeps as lone surrogates.
+    return page.encode("utf-8", "backslashreplace")
 
 
 def _colors() -> str:

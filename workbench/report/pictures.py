@@ -104,6 +104,7 @@ def still_of(time_ns: int, image: Image.Image) -> Still:
 
 def _image(pixels: NDArray[np.uint8], palette: bytes) -> Image.Image:
     """A canvas, shape (height, width), as an image with sides of at most `SIDE_PIXELS_MAX`: every n-th pixel."""
+    # Palette indices have no mean, so a large canvas is not averaged.
     step = -(-max(pixels.shape) // SIDE_PIXELS_MAX)
     image = Image.fromarray(np.ascontiguousarray(pixels[::step, ::step]), "P")
     image.putpalette(palette)

@@ -123,6 +123,7 @@ def percentiles_of(samples: NDArray[Any]) -> Percentiles | None:
         return None
     max_ms = float(maxima.max())
     reached = np.cumsum(counts)
+    # Of 50 placements there is no p99: at least one must lie above. Rounded, because 99.9 is not exact in binary.
     known = [percent for percent in PERCENTS if round(total * (100 - percent), 6) >= 100]
     ranks = [int(np.ceil(percent / 100 * total)) for percent in known]
     edges = [float(_UPPER_MS[np.searchsorted(reached, rank)]) for rank in ranks]

@@ -77,6 +77,7 @@ class Counters:
 
 def read_counters(pages: SessionPages, redraw_count: int, now_ns: int) -> Counters:
     """Copy the counters of all pages."""
+    # Each array is copied at once, but not all at one moment: sums over pages may be off by what happens meanwhile.
     telemetry, fleet = pages.telemetry, pages.fleet
     return Counters(
         time_ns=now_ns,
@@ -128,6 +129,7 @@ class Span:
         return int(self.last.fleet[field]) if self.last.fleet_alive else None
 
     def _per_s(self, first: Any, last: Any, *, is_known: bool = True) -> float | None:
+        # Counters have one writer and only grow; a reader that subtracts relies on it.
         assert last >= first, f"a counter went back from {first} to {last}"
         return int(last - first) / self.seconds if is_known and self.seconds > 0 else None
 

@@ -34,6 +34,7 @@ def quantile_ms(counts: NDArray[np.uint64], max_us: int, quantile: float) -> flo
     total = int(reached[-1])
     if total <= 0:
         return None
+    # The rank counts from 1: the median of three values is the second.
     rank = min(total, max(1, int(np.ceil(quantile * total))))
     least, greatest = bounds_us(int(np.searchsorted(reached, rank)))
     # The middle of the last bucket may lie above everything that was recorded.

@@ -28,6 +28,7 @@ class Ring:
     def append(self, rows: NDArray[Any]) -> None:
         """Append rows; of more than the ring holds, the last."""
         kept, head = rows[-len(self._rows) :], int(self._head[0])
+        assert int(self._begun[0]) == head, "a ring has one writer"
         # The order is the protocol: a reader must know which of the oldest rows change before they do, and must see a
         # new row in the head only when it is whole.
         self._begun[0] = head + len(kept)

@@ -64,6 +64,7 @@ def stage_figures(recent: Sequence[Counters], depth_peak: NDArray[Any]) -> Stage
     # then, times the share of the time that the work takes.
     waiting[list(_PER_TICK)] *= utilisation[list(_PER_TICK)]
     service_us = _per(busy.sum(axis=0) / 1000, items)
+    assert (items >= 0).all() and (busy >= 0).all(), "counters only grow"
     return StageFigures(
         throughput, utilisation, service_us, 1000 * _per(waiting, throughput), depth, _growth(recent, depth_peak)
     )

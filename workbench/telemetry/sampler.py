@@ -86,6 +86,7 @@ class Sampler:
         """Take a sample if one is due. Returns whether it was taken."""
         if now_ns < self._next_ns:
             return False
+        # A late sample does not bring others after it in quick succession: the interval starts again from now.
         late = self._next_ns == 0 or now_ns - self._next_ns > SAMPLE_INTERVAL_NS
         self._next_ns = (now_ns if late else self._next_ns) + SAMPLE_INTERVAL_NS
         self.take(now_ns)
@@ -158,6 +159,7 @@ class Sampler:
 
     def _write_history(self, span: Span, newest: Span, figures: StageFigures | None) -> None:
         """Write one sample. `newest`: the time since the sample before."""
+        # Latencies by band and peaks are of the time since the sample before: the panels add them up themselves.
         fields: dict[str, Any] = {one.column: getattr(self.reading, one.name) for one in SAMPLED}
         fields |= {
             "time_ns": span.last.time_ns,

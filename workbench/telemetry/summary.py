@@ -130,6 +130,7 @@ def _totals(drained: Counters, canvas_checksum: int | None) -> dict[str, Any]:
 
 def _total_extras(drained: Counters) -> dict[str, Any]:
     fleet, server, alive = drained.fleet, drained.server, drained.server_alive
+    # That no viewer was wrong says nothing when none was checked.
     checked = int(fleet["viewer_checked_count"])
     return {
         "connections_refused": int(fleet["refused_count"]) if drained.fleet_alive else None,

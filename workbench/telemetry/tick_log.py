@@ -39,6 +39,7 @@ class TickLog:
         kept = rows[rows["tick"] % self._step == 0]
         self._starts_ns.extend(kept["start_ns"].tolist())
         self._intervals_ns.extend(kept["interval_ns"].tolist())
+        # Evenly thinned, the kept intervals have the same distribution as all.
         if len(self._starts_ns) > KEPT_MAX:
             self._step *= 2
             self._starts_ns, self._intervals_ns = self._starts_ns[::2], self._intervals_ns[::2]

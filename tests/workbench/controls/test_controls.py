@@ -19,7 +19,7 @@ LONG_NS = 10 * MERGE_NS
 
 
 class Recorded:
-    """Controls, and what they told."""
+    """Controls, and their callbacks."""
 
     def __init__(self, scenario: Scenario | None = None, **options: Any) -> None:
         self.carried_out: list[Scenario] = []

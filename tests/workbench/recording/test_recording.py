@@ -1,4 +1,4 @@
-"""A recording's reader: figures and canvases come back as they were written, and a file that is not whole is told."""
+"""A recording's reader: figures and canvases come back as they were written, and a damaged file is reported."""
 
 import sqlite3
 from contextlib import closing
@@ -123,8 +123,8 @@ def test_facts_markers_and_diagnoses(file: Path) -> None:
         assert recording.summary is None
         assert recording.duration_s == pytest.approx(TICKS / 10)
         assert recording.markers() == (Marker(recorded.time_of(2), "knob", "rate limit 60 > 30"),)
-        told = [(row.time_ns, row.bottleneck) for row in recording.diagnoses()]
-    assert told == [(recorded.time_of(1), "none"), (recorded.time_of(3), "apply")]
+        found = [(row.time_ns, row.bottleneck) for row in recording.diagnoses()]
+    assert found == [(recorded.time_of(1), "none"), (recorded.time_of(3), "apply")]
 
 
 # --- The canvas ---

@@ -96,10 +96,10 @@ def test_a_recording_of_version_2_says_what_it_said() -> None:
         assert len(samples) == 99
         # The samples count what the summary counts, also who is gone again.
         kinds = dict(zip(HOSTILE_KINDS, samples["hostile"][-1], strict=True))
-        for kind, told in summary["hostile"].items():
+        for kind, expected in summary["hostile"].items():
             assert (kinds[kind]["opened_count"], kinds[kind]["sent_bytes"]) == (
-                told["opened_count"],
-                told["sent_bytes"],
+                expected["opened_count"],
+                expected["sent_bytes"],
             )
         assert (int(kinds["wrong_lengths"]["ended_count"]), kinds["wrong_lengths"]["codes"].tolist()) == (1, [1002, 0])
         assert kinds["random_bytes"]["codes"].tolist() == [431, 0]

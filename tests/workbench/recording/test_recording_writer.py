@@ -1,4 +1,4 @@
-"""A recording's writer: what it was told is in the file, and what it could not write is said."""
+"""A recording's writer: everything taken is in the file, and a failure is reported."""
 
 import signal
 import sqlite3

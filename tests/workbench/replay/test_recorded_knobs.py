@@ -29,7 +29,7 @@ from workbench.session.session import Session
 from workbench.telemetry.view import Marker, Turn
 
 LONG_NS = 10 * MERGE_NS
-DEEDS = ["set", "curve", "undo", "redo", "release", "reset", "reset_knob", "restart"]
+STEPS = ["set", "curve", "undo", "redo", "release", "reset", "reset_knob", "restart"]
 BRAKE = "server.brakes.apply.item_us"
 
 
@@ -59,11 +59,11 @@ class Run:
     def controls(self) -> Controls:
         return self._session.controls
 
-    def do(self, deed: str, knob: Knob, place: float) -> None:
+    def do(self, step: str, knob: Knob, place: float) -> None:
         """Do one thing now. A knob that this run has not is left alone."""
         controls, now_ns = self.controls, self.now_ns
         has_knob = knob.key in {each.key for each in controls.knobs}
-        match deed:
+        match step:
             case "set" if has_knob:
                 knob = controls.knob(knob.key)
                 last = len(knob.choices) - 1
@@ -73,7 +73,7 @@ class Run:
             case "curve":
                 controls.set_load_curve([(place * 10, place), (place * 30, 1 / 3)] if place > 0.2 else (), now_ns)
             case "undo" | "redo" | "reset":
-                getattr(controls, deed)(now_ns)
+                getattr(controls, step)(now_ns)
             case "release":
                 controls.release_brakes(now_ns)
             case "restart":
@@ -103,20 +103,20 @@ def same_controls(first: Controls, second: Controls) -> bool:
     return first.scenario == second.scenario and [k.key for k in first.brakes_on] == [k.key for k in second.brakes_on]
 
 
-deeds = st.lists(
-    st.tuples(st.sampled_from(DEEDS), st.sampled_from(KNOBS), st.floats(0, 1), st.integers(0, 2 * MERGE_NS)),
+steps = st.lists(
+    st.tuples(st.sampled_from(STEPS), st.sampled_from(KNOBS), st.floats(0, 1), st.integers(0, 2 * MERGE_NS)),
     max_size=25,
 )
 
 
-@given(st.sampled_from(["first_light", "overload", "internet"]), deeds)
+@given(st.sampled_from(["first_light", "overload", "internet"]), steps)
 @settings(deadline=None, max_examples=60)
-def test_knobs_stand_as_they_stood_at_every_moment(name: str, deeds: list[tuple[str, Knob, float, int]]) -> None:
+def test_knobs_stand_as_they_stood_at_every_moment(name: str, steps: list[tuple[str, Knob, float, int]]) -> None:
     with TemporaryDirectory() as folder:
         run = Run(Path(folder), load_scenario(name))
-        for deed, knob, place, pause_ns in deeds:
+        for step, knob, place, pause_ns in steps:
             run.pass_by(pause_ns)
-            run.do(deed, knob, place)
+            run.do(step, knob, place)
         run.end()
         for path, stood in zip(run.paths, run.stood, strict=True):
             check(path, stood)
@@ -228,8 +228,8 @@ def test_what_is_turned_while_it_is_replayed_is_seen(tmp_path: Path) -> None:
 def test_changes_lead_from_one_scenario_to_the_other(name: str) -> None:
     first, second = load_scenario("first_light"), load_scenario(name)
     changes = changes_between(first, second)
-    told = msgspec.json.decode(msgspec.json.encode(changes))
-    assert with_changes(first, changes, "a") == with_changes(first, told, "a") == second
+    read = msgspec.json.decode(msgspec.json.encode(changes))
+    assert with_changes(first, changes, "a") == with_changes(first, read, "a") == second
     assert changes_between(second, second) == {}
 
 
@@ -266,9 +266,9 @@ def test_every_turn_of_every_knob_can_be_read_from_its_marker() -> None:
         before = controls.value(knob.key)
         after = next(c for c in knob.choices if c != before) if knob.choices else knob.value_at(0.37)
         text = knob.change_text(before, after)
-        told = {other.key: value for other in controls.knobs if (value := value_in(other, text)) is not None}
-        assert list(told) == [knob.key], text
-        assert told[knob.key] == (pytest.approx(after, rel=0.01) if not knob.choices else after)
+        read = {other.key: value for other in controls.knobs if (value := value_in(other, text)) is not None}
+        assert list(read) == [knob.key], text
+        assert read[knob.key] == (pytest.approx(after, rel=0.01) if not knob.choices else after)
 
 
 @pytest.mark.parametrize("text", ["", "reset", "rate limit 60", "rate limit high > low /s", "stall 5 % for 2 s > 1"])
@@ -285,20 +285,20 @@ WITHOUT_DRAWING = st.tuples(
 
 @given(st.lists(WITHOUT_DRAWING, max_size=20))
 @settings(deadline=None, max_examples=60)
-def test_markers_of_undone_steps_are_understood(deeds: list[tuple[str, Knob, float]]) -> None:
+def test_markers_of_undone_steps_are_understood(steps: list[tuple[str, Knob, float]]) -> None:
     """Each step is marked before the next: all that words can tell of whole numbers and choices is known."""
     first, now_ns = load_scenario("first_light"), 0
     markers: list[Marker] = []
     controls = Controls(first, lambda _: None, lambda kind, text: markers.append(Marker(now_ns, kind, text)))
-    for deed, knob, place in deeds:
+    for step, knob, place in steps:
         now_ns += LONG_NS
-        if deed == "set" and knob.key in {each.key for each in controls.knobs}:
+        if step == "set" and knob.key in {each.key for each in controls.knobs}:
             last = len(knob.choices) - 1
             value = knob.choices[round(place * last)] if last >= 0 else float(f"{knob.value_at(place):.2g}")
             controls.set(knob.key, value, now_ns)
-        elif deed == "release":
+        elif step == "release":
             controls.release_brakes(now_ns)
-        elif deed != "set":
-            getattr(controls, deed)(now_ns)
+        elif step != "set":
+            getattr(controls, step)(now_ns)
         controls.settle(now_ns + SETTLE_NS)
         assert RecordedKnobs(first, early_turns(first, markers)).at(now_ns) == controls.scenario

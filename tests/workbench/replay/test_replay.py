@@ -30,7 +30,7 @@ from workbench.telemetry.view import Marker
 
 TICKS = 80
 SECOND_NS = 1_000_000_000
-DEEDS = ["step", "seek", "jump", "speed", "toggle"]
+STEPS = ["step", "seek", "jump", "speed", "toggle"]
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +115,12 @@ def test_while_it_plays_a_jump_back_passes_the_mark_just_played() -> None:
     assert transport.playing
 
 
-@given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(-(10**12), 10**12))))
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(-(10**12), 10**12))))
 @settings(deadline=None)
-def test_whatever_is_done_the_position_lies_between_the_ends(deeds: list[tuple[str, int]]) -> None:
+def test_whatever_is_done_the_position_lies_between_the_ends(steps: list[tuple[str, int]]) -> None:
     transport = Transport(-500, 10**11, (7, 10**9))
-    for deed, number in deeds:
-        match deed:
+    for step, number in steps:
+        match step:
             case "step":
                 transport.step(number)
             case "seek":
@@ -232,7 +232,7 @@ def test_the_panels_see_the_past_of_the_moment(made: tuple[Path, dict[int, np.nd
             head = HistoryReader(session.pages.history).head
             at(session, tick)
             check_history(session, tick)
-            assert tick == before or HistoryReader(session.pages.history).head != head, "nobody would draw it"
+            assert tick == before or HistoryReader(session.pages.history).head != head, "the panels would not draw it"
             before = tick
         session.close()
 

@@ -36,7 +36,7 @@ def readings_of(recent: list[Counters], **settings: Brakes) -> dict[str, StageRe
 
 
 def samples(pages: SessionPages, count: int, seed: int) -> list[Counters]:
-    """So many samples a tenth of a second apart, between which every stage of both loops did something."""
+    """Samples a tenth of a second apart, with work of every stage of both loops between them."""
     lots = np.random.default_rng(seed)
     stages = pages.telemetry["stages"]
     recent = [read_counters(pages, 0, SECOND)]

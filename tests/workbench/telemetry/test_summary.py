@@ -110,7 +110,7 @@ class TestSummary:
         assert 100 < summary["tick_ms_p99"] <= 200
 
     def test_latency_includes_what_was_under_way(self, pages: SessionPages) -> None:
-        pages.fleet["latency"][10] += 5  # Before the steady state: not told.
+        pages.fleet["latency"][10] += 5  # Before the steady state: not counted.
         work(pages, SECOND)
         first = read_counters(pages, 0, SECOND)
         work(pages, 2 * SECOND)
@@ -224,7 +224,7 @@ class TestTickLog:
         log = TickLog(pages.telemetry)
         for first in range(1, 3001, 50):
             self.write(pages, range(first, first + 50))
-            assert log.collect()["tick"].tolist() == list(range(first, first + 50)), "all are told once"
+            assert log.collect()["tick"].tolist() == list(range(first, first + 50)), "each is collected once"
         kept = log.intervals_ns(0, 10**9)
         assert 50 <= len(kept) <= 100
         assert np.percentile(kept, [10, 50, 90]) == pytest.approx([300, 1500, 2700], abs=90)
@@ -298,7 +298,7 @@ class TestSampler:
 
     def test_the_ring_comes_round(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
-        pages.history["head"][0] = SAMPLE_ROWS
+        pages.history["head"][0] = pages.history["begun"][0] = SAMPLE_ROWS
         sampler.poll(SECOND)
         assert pages.history["samples"][0]["time_ns"] == SECOND
 
