@@ -1,7 +1,7 @@
 """A panel of bars: one row per kind, with a number and a bar for each series, at the end of the time that is shown.
 
-`panel` shows values over time, but twelve kinds would be twelve lines that cannot be told apart. What is drawn depends
-on the last sample alone. Bars are redrawn with their numbers, twice per second: numbers cannot be read faster.
+`panel` shows values over time, but twelve lines for twelve kinds could not be distinguished. What is drawn depends on
+the last sample alone. Bars are redrawn with their numbers, twice per second: numbers cannot be read faster.
 """
 
 import math

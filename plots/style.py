@@ -2,7 +2,7 @@
 
 Every artist gets its colours from here and none from matplotlib's rcParams: a user's matplotlibrc must not repaint the
 workbench. The window and the report derive their colours from the same table, with `rgb` where they need numbers.
-Colours of data can be told apart by colour-blind readers: the dark theme uses the set of Okabe and Ito, the light one
+Colour-blind readers can distinguish the colours of data: the dark theme uses the set of Okabe and Ito, the light one
 darker relatives of it. In both, letters have a contrast of at least 4.5 to 1 with their background, lines of 3 to 1.
 """
 

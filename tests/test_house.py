@@ -72,7 +72,6 @@ DOORS: dict[str, tuple[str, ...]] = {
         "server/web/routes.py",
         "workbench/export/timelapse.py",
         "workbench/export/foxglove.py",
-        "workbench/cli/portraits.py",
         "workbench/report/pictures.py",
     ),
     "typer": ("workbench/cli/app.py", "workbench/cli/option.py", "workbench/cli/recordings.py"),

@@ -1,7 +1,7 @@
-"""The program, as console script and as `python -m workbench`: who ends it while it is still loading ends it in order.
+"""The program, as console script and as `python -m workbench`. It knows no command.
 
-It knows no command. Invariants: until the command line is loaded there is nothing that would have to be ended; from
-then on all standard streams are open, whatever the caller closed, and the project's packages are the project's own.
+A signal during the imports ends it silently. All standard streams are open before the command line runs, whatever the
+parent process closed, and the project's packages are not hidden by modules of the same name.
 """
 
 import os
@@ -15,12 +15,12 @@ _PACKAGES = ("server", "devices", "plots")
 
 
 def main() -> None:
-    """Load the command line, which takes a moment, and leave all else to it."""
+    """Load the command line and run it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
-    # numpy's linear algebra is not used. Its threads would cost each process memory, and where a limit allows no more
-    # threads, it interrupts the process that loads it.
+    # numpy's linear algebra is not used. Its threads cost memory, and if a limit allows no more threads, OpenBLAS ends
+    # the process that loads it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     hiding = next(filter(None, map(_hiding, _PACKAGES)), "")
     if hiding:
@@ -29,13 +29,13 @@ def main() -> None:
     from server.system import standard_streams
 
     standard_streams.open_closed()
-    from workbench.cli.app import main as obey
+    from workbench.cli.app import main as run
 
-    obey()  # From where it can tell what a signal means, it takes them over.
+    run()  # It installs its own signal handlers.
 
 
 def _hiding(package: str) -> str:
-    """What is loaded in place of a package of this project, in a line; "" when nothing is."""
+    """The line about a module that hides a package of this project; "" if there is none."""
     spec = find_spec(package)
     place = Path(spec.origin).resolve() if spec is not None and spec.origin else None
     if place is None or place.parent == _ROOT / package:
@@ -45,7 +45,7 @@ def _hiding(package: str) -> str:
 
 
 def _leave(number: int, frame: object) -> None:
-    """Without a word: an exception in the middle of an import would have some."""
+    # Not by an exception: in the middle of an import it would print a traceback.
     os._exit(0)
 
 

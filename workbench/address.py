@@ -1,7 +1,4 @@
-"""Where a canvas server is: host, port and path, from a URL or a listener, and whether a port is free to listen on.
-
-Invariant: an `Address` is complete: whoever holds one can connect to it without asking further.
-"""
+"""The address of a canvas server, from a URL or from settings; and whether a port is free to listen on."""
 
 import socket
 from dataclasses import dataclass, field
@@ -18,90 +15,90 @@ from workbench.errors import UserError
 DEFAULT_PATH = "/canvas"
 _TOKEN_FIELD = "token="
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-"""Hosts that mean all interfaces, and the loopback among them."""
+"""Hosts that mean all interfaces, and their loopback addresses."""
 _ELSEWHERE = ("192.0.2.1", 9)
-"""An address of no machine (RFC 5737): it only serves to ask the system from where it would be reached."""
+"""An address of no machine (RFC 5737): the system tells from which of its own addresses it would be reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's place on the network, and what it wants to be spoken to with: a token, TLS."""
+    """Everything a client needs to connect to a server."""
 
     host: str
     port: int
     path: str = DEFAULT_PATH
     token: str = field(default="", repr=False)
     certificate: str = ""
-    """The file of the certificate that the server shows; "": it speaks no TLS."""
+    """The file of the server's certificate; "": no TLS."""
 
     @property
     def has_tls(self) -> bool:
-        """Whether clients are to speak TLS."""
+        """Whether clients must use TLS."""
         return bool(self.certificate)
 
     @property
     def url(self) -> str:
-        """As other clients write it, without the token: this is shown and kept."""
+        """The URL without the token, to be shown and recorded."""
         return f"{'wss' if self.has_tls else 'ws'}://{authority_of(self.host, self.port)}{self.path}"
 
     @property
     def target(self) -> str:
-        """What a client asks the server for: the path, and the token where there is one."""
+        """The request target: the path, and the token if there is one."""
         return self.path + (f"{'&' if '?' in self.path else '?'}token={self.token}" if self.token else "")
 
     @property
     def page_url(self) -> str:
-        """What a browser opens, with the token; on all interfaces, at the address by which other machines reach it."""
+        """The URL for a browser, with the token; of a server on all interfaces, with the machine's network address."""
         host = network_host() if self.host in _WILDCARDS else self.host
         query = f"?token={self.token}" if self.token else ""
         return f"{'https' if self.has_tls else 'http'}://{authority_of(host, self.port)}/{query}"
 
     @property
     def is_open_to_network(self) -> bool:
-        """Whether other machines can connect: it is not on loopback alone."""
+        """Whether other machines can connect."""
         return self.host != "localhost" and not self.host.startswith("127.") and self.host != "::1"
 
     @property
     def warning(self) -> str:
-        """What to say of a server that others reach who should not, or who may listen in; "" where there is nothing."""
+        """The warning for a server that is open to the network without a token or without TLS; "" for any other."""
         if not self.is_open_to_network or (self.token and self.has_tls):
             return ""
         if self.token:
             return (
-                f"NOT ENCRYPTED: whoever listens in on the network reads the token of {self.url}; "
-                "a certificate (cert and key) hides it, host 127.0.0.1 keeps it here"
+                f"NOT ENCRYPTED: the token of {self.url} is sent in the clear; "
+                "set a certificate (cert and key), or host 127.0.0.1"
             )
         return (
-            f"OPEN TO THE NETWORK: whoever reaches {self.page_url} can look on and paint; "
-            "a token keeps others out, host 127.0.0.1 keeps it here"
+            f"OPEN TO THE NETWORK: anyone who can reach {self.page_url} can view and paint; "
+            "set a token, or host 127.0.0.1"
         )
 
     @property
     def reachable_host(self) -> str:
-        """The host to connect to: a server on all interfaces is met on loopback."""
+        """The host to connect to: loopback for a server on all interfaces."""
         return _WILDCARDS.get(self.host, self.host)
 
 
 def network_host() -> str:
-    """This machine's address in its network; loopback where it is in none. Sends nothing."""
+    """This machine's address in its network; loopback if it is in none. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ELSEWHERE)
         except OSError:
-            return "127.0.0.1"  # There is no way out of this machine, so nobody comes in either.
+            return "127.0.0.1"  # No route leaves this machine, so no other machine can connect.
         return str(probe.getsockname()[0])
 
 
 def parse_url(url: str) -> Address:
-    """The address in `ws://HOST:PORT/PATH`. Raises UserError for anything else."""
-    remedy, shown = "write it as ws://HOST:PORT/canvas", url.partition("?")[0]  # What follows may be a token.
+    """The address in `ws://HOST:PORT/PATH`. Raises UserError."""
+    remedy, shown = "write it as ws://HOST:PORT/canvas", url.partition("?")[0]  # The query may hold a token.
     if errors.shown(url) != url:
         raise UserError(f"{shown} cannot be read as text; {remedy}")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UserError(f"{shown!r} is no URL: {error}; {remedy}") from None
+        raise UserError(f"{shown!r} is not a URL: {error}; {remedy}") from None
     if parts.scheme == "wss":
         raise UserError(f"{shown!r}: fleets speak no TLS; give a ws:// address")
     if parts.scheme != "ws" or not parts.hostname or not port:
@@ -114,17 +111,17 @@ def parse_url(url: str) -> Address:
 
 
 def address_of(config: ServerConfig) -> Address:
-    """Where a server of `config` is to listen; its port is 0 while it may be any."""
+    """The address of a server with these settings; port 0: any free one."""
     return Address(config.host, config.port, token=config.token, certificate=config.cert)
 
 
 def files_of(config: ServerConfig) -> list[Path]:
-    """The files that a server of `config` reads, or goes on from."""
+    """The files that a server with these settings reads."""
     return [Path(name) for name in (config.cert, config.key, config.journal) if name]
 
 
 def require_certificate(config: ServerConfig) -> None:
-    """Raise UserError when a server of `config` could not speak TLS as it is to."""
+    """Raise UserError if the certificate or key of `config` is not usable."""
     try:
         context_of(config)
     except CannotListen as fault:
@@ -132,7 +129,7 @@ def require_certificate(config: ServerConfig) -> None:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raise UserError when nobody could listen there: the port is taken or not allowed, or the host is not ours."""
+    """Raise UserError if a server cannot listen there: the port is taken or not allowed, or the host is not ours."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

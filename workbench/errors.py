@@ -1,11 +1,10 @@
-"""The two ways in which a command refuses, told in one line each. A bug is neither: it keeps its traceback.
+"""The errors that a command prints in one line, without a full stop. A bug is none of them, and keeps its traceback.
 
     CommandError   exit code
-      UserError        2       asked wrongly: names the fault, the value and the remedy; nothing was started
-      RunError         1       asked rightly, but it could not be done
+      UserError        2       an impossible request: names the fault, the value and the remedy
+      RunError         1       a valid request that failed
 
-Nor is it a bug when the machine has no more of something, though any line of code may be the one that finds out:
-`shortage_of`. Invariant: a message is one line for a person, without a full stop at its end.
+Running out of a resource of the machine is not a bug either, although any line of code may notice it: `shortage_of`.
 """
 
 import errno
@@ -26,42 +25,41 @@ _REMEDIES = {
 _SYSTEM_ERROR = re.compile(r"OSError: \[Errno (\d+)\] (.+)")
 _NO_THREAD = "can't start new thread"
 _NOT_LOADED = ("ImportError: ", "OSError: Could not find/load shared object")
-"""How it looks when a library finds no room in memory, and also when it is not there."""
+"""A library is missing, or there is no memory to load it: both look the same."""
 
 
 class CommandError(Exception):
-    """What a command tells a person before it ends with `exit_code`."""
+    """The message that a command prints before it exits with `exit_code`."""
 
     exit_code = 1
 
 
 class UserError(CommandError):
-    """The command line or a file that it names asks for something that cannot be."""
+    """The command line, or a file that it names, asks for something impossible. Nothing was started."""
 
     exit_code = 2
 
 
 class RunError(CommandError):
-    """What was asked for was begun, or could have been, and did not come to its end."""
+    """A valid request failed."""
 
     exit_code = 1
 
 
 def line_of(error: Exception) -> str:
-    """An error as one line; one of the system begins with its file, where it names one."""
+    """An error as one line. A system error begins with its file, if it has one."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def shown(text: object) -> str:
-    """A path, or a message with one, as text for any output. Bytes that are no letters, which Python keeps apart, are
-    spelt out."""
+    """A path, or a message with one, as text for any output: undecodable bytes of file names are escaped."""
     return str(text).encode(errors="backslashreplace").decode()
 
 
 def shortage_of(error: Exception | str) -> str:
-    """What the machine, or a limit on this process, has no more of, with the remedy; "" for any other error.
+    """What the machine or a limit of this process has run out of, with the remedy; "" for any other error.
 
     `error` may be the last line of a traceback, which is all that is known of another process.
     """

@@ -1,10 +1,8 @@
-"""Files that a command leaves behind: checked before it begins, written whole or not at all. One rule for all of them.
+"""The files that a command writes: checked before it starts, and replaced as a whole, so that none is half written.
 
-A recording or a journal is measured and cannot be made again, so nothing takes its place, and a recording takes the
-place of nothing. Every other file is replaced when the new one is complete; through a link, what that leads to. What is
-no regular file is written into: a device, a pipe, or what a process holds open already, such as /dev/stdout, wherever
-that leads. `-` is standard output.
-Invariant: a reader of a file never sees a half of it.
+A recording or a journal cannot be made again: it is never overwritten, and a recording never overwrites anything. Any
+other file is replaced when the new one is complete, through a link the file that it leads to. What is not a regular
+file is written into: a device, a pipe, or what a process has open, such as /dev/stdout. `-` is standard output.
 """
 
 import errno
@@ -29,24 +27,23 @@ from workbench.errors import RunError, UserError, shown
 
 STANDARD_OUTPUT = Path("-")
 MAKE_ROOM = "make room, or choose another place"
-"""What a message about a full disk ends with, unless there is more to say."""
+"""The default remedy of a message about a full disk."""
 _START_ELSEWHERE = "start the program in another one"
 READER_WAIT_NS = 10_000_000_000
-"""How long a named pipe may lack a reader when it is written into."""
+"""How long to wait for the reader of a named pipe."""
 _MEASURED_HEADS = (b"SQLite format 3\x00", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-"""How recordings, journals and the logs beside them begin. No other output is a database."""
+"""The first bytes of recordings, journals and their logs. No other output is a database."""
 _DESCRIPTORS = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd")
 _LINKS_MAX = 40
 
 _Stream = int | Path
-"""What is written into: a descriptor of this process, or a path that is opened for appending."""
+"""A descriptor of this process, or a path that is opened for appending."""
 
 
 def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:
-    """Raise UserError when one of `outputs`, by option, could not be written later, or holds what must stay.
+    """Raise UserError if one of `outputs`, by option, cannot be written, or would overwrite what must stay.
 
-    That is a recording or a journal, one of the files that the command reads, `inputs`, or another of its outputs.
-    None is fine.
+    That is a recording or a journal, one of the `inputs` of the command, or another of its outputs. None is valid.
     """
     read = {_place_of(source) for source in inputs}
     taken: dict[Hashable, str] = {}
@@ -54,11 +51,11 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] =
         if path is None:
             continue
         try:
-            _look_at(path, option)
-        except FileNotFoundError:  # Only a path that is not absolute needs to know where it begins.
+            _check(path, option)
+        except FileNotFoundError:  # A relative path in a folder that was removed.
             raise UserError(f"{option} {path}: the current folder is gone; {_START_ELSEWHERE}") from None
         except OSError as error:
-            raise UserError(f"{option} {path} cannot be looked at: {error.strerror}; choose another place") from None
+            raise UserError(f"{option} {path} cannot be accessed: {error.strerror}; choose another place") from None
         place = _place_of(path)
         if place is None:
             continue
@@ -70,7 +67,7 @@ def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] =
 
 
 def current_folder() -> Path:
-    """The folder that this runs in. Raises RunError when it is gone."""
+    """The current folder. Raises RunError if it was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -78,34 +75,34 @@ def current_folder() -> Path:
 
 
 def require_database(path: Path | None, option: str) -> None:
-    """Raise UserError when `path`, given as `option`, can never be a recording or a journal. None is fine."""
+    """Raise UserError if `path`, given as `option`, cannot be a recording or a journal. None is valid."""
     if path is None:
         return
     try:
         is_stream = _stream_at(path) is not None
     except OSError:
-        return  # What cannot be looked at is refused by whoever opens it.
+        return  # Opening it gives the error.
     if is_stream:
-        raise UserError(f"{option} {path} is no regular file, which it must be; give the name of a file")
+        raise UserError(f"{option} {path} is not a regular file; give the name of a file")
 
 
 def require_new(path: Path | None, option: str) -> None:
-    """Raise UserError when a recording cannot begin at `path`: it is there, or cannot be written. None is fine."""
+    """Raise UserError if a recording cannot be created at `path`: it exists, or is not writable. None is valid."""
     if path is None:
         return
     require_database(path, option)
     with suppress(OSError):
-        if shown(path.absolute()) != str(path.absolute()):  # It is kept in the recording, and told to the server.
+        if shown(path.absolute()) != str(path.absolute()):  # The recording and the server get it as UTF-8.
             raise UserError(f"{option} {path}: its name, or a folder's, cannot be read as text; choose another place")
     for one in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(OSError):  # What cannot be looked at is refused below.
+        with suppress(OSError):  # `require_outputs` gives the error.
             if one.is_file() and one.stat().st_size > 0:
-                raise UserError(f"{option} {one} is there already; name a new file, or move that one away")
+                raise UserError(f"{option} {one} already exists; choose another name, or move it away")
     require_outputs({option: path})
 
 
 def require_package(name: str, format_name: str) -> None:
-    """Raise UserError when a package that a format needs is not installed. `name`: as it is imported."""
+    """Raise UserError if a package that a format needs is not installed. `name`: as in an import."""
     if find_spec(name) is None:
         distribution = name.replace("_", "-")
         raise UserError(
@@ -115,22 +112,22 @@ def require_package(name: str, format_name: str) -> None:
 
 
 def leads_to_stdout(path: Path | None) -> bool:
-    """Whether what is written to `path` goes where standard output goes."""
+    """Whether `path` is the same file or pipe as standard output."""
     stream = _stream_at(path) if path is not None else None
     return isinstance(stream, int) and (stream == 1 or _is_same(stream, 1))
 
 
 def talk_file(*outputs: Path | None) -> TextIO:
-    """Where a command that writes these outputs says all else: standard error when one takes standard output."""
+    """The stream for all other messages of a command: standard error if one of its outputs is standard output."""
     return sys.stderr if any(map(leads_to_stdout, outputs)) else sys.stdout
 
 
 @contextmanager
 def whole_file(path: Path, remedy: str = MAKE_ROOM) -> Iterator[Path]:
-    """A file of the same suffix, to be written by name. When all went well it takes the place of `path`.
+    """A temporary file with the same suffix, to be written by name; it replaces `path` at the end.
 
-    Where that is no regular file, it is written into that. After an error, Ctrl-C included, it is gone and `path` is as
-    it was. Raises RunError when the disk refuses, or a recording is there.
+    If `path` is not a regular file, the data is copied into it. After an error, also Ctrl-C, `path` is unchanged.
+    Raises RunError when the disk fails, or `path` is a recording.
     """
     temporary: Path | None = None
     try:
@@ -157,7 +154,7 @@ def whole_file(path: Path, remedy: str = MAKE_ROOM) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes, remedy: str = MAKE_ROOM) -> None:
-    """Write `data` in the place of `path`, or into it. Raises RunError, with `remedy` at its end."""
+    """Replace `path` by `data`, or write into it. Raises RunError, which ends with `remedy`."""
     try:
         stream = _stream_at(path)
         if stream is not None:
@@ -170,19 +167,19 @@ def write_atomically(path: Path, data: bytes, remedy: str = MAKE_ROOM) -> None:
 
 
 def write_json(path: Path | None, tree: dict[str, Any], remedy: str = MAKE_ROOM) -> None:
-    """Write `tree`, indented for people, where a file was asked for. Raises as `write_atomically`."""
+    """Write `tree` as indented JSON; None: nothing. Raises like `write_atomically`."""
     if path is not None:
         write_atomically(path, msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n", remedy)
 
 
-# --- What is there --------------------------------------------------------------------------------------------------
+# --- Checks --------------------------------------------------------------------------------------------------
 
 
-def _look_at(path: Path, option: str) -> None:
-    """Raise UserError when what is at `path` and around it cannot be written; OSError when nobody may look there."""
+def _check(path: Path, option: str) -> None:
+    """Raise UserError if `path` cannot be written; OSError if it cannot be accessed."""
     stream = _stream_at(path)
     if isinstance(stream, int):
-        _look_at_descriptor(stream, path, option)
+        _check_descriptor(stream, path, option)
         return
     target = _target_of(path)
     if path.is_dir():
@@ -200,8 +197,8 @@ def _look_at(path: Path, option: str) -> None:
         raise UserError(f"{option} {path} {fault}")
 
 
-def _look_at_descriptor(descriptor: int, path: Path, option: str) -> None:
-    """Raise UserError when nothing is open there that takes bytes."""
+def _check_descriptor(descriptor: int, path: Path, option: str) -> None:
+    """Raise UserError if the descriptor is not open for writing."""
     try:
         mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
@@ -211,56 +208,56 @@ def _look_at_descriptor(descriptor: int, path: Path, option: str) -> None:
 
 
 def _takes_bytes(mode: int) -> bool:
-    """Whether it is a pipe or a device of characters: a disk is not to be written over, and a socket has a protocol."""
+    """Whether it takes a stream of bytes. Block devices must not be overwritten, and sockets have a protocol."""
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISREG(mode)
 
 
 def _measured_fault(target: Path) -> str:
-    """What is wrong with replacing `target`, a regular file or none; "": nothing."""
+    """Why `target`, a regular file or none, must not be replaced; "" if it may be."""
     if not target.is_file():
         return ""
     try:
         with target.open("rb") as file:
             head = file.read(len(_MEASURED_HEADS[0]))
     except OSError:
-        return ""  # Who may write and not read it knows what it is.
+        return ""  # Not readable, so not known: the user may still write it.
     is_measured = head.startswith(_MEASURED_HEADS)
-    return "holds a recording or a journal, which is never written over; choose another name" if is_measured else ""
+    return "holds a recording or a journal, which is never overwritten; choose another name" if is_measured else ""
 
 
 def _target_of(path: Path) -> Path:
-    """What links lead to; where they lead in a circle, the path itself."""
+    """The target of links, or the path itself if they form a loop."""
     return Path(os.path.realpath(path))
 
 
 def _place_of(path: Path) -> Hashable:
-    """The same for two paths that lead to one file; None for a device, into which anybody may write."""
+    """Identifies a file: equal for two paths of one file. None for a device, which any number may write."""
     try:
         stream = _stream_at(path)
         found = os.fstat(stream) if isinstance(stream, int) else path.stat()
     except OSError:
-        with suppress(FileNotFoundError):  # Where the current folder is gone, nothing in it can be in the way.
+        with suppress(FileNotFoundError):  # The current folder was removed: nothing in it can conflict.
             path = _target_of(path)
         return str(path)
     return None if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
 
 
 def _stream_at(path: Path) -> _Stream | None:
-    """What is written into under this name; None for a regular file, a folder, or nothing. Raises OSError."""
+    """The stream at this path; None for a regular file, a folder, or nothing. Raises OSError."""
     descriptor = _descriptor_at(path)
     if descriptor is not None:
         return descriptor
     if not path.exists() or path.is_dir():
         return None
     if path.is_file() or path.is_fifo():
-        # Where our own output goes, nothing may take that away.
+        # A file that our own output goes to must not be replaced: write into it.
         own = next((number for number in (1, 2) if _is_same(number, path)), None)
         return own if own is not None or path.is_file() else path
     return path
 
 
 def _descriptor_at(path: Path) -> _Stream | None:
-    """The descriptor that `path` names, through links too: of this process by its number, of another by its path."""
+    """The descriptor that `path` names, also through links: a number for this process, a path for another."""
     if path == STANDARD_OUTPUT:
         return 1
     for _ in range(_LINKS_MAX):
@@ -275,12 +272,12 @@ def _descriptor_at(path: Path) -> _Stream | None:
 
 
 def _of_another(path: Path) -> _Stream:
-    """What another process holds open. Where we hold the same, ours knows how far it is written."""
+    """A descriptor of another process. If we have the same file open, ours has the right position."""
     return next((number for number in (1, 2) if _is_same(number, path)), path)
 
 
 def _is_same(descriptor: int, other: int | Path) -> bool:
-    """Whether both are one file or pipe."""
+    """Whether both are the same file or pipe."""
     try:
         found = other.stat() if isinstance(other, Path) else os.fstat(other)
         return os.path.samestat(os.fstat(descriptor), found)
@@ -288,11 +285,11 @@ def _is_same(descriptor: int, other: int | Path) -> bool:
         return False
 
 
-# --- Into a stream --------------------------------------------------------------------------------------------------
+# --- Streams --------------------------------------------------------------------------------------------------
 
 
 def _pour(source: BinaryIO, stream: _Stream) -> None:
-    """Write all of `source` into it, behind what was printed before. Raises OSError."""
+    """Append all of `source`, after what was printed before. Raises OSError."""
     sys.stdout.flush()
     sys.stderr.flush()
     with os.fdopen(os.dup(stream) if isinstance(stream, int) else _opened(stream), "wb") as target:
@@ -300,17 +297,17 @@ def _pour(source: BinaryIO, stream: _Stream) -> None:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor that adds to `path`. Raises OSError, also for a pipe that gets no reader in time."""
+    """A descriptor that appends to `path`. Raises OSError, also for a pipe without a reader."""
     deadline_ns = clock.now_ns() + READER_WAIT_NS
     while True:
         try:
-            # To wait for a reader in here would be to wait without an end: signals are only noted while a run ends.
+            # A blocking open could wait forever: signals only set a flag while a run ends.
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
         except OSError as error:
             if error.errno != errno.ENXIO or not path.is_fifo():
                 raise
             if clock.now_ns() > deadline_ns:
-                raise OSError(errno.ENXIO, "nobody reads it") from None
+                raise OSError(errno.ENXIO, "it has no reader") from None
             clock.wait_s(0.05)
         else:
             os.set_blocking(descriptor, True)
@@ -322,7 +319,7 @@ def _name_of(path: Path) -> str:
 
 
 def _umask() -> int:
-    """The mask of new files' permissions, which can only be read by setting it."""
+    """The umask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

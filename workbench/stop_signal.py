@@ -1,7 +1,4 @@
-"""SIGINT and SIGTERM as a question that a loop asks, so that every end is an orderly one.
-
-Invariant: while it is in place, no signal raises anywhere in the program.
-"""
+"""SIGINT and SIGTERM as a flag that loops check, so that every run ends in order: no signal raises an exception."""
 
 import signal
 from collections.abc import Callable
@@ -12,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """Holds the handlers while it is entered. `on_stop` is called from the handler, and must be safe there."""
+    """Installs the handlers while it is entered. `on_stop` is called from the handler, and must be safe there."""
 
     def __init__(self, on_stop: Callable[[], None] | None = None) -> None:
         self.asked = False

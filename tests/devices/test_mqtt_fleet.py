@@ -31,8 +31,7 @@ from server.system import clock
 from support.brokers import PASSWORD, USER, guarded_broker
 from support.serving import PATIENCE_S, Serving
 from workbench.errors import UserError
-from workbench.scenarios.scenario import load_scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import load_scenario, scenario_text
 
 TURN_NS = 5_000_000
 NO_LIMIT = {"rate_per_s": 60_000, "burst": 60_000}

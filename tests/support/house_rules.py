@@ -305,7 +305,7 @@ def check_dependency_reasons(pyproject: str) -> list[str]:
     """Each dependency has its reason in a comment on its line."""
     complaints, inside = [], False
     for number, line in enumerate(pyproject.splitlines(), 1):
-        if re.match(r"(dependencies|mqtt|cluster|export|docs|dev) = \[", line):
+        if re.match(r"(dependencies|mqtt|export|docs|dev) = \[", line):
             inside = True
         elif line.startswith("]"):
             inside = False

@@ -20,8 +20,7 @@ from workbench.recording import rows as sample_rows
 from workbench.recording.facts import checked
 from workbench.recording.rows import diagnosis_row, marker_row, reading_row, turn_row
 from workbench.recording.schema import DIAGNOSES, READINGS, RECORDING_TABLES, TURNS
-from workbench.scenarios.scenario import load_scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import load_scenario, scenario_text
 from workbench.telemetry.view import Diagnosis, Marker, Reading, StageReading, Turn
 
 STARTED_NS = 5_000_000_000_000

@@ -107,7 +107,7 @@ class TestOneRule:
         words = WORDS[option].format(recording=recording, out=out).split()
         assert cli.run_main(words) == 2
         shown = capsys.readouterr()
-        fault = "is there already" if option[1] == "--record" else "holds a recording or a journal, which is never"
+        fault = "already exists" if option[1] == "--record" else "holds a recording or a journal, which is never"
         assert shown.out == "" and fault in shown.err and len(shown.err.splitlines()) == 1
         assert out.read_bytes() == recording.read_bytes()
 
@@ -131,7 +131,7 @@ class TestOneRule:
         path.write_bytes(head + b"measured")
         link.symlink_to(path)
         for name in (path, link):
-            with pytest.raises(RunError, match="holds a recording or a journal, which is never written over"):
+            with pytest.raises(RunError, match="holds a recording or a journal, which is never overwritten"):
                 write_atomically(name, b"new")
         assert path.read_bytes() == head + b"measured" and len(list(tmp_path.iterdir())) == 2
 
@@ -139,12 +139,12 @@ class TestOneRule:
         path = tmp_path / "old"
         path.write_bytes(b"old")
         require_outputs({"--summary": path})
-        with pytest.raises(UserError, match=r"--record .*old is there already; name a new file"):
+        with pytest.raises(UserError, match=r"--record .*old already exists; choose another name"):
             require_new(path, "--record")
         path.write_bytes(b"")
         require_new(path, "--record")
         (tmp_path / "old-wal").write_bytes(b"what was measured")
-        with pytest.raises(UserError, match="old-wal is there already"):
+        with pytest.raises(UserError, match="old-wal already exists"):
             require_new(path, "--record")
 
     @pytest.mark.parametrize("name", ["-", "/dev/null", "/dev/stdout", "{pipe}"])
@@ -156,7 +156,7 @@ class TestOneRule:
             line = f"{words}{'' if words.endswith('=') else ' '}{name}"
             assert cli.run_main(line.split()) == 2
             shown = capsys.readouterr()
-            assert "is no regular file, which it must be" in shown.err and len(shown.err.splitlines()) == 1
+            assert "is not a regular file" in shown.err and len(shown.err.splitlines()) == 1
 
     def test_what_is_read_is_not_written_over(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         scenario, link = tmp_path / "mine.toml", tmp_path / "link"
@@ -226,7 +226,7 @@ class TestWrittenInto:
     ) -> None:
         monkeypatch.setattr(output_file, "READER_WAIT_NS", 0)
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(RunError, match="pipe cannot be written: nobody reads it"):
+        with pytest.raises(RunError, match="pipe cannot be written: it has no reader"):
             write_atomically(tmp_path / "pipe", b"whole")
 
     @pytest.mark.parametrize("place", ["/dev/fd/{}", "/proc/self/fd/{}", "/proc/thread-self/fd/{}", "{link}"])

@@ -14,7 +14,7 @@ from workbench.bench.case import QUICK_SECONDS, Case, Step
 from workbench.bench.result import CaseResult, Row
 from workbench.bench.trial import Outcome, run_trial
 from workbench.errors import RunError, UserError
-from workbench.machine import file_limit
+from workbench.machine.facts import require_connections
 from workbench.scenarios.scenario import Scenario, scenario_of
 
 _ENGINE_BATCHES, _ENGINE_BATCHES_QUICK = 2000, 50
@@ -114,7 +114,7 @@ def _scenario(case: Case, step: Step) -> Scenario:
     """A step's scenario. Raises UserError when this machine cannot do it."""
     scenario = scenario_of({"name": f"bench {case.name}", "title": case.title, **step.tree}, f"bench {case.name}")
     if not case.in_memory:
-        file_limit.require(scenario.fleet.connections, "connections")
+        require_connections(scenario.fleet.connections, "connections")
     return scenario
 
 

@@ -1,8 +1,7 @@
-"""The command line: reads words, refuses what cannot be, and hands the rest to the commands' modules.
+"""The command line: parses options, and passes them to the modules of the commands, which are imported when needed.
 
-Nothing is decided or started here, and nothing heavy is imported before a command needs it.
-Invariant: an error that a user can cause is one line on standard error and exit code 2 (1 when the run could not do
-what was asked); only a bug shows a traceback, with 70.
+An error that a user can cause is one line on standard error and exit code 2, or 1 when the run could not do what was
+asked. Only a bug shows a traceback, with exit code 70.
 """
 
 import json
@@ -30,6 +29,7 @@ from workbench.cli.option import (
     KeyFile,
     Origins,
     number,
+    text,
     whole,
 )
 from workbench.cli.recordings import recording_app
@@ -44,36 +44,34 @@ scenarios_app = typer.Typer(rich_markup_mode=None)
 
 _Settings = TypeVar("_Settings", ServerConfig, FleetConfig, Scenario)
 _INTERRUPTED = 130
-"""What typer makes of Ctrl-C, before or after a session, which has its own way to end."""
+"""The code that typer returns for Ctrl-C before or after a session; a session ends by itself."""
 _OPTIONS = {
     "width": "size",
     "height": "size",
     "origins": "origin",
     "connections_per_address_max": "connections-per-address",
 }
-"""Options that are not named after the settings that they give."""
+"""Options whose names differ from those of their settings."""
 _FILES = ("journal", "cert", "key")
-"""Settings that may be any bytes that a system takes for a file's name."""
-# The one base of all that the parser complains about, whether typer brings its parser along or not.
+"""Settings that may be any bytes that are valid in a file name."""
+# The base class of all errors of the parser, which newer versions of typer include and older ones import.
 _ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _SERVER, _FLEET = ServerConfig(), FleetConfig()
 
 
 Seconds = Annotated[
     float | None,
-    number("S", "Measure so long, from a second after all are connected. Default: until you end it."),
+    number("S", "Measure for S seconds, from a second after all are connected. Default: until stopped."),
 ]
 _TOKEN_VARIABLE = "PIXELCANVAS_TOKEN"
 Token = Annotated[
     str,
     typer.Option(
-        metavar="TOKEN", envvar=_TOKEN_VARIABLE, show_default=False, help="What a client brings to be let in."
+        metavar="TOKEN", envvar=_TOKEN_VARIABLE, show_default=False, help="Access token clients must present."
     ),
 ]
-_SCENARIO_HELP = f"A name from 'workbench scenarios', or a TOML file. Without one: {DEFAULT_NAME}, and the choice."
-SummaryFile = Annotated[
-    Path | None, typer.Option(metavar="FILE.json", help="Write what it came to as JSON; - is standard output.")
-]
+_SCENARIO_HELP = f"A name from 'workbench scenarios', or a TOML file. Default: {DEFAULT_NAME}, and the list."
+SummaryFile = Annotated[Path | None, text("FILE.json", "Write the results as JSON; - is standard output.")]
 
 
 @app.callback(invoke_without_command=True, epilog="Example: workbench run crowd --headless --seconds 30")
@@ -95,28 +93,22 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the scenario, e.g. fleet.connections=500."),
     ] = None,
-    seed: Annotated[int | None, whole("N", "Draw all lots from this seed.")] = None,
-    port: Annotated[int | None, whole("PORT", "Let the server listen on this port.")] = None,
+    seed: Annotated[int | None, whole("N", "Random seed.")] = None,
+    port: Annotated[int | None, whole("PORT", "Port of the server.")] = None,
     token: Token = "",
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record the session there; by convention FILE ends in .pxr.")
-    ] = None,
+    record: Annotated[Path | None, text("FILE", "Record the session to FILE; the conventional suffix is .pxr.")] = None,
     screenshot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Save the window's picture at the end, also headless.")
+        Path | None, text("FILE.png", "Save a picture of the window at the end, also headless.")
     ] = None,
     summary: SummaryFile = None,
     tour: Annotated[
-        bool, typer.Option("--tour", help="Be guided through five scenarios in three minutes, with captions.")
+        bool, typer.Option("--tour", help="Guided tour: five scenarios in three minutes, with captions.")
     ] = False,
     gallery: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Leave pictures of every view at three sizes there; needs no display."),
+        Path | None, text("FOLDER", "Render every view at three sizes into FOLDER; needs no display.")
     ] = None,
     from_recording: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Place a recording's changes once more, and compare; --set changes its server."
-        ),
+        Path | None, text("FILE", "Replay a recording's placements and compare; --set changes the server.")
     ] = None,
 ) -> int:
     """Run a scenario: server, fleet, window and panels."""
@@ -127,8 +119,7 @@ def run(
         from workbench.cli.gallery import make_gallery
 
         return make_gallery(gallery, [*secret, *overrides])
-    from workbench.run.command import run_scenario, run_tour
-    from workbench.run.show import Outputs
+    from workbench.run.show import Outputs, run_scenario, run_tour
 
     outputs = Outputs(headless, screenshot, summary, record, sources=(Path(scenario),) if scenario else ())
     if from_recording is not None:
@@ -137,49 +128,47 @@ def run(
         return rerun(from_recording, [*secret, *overrides], outputs)
     if tour:
         return run_tour(outputs, [*secret, *overrides])
-    # Who chose nothing is asked, beside what runs meanwhile.
+    # Without any choice on the command line, the window shows the list of scenarios while the default one runs.
     asks = scenario is None and not overrides and outputs == Outputs(headless=False)
     return run_scenario(load_scenario(scenario or DEFAULT_NAME, [*secret, *overrides]), outputs, asks=asks)
 
 
 @app.command(cls=Command, epilog="Example: workbench serve --port 8765 --size 512x512 --rate-per-s 60")
 def serve(
-    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = _SERVER.host,
-    port: Annotated[int, whole("PORT", "0 takes any free port.")] = _SERVER.port,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Canvas in pixels.")] = f"{_SERVER.width}x{_SERVER.height}",
-    rate_per_s: Annotated[int, whole("N", "Placements a second let in from each connection.")] = _SERVER.rate_per_s,
-    burst: Annotated[int, whole("N", "Placements a connection can save up.")] = _SERVER.burst,
-    loops: Annotated[int, whole("N", "Loops, a thread each.")] = _SERVER.loops,
-    loop: Annotated[str, typer.Option(metavar="native|portable|mailbox", help="What moves the bytes.")] = _SERVER.loop,
+    host: Annotated[str, text("HOST", "Address to listen on.")] = _SERVER.host,
+    port: Annotated[int, whole("PORT", "0: any free port.")] = _SERVER.port,
+    size: Annotated[str, text("WxH", "Canvas in pixels.")] = f"{_SERVER.width}x{_SERVER.height}",
+    rate_per_s: Annotated[int, whole("N", "Placements per second admitted per connection.")] = _SERVER.rate_per_s,
+    burst: Annotated[int, whole("N", "Capacity of each connection's token bucket.")] = _SERVER.burst,
+    loops: Annotated[int, whole("N", "Event loops, one thread each.")] = _SERVER.loops,
+    loop: Annotated[str, text("native|portable|mailbox", "I/O engine.")] = _SERVER.loop,
     tick_ms: Annotated[int, whole("MS", "Tick interval.")] = _SERVER.tick_ms,
     journal: Annotated[
-        str, typer.Option(metavar="FILE|none", help="Keep the canvas there, and go on from it at the next start.")
+        str, text("FILE|none", "Persist the canvas to FILE and resume from it on the next start.")
     ] = "none",
     journal_sync: JournalSync = _SERVER.journal_sync,
-    echo: Annotated[bool, typer.Option("--echo", help="Serve /echo too, for conformance suites.")] = False,
+    echo: Annotated[bool, typer.Option("--echo", help="Also serve /echo, for conformance suites.")] = False,
     origin: Origins = None,
     token: Token = "",
     viewers_only_without_token: Annotated[
-        bool, typer.Option("--viewers-only-without-token", help="Let those without it look on, but not paint.")
+        bool, typer.Option("--viewers-only-without-token", help="Clients without the token may view but not paint.")
     ] = False,
     cert: CertFile = _SERVER.cert,
     key: KeyFile = _SERVER.key,
     connections_per_address: AddressConnections = _SERVER.connections_per_address_max,
     handshakes_per_address_per_s: AddressHandshakes = _SERVER.handshakes_per_address_per_s,
-    deflate: Annotated[
-        str, typer.Option(metavar="on|off", help="Compress for the clients that offer it.")
-    ] = _SERVER.deflate,
+    deflate: Annotated[str, text("on|off", "Compress for clients that offer it.")] = _SERVER.deflate,
     mqtt: Annotated[
-        str, typer.Option(metavar="URL|embedded|none", help="Serve MQTT devices too, by this broker or one of its own.")
+        str, text("URL|embedded|none", "Also serve MQTT devices, by this broker or an embedded one.")
     ] = _SERVER.mqtt,
-    nats: Annotated[str, typer.Option(metavar="URL|none", help="Only none as yet.")] = "none",
+    nats: Annotated[str, text("URL|none", "Not available yet; only none.")] = "none",
     summary: SummaryFile = None,
 ) -> int:
-    """Serve a canvas alone, until SIGINT or SIGTERM drains it."""
+    """Run only the server, until SIGINT or SIGTERM drains it."""
     if nats != "none":
         raise UserError(f"--nats {nats} is not available yet; leave it out, or give none")
     if journal == "none" and journal_sync != _SERVER.journal_sync:
-        raise UserError(f"--journal-sync {journal_sync} says nothing without --journal FILE; name one, or leave it out")
+        raise UserError(f"--journal-sync {journal_sync} needs --journal FILE; name one, or leave it out")
     width, height = _parse_size(size)
     values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
     values |= {
@@ -206,25 +195,23 @@ def serve(
     cls=Command, epilog="Example: workbench fleet ws://127.0.0.1:8765/canvas --connections 500 --rate-per-s 20"
 )
 def fleet(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where the server is: ws://HOST:PORT/canvas.")],
-    connections: Annotated[int, whole("N", "Devices, a connection each.")] = _FLEET.connections,
-    rate_per_s: Annotated[float, number("N", "Placements a second that each device intends.")] = _FLEET.rate_per_s,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address of the server: ws://HOST:PORT/canvas.")],
+    connections: Annotated[int, whole("N", "Devices, one connection each.")] = _FLEET.connections,
+    rate_per_s: Annotated[float, number("N", "Placements per second of each device.")] = _FLEET.rate_per_s,
     frames_per_write: Annotated[
-        int, whole("N", "Placements that a device saves up before it writes.")
+        int, whole("N", "Placements that a device collects before it writes.")
     ] = _FLEET.frames_per_write,
     pattern: Annotated[
-        str, typer.Option(metavar="NAME", help="What they paint: sensor_field, image, life, hotspot or noise.")
+        str, text("NAME", "What they paint: sensor_field, image, life, hotspot or noise.")
     ] = _FLEET.pattern,
-    arrivals: Annotated[
-        str, typer.Option(metavar="periodic|poisson|bursty", help="How send times are drawn.")
-    ] = _FLEET.arrivals,
+    arrivals: Annotated[str, text("periodic|poisson|bursty", "How send times are drawn.")] = _FLEET.arrivals,
     token: Token = "",
-    viewers: Annotated[str, typer.Option(metavar="all|none|N", help="How many of them watch.")] = str(_FLEET.viewers),
-    seed: Annotated[int, whole("N", "Draw all lots from this seed.")] = 1,
+    viewers: Annotated[str, text("all|none|N", "How many are viewers.")] = str(_FLEET.viewers),
+    seed: Annotated[int, whole("N", "Random seed.")] = 1,
     seconds: Seconds = None,
     summary: SummaryFile = None,
 ) -> int:
-    """Offer load to any server that speaks the canvas protocol, from fleets alone."""
+    """Run only the load generator, against any server that speaks the canvas protocol."""
     from workbench.address import parse_url
 
     address = parse_url(url)
@@ -241,8 +228,7 @@ def fleet(
     config = _typed(values, FleetConfig)
     run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
     scenario = _typed({**run_values, "fleet": msgspec.to_builtins(config)}, Scenario)
-    from workbench.run.command import run_scenario
-    from workbench.run.show import Outputs
+    from workbench.run.show import Outputs, run_scenario
 
     return run_scenario(scenario, Outputs(headless=True, summary=summary), address)
 
@@ -270,16 +256,16 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name from '
 
 @app.command(cls=Command, epilog="Example: workbench bench quiet --peers --trials 5 --out results")
 def bench(
-    case: Annotated[str | None, typer.Argument(metavar="CASE", help="A name from --list; without one, all.")] = None,
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="A name from --list. Default: all.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the cases, one line each.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: shows that it runs, measures little.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: only shows that it runs.")] = False,
     peers: Annotated[
-        bool, typer.Option("--peers", help="Run peers too, where a case allows and they are here.")
+        bool, typer.Option("--peers", help="Also run peers, if the case allows and they are installed.")
     ] = False,
     trials: Annotated[
-        int | None, whole("N", "Repeat so often, all programs in turn. Default: 3, or 1 with --quick.")
+        int | None, whole("N", "Number of trials; programs are interleaved. Default: 3, or 1 with --quick.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep the results there, as JSON.")] = None,
+    out: Annotated[Path | None, text("FOLDER", "Write the results there as JSON.")] = None,
 ) -> int:
     """Benchmark the server against a bare counter and peers."""
     from workbench.bench.command import list_cases, run_bench
@@ -291,24 +277,20 @@ def bench(
     cls=Command, epilog="Example: workbench compare yesterday.pxr today.pxr --fail-if 'admitted_per_s < 0.95x'"
 )
 def compare(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Recordings; the first is what others are held against.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings; the first is the baseline.")],
     fail_if: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="End with 1 when it holds beyond the noise: a figure, < <= > or >=, and a number, or 0.95x for that "
-            "multiple of the first's. Repeatable.",
+        text(
+            "CONDITION",
+            "Exit with 1 if it holds with statistical significance: a figure, < <= > or >=, and a number, or "
+            "0.95x for that multiple of the baseline. Repeatable.",
         ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write the comparison as JSON.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png|svg", help="Draw the runs over each other on a common time axis.")
-    ] = None,
-    window: Annotated[bool, typer.Option("--window", help="Show that picture in a window.")] = False,
+    json: Annotated[Path | None, text("FILE.json", "Write the comparison as JSON.")] = None,
+    plot: Annotated[Path | None, text("FILE.png|svg", "Plot the runs overlaid on a common time axis.")] = None,
+    window: Annotated[bool, typer.Option("--window", help="Show that plot in a window.")] = False,
 ) -> int:
-    """Compare recordings, and tell differences from noise."""
+    """Compare recordings, separating differences from noise."""
     from workbench.comparison.command import run_compare
 
     return run_compare(files, fail_if or (), json, plot, window=window)
@@ -316,10 +298,10 @@ def compare(
 
 @app.command(cls=Command, epilog="Example: workbench report crowd.pxr --out crowd.html")
 def report(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A recording; several make a comparison.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.html", help="Where to write it.")] = Path("report.html"),
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A recording; several are compared.")],
+    out: Annotated[Path, text("FILE.html", "The output.")] = Path("report.html"),
 ) -> int:
-    """Write a recording up as one HTML file, which needs no network."""
+    """Write a self-contained HTML report of a recording."""
     from workbench.report.command import run_report
 
     return run_report(files, out)
@@ -327,14 +309,14 @@ def report(
 
 @app.command(cls=Command, epilog="Example: workbench doctor")
 def doctor() -> int:
-    """Tell what this machine can do, and the remedy for what it cannot."""
+    """Check this machine's prerequisites and suggest fixes."""
     from workbench.cli.doctor import run_doctor
 
     return run_doctor()
 
 
 def run_main(arguments: Sequence[str]) -> int:
-    """Do what the words ask for. Returns the exit code; ends the program quietly when nobody reads its output."""
+    """Run the command line. Returns the exit code."""
     try:
         code = app(list(arguments), prog_name="workbench", standalone_mode=False)
     except CommandError as error:
@@ -345,7 +327,7 @@ def run_main(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
-            raise  # It is told at the exit, where what is still to be written is given up.
+            raise  # `exit` reports it, and discards what is still buffered.
         if shortage := shortage_of(error):
             return _refuse(shortage, RunError.exit_code)
         traceback.print_exc()
@@ -355,7 +337,7 @@ def run_main(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The console script."""
-    # It warns, on standard error, of a home where it cannot keep a list of fonts; it makes the list each time then.
+    # matplotlib warns on standard error if it cannot keep its list of fonts; it then builds the list each time.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     exit_after(lambda: run_main(sys.argv[1:]))
 
@@ -366,14 +348,14 @@ def _refuse(line: str, code: int) -> int:
 
 
 def _parser_line(error: Any) -> str:
-    """What the parser found, and where to read on."""
+    """The error of the parser, and where to read on."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "workbench"
-    return f"{error.format_message().rstrip('.')}; '{command} --help' shows what there is"
+    return f"{error.format_message().rstrip('.')}; '{command} --help' lists the options"
 
 
 def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
-    """Settings from the values of options. Raises UserError that names the option at fault."""
+    """Settings from the values of options. Raises UserError that names the faulty option."""
     for key, value in values.items():
         if key not in _FILES and isinstance(value, str) and shown(value) != value:
             raise UserError(f"--{_OPTIONS.get(key, key.replace('_', '-'))}: {value} cannot be read as text")
@@ -388,5 +370,5 @@ def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
 def _parse_size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise UserError(f"--size {text!r} is no WxH; write for example --size 256x192")
+        raise UserError(f"--size {text!r} is not WxH; write for example --size 256x192")
     return int(width), int(height)

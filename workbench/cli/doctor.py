@@ -1,7 +1,7 @@
-"""What this machine can do for the workbench, one line a finding, each with its remedy.
+"""`workbench doctor`: what this machine can run, one line per finding, each with its remedy. It changes no setting.
 
-It looks and tells; it changes no setting. The checks are functions of `Facts`, so that any machine can be judged on any
-other. Invariant: `fail` means that the default scenario cannot run here, `warn` that something else will be missing.
+The checks are functions of `Facts`, so that tests can judge any machine on any other. `fail`: the default scenario
+cannot run here; `warn`: something else will be missing.
 """
 
 from collections.abc import Mapping
@@ -9,23 +9,22 @@ from dataclasses import dataclass
 from enum import Enum
 
 from server.bridge.broker import KINDS, SLOW_KIND
-from workbench.machine.facts import Facts, read_facts
-from workbench.machine.file_limit import RESERVED_COUNT
+from workbench.machine.facts import RESERVED_COUNT, Facts, read_facts
 from workbench.scenarios.scenario import DEFAULT_NAME, builtin_names, load_scenario
 
 PYTHON_LEAST = (3, 11, 0)
 CORES_WANTED = 2
-"""Server and fleet keep one busy each at full load; with fewer they take time from each other and from the window."""
+"""Server and fleet use one core each at full load; with fewer they compete with each other and with the window."""
 MEMORY_BYTES_WANTED = 2**30
-"""Four Python processes with compiled code, pictures and the buffers of a few thousand connections."""
+"""For four Python processes with compiled code, pictures and the buffers of a few thousand connections."""
 FILE_BYTES_WANTED = 128 * 2**20
-"""The largest page of shared memory, which is a file to the system, and some room for a recording."""
+"""For the largest page of shared memory, which counts as a file, and a recording."""
 PROCESSES_WANTED = 64
-"""Processes and threads of a run, and of the desktop's user beside it."""
+"""For processes and threads of a run, and those of the user's desktop."""
 
 
 class Mark(Enum):
-    """How a finding stands."""
+    """The verdict of a finding."""
 
     OK = "ok"
     WARN = "warn"
@@ -34,21 +33,21 @@ class Mark(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line of the output."""
 
     mark: Mark
     subject: str
     found: str
     remedy: str = ""
-    """What to do about it; may be empty when there is nothing to be done."""
+    """What to do about it; "" if there is nothing to do."""
 
     def line(self) -> str:
-        """As it is printed."""
+        """As printed."""
         return f"{self.mark.value:<5} {self.subject:<18} {self.found}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 def check_python(facts: Facts) -> Finding:
-    """The interpreter is new enough."""
+    """Whether the interpreter is new enough."""
     found = f"{'.'.join(map(str, facts.python))} on {facts.platform}"
     if facts.python >= PYTHON_LEAST:
         return Finding(Mark.OK, "python", found)
@@ -56,19 +55,19 @@ def check_python(facts: Facts) -> Finding:
 
 
 def check_cores(facts: Facts) -> Finding:
-    """Server and fleet can each have a core."""
+    """Whether server and fleet can have one core each."""
     found = f"{facts.core_count:g} usable"
     if facts.core_count >= CORES_WANTED:
         return Finding(Mark.OK, "cores", found)
-    return Finding(Mark.WARN, "cores", found, f"give it {CORES_WANTED}, or expect the fleet to be late at high load")
+    return Finding(Mark.WARN, "cores", found, f"provide {CORES_WANTED}, or expect the fleet to be late at high load")
 
 
 def check_memory(facts: Facts) -> Finding:
-    """There is room for all processes of a run."""
+    """Whether the memory is enough for all processes of a run."""
     total = f"{facts.memory_bytes / 2**30:.1f} GiB"
     free = facts.memory_bytes_available
     if free is None:
-        return Finding(Mark.OK, "memory", f"{total}; this system does not tell how much is free")
+        return Finding(Mark.OK, "memory", f"{total}; this system does not say how much is free")
     found = f"{free / 2**30:.1f} of {total} free"
     if free >= MEMORY_BYTES_WANTED:
         return Finding(Mark.OK, "memory", found)
@@ -76,32 +75,32 @@ def check_memory(facts: Facts) -> Finding:
 
 
 def check_open_files(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
-    """Server and fleet, a process each with a limit of its own, can hold every scenario's connections."""
+    """Whether server and fleet, each with a limit per process, can hold the connections of every scenario."""
     fit = max(0, facts.open_files_hard - RESERVED_COUNT)
-    found = f"{facts.open_files_hard:,} open files a process: {fit:,} connections"
+    found = f"{facts.open_files_hard:,} open files per process: {fit:,} connections"
     mark, name = _judge(fit, demands)
     remedy = f"{name} has {demands[name]:,}: ulimit -Hn {demands[name] + RESERVED_COUNT} as root" if name else ""
     return [Finding(mark, f"{process} sockets", found, remedy) for process in ("server", "fleet")]
 
 
 def check_limits(facts: Facts) -> Finding:
-    """No limit of the shell or the container keeps a run from starting."""
+    """Whether a limit of the shell or the container prevents a run."""
     limits = (
-        ("memory", facts.address_space_bytes, MEMORY_BYTES_WANTED, 2**20, "MiB a process", f"v {2**20}"),
+        ("memory", facts.address_space_bytes, MEMORY_BYTES_WANTED, 2**20, "MiB per process", f"v {2**20}"),
         ("file sizes", facts.file_bytes, FILE_BYTES_WANTED, 2**20, "MiB", "f unlimited"),
         ("processes and threads", facts.process_count, PROCESSES_WANTED, 1, "", f"u {PROCESSES_WANTED}"),
     )
     low = [limit for limit in limits if limit[1] is not None and limit[1] < limit[2]]
     if not low:
-        return Finding(Mark.OK, "limits", f"none on {', '.join(name for name, *_ in limits)} that a run would meet")
+        return Finding(Mark.OK, "limits", f"none on {', '.join(name for name, *_ in limits)} that a run would reach")
     found = ", ".join(f"{name}: {(count or 0) // unit:,} {word}".strip() for name, count, _, unit, word, _ in low)
     return Finding(Mark.FAIL, "limits", found, "raise it: " + ", ".join(f"ulimit -{option}" for *_, option in low))
 
 
 def check_ports(facts: Facts, demands: Mapping[str, int]) -> Finding:
-    """Each connection of a fleet to one server takes an ephemeral port."""
+    """Whether there are enough ephemeral ports: each connection of a fleet to one server takes one."""
     if facts.ports is None:
-        return Finding(Mark.OK, "ephemeral ports", "this system does not tell")
+        return Finding(Mark.OK, "ephemeral ports", "this system does not say")
     first, last = facts.ports
     count = last - first + 1
     found = f"{first} to {last}: {count:,} connections to one server address"
@@ -111,7 +110,7 @@ def check_ports(facts: Facts, demands: Mapping[str, int]) -> Finding:
 
 
 def _judge(fit: int, demands: Mapping[str, int]) -> tuple[Mark, str]:
-    """The mark for so many connections, and the scenario that needs more: the default one first, then the largest."""
+    """The mark if `fit` connections are possible, and a scenario that needs more: the default one, or the largest."""
     largest = max(demands, key=lambda name: demands[name])
     if fit < demands[DEFAULT_NAME]:
         return Mark.FAIL, DEFAULT_NAME
@@ -119,48 +118,48 @@ def _judge(fit: int, demands: Mapping[str, int]) -> tuple[Mark, str]:
 
 
 def check_display(facts: Facts) -> Finding:
-    """A window can appear. Without one every scenario still runs, with --headless."""
+    """Whether a window can open. Without one every scenario runs with --headless."""
     if facts.display:
         return Finding(Mark.OK, "display", facts.display)
-    return Finding(Mark.WARN, "display", "none", "say --headless, or start it in a desktop session or under xvfb-run")
+    return Finding(Mark.WARN, "display", "none", "use --headless, or start it in a desktop session or under xvfb-run")
 
 
 def check_epoll(facts: Facts) -> Finding:
-    """The native loops have the system call that they are built on."""
+    """Whether epoll exists, which the native loops need."""
     if facts.has_epoll:
         return Finding(Mark.OK, "epoll", "available")
     return Finding(Mark.FAIL, "epoll", "not available", "run it on Linux, for instance in a container")
 
 
 def check_kernels(facts: Facts) -> Finding:
-    """Compiled kernels are there, or can be kept once they are."""
+    """Whether compiled kernels exist or can be kept."""
     if facts.kernels_fault:
         return Finding(Mark.WARN, "compiled kernels", facts.kernels_fault)
     if facts.compiled_count:
         return Finding(Mark.OK, "compiled kernels", f"{facts.compiled_count} in {facts.kernels_folder}")
     found = f"none yet in {facts.kernels_folder}"
-    return Finding(Mark.OK, "compiled kernels", found, "the first run compiles them, once for this machine and version")
+    return Finding(Mark.OK, "compiled kernels", found, "the first run compiles them, once per machine and version")
 
 
 def check_pages(facts: Facts) -> Finding:
-    """Pages that processes share need no room in /dev/shm and leave nothing there."""
+    """How pages are shared: they take no space in /dev/shm and leave nothing there."""
     kind = "memory without a name" if facts.has_memfd else "unlinked files in the temporary folder"
     return Finding(Mark.OK, "shared pages", f"{kind}; the size of /dev/shm does not matter")
 
 
 def check_brokers(facts: Facts) -> Finding:
-    """Brokers that are installed. Of the built-in scenarios only mqtt_sensors needs one."""
+    """Which brokers are installed. Of the built-in scenarios only mqtt_sensors needs one."""
     found = ", ".join(facts.brokers)
     if facts.brokers not in ((), (SLOW_KIND,)):
         return Finding(Mark.OK, "brokers", found)
     remedy = f"apt install {' '.join(kind for kind in KINDS if kind != SLOW_KIND)}"
     if not found:
         return Finding(Mark.OK, "brokers", "none, which only mqtt_sensors needs", remedy)
-    return Finding(Mark.OK, "brokers", found, f"it is slow; {remedy} for one that carries many times more")
+    return Finding(Mark.OK, "brokers", found, f"it is slow; {remedy} for a much faster one")
 
 
 def examine(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
-    """All findings; `demands` is the sockets of each built-in scenario's fleet."""
+    """All findings. `demands`: the sockets of each built-in scenario."""
     return [
         check_python(facts),
         check_cores(facts),
@@ -183,7 +182,7 @@ def conclusion(findings: list[Finding]) -> str:
 
 
 def run_doctor() -> int:
-    """Print what this machine can do. Returns 0, or 1 when the default scenario cannot run here."""
+    """Print all findings. Returns 0, or 1 when the default scenario cannot run here."""
     demands = {name: load_scenario(name).socket_count for name in builtin_names()}
     findings = examine(read_facts(), demands)
     for finding in findings:

@@ -1,6 +1,6 @@
-"""The last moments of the program: what it printed is written out, and its exit code is what it came to.
+"""The end of the program: standard output is flushed, and the exit code set. It knows no command.
 
-It knows no command. Invariant: from here on no signal and no output that fails ends it with a traceback.
+From here on, no signal and no failing output ends the program with a traceback.
 """
 
 import io
@@ -16,7 +16,7 @@ STANDARD_OUTPUT = "standard output"
 
 
 class _Output(io.FileIO):
-    """Standard output whose errors name it, so that no other file's are taken for its own."""
+    """Standard output whose errors name it, to tell them from those of other files."""
 
     def write(self, data: Any) -> int:
         try:
@@ -27,7 +27,7 @@ class _Output(io.FileIO):
 
 
 def exit_after(work: Callable[[], int]) -> NoReturn:
-    """Do the work and end the program with the code that it returns; with 0 when a signal interrupts it."""
+    """Do the work and exit with the code that it returns; with 0 if a signal interrupts it."""
     try:
         for which in SIGNALS:
             if signal.getsignal(which) is not signal.SIG_IGN:
@@ -35,17 +35,17 @@ def exit_after(work: Callable[[], int]) -> NoReturn:
         _name_output()
         code = work()
         sys.stdout.flush()
-        _heed_no_more()
+        _ignore_signals()
     except KeyboardInterrupt:
         code = 0
-        _heed_no_more()
+        _ignore_signals()
     except OSError as error:
-        code = _leave_unwritten(error)
+        code = _report_unwritten(error)
     sys.exit(code)
 
 
 def _name_output() -> None:
-    """Have errors of standard output name it, and letters that it cannot say, as of an odd file name, spelt out."""
+    """Make errors of standard output name it, and escape characters that its encoding lacks (of odd file names)."""
     former: Any = sys.stdout
     raw = _Output(former.fileno(), "w", closefd=False)
     sys.stdout = io.TextIOWrapper(
@@ -57,19 +57,19 @@ def _name_output() -> None:
     )
 
 
-def _heed_no_more() -> None:
-    """All is done: the interpreter's own end is no time to be interrupted."""
+def _ignore_signals() -> None:
+    """Ignore signals: they must not interrupt the interpreter's shutdown."""
     for which in SIGNALS:
         signal.signal(which, signal.SIG_IGN)
 
 
-def _leave_unwritten(error: OSError) -> int:
-    """Something could not be written. Where that was our output, let the interpreter's last flush go nowhere."""
+def _report_unwritten(error: OSError) -> int:
+    """Report what could not be written. Returns the exit code."""
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError:  # The interpreter flushes once more at its end: that must go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not isinstance(error, BrokenPipeError):  # Who reads no more is told nothing.
+    if not isinstance(error, BrokenPipeError):  # A reader that has ended needs no message.
         what = error.filename or STANDARD_OUTPUT
         print(f"{what} cannot be written: {error.strerror}; make room, or send it elsewhere", file=sys.stderr)
     return 1

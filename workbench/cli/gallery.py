@@ -1,7 +1,6 @@
-"""The gallery: pictures of every view of the window at three sizes, from real runs, without a display.
+"""`workbench run --gallery`: pictures of every view of the window at three sizes, from real runs, without a display.
 
-It knows no view: the window says which are worth a picture. Invariant: a picture is taken only when the panels were
-drawn anew for it, at its size and in its colours.
+The window says which views there are. A picture is taken only after the panels were drawn for it.
 """
 
 import sys
@@ -23,12 +22,12 @@ RUNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("first_light", ()),
     ("overload", ("load_curve=[]", "server.brakes.apply.item_us=60")),
 )
-"""Scenarios and what is laid over them: one that runs well, and one whose bottleneck is named."""
+"""Scenarios and overrides: one that runs well, and one with a bottleneck."""
 SIZES = ((1280, 720), (1920, 1080), (3840, 2160))
 LOAD_S = 20.0
-"""So long each run goes on before the first picture: the panels then have something to show."""
+"""Time before the first picture, so that the panels have data to show."""
 _PATIENCE_S = 20.0
-"""For a drawing of the panels. One takes a tenth of a second, or half a second at the largest size."""
+"""For one drawing of the panels, which takes half a second at the largest size."""
 
 
 def make_gallery(
@@ -39,9 +38,9 @@ def make_gallery(
     load_s: float = LOAD_S,
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> int:
-    """Leave SCENARIO-VIEW-WIDTHxHEIGHT.png of all in the folder, and name each on standard output.
+    """Write SCENARIO-VIEW-WIDTHxHEIGHT.png of each into the folder, and print their names. Returns the exit code.
 
-    Returns the exit code. Raises UserError for a folder that cannot be, RunError for a run that fails.
+    Raises UserError if the folder cannot be created, RunError if a run fails.
     """
     _make_folder(folder)
     open_files.raise_to_hard()
@@ -69,7 +68,7 @@ class _Photographer:
         self._session, self._stop, self._folder, self._load_s = session, stop, folder, load_s
 
     def take_all(self, sizes: Sequence[tuple[int, int]]) -> None:
-        """Every view at every size, until somebody wants it to stop."""
+        """Take every view at every size, or until a signal."""
         session = self._session
         self._poll_until(lambda: session.view().run_seconds >= self._load_s)
         for size in sizes:
@@ -84,7 +83,7 @@ class _Photographer:
         first, deadline_ns = picture.serial, clock.now_ns() + int(_PATIENCE_S * NANOSECONDS)
 
         def is_drawn() -> bool:
-            window.draw()  # It asks for panels that fit, once its own arrangement stands still.
+            window.draw()  # It asks for panels that fit, once its own layout is final.
             # The drawing under way may be in the colours before; the one after it is not.
             found = picture.read(first + 1)
             is_new = found is not None and found[0] > first and found[1].shape[1::-1] == window.panels_size
@@ -96,7 +95,7 @@ class _Photographer:
         print(path, flush=True)
 
     def _poll_until(self, condition: Callable[[], bool]) -> None:
-        """Let the run go on until the condition holds. Raises RunError when a part fails."""
+        """Let the run continue until the condition holds. Raises RunError when a part fails."""
         while not condition() and not self._stop.asked:
             self._session.wait(0.1)
             self._session.poll(clock.now_ns())

@@ -1,22 +1,23 @@
-"""Options of the command line: numbers, read here so that a wrong one is told with its value, and some of `serve`; and
-the kind of command that all of ours are, which refuses options that cannot go together.
+"""Options of the command line: numbers, options of `serve`, and which options conflict.
 
-It knows no command. Invariant: what the parser itself would say of a value is never shown; its own words lack it.
+Numbers are parsed here, since the parser's own errors do not show the value. Only the presence of options is compared
+here; contradictions between values are found when the settings are validated.
 """
 
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 
-from workbench.cli.conflict import require_compatible
+from workbench.errors import UserError
 
 
 class Command(TyperCommand):
-    """A command that refuses options that cannot go together, before it does anything."""
+    """A command that rejects conflicting options before it does anything."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Do it. Raises UserError."""
+        """Run it. Raises UserError."""
         given = {
             param.opts[0] if param.param_type_name == "option" else str(param.metavar)
             for param in self.params
@@ -27,39 +28,76 @@ class Command(TyperCommand):
 
 
 def parse_number(value: str | float) -> float:
-    """A number. Raises typer.BadParameter for what is none."""
+    """A number. Raises typer.BadParameter."""
     try:
         return float(value)
     except ValueError:
-        raise typer.BadParameter(f"{value!r} is no number") from None
+        raise typer.BadParameter(f"{value!r} is not a number") from None
 
 
 def parse_whole(value: str | int) -> int:
-    """A whole number. Raises typer.BadParameter for what is none."""
+    """An integer. Raises typer.BadParameter."""
     try:
         return int(value)
     except ValueError:
-        raise typer.BadParameter(f"{value!r} is no whole number") from None
+        raise typer.BadParameter(f"{value!r} is not a whole number") from None
 
 
-def number(unit: str, text: str, *names: str) -> Any:
-    """An option that is a number of this unit; `names` where it is called otherwise than its parameter."""
-    return typer.Option(*names, parser=parse_number, metavar=unit, help=text)
+def number(unit: str, help_text: str, *names: str) -> Any:
+    """An option with a number. `names`: its name, if it differs from the parameter's."""
+    return typer.Option(*names, parser=parse_number, metavar=unit, help=help_text)
 
 
-def whole(unit: str, text: str) -> Any:
-    """An option that is a whole number, likewise."""
-    return typer.Option(parser=parse_whole, metavar=unit, help=text)
+def text(metavar: str, help_text: str, **settings: Any) -> Any:
+    """An option with a text or a path."""
+    return typer.Option(metavar=metavar, help=help_text, **settings)
 
 
-Origins = Annotated[list[str] | None, typer.Option(metavar="URL", help="Let pages from there in. Repeatable.")]
-CertFile = Annotated[
-    str, typer.Option(metavar="FILE", show_default=False, help="Speak TLS only, with this certificate (PEM).")
+def whole(unit: str, help_text: str) -> Any:
+    """An option with an integer."""
+    return typer.Option(parser=parse_whole, metavar=unit, help=help_text)
+
+
+Origins = Annotated[list[str] | None, text("URL", "Allow browser clients from this origin. Repeatable.")]
+CertFile = Annotated[str, text("FILE", "Use TLS with this certificate (PEM).", show_default=False)]
+KeyFile = Annotated[str, text("FILE", "Key of the certificate.", show_default=False)]
+AddressConnections = Annotated[
+    int, whole("N", "Most connections from one address; 0: no limit. Does not apply to loopback.")
 ]
-KeyFile = Annotated[str, typer.Option(metavar="FILE", show_default=False, help="Its key.")]
-AddressConnections = Annotated[int, whole("N", "Connections held from one address; 0: any number. Not for loopback.")]
-AddressHandshakes = Annotated[int, whole("N", "Connections one address may open a second; 0: any number.")]
+AddressHandshakes = Annotated[int, whole("N", "Most new connections per second from one address; 0: no limit.")]
 JournalSync = Annotated[
     str,
-    typer.Option(metavar="normal|full", help="normal outlives a crash of the server, full also one of the machine."),
+    text("normal|full", "normal survives a crash of the server; full survives a power loss, too."),
 ]
+
+
+class Conflict(NamedTuple):
+    """`option` would make each of `others` meaningless."""
+
+    option: str
+    others: tuple[str, ...]
+    reason: str
+
+
+_LEFT = ("--screenshot", "--summary")
+CONFLICTS: Mapping[str, tuple[Conflict, ...]] = {
+    "run": (
+        Conflict(
+            "--gallery",
+            ("SCENARIO", "--tour", "--from-recording", "--headless", "--seconds", "--record", *_LEFT),
+            "a gallery runs its own scenarios and writes only pictures",
+        ),
+        Conflict("--tour", ("SCENARIO", "--from-recording"), "a tour runs its own scenarios"),
+        Conflict("--from-recording", ("SCENARIO", "--seconds", "--seed"), "the recording defines the run"),
+    ),
+    "bench": (Conflict("--list", ("CASE", "--quick", "--peers", "--trials", "--out"), "a list runs nothing"),),
+    "replay": (Conflict("--screenshot", ("--video",), "each replaces the window"),),
+}
+
+
+def require_compatible(command: str, given: Collection[str]) -> None:
+    """Raise UserError if options and arguments `given` to `command` conflict."""
+    for conflict in CONFLICTS.get(command, ()):
+        for other in conflict.others:
+            if conflict.option in given and other in given:
+                raise UserError(f"{conflict.option} and {other} conflict: {conflict.reason}; leave one of them out")

@@ -1,7 +1,7 @@
-"""What `workbench serve` does: the server alone, in this process, until a signal drains it.
+"""`workbench serve`: the server alone, in this process, until a signal drains it. It starts no other process.
 
-It starts no other process and draws nothing. Invariant: the first line of standard output is
-`listening on ws://HOST:PORT/canvas`, wss with TLS, and it is there as soon as clients are let in.
+The first line of standard output is `listening on ws://HOST:PORT/canvas` (wss with TLS), printed once clients can
+connect.
 """
 
 import sys
@@ -31,14 +31,14 @@ _CLEAR = "\r\x1b[K"
 def serve(config: ServerConfig, summary: Path | None) -> int:
     """Serve until SIGINT or SIGTERM. Returns the exit code.
 
-    Raises UserError when it cannot listen or go on from its journal, RunError when that lacks what was painted last.
+    Raises UserError when it cannot listen or resume from its journal, RunError when that lacks the last placements.
     """
     require_database(Path(config.journal) if config.journal else None, "--journal")
     require_outputs({"--summary": summary}, files_of(config))
     require_free(config.host, config.port)
     require_certificate(config)
     open_files.raise_to_hard()
-    # Only now: it brings the compiler with it, and a mistake on the command line need not wait for that.
+    # Only now: it imports the compiler, and an error on the command line should not wait for that.
     from server.journal.fault import JournalError
     from server.server import Server, open_server
 
@@ -48,10 +48,10 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     except JournalError as fault:
         raise UserError(str(fault)) from None
     if isinstance(server, Server):
-        server.on_news = _tell
+        server.on_news = _print
         for note in server.journal_notes:
-            _tell(note)
-    loaded: list[Counters] = []  # As the signal finds them: what the drain adds belongs to no figure of the serving.
+            _print(note)
+    loaded: list[Counters] = []  # At the signal: what the drain adds is not part of the measured time.
 
     def end() -> None:
         loaded.append(read_counters(pages, 0, clock.now_ns()))
@@ -66,12 +66,12 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         except CannotListen as error:
             raise UserError(str(error)) from None
         address = replace(address_of(config), host=host, port=port)
-        first = read_counters(pages, 0, clock.now_ns())  # Before anybody can know that it listens, and end it.
+        first = read_counters(pages, 0, clock.now_ns())  # Before a client can connect.
         print(f"listening on {address.url}", flush=True)
         if address.warning:
-            _tell(address.warning)
+            _print(address.warning)
         if isinstance(server, Server):
-            _tell_broker(server)
+            _print_broker(server)
         try:
             server.run()
         except JournalError as fault:
@@ -81,30 +81,27 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     return 0
 
 
-def _tell_broker(server: "Server") -> None:
-    """Say where devices find the broker, if there is one."""
+def _print_broker(server: "Server") -> None:
+    """Print the broker's address, if there is one."""
     if server.broker_url:
         topic = f"canvas/{server.config.mqtt_name}/device/ID/place"
-        _tell(f"MQTT devices publish to {topic} at {server.broker_url}")
+        _print(f"MQTT devices publish to {topic} at {server.broker_url}")
 
 
-def _tell(line: str) -> None:
-    """A whole line, in the place of one that shows progress."""
+def _print(line: str) -> None:
+    """Print a line, replacing one that shows progress."""
     print(_CLEAR * sys.stderr.isatty() + line, file=sys.stderr, flush=True)
 
 
 def _show_progress(done: int, total: int, name: str) -> None:
-    """One line that renews itself, for a person at a terminal; nobody else waits for it."""
+    """Show progress in one line that is overwritten; only on a terminal."""
     if sys.stderr.isatty():
         text = f"compiling kernels {done} of {total}, once per machine: {name}" if done < total else ""
         print(f"{_CLEAR}{text}", end="", file=sys.stderr, flush=True)
 
 
 def serving_summary(pages: SessionPages, first: Counters, last: Counters | None = None) -> dict[str, object]:
-    """The time from when it listened until it was told to stop, or, without `last`, until now.
-
-    What only a fleet knows is null.
-    """
+    """The summary of the time from `first` to `last`, or until now. Figures that only a fleet knows are null."""
     drained = read_counters(pages, 0, clock.now_ns())
     last = last or drained
     ticks = TickLog(pages.telemetry)
@@ -118,5 +115,5 @@ def serving_summary(pages: SessionPages, first: Counters, last: Counters | None 
         canvas_checksum=zlib.crc32(pages.canvas["pixels"].tobytes()),
         setup_seconds=None,
     )
-    # The server is this process, so its processor time needs no page that it has yet to write.
+    # The server is this process: its page may not have the last CPU time yet, the system does.
     return summarise(measured) | {"server_cpu_cores": Span(first, last).own_cores()}

@@ -14,8 +14,7 @@ from server.config import Brakes
 from workbench.controls.knob import Knob, knobs_of
 from workbench.scenarios.fault import AT_S_MAX, Fault, fault_buttons
 from workbench.scenarios.load_curve import LoadCurve, drawn
-from workbench.scenarios.scenario import Scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import Scenario, scenario_text
 
 # Changes of one knob within this time of each other are one step of undo: a drag is undone as a whole.
 MERGE_NS = 1_000_000_000

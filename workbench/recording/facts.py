@@ -20,8 +20,7 @@ from server.journal.schema import RECORDING
 from server.palette import hex_colors
 from server.system import clock
 from workbench.machine.facts import read_facts
-from workbench.scenarios.scenario import Scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import Scenario, scenario_text
 
 _PACKAGE = "pixel-canvas-workbench"
 _LOCK = Path(__file__).parents[2] / "uv.lock"

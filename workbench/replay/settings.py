@@ -10,8 +10,7 @@ from typing import Any
 
 from workbench.controls.controls import BRAKES_RELEASED, LOAD_CURVE, RESET, replaced
 from workbench.controls.knob import Knob, knobs_of
-from workbench.scenarios.change import changes_between, with_changes
-from workbench.scenarios.scenario import Scenario
+from workbench.scenarios.scenario import Scenario, changes_between, with_changes
 from workbench.telemetry.view import Marker, Turn
 
 

@@ -40,7 +40,7 @@ from workbench.report.tables import (
     stage_table_rows,
     total_times,
 )
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import scenario_text
 
 
 def run_report(files: Sequence[Path], out: Path) -> int:

@@ -19,7 +19,7 @@ from workbench.comparison.table import print_comparison
 from workbench.errors import UserError, shown
 from workbench.recording.reader import Recording
 from workbench.run.show import Outputs, Show
-from workbench.scenarios.scenario import Scenario, lay_over, scenario_of
+from workbench.scenarios.scenario import Scenario, apply_override, scenario_of
 from workbench.session.processes import module_command
 from workbench.session.session import COMMANDS
 from workbench.stop_signal import StopSignal
@@ -101,7 +101,7 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
     for key in ("cert", "key"):
         tree.get("server", {}).pop(key, None)  # The couriers speak no TLS.
     for override in overrides:
-        lay_over(tree, override)
+        apply_override(tree, override)
     scenario = scenario_of(tree, f"{recording.path}: its scenario")
     server = msgspec.structs.replace(
         scenario.server,

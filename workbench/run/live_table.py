@@ -1,12 +1,12 @@
-"""A run without a window: its figures as a table that renews itself in a terminal, or as plain lines elsewhere.
+"""The output of a run without a window: a table that is updated in place in a terminal, or plain lines elsewhere.
 
-It looks at frozen views, twice a second, and knows nothing of processes.
-Invariant: what is not known is a dash; a line of plain output is complete when it is written.
+An unknown figure is a dash. A line of plain output is complete when it is written.
 """
 
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from plots.number import count_digits
 from workbench.telemetry.view import Diagnosis, Part, Reading, RecordingState, View
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _UNKNOWN = "-"
 
 
 class LiveTable:
-    """Shows views in `file` while it is entered."""
+    """Shows views in `file` while it is entered: a table on a terminal, else lines."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -38,7 +38,7 @@ class LiveTable:
             self._live.stop()
 
     def show(self, view: View) -> None:
-        """Show the view, if the last one has stood long enough."""
+        """Show the view, at most twice per second."""
         if view.now_ns < self._next_ns:
             return
         self._next_ns = view.now_ns + INTERVAL_NS
@@ -48,21 +48,21 @@ class LiveTable:
             self._write(line_of(view))
 
     def _write(self, line: str) -> None:
-        """Write a line, unless it says nothing new."""
+        """Write a line, unless it is the same as the last."""
         if line != self._last_line:
             self._last_line = line
             print(line, file=self._file, flush=True)
 
 
 def _new_live(file: TextIO) -> "Live":
-    from rich.console import Console  # Only where a terminal shows it: it takes a while to import.
+    from rich.console import Console  # Only for a terminal: it takes a while to import.
     from rich.live import Live
 
     return Live(console=Console(file=file), auto_refresh=False)
 
 
 def line_of(view: View) -> str:
-    """One line of plain text for a view."""
+    """A view as one line of text."""
     if not view.run_seconds:
         return ", ".join(_part_text(part) for part in view.parts)
     cells = [f"{name} {value}" for name, value in _figures(view.reading)]
@@ -71,7 +71,7 @@ def line_of(view: View) -> str:
 
 
 def table_of(view: View) -> "Table":
-    """The table of a view: parts and figures, each with its unit."""
+    """A view as a table of parts and figures."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -94,7 +94,7 @@ def _part_text(part: Part) -> str:
 
 
 def _part_state(part: Part) -> str:
-    """What a part is doing, in a few words."""
+    """The state of a part in a few words."""
     if part.failure:
         return f"failed: {part.failure}"
     if part.progress is not None and part.progress.total:
@@ -123,14 +123,14 @@ def _figures(reading: Reading) -> list[tuple[str, str]]:
 
 
 def _bottleneck(diagnosis: Diagnosis) -> str:
-    """What limits the run, as one line."""
+    """The bottleneck as one line."""
     if not diagnosis.bottleneck:
         return f"bottleneck {_UNKNOWN}"
     return f"bottleneck {diagnosis.bottleneck}: {diagnosis.sentence}"
 
 
 def _recording(state: RecordingState | None) -> list[str]:
-    """How the recording goes, in one line; nothing where there is none."""
+    """The state of the recording, if there is one."""
     if state is None:
         return []
     return [f"recording stopped: {state.failure}" if state.failure else f"recording {state.bytes / 1e6:.1f} MB"]
@@ -147,13 +147,10 @@ def _count(value: int | None) -> str:
 
 
 def _rate(value: float | None, unit: str = "/s") -> str:
-    """Three significant digits or so: 812 /s, 8.13 k/s, 1.02 M/s."""
     if value is None:
         return _UNKNOWN
-    steps = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-    divisor, letter = next((step for step in steps if value >= step[0] * 0.9995), (1.0, ""))
-    decimals = 0 if not letter else 2 if value / divisor < 9.995 else 1
-    return f"{value / divisor:.{decimals}f} {letter}{unit}"
+    digits, prefix = count_digits(value)
+    return f"{digits} {prefix}{unit}"
 
 
 def _shown(value: float | None, form: str, unit: str) -> str:

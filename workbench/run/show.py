@@ -1,28 +1,31 @@
-"""A show: one window, or a table in the terminal, and the sessions that are run in it one after another.
+"""What `workbench run` and `workbench fleet` do: sessions one after another, with a window or a table; and the tour.
 
-Everything that can be refused is refused before a process is started. Invariant: a session is ended before `play`
-returns or raises, whatever happens in between.
+Everything that can be refused is refused before a process is started. A session is always ended before `play` returns
+or raises.
 """
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+import msgspec
 
 from server.config import ServerConfig
 from server.system import clock, open_files
 from workbench.address import Address, address_of, files_of, require_certificate, require_free
 from workbench.controls.controls import Controls
 from workbench.errors import UserError
-from workbench.machine import file_limit
+from workbench.machine.facts import connections_that_fit, require_connections, usable_core_count
 from workbench.output_file import require_database, require_new, require_outputs, talk_file, write_json
 from workbench.recording.facts import facts_of
 from workbench.recording.writer import RecordingWriter
 from workbench.run.live_table import LiveTable
-from workbench.run.tour import Guide
-from workbench.scenarios.scenario import Scenario
+from workbench.run.tour import Guide, Leg, tour_for
+from workbench.scenarios.scenario import Scenario, load_scenario
 from workbench.session.session import COMMANDS, MEASURED_NS_LEAST, WARM_UP_NS, Session
 from workbench.session.shutdown import UNASKED_PATIENCE, Attend, wait_for_all
 from workbench.stop_signal import StopSignal
@@ -33,50 +36,50 @@ if TYPE_CHECKING:
     from workbench.window.shell.window import Window
 
 _PACE_S = 0.5
-"""A run without a window looks up at least so often."""
+"""Longest wait of a run without a window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is shown while it runs, and what is left when it has."""
+    """What is shown during the runs, and the files that they write."""
 
     headless: bool
     screenshot: Path | None = None
     summary: Path | None = None
     record: Path | None = None
     sources: tuple[Path, ...] = ()
-    """Files that are read for it, which none of these may be."""
+    """Input files, which must not be overwritten."""
 
     @property
     def talk(self) -> TextIO:
-        """Where all else is said, with nothing of it in a summary or picture that goes to standard output."""
+        """Where the table goes: standard error if a summary or picture takes standard output."""
         return talk_file(self.summary, self.screenshot)
 
     def require(self) -> None:
-        """Raise UserError when they cannot be left."""
+        """Raise UserError for a file that cannot be written."""
         require_new(self.record, "--record")
         require_outputs({"--record": self.record} | self._made, self.sources)
 
     def require_apart(self, config: ServerConfig) -> None:
-        """Raise UserError when one of them would take the place of a file of the server."""
+        """Raise UserError for a file that would replace one of the server."""
         require_database(Path(config.journal) if config.journal else None, "server.journal")
         require_outputs(self._made, files_of(config))
 
     @property
     def _made(self) -> dict[str, Path | None]:
-        """What is made when a session ends, by its option."""
+        """The files that are written when a session ends, by option."""
         return {"--summary": self.summary, "--screenshot": self.screenshot}
 
     @property
     def draws(self) -> bool:
-        """Whether anybody looks at a picture, now or later."""
+        """Whether the window is drawn, on a display or for a picture."""
         return not self.headless or self.screenshot is not None
 
 
 class Show:
-    """Runs sessions until somebody has seen enough. With an `address`, only fleets run, against the server there.
+    """Runs one session after another, in one window or none. With an `address`, only fleets run, against that server.
 
-    `commands` are the programs behind the parts. Raises UserError for outputs that cannot be left.
+    `commands`: the programs of the parts. Raises UserError for outputs that cannot be written.
     """
 
     def __init__(
@@ -96,31 +99,30 @@ class Show:
         self.figures: dict[str, Any] = {}
         """The summary of the last session."""
         self.is_finished = False
-        """Whether it came to the end of its arrivals."""
+        """Whether all of its arrivals were sent."""
         self.recorded: Path | None = None
         """Its recording."""
 
     @property
     def is_over(self) -> bool:
-        """Whether no further session is to be run: somebody ended it, or a part failed."""
+        """Whether no further session should run: the user ended it, or a part failed."""
         return self._stop.asked or self._has_failed or (self._window is not None and self._window.closed)
 
     @property
     def leg_step(self) -> int:
-        """How many of a demo's scenarios to go on after the last one: 1, or what the person at the window wanted."""
+        """How many legs of a tour to advance: 1, or what the user of the window wants."""
         return (self._window.leg_step if self._window is not None else 0) or 1
 
     @property
     def exit_code(self) -> int:
-        """Of all that was run."""
+        """The exit code for all sessions."""
         return 1 if self._has_failed else 0
 
     def play(self, scenario: Scenario, guide: Guide | None = None, *, asks: bool = False) -> Scenario | None:
-        """Run it until its time is over, somebody ends it, or nothing is left to run.
+        """Run a scenario until it is over. Returns what the user wants to run next.
 
-        With `asks`, the window asks meanwhile whether one would rather see something else.
-        Returns what the person at the window wants to see next. Raises UserError before anything is started, RunError
-        for what could not be left behind.
+        `asks`: the window shows the list of scenarios meanwhile. Raises UserError before anything is started, RunError
+        for a file that could not be written.
         """
         self._require(scenario)
         open_files.raise_to_hard()
@@ -135,13 +137,13 @@ class Show:
             commands=self._commands,
         )
         if self._controls is not None and self._controls.scenario is scenario:
-            session.controls.resume(self._controls)  # The person had the last run started anew with these settings.
+            session.controls.resume(self._controls)  # A restart with changed settings: undo still works.
         self._controls = session.controls
         try:
             window = self._open(session)
         except UserError:
             session.close()
-            if self._recording is not None:  # Nothing was run; asked for once more, its file is not to be in the way.
+            if self._recording is not None:  # Nothing ran, so a second attempt must not find its file.
                 self._recording.discard()
             raise
         if window is not None:
@@ -162,12 +164,12 @@ class Show:
             wanted = window.wanted if window is not None and not window.closed else None
             is_checked = wanted is None and not (window is not None and window.leg_step)
             session.end(is_checked=is_checked, attend=self._attend(session), patience=self._patience)
-        self._tell_end(session)
+        self._report_end(session)
         session.close()
         return None if self.is_over else wanted
 
     def close(self) -> None:
-        """Close the window, if there is one, and a recording that no session has come to the end of."""
+        """Close the window, and the recording of a session that was interrupted."""
         if self._recording is not None:
             self._recording.close(None)
         if self._window is not None:
@@ -176,20 +178,20 @@ class Show:
     # --- Inside ---
 
     def _require(self, scenario: Scenario, running: Scenario | None = None) -> None:
-        """Raise UserError when it cannot be run, next to nothing or once what is `running` has ended."""
+        """Raise UserError if it cannot run: now, or after the `running` one has ended."""
         if self._address is None:
             self._outputs.require_apart(scenario.server)
         require_runnable(scenario, self._address, record=self._next_recording(), running=running)
 
     def _next_recording(self) -> Path | None:
-        """Where the next session is recorded, if it is to be: FILE, then FILE-2 and so on."""
+        """The file for the next session, if any: FILE, then FILE-2 and so on."""
         path = self._outputs.record
         if path is None or self._recording_count == 0:
             return path
         return path.with_stem(f"{path.stem}-{self._recording_count + 1}")
 
     def _record(self, scenario: Scenario) -> RecordingWriter | None:
-        """Begin the recording of the next session, if there is to be one. Raises UserError."""
+        """Start the recording of the next session, if any. Raises UserError."""
         path = self._next_recording()
         if path is None:
             return None
@@ -200,7 +202,7 @@ class Show:
         return self._recording
 
     def _open(self, session: Session) -> "Window | None":
-        """The window, on a display or in memory, showing this session; None when nobody looks."""
+        """The window, on a display or in memory, showing this session; None if nothing is drawn."""
         if not self._outputs.draws:
             return None
         if self._window is not None:
@@ -216,7 +218,7 @@ class Show:
         return self._window
 
     def _attend(self, session: Session) -> Attend:
-        """What lets the window live on, and be told to hurry, while a session ends."""
+        """Keeps the window responsive while a session ends: the user can cut that short."""
         window = self._window
         if window is None or self._outputs.headless:
             return wait_for_all
@@ -228,26 +230,26 @@ class Show:
         return attend
 
     def _patience(self) -> float:
-        """How long what ends may take: less where a person waits for it."""
+        """The factor of the time limits of the shutdown: lower if the user waits for it."""
         window = self._window
         is_awaited = window is not None and (window.closed or window.wanted is not None or window.leg_step != 0)
         return 1.0 if self._stop.asked or is_awaited else UNASKED_PATIENCE
 
     def _until(self, session: Session, guide: Guide | None) -> Callable[[], bool]:
-        """When the run is over: asked to stop, or its time has been measured, or has passed since a part failed.
+        """Whether the run is over: it was stopped, was measured for its time, or a part failed.
 
-        Somebody at a window has the time to read what failed; without one, a failure ends the run at once.
+        After a failure a window stays open for the time of the run, so that the message can be read.
         """
         seconds = session.scenario.seconds
         wanted_ns = None if seconds is None else seconds * NANOSECONDS
 
-        told = 0
+        printed = 0
 
         def is_over() -> bool:
-            nonlocal told
-            for line in session.news[told:]:
+            nonlocal printed
+            for line in session.news[printed:]:
                 print(line, file=sys.stderr, flush=True)
-            told = len(session.news)
+            printed = len(session.news)
             if guide is not None and session.load_started_ns:
                 self._follow(guide, session)
             if self._stop.asked or session.is_finished or (session.failed and self._outputs.headless):
@@ -260,17 +262,17 @@ class Show:
         return is_over
 
     def _follow(self, guide: Guide, session: Session) -> None:
-        """Turn what the guide has turned now, and say what it says."""
+        """Apply the settings that are due in the tour, and show its captions."""
         for cue in guide.due(session.view().run_seconds):
-            for key, value in cue.turns:
+            for key, value in cue.settings:
                 session.controls.set(key, value, clock.now_ns())
             if self._window is not None:
                 self._window.caption = cue.caption
             if self._outputs.headless:
                 print(cue.caption, file=self._outputs.talk, flush=True)
 
-    def _tell_end(self, session: Session) -> None:
-        """Write the summary, also into the recording, and name what failed on standard error."""
+    def _report_end(self, session: Session) -> None:
+        """Write the summary, also into the recording, and print failures to standard error."""
         figures = self.figures = summarise(session.measured())
         self.is_finished = session.is_finished
         failures = [*session.failures, *session.tracebacks]
@@ -295,8 +297,8 @@ def require_runnable(
     record: Path | None = None,
     running: Scenario | None = None,
 ) -> None:
-    """Raise UserError for what would keep this run from starting. The address of a `running` one will be free."""
-    file_limit.require(scenario.socket_count if address is None else scenario.fleet.connections, "fleet.connections")
+    """Raise UserError if this run cannot start. The port of a `running` one will be free by then."""
+    require_connections(scenario.socket_count if address is None else scenario.fleet.connections, "fleet.connections")
     server = scenario.server
     if address is None:
         if running is None or (server.host, server.port) != (running.server.host, running.server.port):
@@ -313,13 +315,13 @@ def too_short(session: Session) -> str:
     """Why there are no figures."""
     least_s = (WARM_UP_NS + MEASURED_NS_LEAST) / NANOSECONDS
     return (
-        f"nothing is measured: the load ran {session.view().run_seconds:.1f} s, and figures need {least_s:g} s at "
-        "least, of which the first is warm-up"
+        f"nothing was measured: the load ran {session.view().run_seconds:.1f} s, and figures need at least "
+        f"{least_s:g} s, of which the first is warm-up"
     )
 
 
 def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]:
-    """`until`, which the window asks once a redraw, and the redraws counted."""
+    """`until`, which the window calls once per redraw, with the redraws counted."""
 
     def count_and_ask() -> bool:
         session.count_redraw()
@@ -329,7 +331,7 @@ def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]
 
 
 def _rest_s(session: Session) -> float:
-    """How long nobody need look: until its time is measured, or `_PACE_S`."""
+    """How long to wait for events: until the end of the measured time, at most `_PACE_S`."""
     seconds, measured_s = session.scenario.seconds, session.steady_ns / NANOSECONDS
     return min(_PACE_S, max(0.0, seconds - measured_s)) if seconds is not None and measured_s else _PACE_S
 
@@ -340,3 +342,48 @@ def _run_headless(session: Session, until: Callable[[], bool], talk: TextIO) -> 
             session.wait(_rest_s(session))
             session.poll(clock.now_ns())
             table.show(session.view())
+
+
+def run_scenario(
+    scenario: Scenario,
+    outputs: Outputs,
+    address: Address | None = None,
+    commands: Mapping[str, Sequence[str]] = COMMANDS,
+    *,
+    asks: bool = False,
+) -> int:
+    """Run a scenario, and those that the user picks in the window after it. Returns the exit code.
+
+    With an `address`, only the fleet runs, against that server. `commands`: the programs of the parts. `asks`: the
+    window first shows the list of scenarios. Raises UserError before anything is started, RunError for a file that
+    could not be written.
+    """
+    with StopSignal() as stop, closing(Show(outputs, stop, address, commands)) as show:
+        wanted = show.play(scenario, asks=asks)
+        while wanted is not None:
+            wanted = show.play(wanted)
+        return show.exit_code
+
+
+def run_tour(outputs: Outputs, overrides: Sequence[str] = (), commands: Mapping[str, Sequence[str]] = COMMANDS) -> int:
+    """Run the tour. A scenario that the user picks meanwhile ends it. Returns the exit code.
+
+    `overrides` apply to the scenario of every leg; `seconds` replaces the leg's own.
+    """
+    legs = tour_for(connections_that_fit(), usable_core_count())
+    with StopSignal() as stop, closing(Show(outputs, stop, commands=commands)) as show:
+        wanted: Scenario | None = None
+        index = 0
+        while wanted is None and not show.is_over and index < len(legs):
+            guide = Guide(legs[index], f"{index + 1} of {len(legs)}")
+            wanted = show.play(scenario_of_leg(legs[index], overrides), guide)
+            index = max(0, index + show.leg_step)
+        while wanted is not None:
+            wanted = show.play(wanted)
+        return show.exit_code
+
+
+def scenario_of_leg(leg: Leg, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of a leg."""
+    scenario = load_scenario(leg.scenario, [*leg.overrides, *overrides])
+    return scenario if scenario.seconds is not None else msgspec.structs.replace(scenario, seconds=leg.seconds)

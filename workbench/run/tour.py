@@ -1,8 +1,4 @@
-"""The guided demo: five scenarios in three minutes, what is turned in each and when, and what there is to look at.
-
-It runs nothing: it is a table, and a guide that tells what is due. Invariant: every leg of the table is a scenario that
-loads, and every turn one that its knobs allow.
-"""
+"""The guided tour: five scenarios in three minutes, with captions and changing settings. It runs nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +11,13 @@ CORES_FOR_MILLION = 2
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """At this moment of a leg, in seconds since its load began: what is turned, and what is said."""
+    """What happens at one time of a leg: the caption, and the settings that change."""
 
     at_s: float
+    """Since the load began."""
     caption: str
-    turns: tuple[tuple[str, Any], ...] = ()
-    """Keys of knobs and what they are set to."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Keys of knobs, and their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Leg:
     seconds: float
     cues: tuple[Cue, ...]
     overrides: tuple[str, ...] = ()
-    """KEY=VALUE, as --set takes them."""
+    """KEY=VALUE, as for --set."""
 
 
 _APPLY_BRAKE = "server.brakes.apply.item_us"
@@ -43,18 +40,18 @@ TOUR: tuple[Leg, ...] = (
         (
             Cue(
                 0,
-                "A thousand simulated devices paint one picture over real connections. Above: what they offer, what "
-                "the server admits, what is left after merging, and what reaches the viewers.",
+                "A thousand simulated devices paint one picture over real connections. At the top: what they offer, "
+                "what the server admits, what is left after merging, and what the viewers receive.",
             ),
             Cue(
                 11,
-                "The cards are the server's stages in their real order: how busy each is, how long an item is served "
-                "and waits, and the queue before it. The line above them names what limits the run.",
+                "The cards are the server's stages in order: how busy each is, service and waiting time of an item, "
+                "and the queue before it. The line above them names the bottleneck.",
             ),
             Cue(
                 21,
-                "Now every device sends three times as much, twice what the rate limit lets in: half of it is "
-                "throttled, and nothing else suffers.",
+                "Now every device sends three times as much, twice the rate limit: half of it is throttled, and "
+                "nothing else is affected.",
                 (("fleet.rate_per_s", 60.0),),
             ),
         ),
@@ -70,13 +67,13 @@ TOUR: tuple[Leg, ...] = (
             ),
             Cue(
                 12,
-                "The limit is raised to 200 a second: now the greedy ones get all they ask for, and most of the canvas "
-                "is theirs.",
+                "The limit is raised to 200 per second: now the greedy devices get all they send, and paint most of "
+                "the canvas.",
                 (("server.rate_per_s", 200), ("server.burst", 200)),
             ),
             Cue(
                 23,
-                "And back to 30: within a second everybody has the same share again.",
+                "And back to 30: within a second all devices have the same share again.",
                 (("server.rate_per_s", 30), ("server.burst", 30)),
             ),
         ),
@@ -87,23 +84,22 @@ TOUR: tuple[Leg, ...] = (
         (
             Cue(
                 0,
-                "50,000 placements a second, and a server that is nearly idle. The line above says how much more would "
-                "fit.",
+                "50,000 placements per second, and a server that is nearly idle. The line above shows the headroom.",
             ),
             Cue(
                 8,
-                "A brake on apply: each placement now takes 40 microseconds longer, so at most 25,000 a second fit. "
-                "Its queue fills, then those before it, and apply is named with the evidence.",
+                "A brake on apply: each placement takes 40 microseconds longer, so at most 25,000 per second fit. Its "
+                "queue fills, then those before it, and apply is named as the bottleneck.",
                 ((_APPLY_BRAKE, 40.0),),
             ),
             Cue(
                 20,
-                "Read waits too, but only because what comes behind it is full: the last full queue points at the "
-                "culprit. The latency counts from when a placement was intended.",
+                "Read waits, too, but only because the next stages are full: the last full queue shows the bottleneck. "
+                "Latency counts from the intended send time.",
             ),
             Cue(
                 29,
-                "The brake is released: the queues empty, what was late is caught up with, and the name goes away.",
+                "The brake is released: the queues drain, and the bottleneck disappears.",
                 ((_APPLY_BRAKE, 0.0),),
             ),
         ),
@@ -115,17 +111,17 @@ TOUR: tuple[Leg, ...] = (
         (
             Cue(
                 0,
-                "A quarter of the viewers never read. Their sockets fill; the server then owes them only the newest "
-                "colours, so a slow viewer costs one unfinished frame and delays nobody.",
+                "A quarter of the viewers never read. Their sockets fill, and the server keeps only the newest colours "
+                "for them: a slow viewer costs at most one partial frame and delays no other.",
             ),
             Cue(
                 10,
-                "Now three in ten of the devices stall for six seconds. Nothing is lost: what they intended meanwhile "
-                "is sent late, and the latency's tail shows it.",
+                "Now three in ten of the devices stall for six seconds. Nothing is lost: what they intended to send "
+                "meanwhile is sent late, and the tail of the latency shows it.",
             ),
             Cue(
                 22,
-                "They have caught up, in one merged frame each. The median of the latency never moved.",
+                "They have caught up, with one merged frame each. The median of the latency did not change.",
             ),
         ),
     ),
@@ -135,18 +131,18 @@ TOUR: tuple[Leg, ...] = (
         (
             Cue(
                 0,
-                "17,000 connections, each at its limit of 60 a second: a million pixel changes a second, and every one "
-                "of the 17,000 watches all of it.",
+                "17,000 connections, each at its limit of 60 per second: a million pixel changes per second, and each "
+                "of the 17,000 receives all of them.",
             ),
             Cue(
                 14,
-                "The two figures to compare: admitted and merged. A million changes in a tick of 220 ms come down to "
-                "17,000 pixels, encoded and compressed once, and sent to all.",
+                "Compare admitted and merged: the changes of a tick of 220 ms come down to 17,000 pixels, which are "
+                "encoded and compressed once, and sent to all.",
             ),
             Cue(
                 28,
-                "The tick stretches when a broadcast does not fit, so nothing piles up. Everything you saw is yours to "
-                "turn: pick a scenario, and move a knob.",
+                "The tick stretches when a broadcast does not fit, so nothing piles up. Now try it yourself: pick a "
+                "scenario, and move a knob.",
             ),
         ),
     ),
@@ -158,20 +154,20 @@ _CROWD = Leg(
     (
         Cue(
             0,
-            "5,000 connections, each at its limit of 60 a second: 300,000 pixel changes a second, and every one of the "
-            "5,000 watches all of it. A larger machine would be shown a million here.",
+            "5,000 connections, each at its limit of 60 per second: 300,000 pixel changes per second, and each of the "
+            "5,000 receives all of them. On a larger machine this is a million.",
         ),
         Cue(
             20,
             "Compare admitted and merged: what changes within a tick is encoded and compressed once, and sent to all. "
-            "Everything you saw is yours to turn: pick a scenario, and move a knob.",
+            "Now try it yourself: pick a scenario, and move a knob.",
         ),
     ),
 )
 
 
 def tour_for(connections_that_fit: int, cores: float) -> tuple[Leg, ...]:
-    """The tour for a machine: the crowd in place of the million where that would not run."""
+    """The tour for a machine: `crowd` instead of `million` if that would not run."""
     needed = load_scenario("million").fleet.connections
     if needed <= connections_that_fit and cores >= CORES_FOR_MILLION:
         return TOUR
@@ -179,14 +175,14 @@ def tour_for(connections_that_fit: int, cores: float) -> tuple[Leg, ...]:
 
 
 class Guide:
-    """Tells what is due in one leg. `place` is said before each caption: "2 of 5"."""
+    """Returns the cues of one leg when they are due. `place`, such as "2 of 5", is put before each caption."""
 
     def __init__(self, leg: Leg, place: str = "") -> None:
         prefix = f"{place}, {leg.scenario}: " if place else ""
         self._cues = [replace(cue, caption=prefix + cue.caption) for cue in leg.cues]
 
     def due(self, run_seconds: float) -> Sequence[Cue]:
-        """The cues whose moment has come since the last call, in order, with their captions whole."""
+        """The cues that became due since the last call, in order."""
         due = [cue for cue in self._cues if cue.at_s <= run_seconds]
         self._cues = self._cues[len(due) :]
         return due

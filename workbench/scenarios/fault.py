@@ -1,7 +1,6 @@
-"""Faults: what may be done to a run on purpose, by a click or at times that a scenario names.
+"""Faults: injected on a click, or at times that a scenario names. A fault is data; the session applies it.
 
-A fault is data; whoever holds the processes carries it out. Invariant: a `Fault` that exists can be carried out, in
-a run whose parts can suffer it: `unavailable` says why one cannot.
+Not every run can have every fault: `FaultButton.unavailable` says why.
 """
 
 from dataclasses import dataclass, replace
@@ -12,28 +11,28 @@ import msgspec
 Kind = Literal["stall devices", "cut links", "kill loop clients", "pause broker"]
 
 LINK_FAULTS = ("cut links", "kill loop clients")
-"""Of these, what only devices with connections of their own can suffer."""
+"""The faults that need devices with their own connections."""
 SECONDS_MAX = 3600.0
 AT_S_MAX = 7 * 86_400.0
 EVERY_S_MIN = 0.25
-"""A fault every so often at most: one that repeats faster is no event any more, but a load."""
+"""Shortest interval of a repeated fault: a faster one would be a load, not an event."""
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One fault of a scenario."""
 
     kind: Kind
-    """What is done."""
+    """What happens."""
     at_s: float = 0.0
     """When, in seconds since the load began."""
     every_s: float = 0.0
-    """Again after so long, and so on. 0: once."""
+    """Interval of repetition in seconds. 0: once."""
     share: float = 0.25
-    """Of the devices, 0 to 1, that stall or whose links are cut."""
+    """Share of the devices, 0 to 1, that stall or whose links are cut."""
     seconds: float = 3.0
-    """How long devices stall, or the broker."""
+    """How long devices or the broker stall."""
     loop: int = 0
-    """Whose clients are reset."""
+    """The loop whose clients are reset."""
 
     def __post_init__(self) -> None:
         limits = (("at_s", 0, AT_S_MAX), ("share", 0, 1), ("seconds", 0, SECONDS_MAX), ("loop", 0, 63))
@@ -46,7 +45,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def text(self) -> str:
-        """As the marker on a time axis says it."""
+        """The text of its marker on a time axis."""
         if self.kind == "stall devices":
             return f"stall {100 * self.share:.3g} % of devices for {self.seconds:g} s"
         if self.kind == "cut links":
@@ -58,26 +57,26 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 @dataclass(frozen=True, slots=True)
 class FaultButton:
-    """A fault as it is offered to a person."""
+    """A fault as a button."""
 
     kind: str
     label: str
     meaning: str
     """One sentence for a tooltip."""
     unavailable: str = ""
-    """Why it cannot be had, one line; "" when it can."""
+    """Why it is unavailable, one line; "" if it is available."""
 
 
 FAULTS: tuple[FaultButton, ...] = (
     FaultButton(
         "stall devices",
         "stall devices",
-        "A quarter of the devices neither reads nor sends for 3 s; what they intended meanwhile is sent late.",
+        "A quarter of the devices neither read nor send for 3 s; what they intended to send meanwhile is sent late.",
     ),
     FaultButton(
         "cut links",
         "cut links",
-        "The connections of a quarter of the devices are reset at once; they dial anew as the scenario says.",
+        "The connections of a quarter of the devices are reset at once; they reconnect as the scenario prescribes.",
     ),
     FaultButton(
         "kill loop clients",
@@ -87,14 +86,14 @@ FAULTS: tuple[FaultButton, ...] = (
     FaultButton(
         "pause broker",
         "pause broker",
-        "The broker between MQTT devices and server hands nothing on for 3 s.",
-        unavailable="this run has no broker of its own: set server.mqtt to embedded",
+        "The broker between MQTT devices and server forwards nothing for 3 s.",
+        unavailable="this run has no embedded broker; set server.mqtt to embedded",
     ),
 )
 
 
 def fault_buttons(*, is_linked: bool, is_mqtt: bool, has_server: bool, has_broker: bool) -> tuple[FaultButton, ...]:
-    """All that is offered in a run: linked in memory or through a broker, and with a server and a broker of ours."""
+    """The buttons for a run. `is_linked`: devices share memory with the server; `has_broker`: an embedded one."""
     buttons = (replace(b, unavailable="") if b.kind == "pause broker" and has_broker else b for b in FAULTS)
     return tuple(_for_run(button, is_linked, is_mqtt, has_server) for button in buttons)
 
@@ -102,9 +101,9 @@ def fault_buttons(*, is_linked: bool, is_mqtt: bool, has_server: bool, has_broke
 def _for_run(button: FaultButton, is_linked: bool, is_mqtt: bool, has_server: bool) -> FaultButton:
     reason = button.unavailable
     if not reason and is_linked:
-        reason = "devices are linked in memory: there is no connection to harm"
+        reason = "devices are linked in memory: there are no connections"
     if not reason and is_mqtt and button.kind in LINK_FAULTS:
-        reason = "devices are behind a broker and have no links of their own: pause that"
+        reason = "devices are behind a broker and have no own connections; pause the broker"
     if not reason and not has_server and button.kind in ("kill loop clients", "pause broker"):
-        reason = "the server is not this workbench's own"
+        reason = "the server is not part of this run"
     return replace(button, unavailable=reason)

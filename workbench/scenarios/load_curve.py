@@ -1,7 +1,6 @@
-"""The load curve: by what the offered load is multiplied as a run goes on, as points in time.
+"""The load curve: the multiplier of the offered load over time, as points (seconds since the load began, factor).
 
-A curve is a tuple of (seconds since the load began, factor), in the order of time; the factor is linear in between, and
-before the first and after the last point it is theirs. Invariant: a checked curve has a factor at every moment.
+The points are ordered by time. The factor is linear between them, and constant before the first and after the last.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ POINTS_MAX = 2000
 
 
 def check_curve(curve: LoadCurve) -> None:
-    """Raises ValueError, one line, for points out of order or out of range."""
+    """Raise ValueError, one line, for points out of order or out of range."""
     if len(curve) > POINTS_MAX:
         raise ValueError(f"load_curve has {len(curve)} points; at most {POINTS_MAX} are allowed")
     before_s = 0.0
@@ -30,7 +29,7 @@ def check_curve(curve: LoadCurve) -> None:
 
 
 def factor_at(curve: LoadCurve, seconds: float) -> float:
-    """The factor at this moment; 1 without a curve. Of points at one moment, the last decides: a step."""
+    """The factor at this time; 1 without a curve. Two points at one time are a step: the last applies."""
     if not curve:
         return 1.0
     if seconds < curve[0][0]:
@@ -42,10 +41,7 @@ def factor_at(curve: LoadCurve, seconds: float) -> float:
 
 
 def drawn(points: Sequence[tuple[float, float]]) -> LoadCurve:
-    """A curve from points as a hand drew them: in order, within range, and of two at one moment both kept.
-
-    More points than a curve may have are thinned evenly; the first and the last stay.
-    """
+    """A valid curve from drawn points: sorted, clamped, and thinned evenly if there are too many."""
     inside = sorted(
         ((min(max(seconds, 0.0), SECONDS_MAX), min(max(factor, 0.0), FACTOR_MAX)) for seconds, factor in points),
         key=lambda point: point[0],

@@ -1,12 +1,12 @@
-"""Scenarios: what is to be done in a run, as frozen settings read from TOML. They start nothing.
+"""Scenarios: the settings of a run, read from TOML, changed, and written as TOML.
 
-A scenario is a built-in name or a file. Overrides (`fleet.connections=500`) are laid over the file before it is
-typed, so that a faulty override is told like a faulty line of the file.
-Invariant: whoever holds a `Scenario` holds one whose every value is of its type and in its range.
+A scenario is a built-in name or a file. Overrides (`fleet.connections=500`) are applied to the parsed TOML before it is
+validated, so that a wrong override and a wrong line of the file give the same error.
 """
 
+import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +14,16 @@ import msgspec
 
 from devices.config import FleetConfig
 from server.config import ServerConfig
+from server.mqtt.address import without_login
 from workbench.errors import UserError, shown
 from workbench.scenarios.fault import LINK_FAULTS, Fault
 from workbench.scenarios.load_curve import LoadCurve, check_curve
 from workbench.scenarios.validation import closest, explain
 
 FOLDER = Path(__file__).parent
-"""The built-in scenarios, a TOML file each."""
+"""The built-in scenarios, one TOML file each."""
 PORTRAIT_SIZE = (320, 180)
-"""Pixels of the picture of each, which is shown where one is picked."""
+"""Size in pixels of the pictures in the list of scenarios."""
 
 DEFAULT_NAME = "first_light"
 
@@ -34,20 +35,19 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One run: a server, a fleet, how they are linked, and for how long."""
 
     name: str = ""
-    """As asked for on the command line; a file's own name when it does not say."""
+    """Default: the name of the file."""
     title: str = ""
     """One sentence on what it shows."""
     seconds: float | None = None
-    """How long it is measured, from a second after all devices are connected. Absent: until somebody ends it."""
+    """How long it is measured, from a second after all devices are connected. Absent: until it is stopped."""
     seed: int = 1
-    """All that is drawn by lot in the fleet comes from it."""
+    """Seed of all random numbers of the fleet."""
     link: Literal["socket", "memory"] = "socket"
-    """How devices reach the server: over real loopback sockets, or through memory that both share, without any."""
+    """How devices reach the server: over loopback sockets, or through shared memory, without sockets."""
     load_curve: LoadCurve = ()
-    """By what every device's rate is multiplied as the run goes on: [seconds since the load began, factor], linear in
-    between. Empty: always 1."""
+    """Load multiplier over time: [seconds since the load began, factor], linear in between. Empty: always 1."""
     faults: tuple[Fault, ...] = ()
-    """What is done to the run on purpose, and when."""
+    """Faults to inject, and when."""
     server: ServerConfig = ServerConfig()
     fleet: FleetConfig = FleetConfig()
 
@@ -76,7 +76,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         for fault in self.faults:
             if fault.kind == "pause broker" and self.server.mqtt != "embedded":
                 raise ValueError(
-                    "a fault pauses the broker, but the run has none of its own: set server.mqtt to embedded"
+                    "a fault pauses the broker, but the run has none of its own; set server.mqtt to embedded"
                 )
             if fault.kind == "kill loop clients" and fault.loop >= self.server.loops:
                 raise ValueError(
@@ -101,18 +101,18 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def builtin_names() -> list[str]:
-    """The built-in scenarios, the default first."""
+    """Names of the built-in scenarios, the default first."""
     names = sorted(path.stem for path in FOLDER.glob("*.toml"))
     return sorted(names, key=lambda name: name != DEFAULT_NAME)
 
 
 def portrait_path(name: str) -> Path:
-    """Where the picture of a built-in scenario is kept, as PNG."""
+    """The picture of a built-in scenario, a PNG file."""
     return FOLDER / "pictures" / f"{name}.png"
 
 
 def builtin_text(name: str) -> str:
-    """The TOML of a built-in scenario. Raises UserError for a name that is none."""
+    """The TOML of a built-in scenario. Raises UserError for an unknown name."""
     if name not in builtin_names():
         raise UserError(_unknown(name))
     return (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
@@ -121,23 +121,22 @@ def builtin_text(name: str) -> str:
 def load_scenario(
     name_or_path: str, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None
 ) -> Scenario:
-    """Read a built-in scenario or a TOML file and lay `KEY=VALUE` overrides over it, then `values` by dotted key.
+    """Read a built-in scenario or a TOML file, and apply `KEY=VALUE` overrides, then `values` by dotted key.
 
-    Raises UserError, one line, for a name that is unknown, a file that cannot be read or is no TOML, and for a key
-    or value that the settings refuse.
+    Raises UserError, one line, for an unknown name, a file that is unreadable or not TOML, and an invalid key or value.
     """
     path, label = _locate(name_or_path)
     tree = _read(path, label)
     tree.setdefault("name", shown(path.stem))
     for override in overrides:
-        lay_over(tree, override)
+        apply_override(tree, override)
     for key, value in (values or {}).items():
         _set(tree, key, value, f"{key}={value}")
     return scenario_of(tree, label)
 
 
 def scenario_of(tree: dict[str, Any], label: str) -> Scenario:
-    """Type a tree of TOML values. Raises UserError that begins with `label` and names the path of the fault."""
+    """The scenario from parsed TOML. Raises UserError that begins with `label` and names the key."""
     tree = _with_broker(_spread_shorthands(tree))
     try:
         return msgspec.convert(tree, Scenario)
@@ -146,7 +145,7 @@ def scenario_of(tree: dict[str, Any], label: str) -> Scenario:
 
 
 def _locate(name_or_path: str) -> tuple[Path, str]:
-    """The file, and how to call it in an error."""
+    """The file, and its name in errors."""
     if name_or_path in builtin_names():
         return FOLDER / f"{name_or_path}.toml", f"scenario {name_or_path}"
     path = Path(name_or_path)
@@ -156,7 +155,7 @@ def _locate(name_or_path: str) -> tuple[Path, str]:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is anything of this name here; nothing is where nobody may look, or that no name could be of."""
+    """Whether a file of this name exists; False if it cannot be checked, or the name is not valid."""
     try:
         return path.exists()
     except OSError:
@@ -181,13 +180,13 @@ def _read(path: Path, label: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{label}: cannot be read: {error.strerror}; give a TOML file you may read") from None
     except UnicodeDecodeError:
-        raise UserError(f"{label}: is no TOML file (it is not UTF-8 text); give a scenario as TOML") from None
-    except ValueError as error:  # Also a number of so many digits that Python reads none such.
-        raise UserError(f"{label}: is no TOML: {error}; correct it there") from None
+        raise UserError(f"{label}: is not a TOML file (it is not UTF-8 text); give a scenario as TOML") from None
+    except ValueError as error:  # Also a number with more digits than Python parses.
+        raise UserError(f"{label}: is not TOML: {error}; correct it there") from None
 
 
-def lay_over(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted key of `tree` to the value of a `KEY=VALUE` text. Raises UserError for what is none."""
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted key of `tree` from a `KEY=VALUE` text. Raises UserError."""
     key, _, text = override.partition("=")
     _set(tree, key if "=" in override else "", _value_of(text.strip()), override)
 
@@ -196,8 +195,8 @@ def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
     """Set one dotted key. `override`: how to quote it in an error."""
     names = [name.strip() for name in key.split(".")]
     if not all(names):
-        raise UserError(f"--set {override!r} is no KEY=VALUE; write for example --set fleet.connections=500")
-    if shown(override) != override:  # It is told to other processes, and kept in recordings.
+        raise UserError(f"--set {override!r} is not KEY=VALUE; write for example --set fleet.connections=500")
+    if shown(override) != override:  # Other processes and recordings get it as UTF-8.
         raise UserError(f"--set {override} cannot be read as text; write it in UTF-8")
     for depth, name in enumerate(names[:-1]):
         tree = tree.setdefault(name, {})
@@ -207,16 +206,16 @@ def _set(tree: dict[str, Any], key: str, value: Any, override: str) -> None:
 
 
 def _value_of(text: str) -> Any:
-    """A TOML value where the text is one, else the text itself."""
+    """The TOML value that the text is, or else the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except ValueError:  # Also a number of so many digits that Python reads none such.
+    except ValueError:  # Also a number with more digits than Python parses.
         return text
     return table["value"] if list(table) == ["value"] else text
 
 
 def _with_broker(tree: dict[str, Any]) -> dict[str, Any]:
-    """Give a fleet that speaks MQTT a broker of the run's own, where none is named."""
+    """Give a fleet that speaks MQTT the embedded broker if no broker is named."""
     fleet, server = tree.get("fleet"), tree.get("server", {})
     if not (isinstance(fleet, dict) and fleet.get("transport") == "mqtt" and isinstance(server, dict)):
         return tree
@@ -224,10 +223,106 @@ def _with_broker(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spread_shorthands(tree: dict[str, Any]) -> dict[str, Any]:
-    """Move the top level's `loop` and `loops` to the server's table, where they live."""
+    """Move `loop` and `loops` from the top level to the table `server`."""
     found = {key: tree[key] for key in _SERVER_SHORTHANDS if key in tree}
     server = tree.get("server", {})
     if not found or not isinstance(server, dict):
         return tree
     rest = {key: value for key, value in tree.items() if key not in found}
     return rest | {"server": server | found}
+
+
+_UNKEPT = (("server", "token"), ("server", "viewers_only_without_token"))
+
+
+def scenario_text(scenario: Scenario) -> str:
+    """The scenario as TOML: its name, and the settings that differ from their defaults.
+
+    `load_scenario` reads an equal scenario from it, except for secrets, since the text is kept and passed on: the
+    server's token, the setting that needs one, and the login at a broker.
+    """
+    return "\n".join(_table((), scenario, Scenario(), always=("name",))).strip() + "\n"
+
+
+def _table(
+    path: tuple[str, ...], settings: msgspec.Struct, plain: msgspec.Struct, always: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Lines of one table and of those inside it. TOML requires its own keys to come first."""
+    inner: list[tuple[str, msgspec.Struct, msgspec.Struct]] = []
+    arrays: list[str] = []
+    lines: list[str] = []
+    for key in settings.__struct_fields__:
+        value, default = getattr(settings, key), getattr(plain, key)
+        if isinstance(value, msgspec.Struct):
+            inner.append((key, value, default))
+        elif value and isinstance(value, tuple) and isinstance(value[0], msgspec.Struct):
+            arrays += (line for entry in value for line in _entry((*path, key), entry))
+        elif (value != default or key in always) and (*path, key) not in _UNKEPT:
+            lines.append(f"{key} = {_value(without_login(value) if key == 'mqtt' else value)}")
+    if path and lines:
+        yield f"\n[{'.'.join(path)}]"
+    yield from lines
+    yield from arrays
+    for key, value, default in inner:
+        yield from _table((*path, key), value, default)
+
+
+def _entry(path: tuple[str, ...], settings: msgspec.Struct) -> Iterator[str]:
+    """Lines of one table of an array: the keys that differ from their defaults."""
+    yield f"\n[[{'.'.join(path)}]]"
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if value != field.default:
+            yield f"{field.encode_name} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # TOML escapes like JSON, except that DEL must be escaped, too.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return repr(value)
+
+
+def changes_between(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, Any]:
+    """The settings of `after` that differ from `before`, by dotted key. Arrays are compared as a whole."""
+    changes: dict[str, Any] = {}
+    for name in after.__struct_fields__:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(new, msgspec.Struct):
+            changes |= {f"{name}.{key}": value for key, value in changes_between(old, new).items()}
+        elif new != old:
+            changes[name] = new
+    return changes
+
+
+def with_changes(scenario: Scenario, changes: Mapping[str, Any], label: str) -> Scenario:
+    """The scenario with these changes, the inverse of `changes_between`; values may have been JSON in between.
+
+    Raises UserError that begins with `label` for an invalid key or value.
+    """
+    try:
+        changed: Scenario = _replaced(scenario, changes)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{label}: {error}") from None
+    return changed
+
+
+def _replaced(settings: msgspec.Struct, changes: Mapping[str, Any]) -> Any:
+    """The settings of a table and of those in it, replaced at once: a single change may contradict other settings."""
+    types = {field.name: field.type for field in msgspec.structs.fields(settings)}
+    tables: dict[str, dict[str, Any]] = {}
+    fields: dict[str, Any] = {}
+    for key, value in changes.items():
+        name, dot, rest = key.partition(".")
+        if name not in types or bool(dot) != isinstance(getattr(settings, name), msgspec.Struct):
+            raise ValueError(f"{key} is not a setting")
+        if dot:
+            tables.setdefault(name, {})[rest] = value
+        else:
+            fields[name] = msgspec.convert(value, types[name])
+    fields |= {name: _replaced(getattr(settings, name), inner) for name, inner in tables.items()}
+    return msgspec.structs.replace(settings, **fields)

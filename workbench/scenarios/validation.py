@@ -1,7 +1,6 @@
-"""Turns what the typing of settings found wrong into one line for a person: path, value, remedy.
+"""Explains an error of the validation of settings in one line: the key (`$.fleet.rate_per_s`), the value, the remedy.
 
-It types nothing itself: it looks the path up in the tree of values and in the settings' classes.
-Invariant: every line begins with the path of the key at fault, `$.fleet.rate_per_s`.
+It looks the key up in the tree of values and in the classes of the settings.
 """
 
 import difflib
@@ -25,13 +24,13 @@ _TYPE_WORDS = {
 
 
 def closest(word: str, words: Sequence[str]) -> str | None:
-    """The known word that the unknown one is most likely meant to be, if any is near."""
+    """The known word that is most similar to an unknown one, if any is similar."""
     found = difflib.get_close_matches(word, words, n=1, cutoff=0.55)
     return found[0] if found else None
 
 
 def explain(message: str, tree: dict[str, Any], settings: type[Any]) -> str:
-    """One line from msgspec's `message` about `tree`, which was to become `settings`."""
+    """One line from msgspec's `message` about converting `tree` to `settings`."""
     match = _AT.match(message)
     assert match is not None
     what, path = match["what"], match["path"] or "$"
@@ -49,7 +48,7 @@ def _explain_unknown(path: str, key: str, owner: Any) -> str:
     known = list(getattr(owner, "__struct_fields__", ()))
     guess = closest(key, known)
     hint = f"did you mean {path}.{guess}?" if guess else f"known there: {', '.join(known)}"
-    return f"{path}.{key} is no known key; {hint}"
+    return f"{path}.{key} is not a known key; {hint}"
 
 
 def _names(path: str) -> list[str]:
@@ -74,7 +73,7 @@ def _value_at(path: str, tree: Any) -> Any:
 
 
 def _choices(path: str, settings: Any) -> str:
-    """The words that the key allows, or "" when it is not a choice of words."""
+    """The values that the key allows, or "" if it is not an enumeration."""
     kind = _type_at(path, settings)
     options = (kind, *typing.get_args(kind))
     words = [
@@ -87,6 +86,6 @@ def _choices(path: str, settings: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as TOML would have it, cut to what fits a line."""
-    text = {True: "true", False: "false"}.get(value, repr(value)) if isinstance(value, bool) else repr(value)
+    """A value as in TOML, cut to fit a line."""
+    text = repr(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -21,8 +21,7 @@ from workbench.controls.controls import Controls
 from workbench.diagnosis.rule import Diagnostician
 from workbench.machine.facts import usable_core_count
 from workbench.recording.writer import RecordingWriter
-from workbench.scenarios.change import changes_between
-from workbench.scenarios.scenario import Scenario
+from workbench.scenarios.scenario import Scenario, changes_between
 from workbench.session.journey import journeys_of
 from workbench.session.manual_client import ManualClient
 from workbench.session.processes import Ended, PanelsPart, Processes, module_command

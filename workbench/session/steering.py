@@ -66,9 +66,6 @@ class Schedule:
         return True
 
 
-#
-
-
 ORDER_INTERVAL_NS = 100_000_000
 """Least time between two rounds of orders: the server pauses its loops to apply each."""
 NO_CONNECTION = -1

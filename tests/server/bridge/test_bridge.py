@@ -26,8 +26,7 @@ from server.mqtt.topics import ID_BYTES_MAX, Topics, count_places
 from server.protocol.messages import Delta, Hello, Place, Throttled, decode_server_message
 from support.serving import PATIENCE_S, Serving
 from workbench.errors import UserError
-from workbench.scenarios.scenario import load_scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import load_scenario, scenario_text
 
 TOPICS = Topics("main")
 

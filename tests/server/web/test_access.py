@@ -13,9 +13,8 @@ from support.serving import Client, Serving
 from workbench.address import Address, parse_url
 from workbench.cli.app import run_main
 from workbench.errors import UserError
-from workbench.run import command as run_command
-from workbench.scenarios.scenario import Scenario
-from workbench.scenarios.text import scenario_text
+from workbench.run import show as run_command
+from workbench.scenarios.scenario import Scenario, scenario_text
 
 TOKEN = "correct-horse_7.~"
 WRONG = "correct-horse_7.!"

@@ -155,7 +155,7 @@ class TestOrder:
         found = run_case(case, terms())
         assert asked == [] and found.rows == ()
         (note,) = found.notes
-        assert note.startswith("skipped: bench quiet: $.fleet.colour is no known key")
+        assert note.startswith("skipped: bench quiet: $.fleet.colour is not a known key")
 
 
 class TestStatistics:

@@ -20,8 +20,8 @@ from workbench.address import parse_url, require_free
 from workbench.cli import app as cli
 from workbench.cli import serve as serve_command
 from workbench.errors import RunError, UserError
-from workbench.machine import file_limit
-from workbench.run import command as run_command
+from workbench.machine import facts
+from workbench.run import show as run_command
 from workbench.scenarios.scenario import builtin_names, builtin_text
 from workbench.stop_signal import StopSignal
 
@@ -60,33 +60,33 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("words", "line"),
         [
-            ("fly", "No such command 'fly'; 'workbench --help' shows what there is"),
+            ("fly", "No such command 'fly'; 'workbench --help' lists the options"),
             ("run --fast", "No such option: --fast"),
             ("run crwod", "no scenario 'crwod'; did you mean 'crowd'?"),
             ("run a b", "unexpected extra argument"),
-            ("run --seconds soon", "Invalid value for '--seconds': 'soon' is no number; 'workbench run --help'"),
+            ("run --seconds soon", "Invalid value for '--seconds': 'soon' is not a number; 'workbench run --help'"),
             ("run --seconds 0", "$.seconds is 0; it must be above 0"),
             ("run --seconds nan", "$.seconds is nan; it must be above 0"),
-            ("run --seed 1.5", "'1.5' is no whole number"),
+            ("run --seed 1.5", "'1.5' is not a whole number"),
             ("run --port 70000", "$.server.port is 70000; it must be 0 to 65535"),
             ("run --set fleet.conections=5", "did you mean $.fleet.connections?"),
-            ("run --set oops", "is no KEY=VALUE"),
+            ("run --set oops", "is not KEY=VALUE"),
             ("run --headless --summary .", "--summary . is a folder; give the name of a file"),
             ("run --headless --screenshot /nowhere/a.png", "there is no folder /nowhere; make it first"),
             ("scenarios show crwod", "did you mean 'crowd'?"),
-            ("serve --size 5", "--size '5' is no WxH"),
+            ("serve --size 5", "--size '5' is not WxH"),
             ("serve --size 0x5", "--size: width is 0; it must be 1 to 8192"),
             ("serve --size 8192x8192", "--size: width x height is 8192 x 8192, which is 65536 tiles; at most 65535"),
             ("serve --origin example.org", "--origin: origins has 'example.org', which no browser sends; give scheme"),
             ("serve --tick-ms 0", "--tick-ms: tick_ms is 0; it must be 1 to 60000"),
             ("serve --loop fast", "--loop: loop is 'fast'; it must be native, portable or mailbox"),
-            ("serve --port http", "'http' is no whole number"),
+            ("serve --port http", "'http' is not a whole number"),
             ("serve --mqtt oops", "broker 'oops' is not the URL of an MQTT broker; write it like mqtt://HOST"),
             ("serve --mqtt embedded --loop mailbox", "mqtt is set, but a mailbox server has no bridge"),
             ("serve --cert a.pem", "--cert: cert is 'a.pem', but key is not set; TLS needs both"),
             ("serve --key a.pem", "--key: key is 'a.pem', but cert is not set; TLS needs both"),
             ("serve --viewers-only-without-token", "viewers_only_without_token is true, but token is not set; give a"),
-            ("serve --journal-sync full", "--journal-sync full says nothing without --journal FILE; name one"),
+            ("serve --journal-sync full", "--journal-sync full needs --journal FILE; name one"),
             ("serve --cert /nowhere/a.pem --key b.pem", "cert /nowhere/a.pem cannot be read: no such file"),
             ("run --set server.cert=a --set server.key=b", "server.cert is set, and fleets speak no TLS: set link to"),
             ("serve --nats nats://a", "--nats nats://a is not available yet"),
@@ -102,8 +102,8 @@ class TestMistakes:
             (f"run --set seed={'9' * 5000}", "it must be a whole number"),
             (f"run {'a' * 300}", "no scenario 'aaa"),
             (f"run {'a' * 300}.toml", "cannot be read: File name too long; give a TOML file you may read"),
-            (f"run --headless --summary {'a' * 300}", "cannot be looked at: File name too long; choose another place"),
-            (f"run --headless --record {'a' * 300}", "cannot be looked at: File name too long; choose another place"),
+            (f"run --headless --summary {'a' * 300}", "cannot be accessed: File name too long; choose another place"),
+            (f"run --headless --record {'a' * 300}", "cannot be accessed: File name too long; choose another place"),
             (f"report {'a' * 300}", "cannot be read: File name too long; give a recording you may read"),
             (f"compare {'a' * 300} b", "cannot be read: File name too long"),
             (f"export {'a' * 300} a.csv", "cannot be read: File name too long"),
@@ -168,7 +168,7 @@ class TestWords:
 
     def test_without_a_command_it_runs_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
         assert cli.run_main([]) == 0
         assert cli.run_main(["run", "crowd", "--seed", "7", "--port", "4000", "--seconds", "2.5", "--headless"]) == 0
         (first, _), (second, outputs) = asked
@@ -178,7 +178,7 @@ class TestWords:
 
     def test_who_chooses_nothing_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told, asks=False: asked.append(asks) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *given, asks=False: asked.append(asks) or 0)
         for words in ("", "run"):
             assert cli.run_main(words.split()) == 0
         assert asked == [True, True]
@@ -189,13 +189,13 @@ class TestWords:
 
     def test_options_go_over_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
         cli.run_main(["run", "--seed", "7", "--set", "seed=3", "--set", "loops=2"])
         assert (asked[0][0].seed, asked[0][0].server.loops) == (7, 2)
 
     def test_serve_takes_all_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(serve_command, "serve", lambda *told: asked.append(told) or 0)
+        monkeypatch.setattr(serve_command, "serve", lambda *given: asked.append(given) or 0)
         words = "serve --host ::1 --port 9 --size 20x10 --rate-per-s 5 --burst 6 --loops 2 --loop portable --tick-ms 50"
         cli.run_main([*words.split(), "--echo", "--origin", "http://a", "--origin", "http://b", "--summary", "s.json"])
         config = ServerConfig(
@@ -206,7 +206,7 @@ class TestWords:
 
     def test_fleet_takes_all_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
-        monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
+        monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
         words = "fleet ws://[::1]:9/board --connections 4 --rate-per-s 2.5 --frames-per-write 3 --pattern noise"
         cli.run_main([*words.split(), "--arrivals", "bursty", "--viewers", "2", "--seconds", "3"])
         ((scenario, outputs, address),) = asked
@@ -250,19 +250,19 @@ class TestAddress:
 class TestFileLimit:
     def test_what_fits_is_let_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1024))
-        file_limit.require(1024 - file_limit.RESERVED_COUNT, "n")
+        facts.require_connections(1024 - facts.RESERVED_COUNT, "n")
         with pytest.raises(UserError):
-            file_limit.require(1025 - file_limit.RESERVED_COUNT, "n")
+            facts.require_connections(1025 - facts.RESERVED_COUNT, "n")
 
     def test_the_limit_that_there_is_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda which: (20, 20))
         line = "n is 8, but the open-file limit of 20 allows 0 connections; raise the limit: ulimit -Hn 104"
         with pytest.raises(UserError, match=f"^{line}$"):
-            file_limit.require(8, "n")
+            facts.require_connections(8, "n")
 
     def test_no_limit_is_no_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, resource.RLIM_INFINITY))
-        file_limit.require(1_000_000, "n")
+        facts.require_connections(1_000_000, "n")
 
 
 def test_a_stop_signal_is_noted_and_handlers_come_back() -> None:
@@ -337,7 +337,7 @@ class TestForReal:
 
     def test_a_fleet_without_a_server_says_so(self) -> None:
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # Nobody else gets the port, and nobody listens there.
+            taken.bind(("127.0.0.1", 0))  # The port is taken, and nothing listens on it.
             port = taken.getsockname()[1]
             process = workbench("fleet", f"ws://127.0.0.1:{port}/canvas", "--connections", "3", "--seconds", "1")
             _, errors = process.communicate(timeout=PATIENCE_S)

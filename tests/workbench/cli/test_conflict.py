@@ -7,8 +7,8 @@ import pytest
 import typer.main
 
 from workbench.cli import app as cli
-from workbench.cli.conflict import CONFLICTS
-from workbench.run import command as run_command
+from workbench.cli.option import CONFLICTS
+from workbench.run import show as run_command
 
 VALUES = {
     "SCENARIO": "crowd",
@@ -50,7 +50,7 @@ def test_a_pair_is_refused_in_one_line(
         assert cli.run_main(words.split()) == 2
         out, err = capsys.readouterr()
         assert out == "" and len(err.splitlines()) == 1
-        assert f"{option} and {other} do not go together: " in err and "leave one of them out" in err
+        assert f"{option} and {other} conflict: " in err and "leave one of them out" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -63,7 +63,7 @@ def test_the_table_names_options_that_there_are() -> None:
 
 def test_what_is_not_in_the_table_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(run_command, "run_tour", lambda *told: asked.append(told) or 0)
+    monkeypatch.setattr(run_command, "run_tour", lambda *given: asked.append(given) or 0)
     words = (
         "run --tour --headless --seconds 2 --seed 3 --port 0 --set loops=2 --record a.pxr --summary a --screenshot b"
     )
@@ -75,7 +75,7 @@ def test_what_is_not_in_the_table_goes_together(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_the_environment_says_is_not_given_here(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(run_command, "run_scenario", lambda *told, **how: asked.append(told) or 0)
+    monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
     monkeypatch.setenv("PIXELCANVAS_TOKEN", "of-the-environment")
     assert cli.run_main(["fleet", "ws://h:1/canvas?token=of-the-address"]) == 0
     assert asked[0][2].token == "of-the-address"

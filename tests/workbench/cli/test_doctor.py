@@ -10,8 +10,7 @@ from server.ipc.page import Page
 from server.kernels.cache import find_place
 from workbench.cli import doctor
 from workbench.cli.doctor import Mark, conclusion, examine, run_doctor
-from workbench.machine.facts import Facts, display_of, memory_available_of, ports_of, read_facts
-from workbench.machine.file_limit import RESERVED_COUNT
+from workbench.machine.facts import RESERVED_COUNT, Facts, display_of, memory_available_of, ports_of, read_facts
 from workbench.scenarios.scenario import builtin_names, load_scenario
 
 GOOD = Facts(
@@ -49,13 +48,13 @@ def test_a_good_machine_has_nothing_to_mend() -> None:
     ("change", "mark", "words"),
     [
         ({"python": (3, 10, 9)}, Mark.FAIL, ["python", "3.10.9", "3.11"]),
-        ({"core_count": 1.5}, Mark.WARN, ["cores", "1.5 usable", "give it 2"]),
+        ({"core_count": 1.5}, Mark.WARN, ["cores", "1.5 usable", "provide 2"]),
         ({"memory_bytes_available": 2**29}, Mark.WARN, ["memory", "0.5 of 8.0 GiB", "free 1 GiB"]),
         ({"ports": (60000, 60099)}, Mark.FAIL, ["ports", "100 connections", "ip_local_port_range"]),
         ({"ports": (60000, 61999)}, Mark.WARN, ["ports", "2,000 connections", "crowd has 5,000"]),
         ({"display": ""}, Mark.WARN, ["display", "none", "--headless"]),
         ({"has_epoll": False}, Mark.FAIL, ["epoll", "Linux"]),
-        ({"address_space_bytes": 2**29}, Mark.FAIL, ["limits", "memory: 512 MiB a process", "ulimit -v 1048576"]),
+        ({"address_space_bytes": 2**29}, Mark.FAIL, ["limits", "memory: 512 MiB per process", "ulimit -v 1048576"]),
         ({"file_bytes": 2**26}, Mark.FAIL, ["limits", "file sizes: 64 MiB", "ulimit -f unlimited"]),
         ({"process_count": 20}, Mark.FAIL, ["limits", "processes and threads: 20", "ulimit -u 64"]),
         ({"kernels_folder": "", "kernels_fault": "set NUMBA_CACHE_DIR"}, Mark.WARN, ["kernels", "NUMBA_CACHE_DIR"]),
@@ -115,7 +114,7 @@ def test_a_machine_is_measured_by_the_sockets_of_a_scenario(
 def test_what_the_system_does_not_tell_is_no_fault() -> None:
     findings = examine(replace(GOOD, ports=None, memory_bytes_available=None), DEMANDS)
     assert {finding.mark for finding in findings} == {Mark.OK}
-    assert sum("does not tell" in finding.found for finding in findings) == 2
+    assert sum("does not say" in finding.found for finding in findings) == 2
 
 
 def test_what_only_later_use_needs_is_told_without_alarm() -> None:

@@ -1,4 +1,4 @@
-"""The program's last moments, and its first: signals, and an output that nobody reads or that has no room."""
+"""The start and the end of the program: signals, and an output without a reader or without space."""
 
 import os
 import signal

@@ -12,8 +12,7 @@ from workbench.controls.controls import LOAD_CURVE, MERGE_NS, SETTLE_NS, Control
 from workbench.controls.knob import GROUPS, KNOBS, Knob
 from workbench.scenarios.fault import AT_S_MAX, FAULTS, LINK_FAULTS, Fault
 from workbench.scenarios.load_curve import POINTS_MAX, drawn, factor_at
-from workbench.scenarios.scenario import Scenario, builtin_names, load_scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import Scenario, builtin_names, load_scenario, scenario_text
 
 LONG_NS = 10 * MERGE_NS
 

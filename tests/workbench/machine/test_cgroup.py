@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.machine.cgroup import Limits, limits, limits_of
+from workbench.machine.facts import Limits, limits, limits_of
 
 
 def put(folder: Path, files: dict[str, str]) -> Path:

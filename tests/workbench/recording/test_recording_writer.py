@@ -85,7 +85,7 @@ def test_turns_that_could_not_be_written_are_told(tmp_path: Path) -> None:
 def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     path.write_bytes(b"kept")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         RecordingWriter(path, recorded.facts_of(8, 8))
     assert path.read_bytes() == b"kept"
 

@@ -22,9 +22,14 @@ from workbench.recording.schema import DIAGNOSES, TURNS
 from workbench.recording.writer import RecordingWriter
 from workbench.replay.session import ReplaySession
 from workbench.replay.settings import RecordedKnobs, early_turns, value_in
-from workbench.scenarios.change import changes_between, with_changes
-from workbench.scenarios.scenario import Scenario, builtin_names, load_scenario
-from workbench.scenarios.text import scenario_text
+from workbench.scenarios.scenario import (
+    Scenario,
+    builtin_names,
+    changes_between,
+    load_scenario,
+    scenario_text,
+    with_changes,
+)
 from workbench.session.session import Session
 from workbench.telemetry.view import Marker, Turn
 

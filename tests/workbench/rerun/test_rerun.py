@@ -239,4 +239,4 @@ class TestCommand:
         assert cli.run_main(["run", "--from-recording", str(source), "--headless", "--set", "loop=mailbox"]) == 0
         assert asked == [(source, ["loop=mailbox"], Outputs(headless=True))]
         assert cli.run_main(["run", "crowd", "--from-recording", str(source)]) == 2
-        assert "do not go together: the recording says what is run" in capsys.readouterr().err
+        assert "conflict: the recording defines the run" in capsys.readouterr().err

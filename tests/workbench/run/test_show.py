@@ -14,10 +14,9 @@ from workbench.address import address_of
 from workbench.cli.gallery import make_gallery
 from workbench.controls.controls import Controls
 from workbench.errors import RunError, UserError
-from workbench.run import command as run_command
 from workbench.run import show
-from workbench.run.command import run_scenario, run_tour, scenario_of_leg
-from workbench.run.show import Outputs, Show
+from workbench.run import show as run_command
+from workbench.run.show import Outputs, Show, run_scenario, run_tour, scenario_of_leg
 from workbench.run.tour import TOUR, Cue, Guide, Leg, tour_for
 from workbench.scenarios.scenario import Scenario
 from workbench.stop_signal import StopSignal
@@ -39,7 +38,7 @@ class TestTour:
         assert [cue.at_s for cue in leg.cues] == sorted(cue.at_s for cue in leg.cues)
         for cue in leg.cues:
             assert cue.at_s < leg.seconds - 5 and cue.caption.endswith(".")
-            for key, value in cue.turns:
+            for key, value in cue.settings:
                 assert controls.value(key) != value
                 controls.set(key, value, 0)
                 assert controls.value(key) == value and not controls.knob(key).needs_restart
@@ -55,10 +54,10 @@ class TestTour:
         assert [leg.scenario for leg in tour_for(5_000, 2)][-1] == "crowd"
         assert [leg.scenario for leg in tour_for(20_000, 1)][-1] == "crowd"
 
-    def test_the_guide_tells_each_cue_once(self) -> None:
+    def test_the_guide_returns_each_cue_once(self) -> None:
         guide = Guide(Leg("x", 9, (Cue(0, "a."), Cue(2, "b."), Cue(3, "c."))), "1 of 5")
-        told = [[cue.caption for cue in guide.due(seconds)] for seconds in (0, 1, 5, 9)]
-        assert told == [["1 of 5, x: a."], [], ["1 of 5, x: b.", "1 of 5, x: c."], []]
+        shown = [[cue.caption for cue in guide.due(seconds)] for seconds in (0, 1, 5, 9)]
+        assert shown == [["1 of 5, x: a."], [], ["1 of 5, x: b.", "1 of 5, x: c."], []]
 
 
 class FakeWindow:
@@ -141,7 +140,7 @@ class TestShow:
         monkeypatch.setattr(window, "Window", Asking)
         outputs = Outputs(headless=False, record=tmp_path / "a.pxr")
         assert run_scenario(named("first"), outputs, commands=commands()) == 0
-        assert [line.partition(";")[0] for line in refusals] == [f"--record {tmp_path}/a-2.pxr is there already"]
+        assert [line.partition(";")[0] for line in refusals] == [f"--record {tmp_path}/a-2.pxr already exists"]
 
     def test_the_port_of_what_runs_is_free_for_what_is_run_next(self) -> None:
         with StopSignal() as stop, socket.create_server(("127.0.0.1", 0)) as taken:
@@ -200,8 +199,8 @@ class TestShow:
         monkeypatch.setattr(run_command, "tour_for", lambda *_: legs)
         monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
         assert run_tour(HEADLESS, commands=commands()) == 0
-        told = [line for line in capsys.readouterr().out.splitlines() if " of 2, " in line]
-        assert told == ["1 of 2, a: One.", "2 of 2, b: Two."]
+        shown = [line for line in capsys.readouterr().out.splitlines() if " of 2, " in line]
+        assert shown == ["1 of 2, a: One.", "2 of 2, b: Two."]
 
     def test_a_part_that_fails_ends_it_all(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_tour(HEADLESS, ["fleet.connections=5"], commands=commands(fleet="failed")) == 1
@@ -230,7 +229,7 @@ class TestShow:
         path, scenario = tmp_path / "a.json", msgspec.structs.replace(SCENARIO, seconds=0.01)
         assert run_scenario(scenario, Outputs(headless=True, summary=path), commands=commands()) == 0
         assert json.loads(path.read_text())["seconds"] is None
-        line = r"nothing is measured: the load ran [1-9]\.\d s, and figures need 1\.5 s at least, .* warm-up\n"
+        line = r"nothing was measured: the load ran [1-9]\.\d s, and figures need at least 1\.5 s, .* warm-up\n"
         assert re.fullmatch(line, capsys.readouterr().err)
 
     @pytest.mark.parametrize(
@@ -243,8 +242,8 @@ class TestShow:
         scenario = msgspec.structs.replace(SCENARIO, seconds=0.1, server=server)
         assert run_scenario(scenario, HEADLESS, commands=commands()) == 0
         assert capsys.readouterr().err.startswith(warning)
-        told = address_of(server).warning
-        assert told.startswith(warning) and ":0/" not in told and "12345678" not in told
+        text = address_of(server).warning
+        assert text.startswith(warning) and ":0/" not in text and "12345678" not in text
 
     def test_a_window_that_cannot_be_leaves_no_recording(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> None:

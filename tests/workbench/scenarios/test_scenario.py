@@ -89,8 +89,8 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("override", "line"),
         [
-            ("fleet.conections=5", "$.fleet.conections is no known key; did you mean $.fleet.connections?"),
-            ("server.zzz=5", "$.server.zzz is no known key; known there: host, port, width"),
+            ("fleet.conections=5", "$.fleet.conections is not a known key; did you mean $.fleet.connections?"),
+            ("server.zzz=5", "$.server.zzz is not a known key; known there: host, port, width"),
             ("fleet.connections=abc", "$.fleet.connections is 'abc'; it must be a whole number"),
             ("fleet.connections=-1", "$.fleet.connections is -1; it must be 0 to 1000000"),
             ("fleet.connections=1.5", "$.fleet.connections is 1.5; it must be a whole number"),
@@ -110,8 +110,8 @@ class TestFaults:
             ("seconds=0", "$.seconds is 0; it must be above 0"),
             ("seed=-1", "$.seed is -1; it must be 0 to"),
             ("seed.x=1", "$.seed has no keys"),
-            ("fleet", "--set 'fleet' is no KEY=VALUE"),
-            ("=3", "--set '=3' is no KEY=VALUE"),
+            ("fleet", "--set 'fleet' is not KEY=VALUE"),
+            ("=3", "--set '=3' is not KEY=VALUE"),
         ],
     )
     def test_of_a_key_or_value_names_its_path(self, override: str, line: str) -> None:
@@ -133,7 +133,7 @@ class TestFaults:
         assert "no file" in refusal(str(tmp_path / "none.toml"))
         broken = tmp_path / "broken.toml"
         broken.write_text("a = ?")
-        assert "is no TOML" in refusal(str(broken)) and "line 1" in refusal(str(broken))
+        assert "is not TOML" in refusal(str(broken)) and "line 1" in refusal(str(broken))
         broken.write_bytes(b"\xff\xfe\x00")
         assert "not UTF-8" in refusal(str(broken))
         assert "cannot be read" in refusal(str(broken / "below.toml"))
@@ -179,7 +179,7 @@ class TestDirections:
             ("load_curve=[[0, 11]]", "load_curve has the factor 11; it must be 0 to 10"),
             ("load_curve=[[0]]", "load_curve"),
             ("faults=[{kind='fire'}]", "$.faults[0].kind is 'fire'; it must be stall devices, cut links, kill loop"),
-            ("faults=[{kind='cut links', after=3}]", "$.faults[0].after is no known key; known there: kind, at_s"),
+            ("faults=[{kind='cut links', after=3}]", "$.faults[0].after is not a known key; known there: kind, at_s"),
             ("faults=[{kind='cut links', share=2}]", "share is 2.0; it must be 0 to 1"),
             ("faults=[{kind='cut links', every_s=0.1}]", "every_s is 0.1; it must be 0, or 0.25"),
             ("faults=[{kind='kill loop clients', loop=1}]", "a fault's loop is 1 and server.loops is 1"),

@@ -21,8 +21,7 @@ from server.system import clock
 from support.serving import PATIENCE_S
 from support.session_parts import FAKE, SCENARIO, commands, make, pump, started
 from workbench.address import Address
-from workbench.run.command import run_scenario
-from workbench.run.show import Outputs
+from workbench.run.show import Outputs, run_scenario
 from workbench.scenarios.fault import Fault
 from workbench.session.processes import Process, ProcessEvent, module_command
 from workbench.session.session import MEASURED_NS_LEAST, Session
@@ -216,7 +215,7 @@ RUN = """
 import sys
 from devices.config import FleetConfig
 from pathlib import Path
-from workbench.run.command import run_scenario
+from workbench.run.show import run_scenario
 from workbench.run.show import Outputs
 from workbench.scenarios.scenario import Scenario
 commands = {part: [sys.executable, sys.argv[1], part, "good"] for part in ("server", "fleet", "panels")}
@@ -264,7 +263,9 @@ class TestLeftovers:
         running.send_signal(number)
         _, errors = running.communicate(timeout=PATIENCE_S)
         assert running.returncode == 0
-        assert re.fullmatch(r"nothing is measured: the load ran \d\.\d s, and figures need 1\.5 s at least.*\n", errors)
+        assert re.fullmatch(
+            r"nothing was measured: the load ran \d\.\d s, and figures need at least 1\.5 s.*\n", errors
+        )
         assert_nothing_left(tmp_path)
         summary = json.loads((tmp_path / "summary.json").read_text())
         assert summary["connections"] == summary["viewers_checked"] == 5

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from support.person import Person
+from support.portraits import SITTINGS
 from support.window_stage import FakeSession, headless, heat_map, note_writing, rgb, words
-from workbench.cli.portraits import SITTINGS
-from workbench.machine import file_limit
+from workbench.scenarios import catalog
 from workbench.scenarios.catalog import Pick, all_picks
 from workbench.scenarios.scenario import FOLDER, PORTRAIT_SIZE, builtin_names, load_scenario
 from workbench.window.toolkit.display import pygame
@@ -54,7 +54,7 @@ def test_the_seed_has_a_card_for_each_server() -> None:
 
 
 def test_a_scenario_too_large_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_limit, "connections_that_fit", lambda: 2_000)
+    monkeypatch.setattr(catalog, "connections_that_fit", lambda: 2_000)
     refused = {pick.name for pick in PICKS if pick.refusal()}
     assert {"million", "crowd"} <= refused and not refused & {"first_light", "internet", "seed"}
     written = note_writing(monkeypatch)

@@ -8,7 +8,7 @@ import pytest
 
 from support.person import Person
 from support.window_stage import STARTING, FakeSession, headless, heat_map, noise, note_writing, part_of, rgb, words
-from workbench.machine import file_limit
+from workbench.scenarios import catalog
 from workbench.scenarios.catalog import all_picks
 from workbench.window.pickers.picker import StartPicker
 from workbench.window.toolkit.display import pygame
@@ -101,7 +101,7 @@ def test_the_sentence_of_the_card_under_the_mouse_is_shown(person: Person, monke
 
 
 def test_a_scenario_too_large_is_refused_with_the_reason(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_limit, "connections_that_fit", lambda: 2_000)
+    monkeypatch.setattr(catalog, "connections_that_fit", lambda: 2_000)
     written = note_writing(monkeypatch)
     million = [pick.name for pick in PICKS].index("million")
     person.drag(start_of(person).card(million).center)

@@ -109,12 +109,12 @@ class TestPicking:
 
         def refuse(scenario: Scenario) -> None:
             refused.append(scenario)
-            raise UserError("--record a-2.pxr is there already; name a new file, or move that one away")
+            raise UserError("--record a-2.pxr already exists; choose another name, or move it away")
 
         hand.window.require = refuse
         hand.key(pygame.K_l, pygame.K_RIGHT, pygame.K_RETURN)
         assert hand.window.wanted is None and len(refused) == 1
-        assert message_of(hand, written).startswith("--record a-2.pxr is there already")
+        assert message_of(hand, written).startswith("--record a-2.pxr already exists")
 
     def test_a_restart_that_is_refused(self, hand: Hand, written: list[Written]) -> None:
         hand.session.controls.set("server.loops", 2, 0)

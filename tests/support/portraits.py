@@ -1,8 +1,6 @@
-"""Portraits: a small picture of each scenario that can be picked, from a real run.
+"""Makes the picture of each scenario in the window's list from a real run: the canvas, and the plot of one panel.
 
-Left the canvas, right the plot of the panel that tells most.
-`python -m workbench.cli.portraits [NAME ...]` makes them anew
-after a change of what a scenario shows; the window only reads them. Invariant: a portrait is PORTRAIT_SIZE pixels.
+`PYTHONPATH=tests python -m support.portraits [NAME ...]`, after a change of what a scenario shows.
 """
 
 import sys
@@ -27,16 +25,16 @@ from workbench.stop_signal import StopSignal
 
 _GAP = 6
 _COLORS = 96
-"""Of the palette that a portrait is kept with: no step is seen, and a file has about 20 kB."""
+"""Colours of a picture: no steps are visible, and a file has about 20 kB."""
 _SPAN_S = 30.0
 _PLOT_SCALE = 2.0
 _DRAWINGS = 3
-"""The limits of an axis follow what was drawn before: they agree by now."""
+"""The limits of an axis depend on earlier drawings; after three they are stable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """What is told of a scenario: by which panel, and so many seconds after its load began."""
+    """The panel that shows a scenario best, and when, in seconds since its load began."""
 
     panel: str
     at_s: float = 20.0
@@ -62,7 +60,7 @@ SITTINGS: dict[str, Portrait] = {
 
 
 def portrait_of(session: Session, panel: str) -> Image.Image:
-    """What a running session shows now, on PORTRAIT_SIZE pixels of few colours."""
+    """A picture of a running session, PORTRAIT_SIZE pixels, with few colours."""
     width, height = PORTRAIT_SIZE
     half = (width - _GAP) // 2
     sheet = Image.new("RGB", PORTRAIT_SIZE, DARK.page)
@@ -73,7 +71,7 @@ def portrait_of(session: Session, panel: str) -> Image.Image:
 
 
 def _canvas(session: Session, room: tuple[int, int]) -> Image.Image:
-    """The canvas fitted into the room; pixels stay sharp where they grow."""
+    """The canvas fitted into the room; enlarged pixels stay sharp."""
     image = Image.fromarray(palette.PALETTE[session.view().pixels], "RGB")
     factor = min(room[0] / image.width, room[1] / image.height)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
@@ -87,7 +85,7 @@ def _plot(session: Session, panel: str, width: int, height: int) -> Image.Image:
     span = TimeSpan.live_at(history.newest_ns(head), _SPAN_S)
     samples = history.between(head, span.first_ns, span.end_ns)
     probe = _plot_box(Panels(2 * width, 2 * height, _PLOT_SCALE, (panel,)))
-    # What is around the plot keeps its size, so that the second sheet has a plot of the size that is wanted.
+    # The margins keep their size, so a second sheet of this size has a plot of the wanted size.
     sheet = Panels(3 * width - probe.width, 3 * height - probe.height, _PLOT_SCALE, (panel,))
     for _ in range(_DRAWINGS):
         frame = sheet.draw(samples, span)
@@ -100,7 +98,7 @@ def _plot_box(panels: Panels) -> Box:
 
 
 def make_portrait(pick: Pick, stop: StopSignal) -> None:
-    """Run a scenario until its sitting and leave its portrait where it is kept. Raises RunError when a part fails."""
+    """Run a scenario until its time, and write its picture. Raises RunError when a part fails."""
     sitting = SITTINGS[pick.name]
     session = Session(pick.scenario, with_panels=False)
     try:
@@ -123,7 +121,7 @@ def _poll_until(session: Session, condition: Callable[[], bool]) -> None:
 
 
 def main(names: list[str]) -> int:
-    """Make the portraits of these scenarios, or of all. Returns the process's exit code."""
+    """Make the pictures of these scenarios, or of all. Returns the exit code."""
     open_files.raise_to_hard()
     with StopSignal() as stop:
         for pick in all_picks():
