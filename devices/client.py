@@ -41,7 +41,7 @@ from server.protocol.messages import (
 )
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.system import clock
-from server.tls.trust import trusting
+from server.tls.certificate import trusting
 from server.wire import PLACE_MANY, PLACEMENTS_MAX, SUBPROTOCOL, ClientOp, ServerOp
 
 MESSAGE_BYTES_MAX = 1 << 28

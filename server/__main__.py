@@ -1,4 +1,4 @@
-"""A server as a process of a session: told what to do on standard input, telling on standard output how it goes."""
+"""A server as a process of a session: it takes commands on standard input, and reports on standard output."""
 
 from server.accept.listener import CannotListen
 from server.ipc import control
@@ -22,7 +22,7 @@ from server.system import standard_streams
 
 
 def main() -> int:
-    """Serve until told to stop, or until the parent is gone."""
+    """Serve until a command to stop, or until the parent is gone."""
     standard_streams.open_closed()
     control.leave_signals_to_parent()
     start = control.read_start(StartServer)
@@ -51,7 +51,7 @@ def main() -> int:
         elif isinstance(command, PauseBroker) and isinstance(server, Server):
             server.pause_broker(command.seconds)
         elif isinstance(command, Follow) and isinstance(server, Server):
-            server.follow(command.number)  # A mailbox server has no batches whose way could be told.
+            server.follow(command.number)  # A mailbox server has no batches to follow.
 
     if isinstance(server, Server):
         server.on_news = lambda text: control.say(News(text))

@@ -1,12 +1,11 @@
-"""A server: one engine, its loops, a listener, and the life of them all. Threads meet once a tick, nowhere else.
+"""A server: one engine, its loops, a listener, and their start and end. Threads meet once a tick, nowhere else.
 
-Each loop runs in a thread of its own; at the tick all wait for each other and the last one in runs it, so that the
-engine needs no lock. Invariant: the state changes only there, so all loops always see the same one.
+Each loop runs in a thread of its own. At a tick they wait for each other at a barrier, and the last one to arrive runs
+the tick: so the engine needs no lock, and all loops always see the same state.
 """
 
 import os
 import socket
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from server.mqtt.address import BrokerAddress, parse_broker
 from server.protocol.messages import Notice
 from server.system import checks, clock, open_files
 from server.tls.certificate import context_of
-from server.tls.front import TlsTerminator
+from server.tls.terminator import TlsTerminator
 from server.wire import NoticeCode
 
 DRAIN_NS = 3_000_000_000
@@ -44,7 +43,7 @@ DRAIN_TICK_NS = 20_000_000
 
 
 def kind_of_loop(config: ServerConfig) -> type[Loop]:
-    """The loop that `config` asks for; the portable one where the native one cannot be."""
+    """The loop that `config` asks for; the portable one where the system lacks what the native one needs."""
     if config.counts_only:
         return SinkLoop
     return NativeLoop if config.loop == "native" and native.is_possible() else PortableLoop
@@ -53,9 +52,9 @@ def kind_of_loop(config: ServerConfig) -> type[Loop]:
 def open_server(
     config: ServerConfig, telemetry: Page, canvas: Page, link: Page | None = None, connections: Page | None = None
 ) -> "Server | Mailbox":
-    """The server that `config.loop` asks for, over the pages that it is to write. See `Server` for the last two.
+    """The server that `config.loop` asks for, over the pages that it writes. See `Server` for the last two.
 
-    Raises JournalError when the journal that `config` names cannot be gone on from.
+    Raises JournalError when the server cannot continue from the journal that `config` names.
     """
     if config.loop == "mailbox":
         return Mailbox(config, telemetry, canvas, connections)
@@ -65,9 +64,9 @@ def open_server(
 class Server:
     """One canvas server. In this order: `prepare`, `listen`, `run`; `stop` from any thread or signal handler.
 
-    With a `link`, a page with `link_sections`, it also serves the fleet at its other end, in a loop of its own, for
-    which `telemetry` has a row behind those of the others. With `connections`, a page with `connection_sections`, its
-    loops keep their connections where others can see them.
+    With a `link`, a page with `link_sections`, it also serves the fleet at its other end, in one more loop, whose row
+    of `telemetry` comes after the others. With `connections`, a page with `connection_sections`, other processes can
+    read the state of its connections.
     """
 
     def __init__(
@@ -84,47 +83,43 @@ class Server:
         self._engine = Engine(config, telemetry, canvas, connections, self._journal)
         self._row = telemetry["server"][0]
         slots = connections_allowed(config)
-        descriptors = open_files.raise_to_hard()  # A place for each, however many files others hold in this process.
+        descriptors = open_files.raise_to_hard()  # Arrays have an entry for each.
         kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]
         self.on_news: Callable[[str], None] = lambda text: None
-        """Told, from any thread, what of the server's surroundings has changed: one line for people."""
+        """Called from any thread with one line for people: news of the kernels' cache or the broker."""
         self.on_broker: Callable[[BrokerState], None] = lambda state: None
-        """Told, from any thread, how it stands with the broker."""
-        self._bridge = BridgeLoop(self._engine, self._tell_of_broker) if config.has_bridge else None
+        """Called from any thread with the state of the connection to the broker."""
+        self._bridge = BridgeLoop(self._engine, self._take_broker_state) if config.has_bridge else None
         self._broker: Broker | None = None
         self._broker_address: BrokerAddress | None = None
-        self._broker_until_ns = 0
-        """Until then the broker is held still; 0: it is not."""
-        self._broker_state: BrokerState | None = None
-        """What the carrier said last."""
-        self._broker_lock = threading.Lock()
-        """Held while that is told, so that what is told last is how it is."""
-        self._own_loops: list[MemoryLoop | BridgeLoop] = [
-            *self._memory_loops,
-            *([] if self._bridge is None else [self._bridge]),
-        ]
-        """Those without sockets."""
+        self._broker_until_ns = 0  # The broker is paused until then; 0: it is not paused.
+        self._broker_state: BrokerState | None = None  # The last one that the carrier has reported.
+        self._broker_lock = threading.Lock()  # So that the state that is reported last is the newest.
+        self._own_loops: list[MemoryLoop | BridgeLoop] = [*self._memory_loops]  # Those without sockets.
+        if self._bridge is not None:
+            self._own_loops.append(self._bridge)
         self._all_loops: list[Loop | MemoryLoop | BridgeLoop] = [*self._loops, *self._own_loops]
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
-        self._front: TlsTerminator | None = None
+        self._tls: TlsTerminator | None = None
         self._orders: deque[Callable[[int], None]] = deque()
-        """What other threads ask for: carried out, with the time, when all loops have met."""
+        """What other threads ask for, to be carried out, with the time, at the barrier."""
         self._stop_requested = False
         self._drain_until_ns = 0
         self._resident_at_ns = 0
         self._bug: BaseException | None = None
         self._ended = threading.Event()
+        # Held while the loops are woken and while they are released: `stop` may come at any time, also from a signal
+        # handler that interrupts the thread that holds it.
         self._wake_lock = threading.RLock()
-        """Held while the loops are rung and while they are released, for `stop` may come at any time."""
         self._is_released = False
 
     def prepare(self, progress: Callable[[int, int, str], None]) -> None:
         """Compile or load every kernel, so that no client waits for one. `progress(done, total, name)`.
 
-        What is wrong with kernels of earlier runs goes to `on_news`.
+        Faults of the cache are reported to `on_news`.
         """
         self._set_state(State.COMPILING)
         compile_all(self.warms(), progress, self.on_news)
@@ -143,15 +138,22 @@ class Server:
         host, port = listener.getsockname()[:2]
         self._row["port"] = port
         if context is not None:
-            self._front = self._open_front(context)
-        hand_out = self._hand_out if self._front is None else self._front.take
+            self._tls = TlsTerminator(
+                context,
+                self._hand_in,
+                self.stop,
+                self._engine.telemetry["server"],
+                connections_max=connections_allowed(self.config),
+                handshake_ns=int(self.config.handshake_s * 1e9),
+            )
+        hand_out = self._hand_out if self._tls is None else self._tls.take
         self._loops[0].listen(listener, hand_out)
         return host, port
 
     def run(self) -> None:
         """Serve until `stop`, then drain. Raises what a loop raised, which is a bug.
 
-        Raises JournalError when the last changes could not be written to the journal; they were shown to nobody.
+        Raises JournalError when the last changes could not be written to the journal; no client has seen them.
         """
         now_ns = clock.now_ns()
         if self._journal is not None:
@@ -169,10 +171,10 @@ class Server:
         try:
             for thread in threads:
                 thread.start()
-            if self._front is not None:
-                self._front.start()
+            if self._tls is not None:
+                self._tls.start()
         except RuntimeError as refusal:
-            self._give_up(refusal)  # The system allows no more threads: those that have started wait for the others.
+            self._fail(refusal)  # The system allows no more threads: those that have started wait for the others.
         self._ended.wait()
         for thread in threads:
             if thread.ident is not None:
@@ -182,8 +184,8 @@ class Server:
             self._is_released = True
             for loop in self._all_loops:
                 loop.release()
-        if self._front is not None:
-            self._bug = self._bug or self._front.close()
+        if self._tls is not None:
+            self._bug = self._bug or self._tls.close()
         if self._listener is not None:
             self._listener.close()
         if self._broker is not None:
@@ -194,16 +196,16 @@ class Server:
 
     @property
     def journal_notes(self) -> tuple[str, ...]:
-        """What of the journal was lost when it was opened, a line each."""
+        """What was lost of the journal when it was opened, one line each."""
         recovered = self._journal.recovered if self._journal is not None else None
         return tuple(recovered.notes) if recovered is not None else ()
 
     def _close_journal(self) -> None:
-        """Close it once. Raises JournalError when it lacks what was painted last."""
+        """Close it once. Raises JournalError when it lacks the last changes."""
         journal, self._journal = self._journal, None
         if journal is not None and not journal.close() and journal.gates:
             raise JournalError(
-                f"journal {self.config.journal} lacks the last changes, which were shown to nobody: "
+                f"journal {self.config.journal} lacks the last changes, which no client has seen: "
                 f"{words_of(journal.trouble)}"
             )
 
@@ -213,11 +215,11 @@ class Server:
         self._hurry()
 
     def adjust(self, config: ServerConfig) -> None:
-        """Go by the live settings of `config` from now on (see `control.Adjust`). May be called from any thread."""
+        """Apply the live settings of `config` (see `control.Adjust`). May be called from any thread."""
         self._order(partial(self._engine.adjust, config))
 
     def follow(self, number: int) -> None:
-        """Note the journeys of the connection of this number, -1: of none. May be called from any thread."""
+        """Note the journeys of the connection with this number; -1: of none. May be called from any thread."""
         self._order(lambda now_ns: self._engine.follow(number))
 
     def close_clients(self, loop: int) -> None:
@@ -236,22 +238,11 @@ class Server:
                     loop.wake()
 
     def _hand_out(self, accepted: socket.socket) -> None:
-        """Give a new socket to the loop that has the fewest."""
+        """Give a new socket to the loop that has the fewest. Called by the first loop, which accepts."""
         loop = min(self._loops, key=lambda candidate: candidate.client_count)
         loop.inbox.append(accepted)
         if loop is not self._loops[0]:
             loop.wake()
-
-    def _open_front(self, context: ssl.SSLContext) -> TlsTerminator:
-        """What makes plain sockets of encrypted ones."""
-        return TlsTerminator(
-            context,
-            self._hand_in,
-            self.stop,
-            self._engine.telemetry["server"],
-            connections_max=connections_allowed(self.config),
-            handshake_ns=int(self.config.handshake_s * 1e9),
-        )
 
     def _hand_in(self, decrypted: socket.socket) -> None:
         """Give a socket from another thread to the loop that has the fewest."""
@@ -265,21 +256,21 @@ class Server:
 
     @property
     def broker_url(self) -> str:
-        """Where devices find the broker; "" without one, or before `listen`."""
+        """The broker's URL for devices; "" without one, or before `listen`."""
         return "" if self._broker_address is None else self._broker_address.shown
 
     def pause_broker(self, seconds: float) -> None:
-        """Hold the broker that was started here still for so long. May be called from any thread."""
-        self._order(partial(self._hold_broker, int(seconds * 1e9)))
+        """Pause the broker that was started here. May be called from any thread."""
+        self._order(partial(self._pause_broker_for, int(seconds * 1e9)))
 
-    def _hold_broker(self, for_ns: int, now_ns: int) -> None:
+    def _pause_broker_for(self, for_ns: int, now_ns: int) -> None:
         if self._broker is not None:
             self._broker.pause()
             self._broker_until_ns = max(self._broker_until_ns, now_ns + for_ns)
             self._show_broker()
 
-    def _let_broker_go(self, now_ns: int) -> None:
-        """Let a broker that is held still go on when it is time."""
+    def _resume_broker(self, now_ns: int) -> None:
+        """Resume a paused broker when it is time."""
         if self._broker is not None and 0 < self._broker_until_ns <= now_ns:
             self._broker.resume()
             self._broker_until_ns = 0
@@ -287,11 +278,11 @@ class Server:
 
     @property
     def own_broker_url(self) -> str:
-        """The same of a broker that was started here; "" where it was not."""
+        """The same, for a broker that was started here; else ""."""
         return self.broker_url if self._broker is not None else ""
 
     def _join_broker(self, bridge: BridgeLoop) -> None:
-        """Have the bridge speak to the broker, which is started first if it is to be our own. Raises CannotListen."""
+        """Connect the bridge to the broker, which may have to be started first. Raises CannotListen."""
         try:
             if self.config.mqtt == "embedded":
                 self._broker = Broker()
@@ -303,7 +294,7 @@ class Server:
             raise CannotListen(str(fault)) from None
         self._broker_address = address
 
-    def _tell_of_broker(self, state: BrokerState, text: str) -> None:
+    def _take_broker_state(self, state: BrokerState, text: str) -> None:
         """Called from the carrier's thread."""
         self._broker_state = state
         self._show_broker()
@@ -329,32 +320,32 @@ class Server:
         except threading.BrokenBarrierError:
             pass  # Another loop failed and says why.
         except BaseException as bug:
-            self._give_up(bug)
+            self._fail(bug)
         self._ended.set()
 
-    def _give_up(self, bug: BaseException) -> None:
-        """Have all loops end, and `run` raise this."""
+    def _fail(self, bug: BaseException) -> None:
+        """End all loops, and have `run` raise this."""
         self._bug = bug
         self._barrier.abort()
         self._hurry()
         self._ended.set()
 
     def _tick(self) -> None:
-        """All loops stand still: carry out orders, finish the tick if it is due, and look whether to go on."""
+        """Called while all loops wait: carry out orders, finish the tick if it is due, and end if that is asked for."""
         now_ns = clock.now_ns()
         self._engine.is_hurried = False
         if self._engine.look_at_journal(now_ns):
-            self._tell_of_journal(now_ns)
+            self._report_journal(now_ns)
         while self._orders:
             self._orders.popleft()(now_ns)
-        self._let_broker_go(now_ns)
+        self._resume_broker(now_ns)
         if self._stop_requested and not self._engine.is_ending:
-            self._engine.is_ending = self._engine.is_hurried = True  # All meet once more, with empty queues.
+            self._engine.is_ending = self._engine.is_hurried = True  # The loops meet once more, with empty queues.
         elif now_ns >= self._engine.next_tick_ns or self._engine.is_ending:
             self._finish_tick(now_ns)
 
-    def _tell_of_journal(self, now_ns: int) -> None:
-        """Tell all clients that nothing can be shown just now, or that it goes on."""
+    def _report_journal(self, now_ns: int) -> None:
+        """Notify all clients that nothing can be shown now, or that it can again."""
         notice = Notice(NoticeCode.GOES_ON, "the canvas goes on")
         if self._engine.gate.is_stuck:
             notice = Notice(NoticeCode.HELD, "the canvas stands still: changes cannot be written to disk just now")
@@ -362,7 +353,7 @@ class Server:
             loop.notify(notice.encode(), now_ns)
 
     def _finish_tick(self, now_ns: int) -> None:
-        # `_stop_requested` may have come since the loops emptied their queues: that is for the next meeting.
+        # `_stop_requested` may be newer than the loops' empty queues: then the next meeting acts on it.
         is_last = self._engine.is_ending and self.state == State.RUNNING
         if self._engine.tick(now_ns, is_last=is_last):
             self._engine.publish(now_ns, clock.now_ns() - now_ns)
@@ -380,11 +371,11 @@ class Server:
         self._row["heartbeat_ns"] = now_ns
 
     def _drain(self, now_ns: int) -> None:
-        """Running: this tick has what was accepted; clients get it, are closed, and have a while to go."""
+        """Go on from RUNNING, whose last tick holds all that was accepted, to DRAINING, and from there to STOPPED."""
         if self.state == State.RUNNING:
             self._set_state(State.DRAINING)
-            if self._front is not None:
-                self._front.shut()
+            if self._tls is not None:
+                self._tls.shut()
             self._engine.release_brakes()
             self._drain_until_ns = now_ns + DRAIN_NS
         elif now_ns >= self._drain_until_ns or not any(loop.client_count for loop in self._all_loops):

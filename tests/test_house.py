@@ -60,7 +60,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
     "select": (
         "server/loops/*",
-        "server/tls/front.py",
+        "server/tls/terminator.py",
         "devices/sockets/socket_links.py",
         "devices/hostile/pool.py",
         "workbench/machine/facts.py",

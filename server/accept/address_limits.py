@@ -1,8 +1,7 @@
-"""Where connections come from: how many each address may hold, and how fast it may open more.
+"""Limits for each source address: how many connections it may hold, and how fast it may open more.
 
-An address of IPv6 counts by its /64, which is what one subscriber has; one of IPv4 inside IPv6 counts as what it is.
-It reads no clock and decides nothing about what is sent. Invariants: an address that was let in counts until its socket
-is closed, in whatever way; what is remembered of those that hold none is bounded, the longest idle are forgotten first.
+An IPv6 address counts by its /64, which is what one subscriber has; an IPv4 address inside IPv6 counts as IPv4. An
+accepted connection counts until its socket is closed, in any way.
 """
 
 import contextlib
@@ -18,18 +17,19 @@ from server.config import ServerConfig
 from server.protocol.http import encode_response
 
 IDLE_SOURCES_MAX = 16_384
-"""Addresses whose pace is remembered: some megabytes, and more than come within the second that it matters."""
+"""Addresses whose pace is remembered: some megabytes, and more than come within the second that it matters. Those that
+have been idle for longest are forgotten first."""
 HOSTS_KEPT = 1024
-"""Addresses that need not be read again when they come back: whole fleets come from one."""
+"""Addresses in text form that need not be parsed again: whole fleets come from one."""
 BURST_S = 2
-"""So many seconds' worth may be opened at once: a page brings half a dozen requests, each with a connection."""
+"""The burst of an address, in seconds of its rate: a web page sends half a dozen requests, each on a connection."""
 _SECOND_NS = 1_000_000_000
 _ANSWER_BYTES = 4096
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"))
 
 
 class Refusal(NamedTuple):
-    """Why a socket is turned away: a counter of LOOP, and what its peer is told."""
+    """Why a socket is rejected: the name of a counter of LOOP, and the answer to its peer."""
 
     counter: str
     answer: bytes
@@ -46,22 +46,22 @@ TOO_FAST = Refusal(
 
 
 class CountedSocket(socket.socket):
-    """A socket that tells when it is closed, whoever closes it."""
+    """A socket that calls `on_close` once when it is closed, by any code."""
 
     on_close: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """Close it, and tell so once."""
+        """Close it, and call `on_close` the first time."""
         super().close()
-        told, self.on_close = self.on_close, None
-        if told is not None:
-            told()
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
 
 
 @lru_cache(HOSTS_KEPT)
 def source_of(host: str) -> tuple[bytes, bool]:
-    """What an address counts as, and whether it is of this machine."""
-    address = ipaddress.ip_address(host.partition("%")[0])  # A link's own addresses name the interface too.
+    """What an address counts as, and whether it is this machine's loopback."""
+    address = ipaddress.ip_address(host.partition("%")[0])  # A link-local address may name its interface.
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return address.packed if address.version == 4 else address.packed[:8], address.is_loopback
@@ -80,10 +80,10 @@ class AddressLimits:
         self._held: dict[bytes, int] = {}
         """Connections by source: no more entries than connections."""
         self._full_ns: OrderedDict[bytes, int] = OrderedDict()
-        """By source, when its bucket of handshakes will be full again; who was heard of last comes last."""
+        """By source, when its token bucket of handshakes will be full again; the most recent comes last."""
 
     def take_in(self, accepted: socket.socket, host: str, now_ns: int) -> socket.socket | Refusal:
-        """The socket to go on with instead of `accepted`, or why it is turned away. `host`: its peer's address."""
+        """The socket to use instead of `accepted`, or why it is rejected. `host`: its peer's address."""
         source, is_loopback = source_of(host)
         if is_loopback and not self._limits_loopback:
             return accepted
@@ -101,7 +101,7 @@ class AddressLimits:
 
     @property
     def held_count(self) -> int:
-        """Connections that count at present."""
+        """Connections that count now."""
         with self._lock:
             return sum(self._held.values())
 
@@ -130,10 +130,11 @@ class AddressLimits:
 
 
 def turn_away(accepted: socket.socket, answer: bytes) -> None:
-    """Say why, in one write, and close. b"": only close. What the peer sent by then is read, so that it hears us."""
-    with contextlib.suppress(OSError):  # It is gone already, or takes nothing: then it does not hear why.
+    """Send an answer in one write, unless it is b"", and close the socket."""
+    with contextlib.suppress(OSError):  # The peer is gone already, or takes nothing: then it gets no answer.
         if answer:
             accepted.setblocking(False)
             accepted.send(answer)
+            # Closing a socket with unread input resets the connection, and the peer may lose the answer.
             accepted.recv(_ANSWER_BYTES)
     accepted.close()

@@ -1,7 +1,4 @@
-"""Where a server listens, and how many connections it lets in. What is done with them is the server's affair.
-
-Invariant: a listener that cannot be had is told in one line, with the remedy, and leaves nothing open.
-"""
+"""The listening socket of a server, and how many connections it may accept."""
 
 import errno
 import socket
@@ -12,29 +9,29 @@ from server.config import ServerConfig
 from server.system import open_files
 
 SEND_BUFFER_BYTES = 64 * 1024
-"""What the system may hold for one connection (Linux takes twice as much). Left alone it would grow to megabytes for
-whoever does not read, and what is held there pins memory that the others' sends would reuse."""
+"""What the system may hold for one connection (Linux takes twice as much). By default it grows to megabytes for a peer
+that does not read, and pins memory that sends to others would reuse."""
 FILES_OF_TLS = 3
-"""What a connection costs that comes by TLS: the accepted socket, and both ends of the pair behind it."""
+"""Descriptors of a connection over TLS: the accepted socket, and both ends of the socket pair behind it."""
 BACKLOG = 4096
-"""Sockets that the system holds for us while we are busy: a whole fleet may come at once."""
+"""Connections that the system holds while we are busy: a whole fleet may come at once."""
 
 NO_FILE_NS = 20_000_000
-"""How long the listener is left alone when no file is left: it would call again at once, and for ever."""
+"""How long the listener rests when file descriptors have run out: it stays readable, and would wake us at once."""
 _NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PEER_GONE = (
     errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT,
 )  # fmt: skip
-"""What befell the network of the connection that was to be accepted: Linux gives that as the error of `accept`."""
+"""Errors of the pending connection, which Linux reports as errors of `accept`."""
 
 
 class NoFileLeft(Exception):
-    """Nothing can be accepted until a file is given back. Who knocks waits in the backlog."""
+    """Nothing can be accepted until a file descriptor is closed. Meanwhile connections wait in the backlog."""
 
 
 class CannotListen(Exception):
-    """The address cannot be listened on; one line says why and what to do."""
+    """The server cannot listen; one line says why and what to do."""
 
 
 def open_listener(config: ServerConfig) -> socket.socket:
@@ -55,7 +52,7 @@ def open_listener(config: ServerConfig) -> socket.socket:
 
 
 def accept_next(listener: socket.socket) -> tuple[socket.socket, str] | None:
-    """The next socket that waits, without blocking, and its peer's address; None when none waits. Raises NoFileLeft."""
+    """The next pending connection and its peer's address; None when there is none. Raises NoFileLeft."""
     while True:
         try:
             accepted, address = listener.accept()
@@ -65,7 +62,7 @@ def accept_next(listener: socket.socket) -> tuple[socket.socket, str] | None:
             if error.errno in _NOTHING_LEFT:
                 raise NoFileLeft from None
             if error.errno in _PEER_GONE:
-                continue  # The next may not be.
+                continue  # The next connection may be fine.
             raise
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -73,7 +70,7 @@ def accept_next(listener: socket.socket) -> tuple[socket.socket, str] | None:
 
 
 def count_backlog(listener: socket.socket) -> int:
-    """Connections that the system holds for this listener until they are accepted; 0 where it does not tell."""
+    """Connections that the system holds for this listener until they are accepted; 0 where it does not say."""
     if sys.platform != "linux":
         return 0
     unacked = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[24:]  # `tcpi_unacked`: a listener's backlog.
@@ -81,6 +78,6 @@ def count_backlog(listener: socket.socket) -> int:
 
 
 def connections_allowed(config: ServerConfig) -> int:
-    """Connections that fit what was configured and what the open-file limit leaves."""
+    """Connections that the settings and the open-file limit allow."""
     files_each = FILES_OF_TLS if config.has_tls else 1
     return max(1, min(config.connections_max, open_files.connections_that_fit() // files_each))

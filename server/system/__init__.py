@@ -1,1 +1,1 @@
-"""The clock and the limit on open files: the two things read from the operating system."""
+"""What is read from the operating system: clocks, limits, standard streams, and a switch for checks."""

@@ -1,7 +1,6 @@
-"""The one module that reads clocks, and the process's other meters. Everything else is told the time.
+"""The clock, and the process's use of processor and memory. The only module that reads clocks.
 
-Invariant: `now_ns` is the clock of the compiled loops too (CLOCK_MONOTONIC), so that times of all processes on one
-machine can be subtracted from each other.
+`now_ns` is the clock of the compiled loops too (CLOCK_MONOTONIC), so times of all processes on one machine compare.
 """
 
 import resource
@@ -30,7 +29,7 @@ def thread_cpu_ns() -> int:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM, in bytes; the peak so far where /proc is not to be had."""
+    """Memory of this process that is in RAM, in bytes; its peak so far where there is no /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -39,5 +38,5 @@ def resident_bytes() -> int:
 
 
 def wait_s(seconds: float) -> None:
-    """Give the processor away for at least this many seconds. For pacing pictures, never for waiting on a condition."""
+    """Sleep for at least this long. For pacing, never for waiting on a condition."""
     time.sleep(seconds)

@@ -1,25 +1,21 @@
-"""How many files this process may have open, and so how many connections it can hold.
-
-A connection is an open file, and the system's first answer is often 1024. Invariant: what is asked for beyond the hard
-limit is never had, so whoever needs more than `allowed_count` says so before it begins.
-"""
+"""The limit on open files of this process, and so on its connections. The soft limit is often 1024."""
 
 import resource
 
 RESERVED_COUNT = 64
-"""Files beside connections: listener, bells, pages, pipes, epoll, whatever libraries open."""
+"""Files beside connections: listener, wake-ups, pages, pipes, epoll, and those of libraries."""
 UNLIMITED_COUNT = 1_048_576
-"""What counts as the limit where the system sets none, or one of a billion: more connections than one address has
-ports for, and little enough that a table with a place for each descriptor costs nothing to speak of."""
+"""The limit to assume where the system sets none, or a billion: more connections than one address has ports for, and
+small enough for a table with an entry per descriptor."""
 
 
 def allowed_count() -> int:
-    """Files that this process may have open once it asks for all of them: the hard limit."""
+    """Files that this process may have open after `raise_to_hard`: the hard limit."""
     return _countable(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def granted_count() -> int:
-    """Files that this process may have open without asking for more: the soft limit."""
+    """Files that this process may have open now: the soft limit."""
     return _countable(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
@@ -29,7 +25,7 @@ def connections_that_fit() -> int:
 
 
 def raise_to(file_count: int) -> int:
-    """Let this process, and those it starts, open at least so many files, as far as the hard limit goes.
+    """Let this process, and those it starts, open at least `file_count` files, if the hard limit allows it.
 
     Returns how many it may open now.
     """
@@ -42,7 +38,7 @@ def raise_to(file_count: int) -> int:
 
 
 def raise_to_hard() -> int:
-    """Let this process, and those it starts, open as many files as it may have. Returns how many."""
+    """Let this process, and those it starts, open as many files as the hard limit allows. Returns how many."""
     return raise_to(allowed_count())
 
 

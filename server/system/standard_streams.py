@@ -1,7 +1,7 @@
 """Standard input, output and error of a process whose caller closed some of them, as daemons and cron wrappers do.
 
-Each process that the project starts calls `open_closed` before it opens anything. Else the next file, which may be
-memory that processes share, gets the number of a standard stream, and what is meant for the stream is written there.
+Each process that the project starts calls `open_closed` before it opens anything. Otherwise the next file, which may be
+shared memory, gets the number of a standard stream, and what is meant for the stream is written there.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""TLS in front of a server: whatever loop it has, it serves plain sockets, and this makes them of encrypted ones."""
+"""TLS in front of a server: it decrypts accepted sockets, so that every loop serves plain ones."""

@@ -1,7 +1,6 @@
-"""The certificate that a server shows, and its key: read once, when it begins to listen.
+"""The certificate of a server and its key, and how this machine's own clients trust it. Nothing here opens a socket.
 
-It opens no socket. Invariant: whatever is wrong with the two files is told in one line with the remedy, and a key that
-needs a password is refused, never asked for.
+Each fault of the two files is reported in one line with its remedy. A key that needs a password is refused.
 """
 
 import ssl
@@ -20,7 +19,7 @@ class _PasswordWanted(Exception):
 
 
 def context_of(config: ServerConfig) -> ssl.SSLContext | None:
-    """What a server of `config` needs to speak TLS, None where it speaks none. Raises CannotListen."""
+    """The context of a server with this configuration; None: it speaks no TLS. Raises CannotListen."""
     if not config.has_tls:
         return None
     if sys.platform != "linux":
@@ -29,7 +28,7 @@ def context_of(config: ServerConfig) -> ssl.SSLContext | None:
 
 
 def load_context(certificate: str, key: str) -> ssl.SSLContext:
-    """From two PEM files: the certificate, with its chain behind it, and its key. Raises CannotListen.
+    """A context from two PEM files: the certificate, followed by its chain, and its key. Raises CannotListen.
 
     TLS 1.2 and newer, HTTP/1.1 inside.
     """
@@ -37,18 +36,18 @@ def load_context(certificate: str, key: str) -> ssl.SSLContext:
     _require_pem("key", key, _KEY_TAIL)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # It lets a client cost us work again and again.
+    context.options |= ssl.OP_NO_RENEGOTIATION  # Each renegotiation would cost us work.
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except _PasswordWanted:
         raise CannotListen(
-            f"key {key} is encrypted, and nobody is here to ask; 'openssl pkey -in {key} -out FILE' writes it plainly"
+            f"key {key} is encrypted, and there is no password; 'openssl pkey -in {key} -out FILE' writes it decrypted"
         ) from None
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise CannotListen(
-                f"key {key} is not the one of cert {certificate}; give the two that were made together"
+                f"key {key} does not belong to cert {certificate}; give the two that were made together"
             ) from None
         reason = (error.reason or "unknown fault").lower().replace("_", " ")
         raise CannotListen(
@@ -58,7 +57,7 @@ def load_context(certificate: str, key: str) -> ssl.SSLContext:
 
 
 def _require_pem(name: str, path: str, mark: bytes) -> None:
-    """Raise CannotListen when a file cannot be read or holds nothing of the kind."""
+    """Raise CannotListen when a file cannot be read, or does not have this mark in it."""
     try:
         text = Path(path).read_bytes()
     except OSError as error:
@@ -72,3 +71,13 @@ def _require_pem(name: str, path: str, mark: bytes) -> None:
 
 def _refuse_password() -> str:
     raise _PasswordWanted
+
+
+def trusting(certificate: str) -> ssl.SSLContext:
+    """The context of a client that trusts the certificate in this file and no other. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The server with the certificate's key is the right one, under any host name: it is met on loopback, too.
+    context.check_hostname = False
+    context.load_verify_locations(certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context

@@ -1,7 +1,7 @@
-"""The telemetry page in Prometheus' words, for /metrics: the only module that imports `prometheus_client`.
+"""The telemetry page as Prometheus metrics, for /metrics.
 
-It keeps no state: each scrape reads the counters where the loops write them. Invariant: every name and unit follows
-Prometheus' conventions (base units, `_total` on what only grows), whatever the field is called inside.
+It keeps no state: each scrape reads the counters where the loops write them. Names and units follow Prometheus'
+conventions: base units, `_total` on what only grows.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _S_PER_NS = 1e-9
 
 
 class _Row(NamedTuple):
-    """A field of the page and what it is called outside. A name on `_total` is a counter, any other a gauge."""
+    """A field of the page as a metric: a counter if its name ends in `_total`, else a gauge."""
 
     field: str
     name: str
@@ -50,11 +50,11 @@ _LOOP = (
     _Row("subscriber_count", "subscribers", "Connections that watch the canvas."),
     _Row("deflated_count", "connections_deflated", "Open connections that permessage-deflate was granted to."),
     _Row("accepted_count", "connections_accepted_total", "Sockets accepted."),
-    _Row("closed_count", "connections_closed_total", "Sockets closed, whoever closed them."),
+    _Row("closed_count", "connections_closed_total", "Sockets closed, by either side."),
     _Row("evicted_count", "connections_evicted_total", "Connections closed for stalling or for excess."),
     _Row("protocol_error_count", "protocol_errors_total", "Connections whose bytes broke the protocol."),
     _Row("received_count", "placements_received_total", "Placements decoded."),
-    _Row("admitted_count", "placements_admitted_total", "Placements let in by bounds and rate limit."),
+    _Row("admitted_count", "placements_admitted_total", "Placements accepted (within bounds and rate limit)."),
     _Row("applied_count", "placements_applied_total", "Placements written to the canvas."),
     _Row("read_count", "socket_reads_total", "Reads of a socket that brought bytes."),
     _Row("received_bytes", "received_bytes_total", "Bytes received."),
@@ -66,23 +66,12 @@ _LOOP = (
     _Row("conflated_count", "deltas_conflated_total", "DELTA messages made for one connection that lagged."),
     _Row("snapshot_count", "snapshots_sent_total", "SNAPSHOT messages sent."),
     _Row("handover_count", "handovers_total", "Times that bytes took the slow path."),
-    _Row(
-        "ignored_count",
-        "publications_ignored_total",
-        "MQTT messages ignored: retained, or of another topic.",
-    ),
+    _Row("ignored_count", "publications_ignored_total", "MQTT messages ignored: retained, or of another topic."),
     _Row("outbox_bytes", "outbox_bytes", "Bytes held for sockets that did not take them."),
     _Row("cpu_ns", "loop_cpu_seconds_total", "Processor time of the loop's thread.", _S_PER_NS),
 )
-_DROPS = (
-    ("throttled_count", "rate"),
-    ("shed_count", "overload"),
-    ("out_of_bounds_count", "out_of_bounds"),
-)
-_TURNED_AWAY = (
-    ("crowded_out_count", "address_connections"),
-    ("hurried_out_count", "address_rate"),
-)
+_DROPS = (("throttled_count", "rate"), ("shed_count", "overload"), ("out_of_bounds_count", "out_of_bounds"))
+_REJECTED = (("crowded_out_count", "address_connections"), ("hurried_out_count", "address_rate"))
 _STAGE = (
     _Row("busy_ns", "stage_busy_seconds_total", "Service time of the stage, without waiting.", _S_PER_NS),
     _Row("batch_count", "stage_batches_total", "Batches the stage served."),
@@ -90,7 +79,7 @@ _STAGE = (
     _Row("depth", "stage_queue_depth", "Items waiting in front of the stage when it last began."),
     _Row("depth_peak", "stage_queue_depth_peak", "The most items waiting in front of the stage since the last tick."),
     _Row("depth_max", "stage_queue_depth_limit", "Items that may wait in front of the stage."),
-    _Row("drop_count", "stage_drops_total", "Items given up in front of the stage."),
+    _Row("drop_count", "stage_drops_total", "Items dropped in front of the stage."),
 )
 
 
@@ -102,7 +91,7 @@ def _family(name: str, text: str, labels: tuple[str, ...]) -> Metric:
 
 
 def _families(rows: tuple[_Row, ...], records: NDArray[Any], labels: tuple[str, ...]) -> Iterator[Metric]:
-    """One family a row; a sample for each loop, or for the one record when there are no `labels`."""
+    """One family per row; a sample for each loop, or for the only record when there are no `labels`."""
     for row in rows:
         family = _family(row.name, row.text, labels)
         for index, value in enumerate(records[row.field].tolist()):
@@ -116,10 +105,6 @@ class PageCollector(Collector):
     def __init__(self, telemetry: Page) -> None:
         self._telemetry = telemetry
 
-    def describe(self) -> list[Metric]:
-        """Nothing: the names are known to be free, and need not be collected to be seen."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
         """All families of the page."""
         server, loops, ticks = (self._telemetry[name] for name in ("server", "loops", "ticks"))
@@ -127,9 +112,9 @@ class PageCollector(Collector):
         yield from _families(_SERVER, server, ())
         yield from _families(_TICK, ticks[last : last + 1], ())
         yield from _families(_LOOP, loops, ("loop",))
-        yield self._by_reason(loops, "placements_dropped_total", "Placements not let in, by reason.", _DROPS)
+        yield self._by_reason(loops, "placements_dropped_total", "Placements dropped, by reason.", _DROPS)
         text = "Sockets closed at once for the limits of their address, by reason."
-        yield self._by_reason(loops, "connections_turned_away_total", text, _TURNED_AWAY)
+        yield self._by_reason(loops, "connections_turned_away_total", text, _REJECTED)
         yield from self._stages()
 
     @staticmethod

@@ -1,7 +1,6 @@
 """What the server answers to a plain GET: the web page, the palette, the canvas as a picture, metrics, health.
 
-Pure functions from a request, a page and the canvas to a response; the WebSocket routes are the loops'. Invariant: a
-path names one of the routes or one of the files that were shipped, so that no path can reach any other file.
+Pure functions from a request, a page and the canvas to a response. The loops serve the WebSocket routes.
 """
 
 import functools
@@ -28,7 +27,7 @@ ECHO_PATH = "/echo"
 """Served only when configured."""
 PICTURE_PATH = "/canvas.png"
 TICK_SLACK_NS = 500_000_000
-"""A tick may be two intervals and this late before we say so: a busy laptop is no fault."""
+"""A tick may be two intervals and this much late before it is reported: a busy laptop is not a fault."""
 
 _TEXT = "text/plain; charset=utf-8"
 _INDEX = "index.html"
@@ -52,7 +51,7 @@ _COMMON: tuple[Header, ...] = (("Cache-Control", "no-cache"), ("X-Content-Type-O
 
 
 class Response(NamedTuple):
-    """An answer, as `Connection.respond` takes it. `body` is whole for HEAD too; the connection leaves it out."""
+    """An answer, as `Connection.respond` takes it. The body is there for HEAD too; the connection leaves it out."""
 
     status: int
     headers: tuple[Header, ...]
@@ -60,7 +59,7 @@ class Response(NamedTuple):
 
 
 def respond(request: RequestHead, telemetry: Page, now_ns: int) -> Response:
-    """The answer to a GET or HEAD that is no upgrade, at once. Unknown paths: 404. PICTURE_PATH takes longer."""
+    """The answer to a GET or HEAD that is not an upgrade, PICTURE_PATH aside. Unknown paths: 404."""
     path = request.path
     if path == "/":
         return _static(_INDEX, request)
@@ -78,23 +77,23 @@ def respond(request: RequestHead, telemetry: Page, now_ns: int) -> Response:
 
 
 def is_public(path: str) -> bool:
-    """Whether anybody may have this, on a server with a token too: what is shipped, and whether the server is well."""
+    """Whether this needs no token: the files of the page, and the health of the server."""
     return path in ("/", "/palette.json", "/healthz") or path.startswith("/static/")
 
 
 def not_found() -> Response:
-    """404, also for an upgrade to a path that is no WebSocket."""
+    """404, also for an upgrade to a path that is not a WebSocket."""
     return _refusal(HTTPStatus.NOT_FOUND, "nothing is served here; see / and /canvas")
 
 
 def origin_refused(request: RequestHead) -> Response:
-    """403 for an upgrade that `is_origin_allowed` turns down."""
+    """403 for an upgrade that `is_origin_allowed` rejects."""
     origin = request.headers.get("Origin")
     return _refusal(HTTPStatus.FORBIDDEN, f"pages of {origin} may not connect; add it to the server's origins")
 
 
 def picture(pixels: NDArray[np.uint8]) -> Response:
-    """The answer at PICTURE_PATH. `pixels`: palette indices, shape (height, width). Cost: O(pixels), not for a loop."""
+    """The answer at PICTURE_PATH. `pixels`: palette indices, shape (height, width). Cost: O(pixels): not for a loop."""
     return _response("image/png", canvas_png(pixels))
 
 
@@ -125,7 +124,7 @@ def tick_fault(telemetry: Page, now_ns: int) -> str:
 
 
 def journal_fault(telemetry: Page) -> str:
-    """Why nothing can be sent, in one line; "" when the journal takes what it is given, or nobody waits for it."""
+    """Why nothing can be sent, in one line; "" when the journal accepts ticks, or they do not wait for it."""
     server = telemetry["server"][0]
     if not server["journal_gates"] or server["journal_state"] != JournalState.FAILED:
         return ""
@@ -147,7 +146,7 @@ def _refusal(status: HTTPStatus, reason: str, headers: tuple[Header, ...] = ()) 
 
 @functools.cache
 def _shipped() -> dict[str, tuple[bytes, str]]:
-    """The files of the web page by name, each with its ETag. Read once: they are few, and small."""
+    """The files of the web page by name, each with its ETag. Read once; no path can reach any other file."""
     folder = resources.files("server.web") / "static"
     files = {file.name: file.read_bytes() for file in folder.iterdir() if _type_of(file.name)}
     return {name: (body, f'"{hashlib.sha256(body).hexdigest()[:20]}"') for name, body in files.items()}
@@ -158,7 +157,7 @@ def _type_of(name: str) -> str:
 
 
 def _static(name: str, request: RequestHead) -> Response:
-    """A file of the web page, or 304 when the browser has it as it is: then a second visit costs no more than that."""
+    """A file of the web page, or 304 when the browser has the same already."""
     if name not in _shipped():
         return not_found()
     body, tag = _shipped()[name]

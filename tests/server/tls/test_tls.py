@@ -17,7 +17,7 @@ from server.protocol.messages import Place, Snapshot, Subscribe
 from server.protocol.websocket import CloseCode
 from server.system import open_files
 from server.tls.certificate import load_context
-from server.tls.tunnel import ANSWERS_BYTES_MAX, CHUNK_BYTES, Broken, TlsStream
+from server.tls.stream import ANSWERS_BYTES_MAX, CHUNK_BYTES, Broken, TlsStream
 from support.braking import wait_until
 from support.serving import Client, Serving
 
@@ -106,7 +106,7 @@ class TestClients:
 def test_a_copy_of_its_sockets_in_a_starting_process_confuses_nobody(folder, trusting):
     with Serving(**tls_settings(folder)) as serving, serving.client(tls=trusting) as good:
         bad = serving.client(tls=trusting)
-        held = [end for tunnel in serving.server._front._tunnels for end in (tunnel.outer, tunnel.inner)]
+        held = [end for stream in serving.server._tls._streams for end in (stream.outer, stream.inner)]
         copies = [os.dup(end.fileno()) for end in held]
         bad.send(Place(1, 1, 1))
         bad.socket.close()
@@ -183,13 +183,13 @@ class TestEnds:
 
 
 class InMemory:
-    """A tunnel and a client, joined by socket pairs; nothing moves unless told to."""
+    """A stream and a client, joined by socket pairs; nothing moves unless told to."""
 
     def __init__(self, folder, trusting):
         near, self.wire = socket.socketpair()
         near.setblocking(False)
         self.wire.setblocking(False)
-        self.tunnel = TlsStream(near, load_context(*tls_settings(folder).values()), 0)
+        self.stream = TlsStream(near, load_context(*tls_settings(folder).values()), 0)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = trusting.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
         self.loop = None
@@ -203,12 +203,12 @@ class InMemory:
 
     def turn(self):
         if self.loop is None:
-            self.loop = self.tunnel.shake_hands()
+            self.loop = self.stream.shake_hands()
         else:
-            self.tunnel.carry()
+            self.stream.carry()
 
     def receive(self):
-        """Take what the tunnel has sent so far."""
+        """Take what the stream has sent so far."""
         try:
             while data := self.wire.recv(1 << 16):
                 self.incoming.write(data)
@@ -224,7 +224,7 @@ class InMemory:
             self.receive()
 
     def close(self):
-        self.tunnel.close()
+        self.stream.close()
         self.wire.close()
         if self.loop is not None:
             self.loop.close()
@@ -269,7 +269,7 @@ class TestTunnel:
                 sent += joined.loop.send(bytes(CHUNK_BYTES))
                 joined.turn()
                 joined.turn()
-        assert joined.tunnel.wants_inner() == (False, False) and joined.tunnel.wants_outer() == (True, True)
+        assert joined.stream.wants_inner() == (False, False) and joined.stream.wants_outer() == (True, True)
         got = 0
         while got < sent:
             joined.receive()
@@ -279,22 +279,22 @@ class TestTunnel:
                     got += len(part)
             except ssl.SSLWantReadError:
                 continue
-        assert joined.tunnel.wants_outer() == (True, False)
+        assert joined.stream.wants_outer() == (True, False)
 
     def test_no_more_is_taken_from_the_client_than_the_loop_takes(self, joined):
         joined.shake_hands()
         for _ in range(1000):
-            if not joined.tunnel.wants_outer()[0]:
+            if not joined.stream.wants_outer()[0]:
                 break
             joined.client.write(bytes(CHUNK_BYTES))
             joined.send()
-        assert joined.tunnel.wants_outer() == (False, False) and joined.tunnel.wants_inner() == (True, True)
+        assert joined.stream.wants_outer() == (False, False) and joined.stream.wants_inner() == (True, True)
         with pytest.raises(BlockingIOError):
             while True:
                 joined.wire.send(bytes(CHUNK_BYTES))
         joined.loop.recv(1 << 20)
-        joined.tunnel.carry()
-        assert joined.tunnel.wants_outer() == (True, False)
+        joined.stream.carry()
+        assert joined.stream.wants_outer() == (True, False)
 
     @pytest.mark.parametrize("says_good_bye", [True, False])
     def test_the_clients_end_reaches_the_loop_behind_all_it_said(self, joined, says_good_bye):
@@ -312,7 +312,7 @@ class TestTunnel:
         joined.turn()
         joined.loop.close()
         joined.turn()
-        assert joined.tunnel.is_over
+        assert joined.stream.is_over
         joined.receive()
         assert joined.client.read(100) == b"answer"
 
@@ -328,7 +328,7 @@ class TestTunnel:
         joined.receive()
         assert joined.client.read(100) == b"last"
         assert joined.client.read(100) == b""  # A proper end, no cut stream.
-        assert not joined.tunnel.is_over
+        assert not joined.stream.is_over
 
     def test_a_forged_record_breaks_it(self, joined):
         joined.shake_hands()
@@ -364,8 +364,8 @@ class TestCertificates:
             ("text", "key", "cert .*text.pem holds no begin certificate"),
             ("cert", "text", "key .*text.pem holds no private key"),
             ("cut", "key", "cert .*cut.pem and key .* cannot be used: .*; give"),
-            ("cert", "other", "key .*ca.key is not the one of cert .*; give the two"),
-            ("cert", "locked", "key .*locked.pem is encrypted.* writes it plainly"),
+            ("cert", "other", "key .*ca.key does not belong to cert .*; give the two"),
+            ("cert", "locked", "key .*locked.pem is encrypted.* writes it decrypted"),
         ],
     )
     def test_what_is_wrong_is_told_in_one_line(self, made, cert, key, line):

@@ -1,4 +1,4 @@
-"""A server with a token: who is let in to what, and that the token itself is told to nobody."""
+"""A server with a token: what each client may do, and that no answer repeats the token."""
 
 import msgspec
 import pytest
@@ -7,7 +7,7 @@ from server.config import ServerConfig
 from server.protocol.events import Request
 from server.protocol.http import Headers, RequestHead
 from server.protocol.messages import Place, PlaceMany, Snapshot, Subscribe, Throttled
-from server.web import auth as access
+from server.web import dispatch
 from server.wire import SUBPROTOCOL, DropReason
 from support.serving import Client, Serving
 from workbench.address import Address, parse_url
@@ -18,7 +18,7 @@ from workbench.scenarios.scenario import Scenario, scenario_text
 
 TOKEN = "correct-horse_7.~"
 WRONG = "correct-horse_7.!"
-BESIDE = (SUBPROTOCOL, access.TOKEN_SUBPROTOCOL + TOKEN)
+BESIDE = (SUBPROTOCOL, dispatch.TOKEN_SUBPROTOCOL + TOKEN)
 BRINGING = [
     {"path": f"/canvas?token={TOKEN}"},
     {"path": f"/canvas?a=b&token={WRONG}&token={TOKEN.replace('~', '%7E')}"},
@@ -36,14 +36,14 @@ LACKING = [
     {"headers": (("Authorization", TOKEN),)},
     {"headers": (("Authorization", "Bearer \xe9"),)},
     {"subprotocols": (SUBPROTOCOL, TOKEN)},
-    {"subprotocols": (access.TOKEN_SUBPROTOCOL + WRONG,)},
+    {"subprotocols": (dispatch.TOKEN_SUBPROTOCOL + WRONG,)},
 ]
 
 WRONGLY = [
     {"path": f"/canvas?token={WRONG}"},
     {"path": "/canvas?token="},
     {"headers": (("Authorization", f"Bearer {WRONG}"),)},
-    {"subprotocols": (SUBPROTOCOL, access.TOKEN_SUBPROTOCOL + WRONG)},
+    {"subprotocols": (SUBPROTOCOL, dispatch.TOKEN_SUBPROTOCOL + WRONG)},
 ]
 
 
@@ -79,7 +79,7 @@ def test_who_does_not_is_told_how(serving, options):
         head = client.upgrade()
         body = client.ended().decode()
     assert head.startswith("HTTP/1.1 401 ") and 'WWW-Authenticate: Bearer realm="pixelcanvas"' in head
-    assert "?token=TOKEN" in body and access.TOKEN_SUBPROTOCOL in body
+    assert "?token=TOKEN" in body and dispatch.TOKEN_SUBPROTOCOL in body
     assert TOKEN not in head + body
 
 
@@ -104,16 +104,16 @@ def test_all_else_does(serving, path):
 def test_every_token_is_compared_in_constant_time(monkeypatch):
     """None is skipped, also after the right one, and none is compared by other means."""
     compared = []
-    monkeypatch.setattr(access.hmac, "compare_digest", lambda one, other: compared.append(one) or False)
+    monkeypatch.setattr(dispatch.hmac, "compare_digest", lambda one, other: compared.append(one) or False)
     head = RequestHead("GET", f"/canvas?token={TOKEN}&token=b", Headers((("Authorization", "Bearer c"),)))
-    assert not access.is_let_in(Request(head, is_upgrade=True, subprotocols=BESIDE), TOKEN)
+    assert not dispatch.is_authorized(Request(head, is_upgrade=True, subprotocols=BESIDE), TOKEN)
     assert compared == [TOKEN.encode(), b"b", b"c", TOKEN.encode()]
 
 
 def test_without_one_everybody_is_let_in():
     request = Request(RequestHead("GET", "/metrics", Headers(())), is_upgrade=False)
-    assert access.is_let_in(request, "")
-    assert not access.is_let_in(request, TOKEN)
+    assert dispatch.is_authorized(request, "")
+    assert not dispatch.is_authorized(request, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["short", "x" * 129, "with space", "naïve-token", "half?&=token"])

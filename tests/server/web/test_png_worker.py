@@ -112,31 +112,31 @@ def test_those_who_ask_meanwhile_share_the_next_picture(
 ) -> None:
     begun, may_end, threads = slow_picture
     rung = threading.Semaphore(0)
-    darkroom = PngWorker[int](rung.release)
+    worker = PngWorker[int](rung.release)
     pixels = np.zeros((4, 4), np.uint8)
-    darkroom.ask(0, pixels)
+    worker.ask(0, pixels)
     assert begun.wait(PATIENCE_S)
-    for wish in range(1, 50):
-        darkroom.ask(wish, pixels)
-    assert darkroom.take() is None
+    for asker in range(1, 50):
+        worker.ask(asker, pixels)
+    assert worker.take() is None
     may_end.set()
     assert rung.acquire(timeout=PATIENCE_S)
     assert rung.acquire(timeout=PATIENCE_S)
-    assert [darkroom.take()[0] for _ in range(50)] == list(range(50))
-    assert darkroom.take() is None
+    assert [worker.take()[0] for _ in range(50)] == list(range(50))
+    assert worker.take() is None
     assert len(threads) == 2
-    darkroom.ask(50, pixels)
+    worker.ask(50, pixels)
     assert rung.acquire(timeout=PATIENCE_S)
-    assert darkroom.take()[0] == 50
+    assert worker.take()[0] == 50
 
 
 def test_a_closed_one_calls_nobody(slow_picture: tuple[threading.Event, threading.Event, list[str]]) -> None:
     begun, may_end, _ = slow_picture
     rung = threading.Semaphore(0)
-    darkroom = PngWorker[int](rung.release)
-    darkroom.ask(0, np.zeros((4, 4), np.uint8))
+    worker = PngWorker[int](rung.release)
+    worker.ask(0, np.zeros((4, 4), np.uint8))
     assert begun.wait(PATIENCE_S)
-    darkroom.ask(1, np.zeros((4, 4), np.uint8))
+    worker.ask(1, np.zeros((4, 4), np.uint8))
     threading.Thread(target=may_end.set).start()
-    darkroom.close()
-    assert not any(thread.name == "darkroom" for thread in threading.enumerate())
+    worker.close()
+    assert not any(thread.name == "png" for thread in threading.enumerate())
