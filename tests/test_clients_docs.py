@@ -19,7 +19,7 @@ from support.braking import wait_until
 from support.browser import Browser
 from support.page_rules import cells
 from support.serving import PATIENCE_S, Serving
-from workbench.bench.peers.node_peer import module_folders
+from workbench.bench.peers.servers import module_folders
 
 PAGE = (Path(__file__).parents[1] / "docs" / "clients.md").read_text()
 CLIENTS = dict(re.findall(r"^<!-- client: (\S+) -->\n```\w+\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL))

@@ -80,12 +80,12 @@ DOORS: dict[str, tuple[str, ...]] = {
     "aiomqtt": ("server/mqtt/client.py", "server/mqtt/link.py"),
     "amqtt": ("server/bridge/embedded.py",),
     "sqlite3": ("server/journal/*", "workbench/recording/*"),
-    "websockets": ("workbench/bench/peers/websockets_peer.py",),
+    "websockets": ("workbench/bench/peers/servers.py",),
     "pyarrow": ("workbench/export/tables.py",),
     "mcap": ("workbench/export/foxglove.py",),
     "imageio_ffmpeg": ("workbench/export/video.py",),
-    "picows": ("workbench/bench/peers/picows_peer.py",),
-    "aiohttp": ("workbench/bench/peers/aiohttp_peer.py",),
+    "picows": ("workbench/bench/peers/servers.py",),
+    "aiohttp": ("workbench/bench/peers/servers.py",),
 }
 """Each outside package, and standard modules that touch the world, to the modules that may import it."""
 

@@ -1,1 +1,1 @@
-"""Benchmarks: cases, each run against a counting-only sink and, if asked, peers. The door is `command.run_bench`."""
+"""Benchmarks: cases, each run against a counting-only sink and, if asked, peers. Entry point: `command.run_bench`."""

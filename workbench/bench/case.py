@@ -1,8 +1,7 @@
-"""The cases: what each offers, to which programs, and the figure that it is about. They start nothing.
+"""The cases: what each offers, to which programs, and which figure it is about.
 
 A case has steps, which are scenarios; every step is run with every program of the case. Sizes are the full ones or, for
-a quick look, small ones that only show that it runs.
-Invariant: a case whose scenario cannot be run here is skipped with one line, not half run.
+a quick run, small ones that only show that it works.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 from workbench.bench.program import MAILBOX, OURS, PORTABLE, SINK
 
 Tree = dict[str, Any]
-"""A scenario as TOML would have it."""
+"""A scenario as in TOML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class Step:
     label: str
     tree: Tree
     of_capacity: float = 0.0
-    """The load as a share of what the server was measured to take; 0: as the tree says."""
+    """The load as a share of the server's measured capacity; 0: as in the tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +33,25 @@ class Case:
     primary: str
     """The figure whose spread and ratios are shown."""
     columns: tuple[str, ...]
-    """Other figures to show; see `figure`."""
+    """Keys of the other figures to show."""
     steps: tuple[Step, ...]
     programs: tuple[str, ...] = (OURS, SINK)
     with_peers: bool = False
-    """Peers can do it: they only count."""
+    """Whether peers, which only count, can run it."""
     seconds: float = 5.0
-    """How long the steady state of a trial is measured."""
+    """Length of the measured steady state of a trial."""
     in_memory: bool = False
-    """Without sockets, in this process, and a fixed number of batches instead of seconds."""
+    """Without sockets, in this process, with a fixed number of batches instead of seconds."""
     slows_server: bool = False
     """The server gets a small share of its core, so that it can be overloaded."""
 
 
 _LOAD = ("received_per_s", "message_ns", "server_cpu_cores", "fleet_cpu_cores")
 _VIEW = ("deltas_per_viewer_per_s", "broadcast_bytes_per_s", "placement_to_view_ms_p99")
-_CONNECT = ("connect_seconds", "connects_per_core_s", "refused")
-_ENGINE = ("decode_ns", "admit_ns", "apply_ns", "tick_ms")
 
 
 def _tree(count: int, rate: float, frames: int, **fleet: Any) -> Tree:
-    """A load on a canvas of a pixel a device, whose bucket has room for it."""
+    """A load on a canvas with one pixel per device, and a token bucket that is large enough for it."""
     across = 128 if count > 10_000 else 32
     server = {
         "width": across,
@@ -68,38 +65,38 @@ def _tree(count: int, rate: float, frames: int, **fleet: Any) -> Tree:
 
 
 def _headline(count: int) -> Case:
-    step = Step("60/s each, 12 frames a write, all watch", _tree(count, 60.0, 12, viewers="all"))
+    step = Step("60/s each, 12 frames per write, all watch", _tree(count, 60.0, 12, viewers="all"))
     title = f"{count:,} connections at 60 messages/s, every one of them watching the whole canvas"
     return Case("headline", title, "messages_per_core_s", (*_LOAD, *_VIEW), (step,))
 
 
 def _quiet(count: int) -> Case:
     steps = (
-        Step("60/s each, 12 frames a write", _tree(count, 60.0, 12)),
-        Step("12/s each, 6 frames a write", _tree(count, 12.0, 6)),
+        Step("60/s each, 12 frames per write", _tree(count, 60.0, 12)),
+        Step("12/s each, 6 frames per write", _tree(count, 12.0, 6)),
     )
-    title = f"{count:,} connections that send, and nobody watches: what a message costs"
+    title = f"{count:,} connections that send, without viewers: the cost of a message"
     programs = (OURS, SINK, PORTABLE)
     return Case("quiet", title, "messages_per_core_s", _LOAD, steps, programs, with_peers=True)
 
 
 def _seed(count: int) -> Case:
-    steps = tuple(Step(f"{count * rate:,}/s, 10 frames a write", _tree(count, rate, 10)) for rate in (140, 1000))
-    title = f"{count:,} busy connections: where a design with a mailbox a connection stops, and upward"
+    steps = tuple(Step(f"{count * rate:,}/s, 10 frames per write", _tree(count, rate, 10)) for rate in (140, 1000))
+    title = f"{count:,} busy connections: up to the limit of a design with one mailbox, and beyond"
     programs = (OURS, SINK, MAILBOX)
     return Case("seed", title, "messages_per_core_s", _LOAD, steps, programs, with_peers=True)
 
 
 def _single_frame(count: int) -> Case:
-    step = Step("200/s each, 1 frame a write", _tree(count, 200.0, 1))
-    title = f"{count:,} connections that send each message by itself: what a system call costs"
+    step = Step("200/s each, 1 frame per write", _tree(count, 200.0, 1))
+    title = f"{count:,} connections that send each message by itself: the cost of a system call"
     return Case("single_frame", title, "messages_per_core_s", _LOAD, (step,), with_peers=True)
 
 
 def _fanout(count: int) -> Case:
     shares = (count // 4, count)
     steps = tuple(Step(f"{viewers:,} watch", _tree(count, 6.0, 6, viewers=viewers)) for viewers in shares)
-    title = f"{count:,} connections that send little: what a broadcast costs by the number who watch"
+    title = f"{count:,} connections that send little: the cost of a broadcast by the number of viewers"
     columns = ("deltas_per_s", "server_cpu_cores", "fleet_cpu_cores", *_VIEW)
     return Case("fanout", title, "deltas_per_core_s", columns, steps, programs=(OURS,))
 
@@ -109,14 +106,15 @@ def _regions(count: int) -> Case:
     whole = 1024 if count > 10_000 else 256
     around["server"] |= {"width": whole, "height": whole}
     title = f"{count:,} connections at 60 messages/s on {whole} x {whole}, each watching the four tiles around it"
-    step = Step("60/s each, 12 frames a write, regions", around)
+    step = Step("60/s each, 12 frames per write, regions", around)
     return Case("regions", title, "messages_per_core_s", (*_LOAD, *_VIEW), (step,))
 
 
 def _connect_storm(count: int) -> Case:
     step = Step("all at once", _tree(count, 0.0, 1, connect_per_s=1_000_000))
-    title = f"{count:,} connections with their handshakes, as fast as the server lets them in"
-    return Case("connect_storm", title, "connects_per_s", _CONNECT, (step,), with_peers=True, seconds=0.0)
+    title = f"{count:,} connections with their handshakes, as fast as the server accepts them"
+    columns = ("connect_seconds", "connects_per_core_s", "refused")
+    return Case("connect_storm", title, "connects_per_s", columns, (step,), with_peers=True, seconds=0.0)
 
 
 def _slow_consumers(count: int) -> Case:
@@ -124,24 +122,25 @@ def _slow_consumers(count: int) -> Case:
         Step("all read", _tree(count, 60.0, 12, viewers="all")),
         Step("5 % never read", _tree(count, 60.0, 12, viewers="all", slow_ratio=0.05)),
     )
-    title = f"{count:,} viewers, of whom some never read: what the others notice"
+    title = f"{count:,} viewers, of which some never read: the effect on the others"
     columns = ("placement_to_view_ms_p50", "deltas_per_viewer_per_s", "server_cpu_cores", "server_resident_bytes")
     return Case("slow_consumers", title, "placement_to_view_ms_p99", columns, steps, programs=(OURS,))
 
 
 def _overload(count: int) -> Case:
-    tree = _tree(count, 20_000.0, 20)  # Far more than can be taken: what is taken then is the capacity.
-    tree["server"] |= {"rate_per_s": 65535, "burst": 65535}  # What is refused is refused for overload alone.
+    tree = _tree(count, 20_000.0, 20)  # Far above the capacity, which is what is received then.
+    tree["server"] |= {"rate_per_s": 65535, "burst": 65535}  # No bucket limits it: only overload sheds.
     steps = tuple(Step(f"{share:g} x capacity", tree, of_capacity=share) for share in (1.0, 2.0, 4.0))
-    title = f"{count:,} connections that offer up to four times what the server takes of a flood: goodput past capacity"
+    title = f"{count:,} connections that offer up to four times the server's capacity: goodput under overload"
     columns = ("offered_per_s", "server_cpu_cores", "fleet_cpu_cores", "tick_ms_p99", "server_resident_bytes")
     return Case("overload", title, "admitted_per_s", columns, steps, programs=(OURS,), slows_server=True)
 
 
 def _engine(count: int) -> Case:
-    step = Step("12 frames a batch", _tree(count, 65535.0, 12))
+    step = Step("12 frames per batch", _tree(count, 65535.0, 12))
     title = f"{count:,} connections in memory, no sockets, one core: decode, admit, apply and tick alone"
-    return Case("engine", title, "messages_per_core_s", _ENGINE, (step,), programs=(OURS,), seconds=0.0, in_memory=True)
+    columns = ("decode_ns", "admit_ns", "apply_ns", "tick_ms")
+    return Case("engine", title, "messages_per_core_s", columns, (step,), (OURS,), seconds=0.0, in_memory=True)
 
 
 _CASES: dict[str, tuple[Callable[[int], Case], int, int]] = {
@@ -156,7 +155,7 @@ _CASES: dict[str, tuple[Callable[[int], Case], int, int]] = {
     "overload": (_overload, 500, 100),
     "engine": (_engine, 4096, 256),
 }
-"""Name to the case, its connections, and those of a quick look."""
+"""By name: the case, its connections, and those of a quick run."""
 QUICK_SECONDS = 1.0
 
 
@@ -166,6 +165,6 @@ def case_names() -> list[str]:
 
 
 def case_of(name: str, *, quick: bool) -> Case:
-    """A case in its full or its quick size. Raises KeyError for a name that is none."""
+    """A case in its full or its quick size. Raises KeyError for an unknown name."""
     build, full, small = _CASES[name]
     return build(small if quick else full)

@@ -1,8 +1,7 @@
-"""The case without sockets: frames in memory through decode, admit, apply and tick, on one core, all of it timed.
+"""The case without sockets: frames in memory through decode, admit, apply and tick, on one core.
 
-It calls the stages as a loop does, on one arena that is served again and again, and leaves out the system calls. The
-work is fixed: so many batches of the same frames, so every trial ends with the same canvas.
-Invariant: every placement is admitted and applied, or the trial fails.
+It calls the stages as a loop does, on one arena that is served repeatedly, without the system calls. The number of
+batches is fixed, and so are their frames, so every trial ends with the same canvas.
 """
 
 import zlib
@@ -26,15 +25,15 @@ from workbench.telemetry.counters import NANOSECONDS
 
 
 class _Stopped(Exception):
-    """Somebody asked for an end before there were figures."""
+    """A stop was asked for before there were figures."""
 
 
 def run_engine(
     config: ServerConfig, connections: int, frames: int, batches: int, seed: int, is_stopped: Callable[[], bool]
 ) -> Outcome | None:
-    """Serve `batches` arenas of `connections` x `frames` placements. The caller's thread does all of it.
+    """Serve `batches` arenas of `connections` x `frames` placements in the caller's thread.
 
-    None when stopped before its end: `is_stopped` is asked between two kernels that are compiled, and two batches.
+    None when stopped before the end: `is_stopped` is called between kernels that are compiled, and between batches.
     """
     try:
         return _measure(config, connections, frames, batches, seed, is_stopped)
@@ -45,7 +44,7 @@ def run_engine(
 def _measure(
     config: ServerConfig, connections: int, frames: int, batches: int, seed: int, is_stopped: Callable[[], bool]
 ) -> Outcome:
-    def go_on(done: int = 0, total: int = 0, name: str = "") -> None:
+    def check_stopped(done: int = 0, total: int = 0, name: str = "") -> None:
         if is_stopped():
             raise _Stopped
 
@@ -53,14 +52,14 @@ def _measure(
     canvas_page = Page.create(canvas_sections(config.width, config.height))
     engine = Engine(config, telemetry, canvas_page)
     loop = engine.new_loop(connections, 1)
-    compile_all(native_kernels(loop, engine.canvas.arrays, engine.broadcast), go_on)
+    compile_all(native_kernels(loop, engine.canvas.arrays, engine.broadcast), check_stopped)
     segments = _fill(loop, _frames(config, connections * frames, seed), connections)
     engine.start(clock.now_ns())
-    _serve(engine, loop, segments)  # Touches all memory once, so that the system's part in that is not ours.
+    _serve(engine, loop, segments)  # Touches all memory once, so that page faults are not measured.
     before, begun_ns = loop.stages["busy_ns"].copy(), clock.thread_cpu_ns()
     tick_cpu_ns, tick_count = 0, 0
     for _ in range(batches):
-        go_on()
+        check_stopped()
         _serve(engine, loop, segments)
         if clock.now_ns() >= engine.next_tick_ns:
             tick_cpu_ns += _tick(engine)
@@ -79,22 +78,22 @@ def _measure(
 
 
 def _frames(config: ServerConfig, count: int, seed: int) -> NDArray[np.uint8]:
-    """Masked PLACE frames of pixels and colours drawn by lot, shape (count, 12)."""
-    lots = np.random.default_rng(seed)
+    """Masked PLACE frames with random pixels and colours, shape (count, 12)."""
+    random = np.random.default_rng(seed)
     frames = np.empty((count, PLACE_FRAME_BYTES), np.uint8)
     frames[:, 0], frames[:, 1] = BINARY_FRAME, MASK | PLACE.size
-    frames[:, 2:6] = lots.integers(0, 256, (count, 4))
+    frames[:, 2:6] = random.integers(0, 256, (count, 4))
     frames[:, 6] = ClientOp.PLACE
-    frames[:, 7] = lots.integers(0, 256, count)
-    frames[:, 8:10] = lots.integers(0, config.width, count).astype("<u2").view(np.uint8).reshape(count, 2)
-    frames[:, 10:12] = lots.integers(0, config.height, count).astype("<u2").view(np.uint8).reshape(count, 2)
+    frames[:, 7] = random.integers(0, 256, count)
+    frames[:, 8:10] = random.integers(0, config.width, count).astype("<u2").view(np.uint8).reshape(count, 2)
+    frames[:, 10:12] = random.integers(0, config.height, count).astype("<u2").view(np.uint8).reshape(count, 2)
     frames[:, 6:10] ^= frames[:, 2:6]
     frames[:, 10:12] ^= frames[:, 2:4]
     return frames
 
 
 def _fill(loop: LoopArrays, frames: NDArray[np.uint8], connections: int) -> NDArray[np.void]:
-    """Put the frames into the arena, open the connections, and return their segments, one a connection."""
+    """Put the frames into the arena, open the connections, and return their segments, one per connection."""
     data = frames.reshape(-1)
     assert len(data) <= len(loop.arena) and connections <= len(loop.segments), "a batch is one arena"
     loop.arena[: len(data)] = data
@@ -108,7 +107,7 @@ def _fill(loop: LoopArrays, frames: NDArray[np.uint8], connections: int) -> NDAr
 
 
 def _serve(engine: Engine, loop: LoopArrays, segments: NDArray[np.void]) -> None:
-    """One arena through the stages, as a loop does it after its reads."""
+    """One arena through the stages, as a loop does after reading."""
     queues = loop.queues[0]
     loop.segments[: len(segments)] = segments
     queues["segment_end"] = len(segments)

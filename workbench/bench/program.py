@@ -1,7 +1,7 @@
-"""The programs that are measured: our server, the sink, and peers; where they run, and whether they are here.
+"""The programs that are measured: our server, the sink, and peers; where they run, and whether they are installed.
 
-Each speaks as the server of a session does, so one session runs any of them. Only ours has viewers: the others read and
-count. Invariant: a program that is not on this machine is named with the remedy, never measured as nothing.
+Each obeys the commands of a session's server, so one session runs any of them. Only ours has viewers: the others read
+and count.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from workbench.bench.peers.node_peer import module_folders
+from workbench.bench.peers.servers import module_folders
 from workbench.errors import RunError
 from workbench.scenarios.scenario import Scenario
 
@@ -25,22 +25,22 @@ _LOOPS: dict[str, Literal["native", "portable", "mailbox"]] = {
     PORTABLE: "portable",
     MAILBOX: "mailbox",
 }
-"""What runs in our own server's process, to the loop that it is."""
+"""Loops of our own server, by program."""
 _PEERS = {"websockets": "websockets", "picows": "picows", "aiohttp": "aiohttp", "Node ws": "node"}
-"""How a peer is called, to the module that it is."""
+"""Names of peers in tables, and on the command line of their process."""
 _OFFERED_PER_S_MAX = {"websockets": 100_000, "aiohttp": 150_000}
-"""What these are offered at most, in messages a second over all connections: half of what a core of theirs takes.
+"""Most messages per second offered to these, over all connections: half of what one core of theirs handles.
 
-With more on thousands of sockets they read without end and hand on nothing; then there is no cost to be told.
+With more, on thousands of sockets, they read without end and deliver nothing, and no cost can be measured.
 """
 _SLOW_NICE = 10
-"""The scheduler's weight is then about a ninth of a burner's."""
+"""Its scheduler weight is about a ninth of a burner's."""
 PEERS = tuple(_PEERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Cores for server and fleet, None for any, and how nice the server is to a burner on its core."""
+    """Cores for server and fleet, None for any, and the niceness of the server beside a burner on its core."""
 
     server_core: int | None = None
     fleet_core: int | None = None
@@ -49,15 +49,15 @@ class Place:
     def __str__(self) -> str:
         if self.server_core is None:
             return "server and fleet on any core"
-        share = f" (nice {self.server_nice}, beside a process that burns the rest)" if self.server_nice else ""
+        share = f" (nice {self.server_nice}, beside a process that uses the rest)" if self.server_nice else ""
         return f"server on core {self.server_core}{share}, fleet on core {self.fleet_core}"
 
 
 def place(*, slowed: bool) -> Place:
-    """A core for the server and one for the fleet, where there are two.
+    """One core each for server and fleet, where there are two.
 
-    A slowed server has about a tenth of its core, so that a fleet on the other can send more than it takes. Raises
-    RunError where there is no second core for that.
+    A slowed server gets about a tenth of its core, so that a fleet on the other can overload it. Raises RunError where
+    there is no second core for that.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if slowed and len(cores) < 2:
@@ -66,7 +66,7 @@ def place(*, slowed: bool) -> Place:
 
 
 def missing(program: str) -> str:
-    """Why a program cannot be run here, with the remedy; "" when it can."""
+    """Why a program cannot run here, with the remedy; "" when it can."""
     if program in _LOOPS:
         return ""
     if program != "Node ws":
@@ -80,7 +80,7 @@ def missing(program: str) -> str:
 
 
 def adapted(scenario: Scenario, program: str) -> Scenario:
-    """The scenario as this program runs it: whoever only counts has no viewers, and some are offered less."""
+    """The scenario as this program runs it: programs that only count have no viewers, and some are offered less."""
     server, fleet = scenario.server, scenario.fleet
     if program in _LOOPS:
         server = msgspec.structs.replace(server, loop=_LOOPS[program], counts_only=program == SINK)
@@ -93,7 +93,7 @@ def adapted(scenario: Scenario, program: str) -> Scenario:
 
 
 def commands(program: str, where: Place) -> Mapping[str, Sequence[str]]:
-    """The command lines of a session's parts."""
+    """The command lines of a session's processes."""
     server = ["server"] if program in _LOOPS else ["workbench.bench.peers", _PEERS[program]]
     return {
         "server": _pinned(where.server_core, where.server_nice, *server),

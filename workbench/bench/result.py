@@ -1,7 +1,7 @@
-"""What a benchmark comes to: frozen results, their statistics, and the file they are kept in.
+"""Results of benchmarks: their statistics, and the file they are kept in.
 
-Every trial is kept with all its figures, so that another reader can do other statistics.
-Invariant: a file is written whole or not at all, and says what it was measured on.
+Every trial is kept with all its figures, so that a reader can compute other statistics, and with the machine on which
+it was measured.
 """
 
 import platform
@@ -19,7 +19,6 @@ from workbench.output_file import require_outputs, write_atomically
 from workbench.telemetry.summary import machine
 
 PACKAGES = ("pixel-canvas-workbench", "numpy", "numba", "websockets", "picows", "aiohttp")
-SPREAD_RATIO_MAX = 0.10
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -30,12 +29,12 @@ class Row(msgspec.Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
 
     def values(self, key: str) -> list[float]:
-        """A figure of every trial that knows it."""
+        """A figure of every trial that has it."""
         found = (outcome.figures.get(key) for outcome in self.outcomes)
         return [value for value in found if value is not None]
 
     def median(self, key: str) -> float | None:
-        """The middle of a figure's trials; None when no trial knows it."""
+        """The median of a figure over the trials; None when no trial has it."""
         values = self.values(key)
         return statistics.median(values) if values else None
 
@@ -46,23 +45,23 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """One case as it was run."""
+    """One case, as run."""
 
     name: str
     title: str
     primary: str
     seconds: float
     place: str
-    """Which cores server and fleet were given."""
+    """The cores of server and fleet."""
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
     has_failed: bool = False
-    """Whether some of that is a program that began and failed."""
+    """Whether a program began and failed."""
 
 
 class BenchResult(msgspec.Struct, frozen=True):
-    """One doing of `workbench bench`."""
+    """One run of `workbench bench`."""
 
     begun: str
     """UTC, ISO 8601."""
@@ -74,17 +73,17 @@ class BenchResult(msgspec.Struct, frozen=True):
 
 
 def utc_now() -> datetime:
-    """The time of day, for names of files and for people; never for measuring."""
+    """The time of day, for file names and readers; never for measuring."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def new_result(begun: datetime, *, quick: bool, trials: int, cases: tuple[CaseResult, ...]) -> BenchResult:
-    """A result of this machine, with the versions of all that takes part."""
+    """A result on this machine, with the versions of all programs."""
     return BenchResult(begun.isoformat(), quick, trials, machine(), _versions(), cases)
 
 
 def require_folder(folder: Path | None) -> None:
-    """Raise UserError when results could not be kept under `folder`; make it when it is not there. None is fine."""
+    """Create `folder` if it is given and missing. Raises UserError when results could not be kept there."""
     if folder is None:
         return
     try:

@@ -1,14 +1,64 @@
-"""The results of a case as text: a row a program and step, medians, spread, and ratios to the sink and to peers.
+"""The results of a case as text: one row per program and step, with medians, spread, and ratios to sink and peers.
 
-It computes nothing but ratios, and prints nothing. Invariant: whoever reads a ratio sees what it is a ratio to.
+Keys of figures are those of a run's summary, and a few that only a benchmark has. A figure that is not known is a dash,
+never 0.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from workbench.bench.figure import FIGURES, written
+from plots.number import with_prefix
 from workbench.bench.program import OURS, PEERS, SINK
-from workbench.bench.result import SPREAD_RATIO_MAX, CaseResult, Row
+from workbench.bench.result import CaseResult, Row
+
+SPREAD_RATIO_MAX = 0.10
+"""A wider spread of the primary figure is warned of."""
+
+
+def amount(value: float) -> str:
+    """A count or rate in three digits and a prefix: 1.02M, 340k, 12.5."""
+    scaled, prefix = with_prefix(value)
+    return f"{scaled:.3g}{prefix}"
+
+
+def _fixed(digits: int) -> Callable[[float], str]:
+    return lambda value: f"{value:,.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One column."""
+
+    heading: str
+    write: Callable[[float], str] = amount
+
+
+FIGURES: dict[str, Figure] = {
+    "messages_per_core_s": Figure("messages/core-s"),
+    "message_ns": Figure("ns/message", _fixed(0)),
+    "offered_per_s": Figure("offered/s"),
+    "received_per_s": Figure("received/s"),
+    "admitted_per_s": Figure("admitted/s"),
+    "deltas_per_s": Figure("deltas/s"),
+    "deltas_per_core_s": Figure("deltas/core-s"),
+    "deltas_per_viewer_per_s": Figure("deltas/s per viewer", _fixed(1)),
+    "broadcast_bytes_per_s": Figure("broadcast B/s"),
+    "placement_to_view_ms_p50": Figure("view ms p50", _fixed(0)),
+    "placement_to_view_ms_p99": Figure("view ms p99", _fixed(0)),
+    "tick_ms_p99": Figure("tick ms p99", _fixed(0)),
+    "server_cpu_cores": Figure("server cores", _fixed(2)),
+    "fleet_cpu_cores": Figure("fleet cores", _fixed(2)),
+    "server_resident_bytes": Figure("server B"),
+    "connects_per_s": Figure("connects/s"),
+    "connects_per_core_s": Figure("connects/core-s"),
+    "connect_seconds": Figure("all in s", _fixed(2)),
+    "refused": Figure("refused", _fixed(0)),
+    "decode_ns": Figure("decode ns", _fixed(1)),
+    "admit_ns": Figure("admit ns", _fixed(1)),
+    "apply_ns": Figure("apply ns", _fixed(1)),
+    "tick_ms": Figure("tick ms", _fixed(2)),
+}
 
 
 def case_text(result: CaseResult, columns: Sequence[str], *, quick: bool) -> str:
@@ -18,30 +68,30 @@ def case_text(result: CaseResult, columns: Sequence[str], *, quick: bool) -> str
         lines += ["", *_table(result, columns), "", f"  {_work_line(result)}"]
     lines += [f"  {line}" for line in (*_fault_lines(result), *result.notes, *warnings(result))]
     if quick:
-        lines.append("  a quick look shows that it runs; leave out --quick to measure")
+        lines.append("  a quick run shows that it works; leave out --quick to measure")
     return "\n".join(lines)
 
 
 def warnings(result: CaseResult) -> list[str]:
-    """What makes the figures doubtful, and what to do about it."""
+    """Reasons to doubt the figures, each with a remedy."""
     lines = []
     for row in result.rows:
         spread = row.spread(result.primary)
         if spread is not None and spread > SPREAD_RATIO_MAX:
             trials = 2 * len(row.outcomes) + 1
             lines.append(
-                f"warning: {row.program} ({row.step}) spreads over {spread:.0%}: end what else runs on this machine "
+                f"warning: {row.program} ({row.step}) spreads over {spread:.0%}: end other programs on this machine "
                 f"and run: workbench bench {result.name} --trials {trials}"
             )
     return lines
 
 
 def _duration(result: CaseResult) -> str:
-    return f"{result.seconds:g} s of steady state a trial" if result.seconds else "a fixed piece of work a trial"
+    return f"{result.seconds:g} s of steady state per trial" if result.seconds else "a fixed amount of work per trial"
 
 
 def _table(result: CaseResult, columns: Sequence[str]) -> list[str]:
-    """Aligned lines: the heads, then each step by its name and its programs below it."""
+    """Aligned lines: the headings, then each step and its programs."""
     steps = list(dict.fromkeys(row.step for row in result.rows))
     rows = sorted(result.rows, key=lambda row: steps.index(row.step))
     heads, *cells = _aligned([_heads(result, columns), *(_cells(result, columns, row) for row in rows)])
@@ -62,10 +112,10 @@ def _cells(result: CaseResult, columns: Sequence[str], row: Row) -> list[str]:
     spread = row.spread(result.primary)
     return [
         f"  {row.program}",
-        written(result.primary, row.median(result.primary)),
+        _written(result.primary, row.median(result.primary)),
         "-" if spread is None else f"{spread:.0%}",
         *_ratios(result, row),
-        *(written(key, row.median(key)) for key in columns),
+        *(_written(key, row.median(key)) for key in columns),
     ]
 
 
@@ -96,7 +146,7 @@ def _times(row: Row | None, reference: Row | None, key: str) -> str:
 
 
 def _work_line(result: CaseResult) -> str:
-    """What became of all messages, and one checksum of all that was done."""
+    """How many messages were read, and one checksum of all trials."""
     works = [outcome.work for row in result.rows for outcome in row.outcomes]
     proofs = list(dict.fromkeys(work.checksum for work in works))
     proof = proofs[0] if len(proofs) == 1 else f"{zlib.crc32(' '.join(proofs).encode()):08x}"
@@ -105,7 +155,7 @@ def _work_line(result: CaseResult) -> str:
 
 
 def _fault_lines(result: CaseResult) -> list[str]:
-    """What was not as it should be, a line each."""
+    """Faults of trials, one per line."""
     return [
         f"fault: {row.program} ({row.step}): {fault}"
         for row in result.rows
@@ -115,7 +165,7 @@ def _fault_lines(result: CaseResult) -> list[str]:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns of text: the first to the left, figures to the right."""
+    """Columns of text: the first aligned left, figures right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  "
@@ -125,3 +175,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def _written(key: str, value: float | None) -> str:
+    return "-" if value is None else FIGURES[key].write(value)

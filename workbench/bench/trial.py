@@ -1,8 +1,7 @@
-"""One trial: a session with one program in the server's place, from its start to its figures.
+"""One trial: a session with one program as its server, from its start to its figures.
 
-It runs the same session as `workbench run` and reads the same summary; it adds what only a benchmark asks for. Nothing
-waits without a bound. Invariant: figures come from the steady state alone, and every trial says what became of its
-messages.
+It runs the same session as `workbench run` and reads the same summary, which is of the steady state alone. Nothing
+waits without a bound.
 """
 
 import zlib
@@ -18,21 +17,21 @@ from workbench.telemetry.counters import NANOSECONDS, Counters, Span, read_count
 from workbench.telemetry.summary import summarise
 
 START_SECONDS_MAX = 180.0
-"""For all to compile, connect and begin: the slowest peers let 17,000 in within a minute."""
+"""To compile, connect and begin: the slowest peers accept 17,000 connections within a minute."""
 
 Figures = dict[str, float | None]
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What became of the messages of a trial, and the proof."""
+    """What happened to the messages of a trial, with a checksum."""
 
     sent: int
     received: int
     admitted: int
     checksum: str
-    """CRC-32 of the canvas at the end, 8 hexadecimal digits; of the counts where the program holds no canvas."""
+    """CRC-32 of the final canvas, 8 hexadecimal digits; of the counts for a program without a canvas."""
     faults: tuple[str, ...] = ()
-    """What was not as it should be: connections lost, protocol errors, messages not accounted for."""
+    """Connections lost, protocol errors, messages not accounted for: one line each."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -43,21 +42,21 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class _Storm:
-    """When the fleet began to connect, and what the server had spent until then."""
+    """The counters when the fleet began to connect, and when it was connected."""
 
     def __init__(self) -> None:
         self.first: Counters | None = None
         self.last: Counters | None = None
 
     def watch(self, session: Session, now_ns: int) -> None:
-        """To be called after each poll."""
+        """Call after each poll."""
         if self.first is None and _is_connecting(session):
             self.first = read_counters(session.pages, 0, now_ns)
         if self.last is None and session.load_started_ns:
             self.last = read_counters(session.pages, 0, now_ns)
 
     def figures(self, connections: int) -> Figures:
-        """How fast all were let in."""
+        """How fast all connections were accepted."""
         if self.first is None or self.last is None or self.first.time_ns == self.last.time_ns:
             return {}
         span = Span(self.first, self.last)
@@ -78,10 +77,10 @@ def run_trial(
     *,
     overloads: bool = False,
 ) -> Outcome | None:
-    """Run the scenario, measure `seconds` of its steady state, end it. None when stopped before that.
+    """Run the scenario, measure `seconds` of its steady state, and end it. None when stopped before that.
 
-    A scenario that `overloads` leaves messages unread in the sockets, which is a fault of any other.
-    Raises RunError when a part fails or the load does not begin in time.
+    A scenario that `overloads` leaves messages unread in the sockets, which is a fault in any other.
+    Raises RunError when a process fails or the load does not begin in time.
     """
     session = Session(scenario, with_panels=False, commands=commands)
     storm = _Storm()
@@ -96,7 +95,7 @@ def run_trial(
                 if not session.load_started_ns and clock.now_ns() > until_ns:
                     raise RunError(f"the load did not begin within {START_SECONDS_MAX:g} s")
         finally:
-            # Who asks to stop waits for nothing that is still being compiled, and for no figures.
+            # A stop waits neither for kernels that are still being compiled nor for figures.
             session.end(
                 is_checked=not is_stopped(), attend=lambda step: session.load_started_ns > 0 or not is_stopped()
             )
@@ -114,9 +113,7 @@ def _is_connecting(session: Session) -> bool:
 
 
 def _is_over(session: Session, seconds: float) -> bool:
-    if session.failed:
-        return True
-    return session.load_started_ns > 0 and session.steady_ns >= seconds * NANOSECONDS
+    return session.failed or (session.load_started_ns > 0 and session.steady_ns >= seconds * NANOSECONDS)
 
 
 def _outcome(session: Session, storm: _Storm, *, overloads: bool) -> Outcome:
@@ -128,7 +125,7 @@ def _outcome(session: Session, storm: _Storm, *, overloads: bool) -> Outcome:
 
 
 def _per_core(figures: Figures) -> Figures:
-    """What a second of one core of the server does."""
+    """Figures per second of one core of the server."""
     cores, received = figures.get("server_cpu_cores"), figures.get("received_per_s")
     deltas = figures.get("broadcast_deltas_per_s")
     if not cores:
@@ -142,7 +139,7 @@ def _per_core(figures: Figures) -> Figures:
 
 
 def _work(session: Session, summary: dict[str, object], *, overloads: bool) -> Work:
-    """Read after the end, when nobody writes any more."""
+    """The work of a trial, read when all processes have ended and no longer write."""
     last = read_counters(session.pages, 0, clock.now_ns())
     sent, received = int(last.fleet["sent_count"]), last.loop_sum("received_count")
     admitted = last.loop_sum("admitted_count")

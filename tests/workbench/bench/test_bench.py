@@ -1,4 +1,4 @@
-"""Benchmarks: what is run in which order, what the tables say, and quick ones from their start to their file."""
+"""Benchmarks: which programs run in which order, what tables show, and quick runs from start to file."""
 
 import itertools
 import re
@@ -11,15 +11,13 @@ import pytest
 
 from conftest import give_up, is_ci
 from server.config import ServerConfig
-from workbench.bench import program, result, runner
+from workbench.bench import command, program, result
 from workbench.bench.case import case_names, case_of
-from workbench.bench.command import list_cases, run_bench
+from workbench.bench.command import Terms, list_cases, run_bench, run_case
 from workbench.bench.engine import run_engine
-from workbench.bench.figure import FIGURES, amount
 from workbench.bench.program import OURS, PEERS, PORTABLE, SINK, Place
 from workbench.bench.result import BenchResult, CaseResult, Row
-from workbench.bench.runner import Terms, run_case
-from workbench.bench.table import case_text, warnings
+from workbench.bench.table import FIGURES, amount, case_text, warnings
 from workbench.bench.trial import Outcome, Work, run_trial
 from workbench.errors import RunError, UserError
 from workbench.scenarios.scenario import Scenario, scenario_of
@@ -38,7 +36,13 @@ def case_result(*rows: Row, notes: tuple[str, ...] = ()) -> CaseResult:
 
 
 def terms(**changes: Any) -> Terms:
-    values = {"trials": 2, "quick": True, "peers": False, "tell": lambda text: None, "is_stopped": lambda: False}
+    values = {
+        "trials": 2,
+        "quick": True,
+        "peers": False,
+        "show_progress": lambda text: None,
+        "is_stopped": lambda: False,
+    }
     return Terms(**{**values, **changes})
 
 
@@ -70,14 +74,14 @@ class TestCases:
             ),
         ],
     )
-    def test_mistakes_are_told_before_anything_runs(self, case: str, options: dict[str, Any], line: str) -> None:
+    def test_mistakes_are_reported_before_anything_runs(self, case: str, options: dict[str, Any], line: str) -> None:
         with pytest.raises(UserError) as error:
             run_bench(case, **{"quick": True, "peers": False, "trials": None, "out": None, **options})
         assert str(error.value) == line
 
 
 class TestPrograms:
-    def test_whoever_only_counts_has_no_viewers(self) -> None:
+    def test_programs_that_only_count_have_no_viewers(self) -> None:
         scenario = Scenario()
         assert program.adapted(scenario, OURS) == scenario
         assert program.adapted(scenario, SINK).server.counts_only
@@ -85,14 +89,14 @@ class TestPrograms:
         for name in (SINK, *PEERS):
             assert program.adapted(scenario, name).fleet.viewers == "none"
 
-    def test_peers_are_not_drowned(self) -> None:
+    def test_peers_are_not_overloaded(self) -> None:
         step = case_of("quiet", quick=False).steps[0]
         scenario = scenario_of(step.tree, "quiet")
         assert program.adapted(scenario, "picows").fleet.rate_per_s == 60
         fleet = program.adapted(scenario, "websockets").fleet
         assert fleet.rate_per_s * fleet.connections == pytest.approx(100_000)
 
-    def test_what_is_missing_has_a_remedy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_program_has_a_remedy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         monkeypatch.setattr("shutil.which", lambda name: None)
         assert [program.missing(name) for name in (OURS, SINK)] == ["", ""]
@@ -108,7 +112,7 @@ class TestPrograms:
 class TestOrder:
     @pytest.fixture
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """What is run, in order, instead of running it: the sink fails when it is asked a second time."""
+        """The programs, in order, instead of running them; the sink fails at its second trial."""
         programs: list[str] = []
 
         def pretend(
@@ -119,7 +123,7 @@ class TestOrder:
                 raise RunError("server: ended by SIGKILL")
             return outcome(5.0, admitted_per_s=50_000.0)
 
-        monkeypatch.setattr(runner, "run_trial", pretend)
+        monkeypatch.setattr(command, "run_trial", pretend)
         return programs
 
     def test_trials_are_interleaved_and_a_failure_is_left_out(self, asked: list[str]) -> None:
@@ -129,7 +133,7 @@ class TestOrder:
         assert found.notes == (f"left out: sink ({found.rows[0].step}): server: ended by SIGKILL",)
         assert found.has_failed
 
-    def test_a_program_that_failed_is_no_success(self, asked: list[str]) -> None:
+    def test_a_failed_program_is_no_success(self, asked: list[str]) -> None:
         assert run_bench("headline", quick=True, peers=False, trials=1, out=None) == 0
         assert run_bench("headline", quick=True, peers=False, trials=2, out=None) == 1
 
@@ -137,19 +141,19 @@ class TestOrder:
         found = run_case(case_of("headline", quick=True), terms(is_stopped=lambda: len(asked) == 1))
         assert asked == [OURS] and len(found.rows) == 1
 
-    def test_load_is_scaled_to_what_the_server_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_load_is_scaled_to_the_capacity(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rates: list[float] = []
 
         def pretend(scenario: Scenario, *others: object, overloads: bool = False) -> Outcome:
             rates.append(scenario.fleet.rate_per_s)
             return outcome(5.0, admitted_per_s=50_000.0)
 
-        monkeypatch.setattr(runner, "run_trial", pretend)
+        monkeypatch.setattr(command, "run_trial", pretend)
         monkeypatch.setattr(program, "place", lambda slowed: Place(0, 1, 10))
         run_case(case_of("overload", quick=True), terms(trials=1))
         assert rates[1:] == [500.0, 1000.0, 2000.0] and rates[0] > 2000
 
-    def test_what_cannot_be_done_yet_is_one_line(self, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_impossible_case_is_one_line(self, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         case = case_of("quiet", quick=True)
         case.steps[0].tree["fleet"]["colour"] = "red"
         found = run_case(case, terms())
@@ -163,7 +167,7 @@ class TestStatistics:
         assert row(OURS, 90.0, 100.0, 120.0).median("messages_per_core_s") == 100
         assert row(OURS, 90.0, 100.0, 120.0).spread("messages_per_core_s") == pytest.approx(0.3)
 
-    def test_what_is_not_known_is_none(self) -> None:
+    def test_an_unknown_figure_is_none(self) -> None:
         assert row(OURS, None).median("messages_per_core_s") is None
         assert row(OURS, 5.0).spread("messages_per_core_s") is None
 
@@ -192,16 +196,16 @@ class TestTable:
         heads, *others = (line for line in text.splitlines() if line.startswith("    "))
         assert {len(line) for line in others} == {len(heads)}
 
-    def test_a_wide_spread_is_warned_of_with_the_next_command(self) -> None:
+    def test_a_wide_spread_is_warned_of_with_a_command(self) -> None:
         assert warnings(case_result(row(OURS, 100.0, 105.0, 100.0))) == []
         (line,) = warnings(case_result(row(OURS, 100.0, 120.0, 100.0)))
         assert "workbench (full) spreads over 20%" in line and "workbench bench quiet --trials 7" in line
 
-    def test_faults_and_notes_are_told(self) -> None:
+    def test_faults_and_notes_are_shown(self) -> None:
         wrong = Row("full", OURS, (outcome(1.0, faults=("3 connections lost",)),))
         text = case_text(case_result(wrong, notes=("left out: picows is not installed",)), (), quick=True)
         assert "fault: workbench (full): 3 connections lost" in text
-        assert "left out: picows is not installed" in text and "quick look" in text
+        assert "left out: picows is not installed" in text and "quick run" in text
         assert "work: 100 of 100 messages sent were read; checksum cafe0001" in text
 
 
@@ -216,7 +220,7 @@ class TestFile:
         assert read == whole
         assert read.machine["cores"] > 0 and "numpy" in read.versions
 
-    def test_the_folder_is_made(self, tmp_path: Path) -> None:
+    def test_the_folder_is_created(self, tmp_path: Path) -> None:
         result.require_folder(tmp_path / "a" / "b")
         assert (tmp_path / "a" / "b").is_dir()
 
@@ -239,13 +243,13 @@ class TestEngine:
         assert first.work.admitted == 64 * 12 * 4 and not first.work.faults
         assert all(value is not None and value > 0 for value in first.figures.values())
 
-    def test_what_was_not_admitted_is_a_fault(self) -> None:
+    def test_rejected_placements_are_a_fault(self) -> None:
         tight = msgspec.structs.replace(self.CONFIG, burst=12)
         found = run_engine(tight, 64, 12, 3, 1, lambda: False)
         assert found is not None and found.work.faults
 
     @pytest.mark.parametrize("questions", [0, 3, 10_000])
-    def test_who_asks_to_stop_need_not_wait_for_the_end(self, questions: int) -> None:
+    def test_a_stop_does_not_wait_for_the_end(self, questions: int) -> None:
         asked = itertools.count(1)
         found = run_engine(self.CONFIG, 64, 12, 10**9, 1, lambda: next(asked) > questions)
         assert found is None and next(asked) == questions + 2
@@ -285,7 +289,7 @@ class TestTrials:
         assert found.work.sent == found.work.received > 0 and found.work.faults == ()
         assert (found.figures["messages_per_core_s"] or 0) > 0
 
-    def test_a_part_that_fails_is_named(self) -> None:
+    def test_a_failed_process_is_named(self) -> None:
         commands = dict(program.commands(OURS, Place()))
         commands["server"] = [*commands["server"][:-1], "no_such_module"]
         with pytest.raises(RunError, match=r"^server: ended with exit code 1: .*no_such_module"):

@@ -10,7 +10,7 @@ from server.engine.engine import Engine
 from server.ipc.page import Page, canvas_sections, telemetry_sections
 from support.engine_bench import Bench
 from support.interrupted import Meanwhile, NoticedLock
-from workbench.bench.peers.tally import Tally
+from workbench.bench.peers.counter import Counter
 from workbench.session.processes import KILL_WAIT_S, Ended, Process, ProcessEvent
 
 
@@ -39,7 +39,7 @@ def test_a_peer_s_last_count_is_not_overwritten() -> None:
     page = Page.create(telemetry_sections(1))
     lock = NoticedLock()
 
-    class Counted(Tally):
+    class Counted(Counter):
         @property
         def count(self) -> int:
             seen = self.so_far

@@ -1,7 +1,7 @@
-"""What a peer has counted, told to the session on the pages and in the words of a server of our own.
+"""What a peer has counted, reported to the session like a server of our own: on its page, and by its events.
 
-A peer does what the sink does: it greets, reads, counts PLACE messages and answers a PING, so that a fleet knows that
-all was read. Invariant: the count is written ten times a second and at the end, never a message at a time.
+A peer does what the sink does: it sends HELLO, reads, counts PLACE messages, and answers a PING, so that a fleet knows
+that everything was read. The count is published ten times per second, which costs nothing per message.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ BACKLOG = 4096
 PUBLISH_S = 0.1
 
 
-class Tally:
-    """One peer's count. Its handlers add to `count`, and await `stopped` before they end."""
+class Counter:
+    """The count of one peer. Its handlers add to `count`; it serves until `stopped` is set."""
 
     def __init__(self, telemetry: Page, config: ServerConfig) -> None:
         self.count = 0
         self.stopped = asyncio.Event()
         self.cost: Callable[[], tuple[int, int]] = own_cost
-        """What counting has cost: nanoseconds and bytes. Replaced where another process counts."""
+        """Processor time in nanoseconds and memory in bytes. Replaced where another process counts."""
         self.hello = Hello(
             width=config.width,
             height=config.height,
@@ -45,13 +45,13 @@ class Tally:
         self._server_row = telemetry["server"][0]
 
     def answer(self, message: bytes) -> bytes:
-        """The PONG to a PING. Any other message is a fault of the benchmark: AssertionError."""
+        """The PONG to a PING. Any other message is a bug of the benchmark: AssertionError."""
         ping = decode_client_message(message)
         assert isinstance(ping, Ping), f"a peer was sent {ping}"
         return Pong(nonce=ping.nonce, tick=0).encode()
 
     async def listen(self, port: int) -> None:
-        """Say where we listen, and wait until told to stop."""
+        """Report the address, and wait for `stopped`."""
         self._server_row["state"] = State.RUNNING
         self.publish()
         threading.Thread(target=self._keep_publishing, name="publisher", daemon=True).start()
@@ -60,13 +60,13 @@ class Tally:
         self._ended.set()
 
     def _keep_publishing(self) -> None:
-        """In a thread of its own: an event loop with more to read than it can has no time for its timers."""
+        """Runs in a thread of its own, because timers of an overloaded event loop are late."""
         while not self._ended.wait(PUBLISH_S):
             self.publish()
 
     def publish(self) -> None:
         """Write the count and its cost to the telemetry page. May be called from any thread."""
-        with self._lock:  # Else one thread could write an older count over another's.
+        with self._lock:  # Or one thread could overwrite a newer count with an older one.
             self._loop_row["received_count"] = self._loop_row["admitted_count"] = self.count
             self._server_row["cpu_ns"], self._server_row["resident_bytes"] = self.cost()
             self._server_row["heartbeat_ns"] = clock.now_ns()
