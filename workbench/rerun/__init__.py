@@ -1,1 +1,1 @@
-"""A recording's arrivals once more: what each tick changed is placed again, at its time, at a server of today."""
+"""A recording's arrivals again: what each tick changed is placed at its time, at a present server."""

@@ -1,6 +1,6 @@
 """The process that places a recording's arrivals in a session: `python -m workbench.rerun FILE`.
 
-It reads its orders from standard input and tells what happens on standard output, as a fleet's process does.
+Like the process of a fleet: commands on standard input, events on standard output.
 """
 
 import queue
@@ -17,7 +17,7 @@ from workbench.rerun.playback import Commands, Playback
 
 
 def main() -> int:
-    """Place what the file holds. Returns the exit code: 1 when that failed."""
+    """Place the arrivals of the file. Returns the exit code: 1 on failure."""
     standard_streams.open_closed()
     control.leave_signals_to_parent()
     start: StartFleet = control.read_start(StartFleet)

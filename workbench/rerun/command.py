@@ -1,7 +1,7 @@
-"""What `workbench run --from-recording` does: the same arrivals at a server of today, and what came out otherwise.
+"""What `workbench run --from-recording` does: the recorded arrivals again at a present server, and what differs.
 
-It reads no command line. What is placed are the recorded changes of each tick, which is what the canvas is made of, not
-the placements that were overwritten or refused before. Invariant: nothing of these is refused for rate.
+What is placed are the recorded changes of each tick, of which the canvas is made, not the placements that were
+overwritten or rejected. The server's rate limit is set so high that it rejects none of them.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,42 +23,28 @@ from workbench.session.processes import module_command
 from workbench.session.session import COMMANDS
 from workbench.stop_signal import StopSignal
 
-COURIERS = 16
+CLIENTS = 16
 """Connections: at 65,535 placements a second each, more than a million a second."""
 _UNLIMITED = 65_535
 _FREE_KEYS = ("loop", "loops")
 _ADDRESS_KEYS = ("server.host", "server.port", "server.token")
-"""Where it is and who is let in: they make no other server of it, and a token is not to be told."""
+"""Address and access: these make no other server of it, and a token must not be printed."""
 _FIXED_KEYS = ("server.width", "server.height", "server.rate_per_s", "server.burst", "server.counts_only")
-
-
-class _Plan(NamedTuple):
-    """One run: what it is called, and what is run."""
-
-    name: str
-    scenario: Scenario
-
-
-class _Verdict(NamedTuple):
-    """Whether a run ended with the recorded canvas, and how that is told."""
-
-    is_same: bool
-    text: str
 
 
 def rerun(file: Path, overrides: Sequence[str], outputs: Outputs) -> int:
     """Place the arrivals of `file` again and print whether the canvas is the same. Returns the exit code: 1 if not.
 
-    With `overrides` of its server's settings it is done twice, with the server as it was and with the other one, and
-    what differs is printed. Raises UserError for what cannot be laid over a recording, or for one without arrivals.
+    With `overrides` of its server's settings it runs twice, with the server as recorded and with the changed one, and
+    prints what differs. Raises UserError for a key that cannot be overridden, and for a recording without arrivals.
     """
     with Recording.open(file) as recording:
         where = [override for override in overrides if _key(override) in _ADDRESS_KEYS]
-        plans = [_Plan("the server as recorded", rerun_scenario(recording, where))]
+        plans = {"the server as recorded": rerun_scenario(recording, where)}
         changes = [override for override in overrides if override not in where]
         if changes:
             words = " ".join(f"--set {override}" for override in changes)
-            plans.append(_Plan(f"the server with {words}", rerun_scenario(recording, overrides)))
+            plans[f"the server with {words}"] = rerun_scenario(recording, overrides)
         if next(recording.frames(), None) is None:
             raise UserError(f"{file} holds no change of the canvas, so there is nothing to place again")
         checksum = recording.checksum()
@@ -70,23 +55,28 @@ def rerun(file: Path, overrides: Sequence[str], outputs: Outputs) -> int:
             folder = stack.enter_context(TemporaryDirectory(prefix="pixel-canvas-"))
             outputs = replace(outputs, record=Path(folder) / "again.pxr")
         show = stack.enter_context(closing(Show(outputs, stop, commands=commands)))
-        verdicts, made = [], []
-        for plan in plans:
-            show.play(plan.scenario)
+        lines, made, is_same = [], [], True
+        for name, scenario in plans.items():
+            show.play(scenario)
             if show.exit_code or not show.is_finished:
                 print("ended before all was placed, so the canvas is not compared", file=outputs.talk)
                 return show.exit_code
-            verdicts.append(_verdict(plan.name, checksum, show.figures))
+            found = show.figures["canvas_checksum"]
+            is_same = is_same and found == checksum
+            differs = f"another one, checksum {found:08x}; recorded was {checksum:08x}"
+            lines.append(
+                f"{name}: the canvas is {f'the same, checksum {checksum:08x}' if found == checksum else differs}"
+            )
             made.append(show.recorded)
         show.close()
         if changes:
             print_comparison(compare_files([path for path in made if path is not None]), outputs.talk)
-    print("\n".join(verdict.text for verdict in verdicts), file=outputs.talk)
-    return 0 if all(verdict.is_same for verdict in verdicts) else 1
+    print("\n".join(lines), file=outputs.talk)
+    return 0 if is_same else 1
 
 
 def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
-    """The recorded scenario with another server, and couriers for its fleet. Raises UserError."""
+    """The recorded scenario with these overrides, and a playback in place of its fleet. Raises UserError."""
     for override in overrides:
         key = _key(override)
         if (
@@ -99,7 +89,7 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
     for key in ("link", "faults", "load_curve", "seconds", "fleet"):
         tree.pop(key, None)
     for key in ("cert", "key"):
-        tree.get("server", {}).pop(key, None)  # The couriers speak no TLS.
+        tree.get("server", {}).pop(key, None)  # Playback does not speak TLS.
     for override in overrides:
         apply_override(tree, override)
     scenario = scenario_of(tree, f"{recording.path}: its scenario")
@@ -112,17 +102,10 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
         evict_after_s=0.0,
         journal="",
     )
-    fleet = FleetConfig(connections=COURIERS, viewers=1, rate_per_s=0, pattern="image")
+    fleet = FleetConfig(connections=CLIENTS, viewers=1, rate_per_s=0, pattern="image")
     title = f"The arrivals of {shown(recording.path.name)} once more"
     return msgspec.structs.replace(scenario, title=title, server=server, fleet=fleet)
 
 
 def _key(override: str) -> str:
     return override.partition("=")[0].strip()
-
-
-def _verdict(name: str, recorded: int, figures: dict[str, Any]) -> _Verdict:
-    now = figures["canvas_checksum"]
-    if now == recorded:
-        return _Verdict(True, f"{name}: the canvas is the same, checksum {recorded:08x}")
-    return _Verdict(False, f"{name}: the canvas is another one, checksum {now:08x}; recorded was {recorded:08x}")

@@ -1,4 +1,4 @@
-"""A recording's arrivals placed again: at a real server, by its couriers; and what the command makes of it."""
+"""A recording's arrivals placed again at a real server, and the results of the command."""
 
 import queue
 import socket
@@ -22,8 +22,7 @@ from workbench.recording.film import checksum_of
 from workbench.recording.reader import Recording
 from workbench.rerun import command
 from workbench.rerun.command import rerun, rerun_scenario
-from workbench.rerun.playback import Playback
-from workbench.rerun.tally import Tally
+from workbench.rerun.playback import Playback, ReplyCounter
 from workbench.run.show import Outputs
 
 TICKS = 30
@@ -32,15 +31,15 @@ SIZE = (40, 33)
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A recording whose ticks follow each other closely, and change most pixels again and again."""
+    """A recording whose ticks are close together, and change most pixels repeatedly."""
     monkeypatch.setattr(recorded, "TICK_NS", 1_000_000)
     path = tmp_path / "a.pxr"
     recorded.make(path, TICKS, size=SIZE, changes=900)
     return path
 
 
-def start_of(port: int, couriers: int) -> StartFleet:
-    config = FleetConfig(connections=couriers, viewers=1, rate_per_s=0)
+def start_of(port: int, clients: int) -> StartFleet:
+    config = FleetConfig(connections=clients, viewers=1, rate_per_s=0)
     return StartFleet(
         config=config, host="127.0.0.1", port=port, path="/canvas", seed=1, telemetry_fd=-1, canvas_fd=-1,
         width=SIZE[0], height=SIZE[1],
@@ -48,13 +47,13 @@ def start_of(port: int, couriers: int) -> StartFleet:
 
 
 class Parent:
-    """The session's side: ends the load when all is placed, and the process when all is seen."""
+    """The session's side: ends the load when everything is placed, and the process when everything is seen."""
 
     def __init__(self) -> None:
         self.commands: Any = queue.SimpleQueue()
         self.phases: list[str] = []
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         if isinstance(event, Phase):
             self.phases.append(event.name)
             answers = {"finished": [StopSending()], "quiet": [CheckViewers(), Stop()]}
@@ -63,12 +62,12 @@ class Parent:
 
 
 class TestPlayback:
-    @pytest.mark.parametrize(("loop", "couriers"), [("native", 16), ("native", 1), ("mailbox", 3)])
-    def test_the_canvas_becomes_the_recorded_one(self, loop: str, couriers: int, source: Path) -> None:
+    @pytest.mark.parametrize(("loop", "clients"), [("native", 16), ("native", 1), ("mailbox", 3)])
+    def test_the_canvas_becomes_the_recorded_one(self, loop: str, clients: int, source: Path) -> None:
         page, parent = Page.create(fleet_sections()), Parent()
         settings = {"width": SIZE[0], "height": SIZE[1], "rate_per_s": 65535, "burst": 65535, "loop": loop}
         with Serving(**settings) as serving, Recording.open(source) as recording:
-            Playback(start_of(serving.port, couriers), page, recording, parent.hear, parent.commands).run()
+            Playback(start_of(serving.port, clients), page, recording, parent.on_event, parent.commands).run()
             placed = sum(len(frame.changes) for frame in recording.frames())
             np.testing.assert_array_equal(serving.pixels, recording.canvas_at(recording.last_ns))
         assert parent.phases == ["connected", "sending", "finished", "quiet", "checked"]
@@ -78,12 +77,12 @@ class TestPlayback:
         assert counters["delta_count"] > 0 and counters["snapshot_count"] == 1
         assert page["latency"].sum() > 0 and page["latency_max_us"][0] > 0
 
-    def test_a_server_that_is_not_there_is_told_in_a_line(self, source: Path) -> None:
+    def test_a_missing_server_is_reported_in_one_line(self, source: Path) -> None:
         page, parent = Page.create(fleet_sections()), Parent()
         with socket.socket() as taken, Recording.open(source) as recording:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
-            playback = Playback(start_of(port, 2), page, recording, parent.hear, parent.commands)
+            playback = Playback(start_of(port, 2), page, recording, parent.on_event, parent.commands)
             with pytest.raises(RunError, match=f"a connection to 127.0.0.1:{port} ended: connection refused"):
                 playback.run()
         assert parent.phases == []
@@ -92,41 +91,41 @@ class TestPlayback:
         page, parent = Page.create(fleet_sections()), Parent()
         parent.commands.put(Stop())
         with Serving(width=SIZE[0], height=SIZE[1]) as serving, Recording.open(source) as recording:
-            Playback(start_of(serving.port, 2), page, recording, parent.hear, parent.commands).run()
+            Playback(start_of(serving.port, 2), page, recording, parent.on_event, parent.commands).run()
         assert "finished" not in parent.phases
 
 
-class TestTally:
+class TestReplyCounter:
     @pytest.fixture
     def page(self) -> Page:
         return Page.create(fleet_sections())
 
     def test_a_placement_is_seen_by_the_first_delta_after_its_pong(self, page: Page) -> None:
-        tally = Tally(page, 1, 64, 64)
+        replies = ReplyCounter(page, 1, 64, 64)
         delta = Block(0, (3, 4), b"\x01\x02")
-        nonce = tally.ask(0, 1_000_000)
-        assert tally.unanswered_count == 1
-        tally.hear(0, Pong(nonce, 7).encode(), 1_500_000)
-        assert tally.unanswered_count == 0
-        tally.hear(0, Delta(7, (delta,)).encode(), 2_000_000)
+        nonce = replies.on_ping(0, 1_000_000)
+        assert replies.unanswered_count == 1
+        replies.on_message(0, Pong(nonce, 7).encode(), 1_500_000)
+        assert replies.unanswered_count == 0
+        replies.on_message(0, Delta(7, (delta,)).encode(), 2_000_000)
         assert page["latency"].sum() == 0
-        tally.hear(0, Delta(8, (delta,)).encode(), 3_063_000)
+        replies.on_message(0, Delta(8, (delta,)).encode(), 3_063_000)
         assert page["latency_max_us"][0] == 2063
         (bucket,) = np.flatnonzero(page["latency"])
         assert bucket == 64 + (11 - 6) * 32 + (2063 >> (11 - 5)) - 32
         assert (page["fleet"][0]["delta_count"], page["fleet"][0]["delta_pixel_count"]) == (2, 4)
 
-    def test_drops_are_counted_by_their_reason_and_once(self, page: Page) -> None:
-        tally = Tally(page, 2, 64, 64)
-        tally.hear(1, Throttled(DropReason.RATE, 10, 5).encode(), 0)
-        tally.hear(1, Throttled(DropReason.OUT_OF_BOUNDS, 10, 7).encode(), 0)
-        tally.hear(0, Throttled(DropReason.OVERLOAD, 10, 4).encode(), 0)
+    def test_drops_are_counted_once_by_reason(self, page: Page) -> None:
+        replies = ReplyCounter(page, 2, 64, 64)
+        replies.on_message(1, Throttled(DropReason.RATE, 10, 5).encode(), 0)
+        replies.on_message(1, Throttled(DropReason.OUT_OF_BOUNDS, 10, 7).encode(), 0)
+        replies.on_message(0, Throttled(DropReason.OVERLOAD, 10, 4).encode(), 0)
         counters = page["fleet"][0]
         assert (counters["throttled_count"], counters["out_of_bounds_count"], counters["shed_count"]) == (5, 2, 4)
 
 
 class TestScenario:
-    def test_is_the_recorded_server_with_couriers(self, source: Path) -> None:
+    def test_is_the_recorded_server_with_clients(self, source: Path) -> None:
         with Recording.open(source) as recording:
             scenario = rerun_scenario(recording, ["loop=mailbox", "server.tick_ms=50"])
             server, was = scenario.server, recording.scenario.server
@@ -148,7 +147,7 @@ class TestScenario:
 
 
 class FakeShow:
-    """Plays nothing, and tells what it was told to."""
+    """Plays nothing, and has the figures that the test sets."""
 
     played: list[Any]
     checksums: list[int]
@@ -190,11 +189,11 @@ class TestCommand:
     ) -> None:
         monkeypatch.setattr(FakeShow, "checksums", [checksum_in(source)], raising=False)
         assert rerun(source, ["server.port=4000"], Outputs(headless=True)) == 0
-        told = f"the server as recorded: the canvas is the same, checksum {checksum_in(source):08x}\n"
-        assert capsys.readouterr().out == told
+        expected = f"the server as recorded: the canvas is the same, checksum {checksum_in(source):08x}\n"
+        assert capsys.readouterr().out == expected
         assert [scenario.server.port for scenario in FakeShow.played] == [4000] and compared == []
 
-    def test_a_token_makes_no_other_server_and_is_not_told(
+    def test_a_token_makes_no_other_server_and_is_not_printed(
         self, source: Path, compared: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(FakeShow, "checksums", [checksum_in(source), checksum_in(source)], raising=False)
@@ -202,8 +201,8 @@ class TestCommand:
         assert [scenario.server.token for scenario in FakeShow.played] == ["only-ours"] and compared == []
         assert rerun(source, ['server.token="only-ours"', "loop=mailbox"], Outputs(headless=True)) == 0
         assert [scenario.server.token for scenario in FakeShow.played] == ["only-ours", "only-ours"]
-        told = capsys.readouterr().out
-        assert "the server with --set loop=mailbox: " in told and "only-ours" not in told
+        output = capsys.readouterr().out
+        assert "the server with --set loop=mailbox: " in output and "only-ours" not in output
 
     def test_another_server_is_compared_with_the_recorded_one(
         self, source: Path, compared: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -218,7 +217,7 @@ class TestCommand:
             f"recorded was {checksum_in(source):08x}"
         )
 
-    def test_one_that_was_ended_early_is_not_judged(
+    def test_a_run_that_ended_early_is_not_compared(
         self, source: Path, compared: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(FakeShow, "checksums", [7], raising=False)
@@ -235,7 +234,7 @@ class TestCommand:
         self, source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         asked = []
-        monkeypatch.setattr(command, "rerun", lambda *told: asked.append(told) or 0)
+        monkeypatch.setattr(command, "rerun", lambda *arguments: asked.append(arguments) or 0)
         assert cli.run_main(["run", "--from-recording", str(source), "--headless", "--set", "loop=mailbox"]) == 0
         assert asked == [(source, ["loop=mailbox"], Outputs(headless=True))]
         assert cli.run_main(["run", "crowd", "--from-recording", str(source)]) == 2
