@@ -20,7 +20,7 @@ from server.config import ServerConfig
 from server.engine.engine import Engine
 from server.ipc.control import BrokerState
 from server.ipc.page import Page
-from server.journal.fault import JournalError, words_of
+from server.journal.fault import JournalError, describe
 from server.journal.journal import open_journal
 from server.kernels.kernel import Warm, compile_all
 from server.kernels.layout import State
@@ -206,7 +206,7 @@ class Server:
         if journal is not None and not journal.close() and journal.gates:
             raise JournalError(
                 f"journal {self.config.journal} lacks the last changes, which no client has seen: "
-                f"{words_of(journal.trouble)}"
+                f"{describe(journal.disk_error)}"
             )
 
     def stop(self) -> None:

@@ -16,7 +16,6 @@ from server.engine.invariants import check_broadcast, check_queues, check_tiles
 from server.engine.tick_gates import CommitGate, EncodeBrake
 from server.ipc.page import Page
 from server.journal.journal import Journal
-from server.journal.schema import PLAIN, ZLIB
 from server.journal.store import TickEntry
 from server.kernels.arrays import HOLD, LoopArrays, new_loop_arrays
 from server.kernels.due_frames import begin_sweep, sweep_rest
@@ -258,7 +257,7 @@ class Engine:
         pixels = self.canvas.pixels.tobytes() if journal is not None and journal.wants_snapshot(tick) else None
         blocks = self.shown.encoded.bytes[blocks_start : int(head["frame_end"])].tobytes()
         counts = int(head["pixel_count"]), int(head["tile_count"])
-        return TickEntry(tick, now_ns, *counts, ZLIB if head["encoding"] else PLAIN, blocks, pixels)
+        return TickEntry(tick, now_ns, *counts, int(head["encoding"]), blocks, pixels)
 
     def _is_encoding(self, tick: int, now_ns: int) -> bool:
         """Whether the braked encoder is at work on `tick`: then it is put off until that is done."""

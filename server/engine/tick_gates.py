@@ -114,13 +114,13 @@ class CommitGate:
         is_waiting = self._pending > 0 and self._is_waited_for
         state = JournalState.WAITING if is_waiting else JournalState.OK
         server, row = self._server[0], self._stage[0]
-        server["journal_state"] = JournalState.FAILED if journal.trouble else state
-        server["journal_trouble"], server["journal_tick"] = journal.trouble, journal.committed_tick
+        server["journal_state"] = JournalState.FAILED if journal.disk_error else state
+        server["journal_trouble"], server["journal_tick"] = journal.disk_error, journal.committed_tick
         row["busy_ns"], row["batch_count"] = journal.busy_ns, journal.batch_count
         row["item_count"], row["drop_count"] = journal.item_count, journal.drop_count
         row["depth_max"] = journal.depth_max
         depth = int(is_waiting) if journal.gates else journal.waiting_count
         row["depth_peak"] = max(row["depth_peak"], depth)
         is_late = self._pending > 0 and now_ns - self._pending_ns > most_ns
-        was_stuck, self.is_stuck = self.is_stuck, journal.gates and (bool(journal.trouble) or is_late)
+        was_stuck, self.is_stuck = self.is_stuck, journal.gates and (bool(journal.disk_error) or is_late)
         return self.is_stuck != was_stuck

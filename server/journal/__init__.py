@@ -1,1 +1,1 @@
-"""The journal: every tick on disk before anybody is told of it, and a server that goes on from there after a crash."""
+"""The journal: each tick is on disk before any client sees it, and after a crash a server continues from there."""

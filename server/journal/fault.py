@@ -1,7 +1,7 @@
-"""What can go wrong with a journal: a file that cannot be gone on from, and a disk that takes nothing just now.
+"""What can go wrong with a journal: a file that a server cannot continue from, and a disk that refuses to write.
 
-The first is told to whoever starts the server, in one line with its remedy. The second passes: the server waits and
-tries again, and says meanwhile why. Invariant: nothing above this package sees an `sqlite3.Error`.
+The first ends the start of a server, with one line that names the remedy. The second may pass: the server waits, tries
+again and reports why. Nothing above this package sees an `sqlite3.Error`.
 """
 
 import sqlite3
@@ -9,20 +9,20 @@ from enum import IntEnum
 
 
 class JournalError(Exception):
-    """A file that cannot be gone on from. Its text is one line: the file, what is wrong, the remedy."""
+    """A server cannot continue from this file. The text is one line: the file, what is wrong, the remedy."""
 
 
 class JournalState(IntEnum):
-    """How the server's journal, or its end of a recording, is doing; `journal_state` in SERVER."""
+    """State of the server's journal, or of its part of a recording; `journal_state` in SERVER."""
 
-    NONE = 0  # There is none.
+    NONE = 0  # No journal.
     OK = 1
-    WAITING = 2  # A tick that is due waits for the one before it to be on disk.
-    FAILED = 3  # The disk does not take it; tried again every second.
+    WAITING = 2  # A tick that is due waits until the previous one is on disk.
+    FAILED = 3  # A commit failed; it is tried again every second.
 
 
 class DiskError(IntEnum):
-    """Why the newest commit did not succeed; `journal_trouble` in SERVER."""
+    """Why the newest commit failed; `journal_trouble` in SERVER."""
 
     NONE = 0
     FULL = 1
@@ -33,7 +33,7 @@ class DiskError(IntEnum):
     OTHER = 6
 
 
-_WORDS = {
+_DESCRIPTIONS = {
     DiskError.FULL: "the disk is full; make room there",
     DiskError.INPUT_OUTPUT: "the disk reports an error, or a limit on the file's size is reached",
     DiskError.READ_ONLY: "the file or its folder cannot be written any more",
@@ -41,7 +41,7 @@ _WORDS = {
     DiskError.DAMAGED: "the file was damaged while it was open",
     DiskError.OTHER: "SQLite refuses to write",
 }
-_TROUBLES = {
+_ERRORS = {
     sqlite3.SQLITE_FULL: DiskError.FULL,
     sqlite3.SQLITE_IOERR: DiskError.INPUT_OUTPUT,
     sqlite3.SQLITE_READONLY: DiskError.READ_ONLY,
@@ -53,12 +53,13 @@ _TROUBLES = {
 }
 
 
-def trouble_of(error: sqlite3.Error) -> DiskError:
-    """What an error of SQLite means for us."""
+def disk_error_of(error: sqlite3.Error) -> DiskError:
+    """The kind of an error of SQLite."""
+    # The low byte is the primary code; the rest says which operation failed.
     primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return _TROUBLES.get(primary, DiskError.OTHER)
+    return _ERRORS.get(primary, DiskError.OTHER)
 
 
-def words_of(trouble: int) -> str:
-    """A trouble as a part of a sentence, with its remedy."""
-    return _WORDS[DiskError(trouble)]
+def describe(disk_error: int) -> str:
+    """A disk error as part of a sentence, with its remedy."""
+    return _DESCRIPTIONS[DiskError(disk_error)]

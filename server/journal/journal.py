@@ -1,9 +1,9 @@
-"""The journal: a thread that commits what ticks changed, and tells the loops when it has.
+"""The journal: a thread that commits what ticks changed, and notifies the loops when it has.
 
-The engine hands it a tick's changes and goes on. Where it gates, one tick at a time is under way and is shown to nobody
-before it is committed; where it does not (a recording), ticks may queue, and those for which the queue has no room are
-given up, counted and marked. A commit that fails is tried again every second, until it succeeds or the server ends.
-Invariant: `committed_tick` names a tick that is on disk, with all before it.
+The engine submits a tick's changes and continues. A gating journal has one tick in progress at a time, which no client
+sees before it is committed. A recording does not gate: ticks may queue, and those for which the queue has no room are
+dropped, counted and marked. A failed commit is tried again every second, until it succeeds or the server ends.
+`committed_tick` names a tick that is on disk with all before it.
 """
 
 import sqlite3
@@ -12,47 +12,47 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 from server.config import Brake, ServerConfig
-from server.journal.condenser import DeltaCompressor
-from server.journal.fault import DiskError, trouble_of
+from server.journal.fault import DiskError, disk_error_of
 from server.journal.recovery import TICK_RESERVED, Recovered, cannot_open, open_recording, recover
-from server.journal.store import Store, TickEntry
+from server.journal.store import DeltaCompressor, Store, TickEntry
 from server.system import clock
 
+# Ticks of a recording that may wait for the disk: some seconds, which no disk takes that is merely slow.
 QUEUE_MAX = 64
-"""Ticks that may wait for a recording's disk: some seconds, longer than any disk is merely slow."""
 RETRY_S = 1.0
+# A quiet tick has no row, but clients have seen its number. So numbers are reserved in the file, this many at a time;
+# after a crash the server continues above the reserved ones.
 TICKS_RESERVED = 1000
-"""Numbers of ticks that are set aside at once. A crash skips what is left of them, since clients may have seen them."""
 
 
 class Journal:
-    """One file and the thread that writes it. In this order: `start`, `submit` tick after tick, `close`."""
+    """A file and the thread that writes it. Use: `start`, `submit` tick after tick, `close`."""
 
     def __init__(self, store: Store, config: ServerConfig, recovered: Recovered | None, now_ns: int) -> None:
-        """`recovered` is what a gating journal goes on from. Raises sqlite3.Error."""
+        """`recovered` is what a gating journal continues from. Raises sqlite3.Error."""
         self.gates = config.journal_gates
         self.depth_max = 1 if self.gates else QUEUE_MAX
         self.recovered = recovered
         self.committed_tick = recovered.tick if recovered else 0
         self.committed_ns = 0
-        self.trouble = DiskError.NONE
-        """Why the newest commit has not succeeded yet."""
+        self.disk_error = DiskError.NONE
+        """Why the newest commit failed."""
         self.bug: BaseException | None = None
         self.busy_ns = 0
         self.batch_count = 0
         self.item_count = 0
         self.drop_count = 0
         self._store = store
-        self._condenser = None if self.gates else DeltaCompressor(config.width, config.height)
+        self._compressor = None if self.gates else DeltaCompressor(config.width, config.height)
         self._keep_ns = int(config.journal_keep_s * 1e9)
         self._bytes_max = config.journal_bytes_max
         self._snapshot_ticks = config.journal_snapshot_ticks
         self._snapshot_tick = self.committed_tick
-        self._snapshot: TickEntry | None = None
-        """The newest snapshot that is not on disk yet."""
-        # Where the machine was started anew, its clock begins again; the file's goes on.
+        self._snapshot: TickEntry | None = None  # The newest one that is not on disk yet.
+        # The clock starts at zero when the machine boots. Times in the file must still ascend.
         self._ahead_ns = max(0, recovered.time_ns + 1 - now_ns) if recovered else 0
         self._brake = config.brakes.journal
         self._queue: deque[TickEntry] = deque()
@@ -62,11 +62,11 @@ class Journal:
         if self.gates:
             store.add([], {TICK_RESERVED: str(self._reserved)})
         self._changed = threading.Condition()
-        self._is_ending = False
-        self._ring: Callable[[], None] = _nobody
-        self._thread = threading.Thread(target=self._live, name="journal")
+        self._is_closing = False
+        self._notify: Callable[[], None] = _ignore
+        self._thread = threading.Thread(target=self._run, name="journal")
 
-    # What the engine asks of it, while the loops stand still.
+    # For the engine, while the loops are paused.
 
     @property
     def waiting_count(self) -> int:
@@ -74,7 +74,7 @@ class Journal:
         return len(self._queue)
 
     def is_free(self, tick: int) -> bool:
-        """Whether a tick of this number may be finished now."""
+        """Whether a tick with this number may be finished now."""
         self._last_tick = max(self._last_tick, tick - 1)
         if not self.gates:
             return True
@@ -85,14 +85,14 @@ class Journal:
         return tick <= self._reserved and not self._queue
 
     def wants_snapshot(self, tick: int) -> bool:
-        """Whether the canvas after this tick is to be kept as a whole."""
+        """Whether a snapshot of the canvas is due after this tick."""
         return tick - self._snapshot_tick >= self._snapshot_ticks
 
     def submit(self, entry: TickEntry) -> None:
-        """Commit this tick, behind those that wait. A recording gives it up when too many do."""
+        """Commit this tick after those that wait. A recording drops it when too many wait."""
         if len(self._queue) >= self.depth_max:
-            assert not self.gates, "a tick was finished before the one before it was shown"
-            self._give_up(entry.tick)
+            assert not self.gates, "a tick was finished before the previous one was committed"
+            self._drop(entry.tick)
             return
         if entry.pixels is not None:
             self._snapshot_tick = entry.tick
@@ -101,34 +101,34 @@ class Journal:
             self._queue.append(replace(entry, time_ns=entry.time_ns + self._ahead_ns, lost=lost))
             self._changed.notify_all()
 
-    def _give_up(self, tick: int) -> None:
+    def _drop(self, tick: int) -> None:
         self.drop_count += 1
         self._lost = (self._lost[0] if self._lost else tick, tick)
-        # The next that is taken brings one: without, its changes would hang in the air.
+        # The next tick brings a snapshot: its changes alone would not give the canvas.
         self._snapshot_tick = -self._snapshot_ticks
 
     def wait_committed(self, tick: int, timeout_s: float) -> bool:
-        """Wait until a tick is on disk. False when it is not in time."""
+        """Wait until a tick is on disk. False after `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: self.committed_tick >= tick or self.bug is not None, timeout_s)
 
     def set_brake(self, brake: Brake) -> None:
-        """Go by this brake from now on; what it holds back is let go."""
+        """Use this brake from now on. A commit that the old one delays continues at once."""
         with self._changed:
             self._brake = brake
             self._changed.notify_all()
 
-    # Its life.
+    # Start and end.
 
-    def start(self, ring: Callable[[], None]) -> None:
-        """Begin to commit. `ring` is called from the journal's thread after each commit, and when trouble comes."""
-        self._ring = ring
+    def start(self, notify: Callable[[], None]) -> None:
+        """Start to commit. The journal's thread calls `notify` after each commit, and when one fails."""
+        self._notify = notify
         self._thread.start()
 
     def close(self) -> bool:
-        """Commit what waits, trying once, and close the file. False when not all of it could be committed."""
+        """Commit what waits, trying once, and close the file. False if something could not be committed."""
         with self._changed:
-            self._is_ending = True
+            self._is_closing = True
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
@@ -140,38 +140,38 @@ class Journal:
                 self._store.add([], {TICK_RESERVED: str(max(self._last_tick, self.committed_tick))})
             self._store.close()
         except sqlite3.Error as error:
-            self.trouble = trouble_of(error)
+            self.disk_error = disk_error_of(error)
             self._store.abandon()
             return is_whole and self._snapshot is None
         return is_whole
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         try:
-            while (batch := self._await()) is not None and self._serve(batch):
-                self._keep_house()
+            while (batch := self._next_batch()) is not None and self._commit_batch(batch):
+                self._maintain()
         except BaseException as bug:
             with self._changed:
                 self.bug = bug
                 self._changed.notify_all()
-            self._ring()
+            self._notify()
 
-    def _await(self) -> list[TickEntry] | None:
-        """Wait for something to commit: ticks, or only numbers that are to be set aside. None at the end."""
+    def _next_batch(self) -> list[TickEntry] | None:
+        """Wait for something to commit: ticks, or only numbers to reserve. None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._reserve_to != self._reserved or self._is_ending)
-            return list(self._queue) if self._queue or not self._is_ending else None
+            self._changed.wait_for(lambda: self._queue or self._reserve_to != self._reserved or self._is_closing)
+            return list(self._queue) if self._queue or not self._is_closing else None
 
-    def _serve(self, batch: list[TickEntry]) -> bool:
-        """Commit a batch, however long that takes; only the end of the server ends it early, with False."""
+    def _commit_batch(self, batch: list[TickEntry]) -> bool:
+        """Commit a batch, trying again until it succeeds. False if the server ended before."""
         begun_ns = clock.now_ns()
-        if self._condenser is not None:
-            batch = [self._condenser.condense(entry) for entry in batch]
+        if self._compressor is not None:
+            batch = [self._compressor.compress(entry) for entry in batch]
         if batch:
-            self._pay(len(batch))
+            self._apply_brake(len(batch))
         while not self._commit(batch):
-            self._ring()
+            self._notify()
             with self._changed:
-                if self._changed.wait_for(lambda: self._is_ending, RETRY_S):
+                if self._changed.wait_for(lambda: self._is_closing, RETRY_S):
                     return False
         now_ns = clock.now_ns()
         if not batch:
@@ -182,39 +182,38 @@ class Journal:
         with self._changed:
             for _ in batch:
                 self._queue.popleft()
+            assert batch[-1].tick > self.committed_tick, "committed ticks ascend"
             self.committed_ns, self.committed_tick = now_ns, batch[-1].tick
             self._changed.notify_all()
-        self._ring()
+        self._notify()
         return True
 
-    def _pay(self, item_count: int) -> None:
-        """The brake: service time that is added to a commit."""
+    def _apply_brake(self, item_count: int) -> None:
+        """Add service time to a commit."""
         with self._changed:
             brake = self._brake
             added_s = item_count * brake.item_us * 1e-6 + brake.batch_ms * 1e-3
             if added_s > 0:
-                self._changed.wait_for(lambda: self._brake != brake or self._is_ending, added_s)
+                self._changed.wait_for(lambda: self._brake != brake or self._is_closing, added_s)
 
     def _commit(self, batch: list[TickEntry]) -> bool:
-        """Write and commit once. False when the disk does not take it; nothing is written then."""
+        """Write and commit once. False if that failed; nothing is written then."""
         reserve_to = self._reserve_to
         facts = {TICK_RESERVED: str(reserve_to)} if reserve_to != self._reserved else {}
         try:
             self._store.add(batch, facts)
         except sqlite3.Error as error:
-            self.trouble = trouble_of(error)
+            self.disk_error = disk_error_of(error)
             return False
-        self.trouble = DiskError.NONE
+        assert all(first.tick < second.tick for first, second in pairwise(batch))
+        self.disk_error = DiskError.NONE
         self._reserved = reserve_to
         for entry in batch:
             self._snapshot = entry if entry.pixels is not None else self._snapshot
         return True
 
-    def _keep_house(self) -> None:
-        """What can wait until a tick was committed: a snapshot, giving up what is too old, moving the log.
-
-        When the disk does not take it, that is tried again after the next commit, which tells the trouble.
-        """
+    def _maintain(self) -> None:
+        """Write a snapshot, delete old ticks and move the log: after a commit, as no client waits for these."""
         try:
             if self._snapshot is not None and self._snapshot.pixels is not None:
                 self._store.add_snapshot(self._snapshot.tick, self._snapshot.time_ns, self._snapshot.pixels)
@@ -224,20 +223,20 @@ class Journal:
                     self._store.retire(before_ns, self._bytes_max)
             self._store.checkpoint()
         except sqlite3.Error:
-            return
+            return  # Tried again after the next commit, which will report the error.
 
 
-def _nobody() -> None:
-    """Nobody is to be told."""
+def _ignore() -> None:
+    """For a journal that no loop waits for."""
 
 
 @contextmanager
 def running(journal: Journal | None) -> Iterator[None]:
-    """A recording's journal while it is written to, without anybody who waits for it; None: there is none."""
+    """Start a recording's journal that no loop waits for, and close it at the end. None: there is none."""
     if journal is None:
         yield
         return
-    journal.start(_nobody)
+    journal.start(_ignore)
     try:
         yield
     finally:
@@ -245,7 +244,7 @@ def running(journal: Journal | None) -> Iterator[None]:
 
 
 def open_journal(config: ServerConfig, now_ns: int) -> Journal | None:
-    """The journal that `config` asks for; None when it asks for none. Raises JournalError."""
+    """The journal that `config` names; None if it names none. Raises JournalError."""
     if not config.journal:
         return None
     if not config.journal_gates:

@@ -1,8 +1,8 @@
-"""Opening a journal: is the file one of ours and whole, what was the canvas, and with which tick does it go on?
+"""Opens a journal: checks that the file is one and undamaged, and reads the canvas and the tick to continue from.
 
-It reads the newest whole snapshot and all ticks after it. Damage at the end is cut off, and told; damage with whole
-ticks behind it is refused, since to go on from before it would give those up. Invariant: a canvas that is returned is
-what the file says at `tick`, and the file holds nothing newer.
+It reads the newest undamaged snapshot and all ticks after it. Damage at the end is cut off, with a note. Damage with
+good ticks after it is refused, because continuing from before it would lose these. After recovery the file contains
+nothing newer than the canvas that is returned.
 """
 
 import json
@@ -20,57 +20,58 @@ from numpy.typing import NDArray
 
 from server.config import ServerConfig
 from server.journal import schema
-from server.journal.fault import JournalError, trouble_of, words_of
+from server.journal.fault import JournalError, describe, disk_error_of
 from server.journal.log import loss_in
 from server.journal.store import Store
 from server.palette import hex_colors
 from server.protocol.blocks import changed_cells
 from server.protocol.websocket import ProtocolViolation
 from server.system import clock
+from server.wire import Encoding
 
+# The fact that no client has seen a tick above this number; see `journal.TICKS_RESERVED`.
 TICK_RESERVED = "tick_reserved"
-"""The fact that no tick above this number was ever told to anybody: a quiet tick has no row, but clients saw its
-number."""
 
 _MAGIC = b"SQLite format 3\0"
 
 
 @dataclass
 class Recovered:
-    """An open store, and what it goes on from."""
+    """An open store, and what to continue from."""
 
     store: Store
     tick: int
-    """The last tick whose number may have been told; the next one is above it."""
+    """The last tick whose number clients may have seen; the next one is above it."""
     time_ns: int
-    """When the last tick in the file was, by the file's clock."""
+    """Time of the last tick in the file, by the file's clock."""
     pixels: NDArray[np.uint8]
     """Shape (height, width)."""
     notes: list[str] = field(default_factory=list)
-    """What was lost, a line each."""
+    """What was lost, one line each."""
 
 
 def recover(config: ServerConfig, now_ns: int) -> Recovered:
-    """Open the journal that `config` names, or make it. Raises JournalError."""
+    """Open or create the journal that `config` names. Raises JournalError."""
     path = Path(config.journal)
     is_new = _is_new(path)
-    loss = loss_in(path)  # What SQLite opens once, it may write over.
+    loss = loss_in(path)  # Before SQLite opens the file: it may overwrite the log.
     with _opened(path, config) as store:
         store.claim()
-        if is_new or _is_unbegun(store):
+        if is_new or _is_unused(store):
             _create(store, config, now_ns)
         recovered = _read(store, config)
         if loss is not None:
-            recovered.notes.insert(0, f"journal {path}: its log {path.name}-wal was {loss}; all before is there")
-        _settle(recovered, now_ns)
+            recovered.notes.insert(0, f"journal {path}: its log {path.name}-wal was {loss}; everything before is there")
+        _add_snapshot(recovered, now_ns)
     return recovered
 
 
 def open_recording(config: ServerConfig, now_ns: int) -> Store:
-    """Open the recording that `config` names, to which this server adds its ticks. Raises JournalError."""
+    """Open the recording that `config` names, for this server's ticks. Raises JournalError."""
     path = Path(config.journal)
     _is_new(path)
     with _opened(path, config) as store:
+        # The session writes to this file, too, and may have created the tables.
         facts = _facts(config, schema.RECORDING, now_ns)
         schema.create_tables(store.connection, schema.SERVER_TABLES)
         with store.transaction() as connection:
@@ -83,7 +84,7 @@ def open_recording(config: ServerConfig, now_ns: int) -> Store:
 
 @contextmanager
 def _opened(path: Path, config: ServerConfig) -> Iterator[Store]:
-    """A store that is given back when what is done with it fails. Raises JournalError where SQLite fails."""
+    """An open store, closed again on an exception. Raises JournalError for errors of SQLite."""
     store: Store | None = None
     try:
         store = Store(path, config.journal_sync)
@@ -93,7 +94,7 @@ def _opened(path: Path, config: ServerConfig) -> Iterator[Store]:
             store.abandon()
         if isinstance(error, sqlite3.Error):
             raise cannot_open(path, error) from None
-        if isinstance(error, UnicodeDecodeError):  # Of a damaged schema, SQLite quotes what it cannot read.
+        if isinstance(error, UnicodeDecodeError):  # The message of SQLite quotes a damaged schema.
             raise JournalError(
                 f"journal {path} is damaged: a text in it is no text; restore a copy, or name another file"
             ) from None
@@ -101,7 +102,7 @@ def _opened(path: Path, config: ServerConfig) -> Iterator[Store]:
 
 
 def _is_new(path: Path) -> bool:
-    """Whether there is nothing yet. Raises JournalError for what is no SQLite file."""
+    """Whether the file is empty or missing. Raises JournalError for a file of another kind."""
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
@@ -117,9 +118,9 @@ def _is_new(path: Path) -> bool:
 
 
 def cannot_open(path: Path, error: sqlite3.Error) -> JournalError:
-    """Why a file that may be whole cannot be used now."""
-    words = words_of(trouble_of(error))
-    return JournalError(f"journal {path} cannot be used: {words} (SQLite: {error}); mend that, or name another file")
+    """Why a file cannot be used now, although it may be undamaged."""
+    why = describe(disk_error_of(error))
+    return JournalError(f"journal {path} cannot be used: {why} (SQLite: {error}); mend that, or name another file")
 
 
 def _facts(config: ServerConfig, kind: str, now_ns: int) -> dict[str, str]:
@@ -134,14 +135,14 @@ def _facts(config: ServerConfig, kind: str, now_ns: int) -> dict[str, str]:
 
 
 def _create(store: Store, config: ServerConfig, now_ns: int) -> None:
-    """The tables of a new journal, its facts, and its first snapshot: an empty canvas."""
+    """Write the tables of a new journal, its facts, and its first snapshot: an empty canvas."""
     schema.create_tables(store.connection, schema.JOURNAL_TABLES)
     store.add([], _facts(config, schema.JOURNAL, now_ns))
     store.add_snapshot(0, now_ns, bytes(config.width * config.height))
 
 
-def _is_unbegun(store: Store) -> bool:
-    """Whether whoever made the file, as on a full disk, ended before the first snapshot: it holds nothing to lose."""
+def _is_unused(store: Store) -> bool:
+    """Whether the file contains no canvas, because the process that made it ended before (as on a full disk)."""
     names = {name for (name,) in store.connection.execute("SELECT name FROM sqlite_master")}
     application_id, _ = schema.marks_of(store.connection)
     if application_id != schema.APPLICATION_ID:
@@ -154,35 +155,39 @@ def _is_unbegun(store: Store) -> bool:
 
 
 def _read(store: Store, config: ServerConfig) -> Recovered:
-    """Check what the file is, and read the canvas out of it."""
+    """Check the file and read the canvas."""
     facts = _check(store, config)
     notes: list[str] = []
+    # Rows of older ticks may be damaged: the snapshot makes up for them.
     tick, time_ns, pixels = _newest_snapshot(store, config, notes)
     rows = store.connection.execute(
         "SELECT tick, time_ns, encoding, tile_count, blocks, crc FROM ticks WHERE tick > ? ORDER BY tick", (tick,)
     ).fetchall()
     cells = [_cells(row, config) for row in rows]
-    damaged = [index for index, told in enumerate(cells) if told is None]
+    damaged = [index for index, found in enumerate(cells) if found is None]
     if damaged:
         cut = damaged[0]
+        # Only if every row from the first damaged one on is damaged, nothing good is lost by cutting there.
         if len(damaged) < len(cells) - cut:
             raise _damaged_middle(store.path, rows, cut, len(cells) - cut - len(damaged))
         first, last = rows[cut][0], rows[-1][0]
         with store.transaction() as connection:
             connection.execute("DELETE FROM ticks WHERE tick >= ?", (first,))
-        notes.append(f"journal {store.path}: ticks {first} to {last} were damaged and are lost; all before is there")
+        notes.append(
+            f"journal {store.path}: ticks {first} to {last} were damaged and are lost; everything before is there"
+        )
         rows, cells = rows[:cut], cells[:cut]
-    for row, told in zip(rows, cells, strict=True):
-        assert told is not None
-        where, colors = told
+    for row, found in zip(rows, cells, strict=True):
+        assert found is not None
+        where, colors = found
         pixels.reshape(-1)[where] = colors
         tick, time_ns = int(row[0]), int(row[1])
     reserved = facts.get(TICK_RESERVED, "0")
     return Recovered(store, max(tick, int(reserved) if reserved.isdecimal() else 0), time_ns, pixels, notes)
 
 
-def _settle(recovered: Recovered, now_ns: int) -> None:
-    """Write down what was read as a snapshot, so that the next start has less to read."""
+def _add_snapshot(recovered: Recovered, now_ns: int) -> None:
+    """Write what was read as a snapshot, so that the next start reads less."""
     store = recovered.store
     (snapshot_tick,) = store.connection.execute("SELECT max(tick) FROM snapshots").fetchone()
     if snapshot_tick < recovered.tick:
@@ -192,43 +197,43 @@ def _settle(recovered: Recovered, now_ns: int) -> None:
 
 
 def _check(store: Store, config: ServerConfig) -> dict[str, str]:
-    """The facts of a file that is ours and fits `config`. Raises JournalError."""
+    """The facts of the file. Raises JournalError if it is not a journal, or not for this `config`."""
     path = store.path
     application_id, version = schema.marks_of(store.connection)
     if application_id != schema.APPLICATION_ID:
         raise JournalError(f"journal {path} is another program's SQLite file; name another file")
     if version > schema.USER_VERSION:
         raise JournalError(
-            f"journal {path} is of version {version}, this program knows {schema.USER_VERSION}; update it"
+            f"journal {path} has version {version}, but this program knows {schema.USER_VERSION}; update the program"
         )
     facts = {str(key): str(value) for key, value in store.connection.execute("SELECT key, value FROM meta")}
     if facts.get("kind") != schema.JOURNAL:
-        raise JournalError(f"journal {path} is a {facts.get('kind', 'damaged file')}, no journal; name another file")
+        raise JournalError(f"journal {path} is a {facts.get('kind', 'damaged file')}, not a journal; name another file")
     size, wanted = (facts.get("width"), facts.get("height")), (str(config.width), str(config.height))
     if size != wanted:
         raise JournalError(
-            f"journal {path} holds a canvas of {size[0]}x{size[1]}, asked for is {wanted[0]}x{wanted[1]}; "
+            f"journal {path} holds a canvas of {size[0]}x{size[1]}, but the server's is {wanted[0]}x{wanted[1]}; "
             f"serve that size, or name another file"
         )
     return facts
 
 
 def _newest_snapshot(store: Store, config: ServerConfig, notes: list[str]) -> tuple[int, int, NDArray[np.uint8]]:
-    """Tick, time and canvas of the newest snapshot that is whole."""
+    """Tick, time and canvas of the newest undamaged snapshot."""
     query = "SELECT tick, time_ns, encoding, pixels, crc FROM snapshots ORDER BY tick DESC"
     for tick, time_ns, encoding, packed, crc in store.connection.execute(query):
         size = config.width * config.height
         raw = _unpacked(tick, time_ns, encoding, 0, packed, crc)
         if raw is not None and len(raw) == size:
             return tick, time_ns, np.frombuffer(raw, np.uint8).reshape(config.height, config.width).copy()
-        notes.append(f"journal {store.path}: the snapshot of tick {tick} is damaged; the one before it is taken")
+        notes.append(f"journal {store.path}: the snapshot of tick {tick} is damaged; the one before it is used")
     raise JournalError(
-        f"journal {store.path} is damaged: it holds no whole snapshot; restore a copy, or name another file"
+        f"journal {store.path} is damaged: it holds no undamaged snapshot; restore a copy, or name another file"
     )
 
 
 def _cells(row: tuple[Any, ...], config: ServerConfig) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
-    """What a row of `ticks` changed; None when the row is damaged."""
+    """Pixels and colours in a row of `ticks`; None if the row is damaged."""
     tick, time_ns, encoding, tile_count, blocks, crc = row
     raw = _unpacked(tick, time_ns, encoding, tile_count, blocks, crc)
     if raw is None:
@@ -240,21 +245,21 @@ def _cells(row: tuple[Any, ...], config: ServerConfig) -> tuple[NDArray[np.int64
 
 
 def _unpacked(tick: Any, time_ns: Any, encoding: Any, tile_count: Any, data: Any, crc: Any) -> bytes | None:
-    """The bytes of a row as they were before compression; None when the row is damaged."""
+    """The uncompressed bytes of a row; None if the row is damaged."""
     try:
         if schema.row_crc(tick, time_ns, encoding, tile_count, data) != crc:
             return None
-        if encoding == schema.PLAIN:
+        if encoding == Encoding.RAW:
             return bytes(data)
         return zlib.decompress(data)
-    except (TypeError, struct.error, zlib.error):
+    except (TypeError, struct.error, zlib.error):  # SQLite columns can hold values of any type.
         return None
 
 
-def _damaged_middle(path: Path, rows: list[tuple[Any, ...]], cut: int, whole_count: int) -> JournalError:
+def _damaged_middle(path: Path, rows: list[tuple[Any, ...]], cut: int, good_count: int) -> JournalError:
     tick = rows[cut][0]
     before = rows[cut - 1][0] if cut else "the snapshot before it"
     return JournalError(
-        f"journal {path} is damaged at tick {tick}, with {whole_count} whole ticks after it; restore a copy, or give "
-        f"those up and go on from {before}: sqlite3 {path} 'DELETE FROM ticks WHERE tick >= {tick}'"
+        f"journal {path} is damaged at tick {tick}, with {good_count} undamaged ticks after it; restore a copy, or "
+        f"give those up and continue from {before}: sqlite3 {path} 'DELETE FROM ticks WHERE tick >= {tick}'"
     )

@@ -1,35 +1,88 @@
-"""The tables that a server writes: an SQLite file, a journal or a recording, which anything that reads SQLite can open.
+"""The tables that a server writes, to an SQLite file: a journal or a recording.
 
-A journal holds the first three tables, a recording all of them and the figures of `workbench.recording.schema`. Nothing
-here opens a file. Each row holds a checksum over its other columns, so that a truncated or changed row is detected; the
-rows of `meta` share one.
+A journal has the first three tables, a recording all of them and the figures of `workbench.recording.schema`. Each row
+has a checksum over its other columns in its last column, so that a changed row is detected, not read as a wrong figure;
+`meta` has one checksum in all. Nothing here opens a file.
 
     TABLE      ONE ROW IS
     meta       a fact about the file: a key and its value
-    ticks      what one tick changed: the tile blocks of its whole-canvas DELTA, as they were sent or zlib
+    ticks      the changes of one tick: the tile blocks of its whole-canvas DELTA, as sent or shorter
     snapshots  the whole canvas after a tick, rows top to bottom, zlib
-    markers    an event of the run: a setting that was changed, a fault, ticks that are missing
+    markers    an event of the run: a changed setting, a fault, missing ticks
 """
 
 import sqlite3
 import struct
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
-from server.journal.sealed_table import SealedTable
+Column = tuple[str, str]
+"""Name and type of a column: INTEGER, REAL, TEXT or BLOB."""
 
+# The bytes "PXRC", at offset 68 of the file, which distinguish it from other SQLite files.
 APPLICATION_ID = 0x50585243
-"""The bytes "PXRC", at offset 68 of the file: what tells it from other SQLite files."""
+# Of the tables; a file of a newer version is not opened. Before 2, figures had no checksums and there was no table
+# `readings`; before 3, there was no table `turns`.
 USER_VERSION = 3
-"""Of the tables below. A program opens no file of a newer one. Before 2, figures had no checksums and no `readings`;
-before 3, there were no `turns`."""
-
+# The values of "kind" in `meta`.
 JOURNAL, RECORDING = "journal", "recording"
-"""What `meta` has under "kind"."""
-PLAIN, ZLIB = 0, 1
-"""Encodings of bytes."""
+
+_NAN = float("nan")
+_CHECKED = struct.Struct("<4q")
 
 
-MARKERS = SealedTable("markers", (), (("time_ns", "INTEGER"), ("kind", "TEXT"), ("text", "TEXT")))
+class RowChecksum:
+    """The checksum of the rows of one table. `columns`: those that it covers, in the table's order."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._start = zlib.crc32(",".join(name for name, _ in columns).encode())
+        self._is_real = tuple(kind == "REAL" for _, kind in columns)
+        self._numbers = struct.Struct("<" + "".join("d" if is_real else "q" for is_real in self._is_real))
+        self._bytes_at = tuple(index for index, (_, kind) in enumerate(columns) if kind in ("TEXT", "BLOB"))
+
+    def of(self, row: Sequence[Any]) -> int:
+        """CRC-32 of the names joined by commas, one number per column, and all texts and blobs.
+
+        A number has 8 bytes, little-endian: an integer, a double if the column is REAL (NULL is NaN), or the length of
+        a text or blob (NULL is -1). Raises TypeError, ValueError or struct.error for values of another type.
+        """
+        # SQLite does not store the sign of zero. Adding 0.0 removes it here, too.
+        values = [(_NAN if value is None else value + 0.0) if is_real else value
+                  for value, is_real in zip(row, self._is_real, strict=True)]  # fmt: skip
+        parts = [_replaced_by_length(values, index) for index in self._bytes_at]
+        crc = zlib.crc32(self._numbers.pack(*values), self._start)
+        return zlib.crc32(b"".join(parts), crc)
+
+
+class CheckedTable:
+    """A table whose rows have a checksum. `keys`: its primary key; without one, rows are numbered by `id`."""
+
+    def __init__(self, name: str, keys: Sequence[str], columns: Sequence[Column]) -> None:
+        names = [column for column, _ in columns]
+        typed = [f"{column} {kind}" for column, kind in columns]
+        head = [] if keys else ["id INTEGER PRIMARY KEY"]
+        tail = [f"PRIMARY KEY ({', '.join(keys)})"] if keys else []
+        suffix = " WITHOUT ROWID" if len(keys) > 1 else ""
+        self.create = f"CREATE TABLE {name} ({', '.join([*head, *typed, 'crc INTEGER', *tail])}){suffix}"
+        places = ", ".join("?" * (len(columns) + 1))
+        self.add = f"INSERT INTO {name} ({', '.join([*names, 'crc'])}) VALUES ({places})"
+        self._checksum = RowChecksum(columns)
+
+    def row(self, *values: Any) -> tuple[Any, ...]:
+        """A row for the statement `add`: these values and their checksum."""
+        return (*values, self._checksum.of(values))
+
+
+def _replaced_by_length(values: list[Any], index: int) -> bytes:
+    """Replace a text or blob by its length. Returns its bytes."""
+    value = values[index]
+    data: bytes = value.encode() if isinstance(value, str) else b"" if value is None else value
+    values[index] = -1 if value is None else len(data)
+    return data
+
+
+MARKERS = CheckedTable("markers", (), (("time_ns", "INTEGER"), ("kind", "TEXT"), ("text", "TEXT")))
 
 _META = "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
 _TICKS = (
@@ -41,14 +94,12 @@ _SNAPSHOTS = (
 )
 
 JOURNAL_TABLES = (_META, _TICKS, _SNAPSHOTS)
+# The tables of a recording that its server writes to.
 SERVER_TABLES = (*JOURNAL_TABLES, MARKERS.create)
-"""The tables of a recording that its server writes to."""
 
 ADD_TICK = "INSERT INTO ticks VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
 SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
-
-_CHECKED = struct.Struct("<4q")
 
 
 def row_crc(tick: int, time_ns: int, encoding: int, tile_count: int, data: bytes | memoryview) -> int:
@@ -59,12 +110,13 @@ def row_crc(tick: int, time_ns: int, encoding: int, tile_count: int, data: bytes
 def create_tables(connection: sqlite3.Connection, tables: tuple[str, ...]) -> None:
     """Mark an empty file as one of ours and create `tables` in it, in one transaction, in WAL mode.
 
-    A file that has tables is left as it is: another process may have been quicker. connection: in autocommit mode
-    (`isolation_level=None`). Raises sqlite3.Error.
+    A file that has tables is left as it is. connection: in autocommit mode (`isolation_level=None`). Raises
+    sqlite3.Error.
     """
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Only a file without any table takes it.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Takes effect only in a file without tables.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
+    # The server and the session both create a recording's tables: the other one may have been quicker.
     if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
         connection.execute("ROLLBACK")
         return
@@ -76,7 +128,7 @@ def create_tables(connection: sqlite3.Connection, tables: tuple[str, ...]) -> No
 
 
 def marks_of(connection: sqlite3.Connection) -> tuple[int, int]:
-    """A file's application id and version of tables. Raises sqlite3.DatabaseError for what is no SQLite file."""
+    """Application id and version of the tables of a file. Raises sqlite3.DatabaseError for other files."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (user_version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(application_id), int(user_version)

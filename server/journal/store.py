@@ -1,8 +1,8 @@
-"""The store: one SQLite file and the one connection through which this process writes to it.
+"""The file: the one connection through which a process writes to it, and what it writes there.
 
-Every method is one transaction: done whole, or not at all and raising `sqlite3.Error`. It knows no thread and no
-clock; the journal's thread calls it. Invariant: what `add` has returned from is on disk as far as `sync` promises:
-"normal" survives the end of the process, however it ends, "full" also that of the machine.
+Each method of `Store` is one transaction: it is done as a whole, or raises `sqlite3.Error` and changes nothing. What
+`add` has written survives the end of the process with `sync` "normal", and a loss of power with "full". A `Store` knows
+neither threads nor time.
 """
 
 import fcntl
@@ -11,25 +11,34 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from server.journal.fault import JournalError
-from server.journal.schema import ADD_SNAPSHOT, ADD_TICK, MARKERS, SET_META, ZLIB, row_crc
+import numpy as np
+from numpy.typing import NDArray
 
+from server.journal.fault import JournalError
+from server.journal.schema import ADD_SNAPSHOT, ADD_TICK, MARKERS, SET_META, row_crc
+from server.protocol.blocks import changed_cells
+from server.wire import BLOCK_HEAD, TILE_PIXELS, TILE_SIDE, BlockKind, Encoding, tile_shape
+
+# Longest wait for another program that writes to the same file.
 BUSY_S = 5.0
-"""How long to wait for another program that writes to the same file."""
+# The log beside the file is moved into the file when it has grown by this much.
 CHECKPOINT_BYTES = 4 << 20
-"""So much is written to the log beside the file before it is moved into the file."""
+# A log that has grown beyond this while it was being read is truncated to it.
 WAL_BYTES_KEPT = 16 << 20
-"""To this the log is cut back once it has grown beyond, while it was being read."""
+# A row takes at least a page of the log.
 ROW_BYTES = 4096
-"""What a row costs at least: a page of the log."""
+# Level of zlib for recordings: the journal's thread has a few milliseconds per tick.
+_LEVEL = 6
+# Longer blocks are not compressed again: much of the canvas changed, and sorting the cells costs more than it saves.
+_COMPRESSED_BYTES_MAX = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class TickEntry:
-    """One tick's changes, as the whole-canvas DELTA of that tick holds them."""
+    """The changes of one tick, as in its whole-canvas DELTA."""
 
     tick: int
     time_ns: int
@@ -38,16 +47,15 @@ class TickEntry:
     encoding: int
     blocks: bytes
     pixels: bytes | None = None
-    """The whole canvas after the tick, when a snapshot of it is due."""
+    """The whole canvas after the tick, if a snapshot is due."""
     lost: tuple[int, int] | None = None
-    """The first and last of the ticks before this that were given up, because the disk was too slow."""
+    """The first and last of the ticks before this one that were dropped because the disk was too slow."""
 
 
 class Store:
-    """An open file with the tables of `schema`."""
+    """An open file with the tables of `schema`. Opening raises sqlite3.Error."""
 
     def __init__(self, path: Path, sync: str) -> None:
-        """Raises sqlite3.Error."""
         self.path = path
         self.connection = sqlite3.connect(path, BUSY_S, isolation_level=None, check_same_thread=False)
         self.connection.execute(f"PRAGMA synchronous = {sync}")
@@ -57,8 +65,8 @@ class Store:
         self._logged_bytes = 0
 
     def claim(self) -> None:
-        """Be the only server that writes here, until `close`. Raises JournalError when there is another."""
-        # A lock of another kind than SQLite's own, which a `close` of any descriptor of the file would give up.
+        """Lock the file against other servers until `close`. Raises JournalError if another one has it."""
+        # Not a POSIX lock, as SQLite's own: closing any descriptor of the file would release those.
         self._lock_fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,18 +77,19 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing."""
+        """A transaction: committed at the end, rolled back on an exception."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
+            # SQLite has already rolled back after some errors, such as a full disk.
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
 
     def add(self, entries: Sequence[TickEntry], facts: dict[str, str]) -> None:
-        """Write ticks and facts, in one commit."""
+        """Write ticks and facts in one commit."""
         with self.transaction() as connection:
             for entry in entries:
                 if entry.lost is not None:
@@ -93,7 +102,7 @@ class Store:
 
     @staticmethod
     def _mark_lost(connection: sqlite3.Connection, time_ns: int, first: int, last: int) -> None:
-        """Say in a recording which ticks are not in it."""
+        """Mark the ticks that are missing in a recording."""
         text = f"ticks {first} to {last} are missing: the disk was too slow or full"
         connection.execute(MARKERS.add, MARKERS.row(time_ns, "lost", text))
 
@@ -101,24 +110,25 @@ class Store:
         """Write the whole canvas after a tick."""
         packed = zlib.compress(pixels, 1)
         with self.transaction() as connection:
-            crc = row_crc(tick, time_ns, ZLIB, 0, packed)
-            connection.execute(ADD_SNAPSHOT, (tick, time_ns, ZLIB, packed, crc))
+            crc = row_crc(tick, time_ns, Encoding.ZLIB, 0, packed)
+            connection.execute(ADD_SNAPSHOT, (tick, time_ns, Encoding.ZLIB, packed, crc))
         self._logged_bytes += len(packed) + ROW_BYTES
 
     def retire(self, before_ns: int, bytes_max: int) -> None:
-        """Give up what is older than `before_ns`, and more while the file is above `bytes_max`; 0: no limit.
+        """Delete what is older than `before_ns`, and more while the file is larger than `bytes_max`; 0: no limit.
 
-        The newest snapshot and all after it stay, so that a server can always go on from the file.
+        The newest snapshot and all ticks after it stay, so that a server can always continue from the file.
         """
         while (tick := self._retired(before_ns, bytes_max)) is not None:
             with self.transaction() as connection:
                 connection.execute("DELETE FROM ticks WHERE tick <= ?", (tick,))
                 connection.execute("DELETE FROM snapshots WHERE tick < ?", (tick,))
+            # Fetch all rows: the statement frees one page per step.
             self.connection.execute("PRAGMA incremental_vacuum").fetchall()
             self._logged_bytes += ROW_BYTES
 
     def _retired(self, before_ns: int, bytes_max: int) -> int | None:
-        """The tick of the second oldest snapshot when what is before it is to go."""
+        """The tick of the second oldest snapshot, if what is before it is to be deleted."""
         query = "SELECT tick, time_ns FROM snapshots ORDER BY tick LIMIT 2"
         oldest = self.connection.execute(query).fetchall()
         if len(oldest) < 2:
@@ -128,7 +138,7 @@ class Store:
         return int(tick) if is_old or 0 < bytes_max < self.file_bytes() else None
 
     def file_bytes(self) -> int:
-        """Bytes in use in the file, the log beside it left out."""
+        """Bytes in use in the file, without the log."""
         pages, free, size = (
             int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
             for name in ("page_count", "freelist_count", "page_size")
@@ -136,21 +146,72 @@ class Store:
         return (pages - free) * size
 
     def checkpoint(self) -> None:
-        """Move the log into the file when it has grown. Waits for nobody who reads."""
+        """Move the log into the file when it has grown. Does not wait for readers."""
         if self._logged_bytes >= CHECKPOINT_BYTES:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._logged_bytes = 0
 
     def close(self) -> None:
-        """Move all of the log into the file, so that one file remains, and give it back."""
+        """Move all of the log into the file, so that one file remains, and close it."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             self.abandon()
 
     def abandon(self) -> None:
-        """Give the file back as it is."""
+        """Close the file as it is."""
         self.connection.close()
         if self._lock_fd >= 0:
-            os.close(self._lock_fd)  # After SQLite's own descriptors, whose locks this would take away.
+            # After SQLite's own descriptors: closing this one releases their locks.
+            os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+class DeltaCompressor:
+    """Shortens the ticks of a recording, which is kept for long and sent to no client.
+
+    A broadcast includes pixels that were painted in the colour that they had; a recording need not. And a bitmap of the
+    changed cells compresses better than their offsets. The shorter blocks give the same canvas, tick by tick.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._width, self._height = width, height
+        self._pixels = np.zeros(width * height, np.uint8)
+
+    def compress(self, entry: TickEntry) -> TickEntry:
+        """The tick with real changes only, or as it is if that is not shorter."""
+        raw = zlib.decompress(entry.blocks) if entry.encoding == Encoding.ZLIB else entry.blocks
+        # Each cell occurs once per tick, because a tile has one block.
+        where, colors = changed_cells(raw, entry.tile_count, self._width, self._height)
+        is_new = self._pixels[where] != colors
+        self._pixels[where] = colors
+        if entry.pixels is not None:
+            self._pixels[:] = np.frombuffer(entry.pixels, np.uint8)
+        if len(entry.blocks) > _COMPRESSED_BYTES_MAX:
+            return entry
+        blocks, tile_count = self._blocks(where[is_new], colors[is_new])
+        packed = zlib.compress(blocks, _LEVEL)
+        if len(packed) >= len(entry.blocks):
+            return entry
+        return replace(entry, encoding=Encoding.ZLIB, tile_count=tile_count, blocks=packed)
+
+    def _blocks(self, where: NDArray[np.int64], colors: NDArray[np.uint8]) -> tuple[bytes, int]:
+        """Bitmap blocks of these cells, each given once, and the number of blocks."""
+        if not len(where):
+            return b"", 0
+        across, _ = tile_shape(self._width, self._height)
+        y, x = np.divmod(where, self._width)
+        cell = (y // TILE_SIDE * across + x // TILE_SIDE) * TILE_PIXELS + y % TILE_SIDE * TILE_SIDE + x % TILE_SIDE
+        order = np.argsort(cell)
+        tile, offset = np.divmod(cell[order], TILE_PIXELS)
+        tiles, firsts = np.unique(tile, return_index=True)
+        bits = np.zeros((len(tiles), TILE_PIXELS), np.uint8)
+        bits[np.repeat(np.arange(len(tiles)), np.diff(firsts, append=len(tile))), offset] = 1
+        bitmaps = np.packbits(bits, axis=1, bitorder="little")
+        newest = colors[order].tobytes()
+        ends = [*firsts[1:].tolist(), len(newest)]
+        parts = [
+            BLOCK_HEAD.pack(number, BlockKind.BITMAP) + bitmap.tobytes() + newest[first:end]
+            for number, bitmap, first, end in zip(tiles.tolist(), bitmaps, firsts.tolist(), ends, strict=True)
+        ]
+        return b"".join(parts), len(parts)

@@ -109,7 +109,7 @@ SERVER = np.dtype(
         ("ledger_gap", "i8"),  # Placements that the last tick's ledger could not account for. Anything but 0 is a bug.
         ("port", "i8"),
         ("journal_state", "i8"),  # A JournalState of server/journal/fault.
-        ("journal_trouble", "i8"),  # A Trouble of it: why the newest commit failed; 0: it did not.
+        ("journal_trouble", "i8"),  # A DiskError of it: why the newest commit failed; 0: it did not.
         ("journal_gates", "i8"),  # 1: nothing is sent before it is on disk.
         ("journal_tick", "i8"),  # The last tick with changes that is on disk.
         ("tls_failed_count", "i8"),  # TLS handshakes that failed, or did not come in time.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from server.ipc.page import Page
-from server.journal.fault import JournalState, words_of
+from server.journal.fault import JournalState, describe
 from server.kernels.layout import TICK_ROWS, State
 from server.palette import PALETTE, hex_colors
 from server.protocol.http import Header, RequestHead
@@ -128,7 +128,7 @@ def journal_fault(telemetry: Page) -> str:
     server = telemetry["server"][0]
     if not server["journal_gates"] or server["journal_state"] != JournalState.FAILED:
         return ""
-    return f"tick {server['tick']} cannot be written to the journal: {words_of(int(server['journal_trouble']))}"
+    return f"tick {server['tick']} cannot be written to the journal: {describe(int(server['journal_trouble']))}"
 
 
 def _health(telemetry: Page, now_ns: int) -> Response:

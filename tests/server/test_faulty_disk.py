@@ -82,8 +82,8 @@ class Watched:
 
     def ring(self, folder):
         """Called in the journal's own thread, so that it does not write while its files are copied."""
-        self.troubles.append(self.journal.trouble)
-        if self.journal.trouble is DiskError.NONE:
+        self.troubles.append(self.journal.disk_error)
+        if self.journal.disk_error is DiskError.NONE:
             self.copies.put((self.journal.committed_tick, killed(self.path, folder)))
 
     def watch(self, journal):

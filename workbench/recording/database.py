@@ -16,7 +16,7 @@ import msgspec
 
 from server.journal import schema
 from server.journal.log import loss_in
-from server.journal.sealed_table import Column, Seal
+from server.journal.schema import Column, RowChecksum
 from server.protocol.websocket import ProtocolViolation
 from workbench.errors import UserError
 from workbench.recording.facts import CHECKS, fault_in
@@ -259,7 +259,7 @@ class FigureTable:
         if columns and not self._is_sealed and database.version > _UNCHECKED:
             raise database.damaged(f"the rows of {name} have no checksums")
         sealed: list[Column] = [column for column in columns if column[0] not in (_CRC, _ID)]
-        self._seal = Seal(sealed)
+        self._checksum = RowChecksum(sealed)
         self._query = f"SELECT {', '.join([column for column, _ in sealed] + [_CRC] * self._is_sealed)} FROM {name}"
 
     def rows(self, names: Sequence[str], tail: str = "", values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -283,7 +283,7 @@ class FigureTable:
                 yield row
                 continue
             try:
-                is_right = self._seal.of(row[:-1]) == row[-1]
+                is_right = self._checksum.of(row[:-1]) == row[-1]
             except (TypeError, ValueError, struct.error):
                 is_right = False
             if not is_right:

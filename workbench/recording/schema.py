@@ -13,8 +13,7 @@ Each row holds a checksum over its other columns.
 """
 
 from plots.figures import SAMPLED, UNSAMPLED
-from server.journal.schema import SERVER_TABLES
-from server.journal.sealed_table import Column, SealedTable
+from server.journal.schema import SERVER_TABLES, CheckedTable, Column
 from server.kernels.layout import TICK, Stage
 
 # The stages as columns and rows name them, in their order.
@@ -40,23 +39,23 @@ def _typed(names: tuple[str, ...], kind: str) -> tuple[Column, ...]:
 
 
 # A checksum covers the columns' names and order: both are part of the format.
-TICK_LOG = SealedTable("tick_log", ("tick",), _typed(TICK_LOG_COLUMNS, "INTEGER"))
-SAMPLES = SealedTable(
+TICK_LOG = CheckedTable("tick_log", ("tick",), _typed(TICK_LOG_COLUMNS, "INTEGER"))
+SAMPLES = CheckedTable(
     "samples",
     ("number",),
     (_NUMBER, ("time_ns", "INTEGER"), *_typed(SAMPLE_COLUMNS, "REAL"), ("latency_counts", "BLOB")),
 )
-STAGE_SAMPLES = SealedTable(
+STAGE_SAMPLES = CheckedTable(
     "stage_samples", ("number", "stage"), (_NUMBER, ("stage", "TEXT"), *_typed(STAGE_SAMPLE_COLUMNS, "REAL"))
 )
-HOSTILE_SAMPLES = SealedTable(
+HOSTILE_SAMPLES = CheckedTable(
     "hostile_samples", ("number", "kind"), (_NUMBER, ("kind", "TEXT"), *_typed(HOSTILE_SAMPLE_COLUMNS, "INTEGER"))
 )
-READINGS = SealedTable(
+READINGS = CheckedTable(
     "readings", ("number",), (_NUMBER, *_typed(READING_COLUMNS, "REAL"), ("loop_connection_counts", "TEXT"))
 )
-TURNS = SealedTable("turns", (), (("time_ns", "INTEGER"), ("changes", "TEXT")))
-DIAGNOSES = SealedTable(
+TURNS = CheckedTable("turns", (), (("time_ns", "INTEGER"), ("changes", "TEXT")))
+DIAGNOSES = CheckedTable(
     "diagnoses",
     ("number",),
     (_NUMBER, *((name, "REAL" if name == "headroom_ratio" else "TEXT") for name in DIAGNOSIS_COLUMNS[1:])),

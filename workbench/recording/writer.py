@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from server.config import ServerConfig
 from server.journal import schema
-from server.journal.fault import DiskError, trouble_of, words_of
+from server.journal.fault import DiskError, describe, disk_error_of
 from workbench.errors import UserError
 from workbench.output_file import require_new
 from workbench.recording.facts import checked
@@ -86,7 +86,7 @@ class RecordingWriter:
             schema.create_tables(self._file, RECORDING_TABLES)
             self._set_facts(self._facts)
         except sqlite3.Error as error:
-            raise UserError(f"--record {path} cannot be written: {words_of(trouble_of(error))}") from None
+            raise UserError(f"--record {path} cannot be written: {describe(disk_error_of(error))}") from None
 
     def server_config(self, config: ServerConfig) -> ServerConfig:
         """The settings of a server that adds its ticks to this file without waiting for the disk."""
@@ -177,8 +177,8 @@ class RecordingWriter:
         try:
             self._write(taken, marks, turns)
         except sqlite3.Error as error:
-            if trouble_of(error) != DiskError.LOCKED:
-                self._note_state(words_of(trouble_of(error)))
+            if disk_error_of(error) != DiskError.LOCKED:
+                self._note_state(describe(disk_error_of(error)))
             return
         with self._lock:
             del self._taken[: len(taken)], self._marks[: len(marks)], self._turns[: len(turns)]
@@ -239,7 +239,7 @@ class RecordingWriter:
         """The last commit; then move the write-ahead log into the file, which a read-only folder needs."""
         self._commit()
         if (self._taken or self._marks or self._turns) and not self.state.failure:
-            self._note_state(words_of(DiskError.LOCKED))
+            self._note_state(describe(DiskError.LOCKED))
         if self.state.failure:
             return
         try:
@@ -249,8 +249,8 @@ class RecordingWriter:
             self._file.execute("PRAGMA journal_mode = DELETE").fetchall()
         except sqlite3.Error as error:
             # A program that reads the file now keeps its log open. It stays beside the file; nothing is lost.
-            if trouble_of(error) != DiskError.LOCKED:
-                self._note_state(words_of(trouble_of(error)))
+            if disk_error_of(error) != DiskError.LOCKED:
+                self._note_state(describe(disk_error_of(error)))
 
     def _note_state(self, failure: str = "") -> None:
         """Update the state. The first failure is kept."""

@@ -32,7 +32,7 @@ class HeldJournal:
     bug = None
 
     def __init__(self, *, snapshot_ticks=3):
-        self.trouble = DiskError.NONE
+        self.disk_error = DiskError.NONE
         self.committed_tick = 0
         self.committed_ns = 0
         self.busy_ns = self.batch_count = self.item_count = self.drop_count = 0
@@ -62,7 +62,7 @@ class HeldJournal:
 
     def wait_committed(self, tick, timeout_s):
         self.is_last_asked = True
-        if self.trouble == DiskError.NONE:
+        if self.disk_error == DiskError.NONE:
             self.commit()
         return self.committed_tick >= tick
 
@@ -208,13 +208,13 @@ class TestGate:
         brakes = bench.engine.canvas.arrays.brakes
         bench.paint(1, 1, 5)
         bench.meet()
-        bench.journal.trouble = DiskError.FULL
+        bench.journal.disk_error = DiskError.FULL
         assert bench.engine.look_at_journal(bench.now_ns)
         assert brakes[Stage.APPLY]["batch_ns"] == HALT_NS
         assert bench.telemetry["server"][0]["journal_state"] == JournalState.FAILED
         bench.engine.adjust(bench.config, bench.now_ns)
         assert brakes[Stage.APPLY]["batch_ns"] == HALT_NS
-        bench.journal.trouble = DiskError.NONE
+        bench.journal.disk_error = DiskError.NONE
         bench.journal.commit()
         assert bench.engine.look_at_journal(bench.now_ns)
         assert brakes[Stage.APPLY]["batch_ns"] == 0
@@ -238,7 +238,7 @@ class TestGate:
     def test_without_a_disk_the_end_shows_no_more(self, bench):
         bench.paint(1, 1, 5)
         bench.meet()
-        bench.journal.trouble = DiskError.FULL
+        bench.journal.disk_error = DiskError.FULL
         assert not bench.engine.tick(bench.now_ns, is_last=True)
         assert bench.journal.is_last_asked
         assert bench.engine.shown.tick == 0

@@ -1,4 +1,4 @@
-"""The journal's file and its thread: what is opened, what is refused and in which words, what is given up when."""
+"""The journal's file and its thread: which files are opened, which are refused and why, and what is deleted when."""
 
 import sqlite3
 import threading
@@ -9,7 +9,7 @@ import pytest
 
 from server.config import Brake, Brakes
 from server.journal import schema
-from server.journal.fault import DiskError, JournalError, trouble_of, words_of
+from server.journal.fault import DiskError, JournalError, describe, disk_error_of
 from server.journal.journal import QUEUE_MAX, TICKS_RESERVED, open_journal
 from server.journal.recovery import TICK_RESERVED, recover
 from server.journal.store import Store, TickEntry
@@ -17,6 +17,7 @@ from server.kernels.encode import paint_blocks
 from server.kernels.layout import Stage
 from server.protocol.blocks import Block, encode_blocks
 from server.protocol.messages import Place, Subscribe
+from server.wire import Encoding
 from support.journaled import HEIGHT, NOW_NS, WIDTH, config_of, entry
 from support.serving import PATIENCE_S, Serving
 from support.stages import new_canvas, picture
@@ -56,18 +57,18 @@ def refusal(path, **settings):
 
 
 class TestOpening:
-    def test_a_new_one_is_an_empty_canvas(self, tmp_path):
+    def test_a_new_file_is_an_empty_canvas(self, tmp_path):
         recovered = opened(tmp_path / "new.pxj")
         assert (recovered.tick, recovered.notes, recovered.pixels.any()) == (0, [], False)
         assert recovered.pixels.shape == (HEIGHT, WIDTH)
 
-    def test_it_goes_on_above_every_number_that_was_told(self, path):
+    def test_it_continues_above_every_number_that_clients_saw(self, path):
         recovered = opened(path)
         assert recovered.tick == 9
         assert recovered.pixels[0, :7].tolist() == [0, 1, 2, 3, 0, 5, 0]
         assert opened(path).pixels.tobytes() == recovered.pixels.tobytes()
 
-    def test_an_empty_file_is_a_new_one(self, tmp_path):
+    def test_an_empty_file_is_new(self, tmp_path):
         (tmp_path / "empty").touch()
         assert opened(tmp_path / "empty").tick == 0
 
@@ -77,24 +78,24 @@ class TestOpening:
         store.close()
         opened(path)
 
-    def test_other_files(self, path, tmp_path):
+    def test_other_files_are_refused(self, path, tmp_path):
         (tmp_path / "text").write_text("hello, I am no journal")
         assert "another kind of file" in refusal(tmp_path / "text")
         change(tmp_path / "other.db", "CREATE TABLE cats (name TEXT)")
         assert "another program's" in refusal(tmp_path / "other.db")
         assert "cannot be opened" in refusal(tmp_path)
         assert f"there is no folder {tmp_path / 'none'}; make it first" in refusal(tmp_path / "none" / "file")
-        assert "asked for is 64x45" in refusal(path, width=64)
+        assert "but the server's is 64x45" in refusal(path, width=64)
         change(path, "UPDATE meta SET value = 'recording' WHERE key = 'kind'")
         assert "is a recording" in refusal(path)
         change(path, "PRAGMA user_version = 4")
-        assert "of version 4" in refusal(path)
+        assert "has version 4" in refusal(path)
 
-    def test_a_schema_that_is_no_text(self, path):
+    def test_a_schema_that_is_not_text_is_refused(self, path):
         path.write_bytes(path.read_bytes().replace(b"CREATE TABLE ticks", b"CREATE TAB\xccE ticks"))
         assert "is damaged: a text in it is no text" in refusal(path)
 
-    def test_a_truncated_file(self, path):
+    def test_a_truncated_file_is_refused(self, path):
         whole = path.read_bytes()
         for size in (50, 3000, 4096, len(whole) - 4096):
             path.write_bytes(whole[:size])
@@ -102,7 +103,7 @@ class TestOpening:
 
 
 class TestDamage:
-    def test_a_damaged_end_is_cut_and_told(self, path):
+    def test_a_damaged_end_is_cut_and_reported(self, path):
         change(path, "UPDATE ticks SET blocks = x'000000' WHERE tick >= 3")
         recovered = opened(path)
         assert recovered.pixels[0, :7].tolist() == [0, 1, 2, 0, 0, 0, 0]
@@ -114,29 +115,29 @@ class TestDamage:
     def test_a_damaged_middle_is_refused_with_a_remedy_that_works(self, path):
         change(path, "UPDATE ticks SET time_ns = time_ns + 1 WHERE tick = 2")
         line = refusal(path)
-        assert "damaged at tick 2, with 2 whole ticks after it" in line
-        assert "go on from 1" in line
+        assert "damaged at tick 2, with 2 undamaged ticks after it" in line
+        assert "continue from 1" in line
         change(path, line.split("'")[1])
         assert opened(path).pixels[0, :7].tolist() == [0, 1, 0, 0, 0, 0, 0]
 
-    def test_a_damaged_snapshot_is_made_up_for_by_the_one_before(self, path):
+    def test_a_damaged_snapshot_is_replaced_by_the_previous_one(self, path):
         opened(path)
         change(path, "UPDATE snapshots SET crc = crc + 1 WHERE tick > 0")
         recovered = opened(path)
         assert recovered.pixels[0, :7].tolist() == [0, 1, 2, 3, 0, 5, 0]
         assert "snapshot of tick 9 is damaged" in recovered.notes[0]
 
-    def test_without_any_snapshot_it_is_refused(self, path):
+    def test_a_file_without_snapshots_is_refused(self, path):
         change(path, "UPDATE snapshots SET pixels = x'00'")
-        assert "no whole snapshot" in refusal(path)
+        assert "no undamaged snapshot" in refusal(path)
 
     @pytest.mark.parametrize("value", ["NULL", "'text'", "x'0102'", "-1", "1e300"])
     @pytest.mark.parametrize("column", ["time_ns", "encoding", "tile_count", "blocks", "crc"])
-    def test_any_column(self, path, column, value):
+    def test_damage_of_any_column_is_found(self, path, column, value):
         change(path, f"UPDATE ticks SET {column} = {value} WHERE tick = 5")
         assert "ticks 5 to 5" in opened(path).notes[0]
 
-    def test_no_flipped_bit_brings_a_wrong_canvas_or_a_traceback(self, path):
+    def test_no_flipped_bit_gives_a_wrong_canvas_or_a_traceback(self, path):
         """What is flipped outside of our rows may be refused, cut, or be of no consequence."""
         whole, lots = path.read_bytes(), np.random.default_rng(7)
         right = {bytes([0, 1, 2, 3, 0, 5, 0][:count]).ljust(7, b"\0") for count in range(7)}
@@ -206,7 +207,7 @@ class Rung:
 
 
 class TestThread:
-    def test_what_is_submitted_is_on_disk_before_it_rings(self, path):
+    def test_ticks_are_on_disk_before_it_notifies(self, path):
         journal, rung = open_journal(config_of(path), NOW_NS), Rung()
         journal.start(rung)
         tick = journal.committed_tick + 1
@@ -221,7 +222,7 @@ class TestThread:
         assert opened(path).pixels[0, 6] == 6
         assert opened(path).tick == tick
 
-    def test_numbers_are_set_aside_in_good_time(self, path):
+    def test_tick_numbers_are_reserved_in_time(self, path):
         journal, rung = open_journal(config_of(path), NOW_NS), Rung()
         first = journal.committed_tick + 1
         assert journal.is_free(first + TICKS_RESERVED - 1)
@@ -230,7 +231,7 @@ class TestThread:
         assert journal.wait_committed(first - 1, PATIENCE_S)
         assert journal.close()
 
-    def test_a_snapshot_is_due_after_so_many_ticks(self, path):
+    def test_a_snapshot_is_due_after_the_configured_ticks(self, path):
         journal = open_journal(config_of(path, journal_snapshot_ticks=3), NOW_NS)
         first = journal.committed_tick
         assert [journal.wants_snapshot(first + n) for n in (1, 2, 3)] == [False, False, True]
@@ -241,7 +242,7 @@ class TestThread:
         assert journal.close()
         assert (opened(path).pixels == 9).all()
 
-    def test_the_clock_of_the_file_goes_on_when_the_machine_began_anew(self, path):
+    def test_times_in_the_file_ascend_after_a_reboot(self, path):
         journal = open_journal(config_of(path), 77)
         journal.start(Rung())
         journal.submit(entry(10, (6, 0, 6), time_ns=100))
@@ -250,7 +251,7 @@ class TestThread:
             times = [time_ns for (time_ns,) in file.execute("SELECT time_ns FROM ticks ORDER BY tick")]
         assert times == sorted(times)
 
-    def test_a_brake_is_paid_until_it_is_let_go(self, path):
+    def test_a_brake_delays_a_commit_until_it_is_released(self, path):
         config = config_of(path, brakes=Brakes(journal=Brake(batch_ms=500.0)))
         journal, rung = open_journal(config, NOW_NS), Rung()
         journal.start(rung)
@@ -262,9 +263,9 @@ class TestThread:
 
 
 class TestRecording:
-    """A journal that nobody waits for."""
+    """A journal that does not gate."""
 
-    def test_it_joins_a_file_that_another_process_has_begun(self, tmp_path):
+    def test_it_adds_to_a_file_that_another_process_created(self, tmp_path):
         path = tmp_path / "run.pxr"
         with closing(sqlite3.connect(path, isolation_level=None)) as file:
             schema.create_tables(file, schema.SERVER_TABLES)
@@ -279,7 +280,7 @@ class TestRecording:
             assert file.execute("SELECT tick FROM snapshots").fetchall() == [(0,)]
             assert dict(file.execute("SELECT key, value FROM meta"))["seed"] == "3"
 
-    def test_a_run_is_not_written_over_another(self, tmp_path):
+    def test_a_run_does_not_overwrite_another(self, tmp_path):
         path = tmp_path / "run.pxr"
         journal = open_journal(config_of(path, journal_gates=False), NOW_NS)
         journal.start(Rung())
@@ -288,7 +289,7 @@ class TestRecording:
         with pytest.raises(JournalError, match="holds a run already"):
             open_journal(config_of(path, journal_gates=False), NOW_NS)
 
-    def test_what_finds_no_room_is_counted_and_marked_and_made_up_for(self, tmp_path):
+    def test_dropped_ticks_are_counted_and_marked_and_a_snapshot_follows(self, tmp_path):
         path = tmp_path / "run.pxr"
         journal = open_journal(config_of(path, journal_gates=False), NOW_NS)
         for tick in range(1, QUEUE_MAX + 4):
@@ -324,7 +325,7 @@ class TestRecording:
 class TestPaintBlocks:
     """The kernel against the plain decoder: both paint the same."""
 
-    def test_each_kind_and_the_edges(self):
+    def test_each_kind_of_block_and_edge_tiles(self):
         canvas = new_canvas(WIDTH, HEIGHT)
         lots = np.random.default_rng(3)
         for tick in range(1, 40):
@@ -343,7 +344,7 @@ class TestPaintBlocks:
             assert (picture(canvas) == expected).all()
             assert all(canvas.tile_tick[block.tile] == tick for block in blocks)
 
-    def test_what_is_not_well_formed_is_refused(self):
+    def test_malformed_blocks_are_refused(self):
         canvas = new_canvas(WIDTH, HEIGHT)
         whole = encode_blocks([Block(5, (0, 9, 500), b"abc"), Block(2, tuple(range(400)), bytes(400))])
         for end in range(len(whole)):
@@ -354,26 +355,26 @@ class TestPaintBlocks:
 
 
 class TestTrouble:
-    def test_every_one_has_words(self):
-        assert all(words_of(trouble) for trouble in DiskError if trouble != DiskError.NONE)
+    def test_each_disk_error_has_a_description(self):
+        assert all(describe(trouble) for trouble in DiskError if trouble != DiskError.NONE)
 
-    def test_of_a_closed_file(self, path):
+    def test_the_error_of_a_closed_file(self, path):
         store = Store(path, "normal")
         store.connection.execute("PRAGMA query_only = 1")
         with pytest.raises(sqlite3.Error) as caught:
             store.add([], {"a": "b"})
-        assert trouble_of(caught.value) == DiskError.READ_ONLY
+        assert disk_error_of(caught.value) == DiskError.READ_ONLY
         store.abandon()
 
-    def test_a_bug_in_the_thread_is_told(self, path):
+    def test_a_bug_in_the_thread_is_raised(self, path):
         journal, rung = open_journal(config_of(path), NOW_NS), Rung()
         journal.start(rung)
-        journal.submit(TickEntry(10, NOW_NS, 1, 1, schema.PLAIN, None))
+        journal.submit(TickEntry(10, NOW_NS, 1, 1, Encoding.RAW, None))
         rung.wait()
         with pytest.raises(TypeError):
             journal.close()
 
 
-def test_a_mailbox_server_keeps_none(tmp_path):
+def test_a_mailbox_server_has_no_journal(tmp_path):
     with pytest.raises(ValueError, match="mailbox server keeps none"):
         config_of(tmp_path / "j", loop="mailbox")

@@ -1,4 +1,4 @@
-"""The log beside a file in WAL mode: damage in it is told, and a write that never ended is no damage."""
+"""The log beside a file in WAL mode: damage in it is reported, and a write that never ended is not damage."""
 
 import shutil
 import sqlite3
@@ -52,14 +52,14 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
     log_of(path).write_bytes(data)
 
 
-def test_no_log_and_a_whole_one_are_no_loss(tmp_path: Path) -> None:
+def test_no_log_and_an_undamaged_one_are_no_loss(tmp_path: Path) -> None:
     assert loss_in(tmp_path / "none.db") is None
     assert loss_in(make(tmp_path)) is None
     assert loss_in(make(tmp_path / "again", restarts=2)) is None
 
 
 @pytest.mark.parametrize("restarts", [0, 1, 3])
-def test_what_a_kill_cuts_off_is_no_loss(tmp_path: Path, restarts: int) -> None:
+def test_a_last_write_cut_off_by_a_kill_is_no_loss(tmp_path: Path, restarts: int) -> None:
     path = make(tmp_path, restarts=restarts)
     frames = log_of(path).read_bytes()
     for cut in (1, 100, 4096, FRAME_BYTES):  # The last write never came to its end.
@@ -69,7 +69,7 @@ def test_what_a_kill_cuts_off_is_no_loss(tmp_path: Path, restarts: int) -> None:
 
 @given(st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_flipped_bit_is_told_with_the_commits_that_sqlite_drops(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_flipped_bit_is_reported_with_the_commits_that_sqlite_drops(tmp_path: Path, data: st.DataObject) -> None:
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     path = make(tmp_path)
@@ -103,7 +103,7 @@ def test_a_broken_head_loses_all(tmp_path: Path) -> None:
     assert rows_left(path) == -1
 
 
-def test_over_an_earlier_generation_the_last_frame_may_be_a_write_under_way(tmp_path: Path) -> None:
+def test_a_broken_last_frame_over_an_earlier_generation_may_be_a_write_in_progress(tmp_path: Path) -> None:
     path = make(tmp_path, restarts=1)
     data = log_of(path).read_bytes()
     salts = [data[at + 8 : at + 16] for at in range(HEAD_BYTES, len(data), FRAME_BYTES)]
@@ -118,12 +118,12 @@ def test_over_an_earlier_generation_the_last_frame_may_be_a_write_under_way(tmp_
     assert rows_in(path) + loss.commit_count == COMMITS + 60
 
 
-def test_a_loss_in_words() -> None:
+def test_the_text_of_a_loss() -> None:
     assert str(Loss(7, 9, 1)) == "broken at frame 7 of 9, and the last commit is lost"
     assert str(Loss(3, 9, 4)) == "broken at frame 3 of 9, and 4 commits from there on are lost"
 
 
-def test_commits_that_a_journal_lost_are_told_and_it_goes_on(tmp_path: Path) -> None:
+def test_a_journal_reports_lost_commits_and_continues(tmp_path: Path) -> None:
     path, killed = tmp_path / "canvas.pxj", tmp_path / "killed.pxj"
     store = recover(config_of(path), NOW_NS).store
     for tick in (11, 12, 13):

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plots.history import SAMPLE
-from server.journal.condenser import DeltaCompressor
-from server.journal.store import TickEntry
+from server.journal.store import DeltaCompressor, TickEntry
 from server.kernels import layout
 from server.protocol.blocks import Block, apply_blocks, changed_cells, decode_blocks, encode_block
 from server.protocol.messages import read_body
@@ -152,12 +151,12 @@ def test_frames_lead_from_one_canvas_to_the_other(file: Path) -> None:
 
 @pytest.mark.parametrize("changes", [1, 40, 3000])
 def test_condensed_ticks_give_the_same_canvas_and_are_no_longer(changes: int) -> None:
-    painted, condenser = recorded.Painted(70, 50), DeltaCompressor(70, 50)
+    painted, compressor = recorded.Painted(70, 50), DeltaCompressor(70, 50)
     pixels = np.zeros(70 * 50, np.uint8)
     for _ in range(12):
         tick, time_ns, pixel_count, tile_count, encoding, blocks, _ = painted.paint(changes)
         entry = TickEntry(tick, time_ns, pixel_count, tile_count, encoding, blocks)
-        short = condenser.condense(entry)
+        short = compressor.compress(entry)
         assert len(short.blocks) <= len(blocks)
         where, colors = changed_cells(
             read_body("blocks", short.encoding, short.blocks, 1 << 20), short.tile_count, 70, 50
@@ -167,11 +166,11 @@ def test_condensed_ticks_give_the_same_canvas_and_are_no_longer(changes: int) ->
 
 
 def test_what_keeps_its_colour_is_left_out_of_a_recording() -> None:
-    condenser = DeltaCompressor(64, 64)
+    compressor = DeltaCompressor(64, 64)
     first = encode_block(0, list(range(500)), bytes([9]) * 500)
     second = encode_block(0, list(range(500)), bytes([9]) * 499 + b"\x01")
-    condenser.condense(TickEntry(1, 1, 500, 1, 0, first))
-    short = condenser.condense(TickEntry(2, 2, 500, 1, 0, second))
+    compressor.compress(TickEntry(1, 1, 500, 1, 0, first))
+    short = compressor.compress(TickEntry(2, 2, 500, 1, 0, second))
     where, colors = changed_cells(read_body("blocks", short.encoding, short.blocks, 4096), short.tile_count, 64, 64)
     assert (where.tolist(), colors.tolist()) == ([499 // 32 * 64 + 499 % 32], [1])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.journal.fault import DiskError, words_of
+from server.journal.fault import DiskError, describe
 from support import recorded
 from support.refusal import refusal
 from workbench.errors import UserError
@@ -79,7 +79,7 @@ def test_turns_that_could_not_be_written_are_told(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "a.pxr", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         writer.close({})
-    assert writer.state.failure == words_of(DiskError.LOCKED)
+    assert writer.state.failure == describe(DiskError.LOCKED)
 
 
 def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
