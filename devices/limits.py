@@ -12,6 +12,24 @@ class FleetFailed(Exception):
     """The fleet cannot do what was asked. The message is one line for the user."""
 
 
+BROKER_CONNECTIONS = 8
+"""Of a fleet behind a broker: four to the broker, and one of each to the server, to ask for the canvas."""
+
+
+def require_broker_files() -> None:
+    """Raise FleetFailed when the limit on open files is too low for a fleet behind a broker.
+
+    The server has the same limit, and would reset the connections that ask for the canvas.
+    """
+    needed = BROKER_CONNECTIONS + open_files.RESERVED_COUNT
+    allowed = open_files.raise_to(needed)
+    if allowed < needed:
+        raise FleetFailed(
+            f"a fleet behind a broker needs {needed} open files and this process may have {allowed}; "
+            f"raise the limit: ulimit -Hn {needed}"
+        )
+
+
 def raise_open_files(connections: int) -> int:
     """Let this process open this many sockets, raising the soft limit where needed. Returns the limit.
 

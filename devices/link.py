@@ -1,7 +1,7 @@
 """What a run asks of the link between its fleet and a server, and the drain that follows every load.
 
 There are three links: sockets (`sockets.dialer`), memory (`memory_link`) and a broker (`mqtt.mqtt`). No method waits
-longer than it is told to; times are nanoseconds of CLOCK_MONOTONIC.
+longer than asked; times are nanoseconds of CLOCK_MONOTONIC.
 """
 
 from abc import ABC, abstractmethod

@@ -14,7 +14,7 @@ import numpy as np
 from devices.client import Server, read_canvas, read_hello
 from devices.config import AdjustFleet, Brush, Cut, FleetCommand, Stall, StartFleet
 from devices.fleet.fleet import Fleet
-from devices.limits import FleetFailed, check_ports, raise_open_files
+from devices.limits import FleetFailed, check_ports, raise_open_files, require_broker_files
 from devices.link import Drain, FleetLink
 from devices.memory_link import MemoryLink
 from devices.sockets.dialer import Dialer
@@ -72,7 +72,9 @@ class Run:
     def _prepare(self) -> FleetLink:
         start = self._start
         descriptors = 0
-        if start.link_fd < 0 and not start.broker:
+        if start.broker:
+            require_broker_files()
+        elif start.link_fd < 0:
             descriptors = raise_open_files(start.config.connections)
             check_ports(start.config.connections)
         self._counters["state"] = State.COMPILING

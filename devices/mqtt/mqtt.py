@@ -16,7 +16,7 @@ from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels.layout import Probe
 from devices.kernels.viewer import end_probe
-from devices.limits import FleetFailed
+from devices.limits import BROKER_CONNECTIONS, FleetFailed
 from devices.link import FleetLink
 from devices.mqtt.gateway import Gateway, GatewayOwner
 from devices.mqtt.membership import Membership
@@ -29,7 +29,7 @@ from server.protocol.messages import Hello, decode_server_message
 from server.protocol.websocket import ProtocolViolation
 from server.system import clock
 
-GATEWAYS_MAX = 4
+GATEWAYS_MAX = BROKER_CONNECTIONS // 2
 """Connections that carry the devices. More would only take turns in one thread."""
 PATIENCE_NS = 10_000_000_000
 """How long a fleet that never began waits for the broker, or for the canvas behind it, before it gives up."""
@@ -213,7 +213,7 @@ class MqttLink(FleetLink, GatewayOwner):
         if not was_open:
             self._counters["refused_count"] += not self._is_proven
             if is_lasting(fault) and not self._is_proven:
-                self._failure = f"broker {self._address.shown} lets nobody in: {self.reason}"
+                self._failure = f"broker {self._address.shown} refuses the connection: {self.reason}"
             return
         self._publisher.abandon(left)
         self._forget_canvas(number)

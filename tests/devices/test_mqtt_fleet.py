@@ -1,4 +1,4 @@
-"""A fleet that speaks MQTT: what it publishes, how it knows what it sees, and real brokers before the canvas."""
+"""A fleet that speaks MQTT: its publications, its probes, and runs through real brokers."""
 
 import queue
 from contextlib import contextmanager
@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.client import Server, read_canvas
-from devices.config import FleetConfig
+from devices.config import FleetConfig, StartFleet
 from devices.fleet.fleet import Fleet
 from devices.kernels.frames import put_place
 from devices.limits import FleetFailed
 from devices.link import Drain
 from devices.mqtt.mqtt import MqttLink, ViewProbes
 from devices.mqtt.publisher import batches, publication_bytes, unmask
+from devices.run import Run
 from devices.warm import warm_kernels
 from server.accept.listener import CannotListen
 from server.bridge.broker import KINDS, Broker
@@ -27,7 +28,7 @@ from server.kernels.layout import SEGMENT
 from server.mqtt.address import BrokerAddress, parse_broker
 from server.mqtt.topics import Topics
 from server.protocol.messages import Delta, Place, Snapshot, Subscribe, decode_server_message
-from server.system import clock
+from server.system import clock, open_files
 from support.brokers import PASSWORD, USER, guarded_broker
 from support.serving import PATIENCE_S, Serving
 from workbench.errors import UserError
@@ -35,15 +36,15 @@ from workbench.scenarios.scenario import load_scenario, scenario_text
 
 TURN_NS = 5_000_000
 NO_LIMIT = {"rate_per_s": 60_000, "burst": 60_000}
-"""However late a busy machine lets devices be, and however much they then publish at once."""
+"""So high that devices which a busy machine delays, and which then publish much at once, are not throttled."""
 
 
 class Joined:
-    """A fleet behind a broker, driven by the test until something holds."""
+    """A fleet behind a broker, driven by the test until a condition holds."""
 
-    def __init__(self, serving, address, **told):
+    def __init__(self, serving, address, **changes):
         usual = {"transport": "mqtt", "connections": 24, "rate_per_s": 50.0, "frames_per_write": 4}
-        self.serving, config = serving, FleetConfig(**usual | told)
+        self.serving, config = serving, FleetConfig(**usual | changes)
         compile_all(warm_kernels(), lambda done, total, name: None)  # A broker drops who says nothing for so long.
         self.page = Page.create(fleet_sections())
         self.row = self.page["fleet"][0]
@@ -89,11 +90,11 @@ class Joined:
 
 
 @contextmanager
-def joined(broker, serving_options=(), **told):
+def joined(broker, serving_options=(), **changes):
     """Server and fleet at the two sides of this broker."""
     with (
         Serving(mqtt=broker.address.shown, **NO_LIMIT | dict(serving_options)) as serving,
-        Joined(serving, broker.address, **told) as fleet,
+        Joined(serving, broker.address, **changes) as fleet,
     ):
         yield serving, fleet
 
@@ -114,10 +115,20 @@ def guarded(needs_broker, certificates):
         yield port, folder / "ca.pem"
 
 
+class TestLimits:
+    def test_too_few_open_files_name_the_limit_and_the_remedy(self, monkeypatch):
+        monkeypatch.setattr(open_files, "raise_to", lambda count: 50)
+        commands = queue.SimpleQueue()
+        start = StartFleet(FleetConfig(transport="mqtt"), "::1", 1, "/canvas", 1, -1, -1, 8, 8, broker="mqtt://::1:1")
+        fault = r"^a fleet behind a broker needs 72 open files and this process may have 50; .*: ulimit -Hn 72$"
+        with pytest.raises(FleetFailed, match=fault):
+            Run(start, Page.create(fleet_sections()), lambda event: None, commands).run()
+
+
 class TestPublications:
     @given(st.lists(st.tuples(*[st.integers(0, 65_535)] * 2, st.integers(0, 255), st.integers(0, 2**32 - 1))))
     @settings(deadline=None)
-    def test_they_are_the_messages_in_the_frames(self, placements):
+    def test_publications_are_the_messages_in_the_frames(self, placements):
         words = np.zeros(3 * len(placements) + 5, np.uint32)
         for i, (x, y, color, mask) in enumerate(placements):
             put_place(words, 3 * i, x, y, color, mask)
@@ -175,7 +186,7 @@ class TestSettings:
             ("fleet.transport=pigeon", "it must be websocket or mqtt"),
         ],
     )
-    def test_what_has_no_meaning_behind_a_broker_is_refused(self, override, fault):
+    def test_settings_without_meaning_behind_a_broker_are_refused(self, override, fault):
         with pytest.raises(UserError) as caught:
             load_scenario("seed", ["fleet.transport=mqtt", override])
         assert fault in str(caught.value) and "\n" not in str(caught.value)
@@ -221,7 +232,7 @@ def test_a_fleet_sees_the_canvas_of_a_server_that_speaks_tls(mosquitto, certific
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_through_each_broker_all_is_placed_once_and_seen(kind, needs_broker):
+def test_through_each_broker_everything_is_placed_once_and_seen(kind, needs_broker):
     needs_broker(kind)
     broker = Broker(kind)
     try:
@@ -255,7 +266,7 @@ def test_the_seed_gives_the_load_that_sockets_would_have(mosquitto):
         assert int(twin.arrays.counters[0]["offered_count"]) == fleet.counted("sent")
 
 
-def test_what_is_throttled_is_told_to_the_fleet(mosquitto):
+def test_throttled_placements_are_reported_to_the_fleet(mosquitto):
     with joined(mosquitto, {"burst": 5, "rate_per_s": 1}) as (serving, fleet):
         fleet.begin()
         fleet.until(lambda: fleet.counted("sent") >= 400)
@@ -283,7 +294,7 @@ def test_devices_join_and_leave_while_it_runs(mosquitto):
         fleet.until(fleet.is_right)
 
 
-def test_who_is_held_still_publishes_late_and_all_of_it(mosquitto):
+def test_stalled_devices_publish_everything_late(mosquitto):
     with joined(mosquitto) as (_, fleet):
         fleet.begin()
         assert fleet.link.stall(1.0, 3600.0, clock.now_ns()) == ""
@@ -294,7 +305,7 @@ def test_who_is_held_still_publishes_late_and_all_of_it(mosquitto):
         assert held < fleet.counted("sent") == fleet.counted("offered") and fleet.counted("stalled") == 0
 
 
-def test_nobody_watches_where_nobody_is_to(mosquitto):
+def test_a_fleet_without_viewers_receives_nothing(mosquitto):
     with joined(mosquitto, viewers="none") as (_, fleet):
         fleet.begin()
         fleet.until(lambda: fleet.counted("sent") >= 100)
@@ -303,7 +314,7 @@ def test_nobody_watches_where_nobody_is_to(mosquitto):
         assert fleet.link.check_viewers(fleet.serving.pixels) == (0, 0)
 
 
-def test_a_broker_that_comes_back_finds_all_as_it_was_and_nothing_twice(mosquitto):
+def test_a_broker_that_returns_finds_the_same_fleet_and_nothing_twice(mosquitto):
     with joined(mosquitto) as (serving, fleet):
         fleet.begin()
         fleet.until(lambda: serving.counted("applied_count") >= 200)
@@ -324,7 +335,7 @@ def test_a_broker_that_comes_back_finds_all_as_it_was_and_nothing_twice(mosquitt
             again.close()
 
 
-def test_a_broker_that_never_comes_is_told(monkeypatch):
+def test_a_missing_broker_is_reported(monkeypatch):
     monkeypatch.setattr("devices.mqtt.mqtt.PATIENCE_NS", 0)
     with (
         Serving() as serving,
@@ -334,7 +345,7 @@ def test_a_broker_that_never_comes_is_told(monkeypatch):
         fleet.begin()
 
 
-def test_a_canvas_of_another_name_is_told(mosquitto, monkeypatch):
+def test_a_canvas_of_another_name_is_reported(mosquitto, monkeypatch):
     with Serving() as serving, Joined(serving, mosquitto.address) as fleet:
         fleet.until(lambda: all(gateway.is_ready for gateway in fleet.link._gateways))
         monkeypatch.setattr("devices.mqtt.mqtt.PATIENCE_NS", 0)
@@ -350,7 +361,7 @@ class TestGuarded:
         login = f"{user}:{quote(password)}@" if user else ""
         return f"mqtts://{login}{host}:{port}{f'?ca={path}' if ca else ''}"
 
-    def test_server_and_fleet_are_let_in_with_ca_and_login(self, guarded):
+    def test_server_and_fleet_connect_with_ca_and_login(self, guarded):
         url = self.url(guarded)
         with Serving(mqtt=url, **NO_LIMIT) as serving, Joined(serving, parse_broker(url)) as fleet:
             fleet.begin()
@@ -360,7 +371,7 @@ class TestGuarded:
             fleet.until(lambda: serving.counted("applied_count") == sent and fleet.is_right())
 
     @pytest.mark.parametrize(
-        ("wrong", "told"),
+        ("wrong", "line"),
         [
             ({"ca": False}, r"certificate is not trusted here .*write mqtts://\.\.\.\?ca=FILE\.pem"),
             ({"host": "127.0.0.1"}, r"certificate is not of 127\.0\.0\.1"),
@@ -368,22 +379,22 @@ class TestGuarded:
             ({"user": ""}, "lets nobody in without a login"),
         ],
     )
-    def test_what_is_wrong_is_told_in_one_line_by_both_sides(self, guarded, wrong, told):
+    def test_faults_are_one_line_on_both_sides(self, guarded, wrong, line):
         url, news = self.url(guarded, **wrong), queue.Queue()
         serving = Serving(mqtt=url)
         serving.server.on_news = news.put
         with serving, Joined(serving, parse_broker(url)) as fleet:
-            with pytest.raises(FleetFailed, match=told) as caught:
+            with pytest.raises(FleetFailed, match=line) as caught:
                 fleet.begin()
             heard = news.get(timeout=PATIENCE_S)
         for line in (heard, str(caught.value)):
             assert "\n" not in line and PASSWORD not in line and "guess" not in line
         assert "is not there" in heard
 
-    def test_a_ca_file_that_is_none_is_told_before_anything_begins(self, tmp_path):
+    def test_a_bad_ca_file_is_reported_first(self, tmp_path):
         empty = tmp_path / "empty.pem"
         empty.touch()
-        for path, told in ((tmp_path / "none.pem", "no such file"), (empty, "holds no certificate")):
+        for path, line in ((tmp_path / "none.pem", "no such file"), (empty, "holds no certificate")):
             serving = Serving(mqtt=f"mqtts://localhost:1?ca={path}")
-            with pytest.raises(CannotListen, match=told):
+            with pytest.raises(CannotListen, match=line):
                 serving.server.listen()

@@ -152,9 +152,9 @@ def test_compiled_blocks_equal_the_plain_decoder(seed, width, height):
     naive, compiled = before.copy(), before.copy()
     delta.apply_to(naive)
     body = np.frombuffer(bytearray(delta.encode()[DELTA.size :]), np.uint8)
-    told = apply_blocks(compiled, before, body, len(delta.blocks))
+    changed = apply_blocks(compiled, before, body, len(delta.blocks))
     assert (compiled == naive).all()
-    assert np.count_nonzero(naive != before) <= told <= sum(len(block.offsets) for block in delta.blocks)
+    assert np.count_nonzero(naive != before) <= changed <= sum(len(block.offsets) for block in delta.blocks)
 
 
 @given(st.binary(max_size=400), st.integers(0, 5))
@@ -166,8 +166,8 @@ def test_any_blocks_are_taken_or_refused_as_the_plain_decoder_does(body, count):
         decode_server_message(payload).apply_to(plain)
     except ProtocolViolation:
         plain = None
-    told = apply_blocks(compiled, compiled.copy(), np.frombuffer(bytearray(body), np.uint8), count)
-    assert (told >= 0) == (plain is not None)
+    changed = apply_blocks(compiled, compiled.copy(), np.frombuffer(bytearray(body), np.uint8), count)
+    assert (changed >= 0) == (plain is not None)
     if plain is not None:
         assert (compiled == plain).all()
 
