@@ -86,7 +86,19 @@ class Knob:
         return f"{name} {first} > {self.text(after)}"
 
 
-_LOAD = (
+def _brakes_of(field: str, label: str) -> tuple[Knob, Knob]:
+    """The two brakes of one stage."""
+    return (
+        Knob(f"{BRAKES_PREFIX}{field}.item_us", label,
+             f"Service time added to each item of the stage {label}: watch the queue before it.",
+             "brakes", "us an item", 0, BRAKE_ITEM_US_MAX, is_log=True),
+        Knob(f"{BRAKES_PREFIX}{field}.batch_ms", label,
+             f"Service time added to each batch of the stage {label}, however many items it holds.",
+             "brakes", "ms a batch", 0, BRAKE_BATCH_MS_MAX, is_log=True),
+    )  # fmt: skip
+
+
+KNOBS: tuple[Knob, ...] = (
     Knob("fleet.rate_per_s", "rate offered", "Offered load: placements per second that each device intends to send.",
          "load", "/s each", 0, 1000, is_log=True),
     Knob("fleet.connections", "connections",
@@ -101,8 +113,6 @@ _LOAD = (
     Knob("fleet.frames_per_write", "frames a write",
          "Batching: placements that a device collects before it writes; 1: each at once, one system call each.",
          "load", "", 1, 64, is_log=True, is_whole=True),
-)  # fmt: skip
-_DEVICES = (
     Knob("fleet.greedy_ratio", "greedy devices",
          "Share of devices that send several times the rate, and so exceed the rate limit.", "devices", "%"),
     Knob("fleet.slow_ratio", "slow viewers",
@@ -112,16 +122,12 @@ _DEVICES = (
     Knob("fleet.region", "region",
          "The part of the canvas that each device watches and paints in: the whole, or four tiles around its pixel.",
          "devices", choices=get_args(RegionName)),
-)  # fmt: skip
-_LIMITS = (
     Knob("server.rate_per_s", "rate limit",
          "Tokens per second of each connection's bucket: what a device sends beyond that is throttled.",
          "limits", "/s", 1, 1000, is_log=True, is_whole=True),
     Knob("server.burst", "burst",
          "Most tokens that a connection's bucket saves up; it must cover what a device sends in one write.",
          "limits", "", 1, 1000, is_log=True, is_whole=True),
-)  # fmt: skip
-_SERVER = (
     Knob("server.tick_ms", "tick",
          "Tick interval: changes are merged for this time, then broadcast; it stretches when a broadcast does not fit.",
          "server", "ms", 10, 1000, is_log=True, is_whole=True),
@@ -131,29 +137,11 @@ _SERVER = (
     Knob("server.loop", "loop",
          "The implementation of the loop: compiled epoll, portable selectors, or the naive server, one task per "
          "connection.", "server", choices=("native", "portable", "mailbox")),
-)  # fmt: skip
-
-
-def _brakes_of(field: str, label: str) -> tuple[Knob, Knob]:
-    """The two brakes of one stage."""
-    return (
-        Knob(f"{BRAKES_PREFIX}{field}.item_us", label,
-             f"Service time added to each item of the stage {label}: watch the queue before it.",
-             "brakes", "us an item", 0, BRAKE_ITEM_US_MAX, is_log=True),
-        Knob(f"{BRAKES_PREFIX}{field}.batch_ms", label,
-             f"Service time added to each batch of the stage {label}, however many items it holds.",
-             "brakes", "ms a batch", 0, BRAKE_BATCH_MS_MAX, is_log=True),
-    )  # fmt: skip
-
-
-_BRAKES = (
     *(knob for field in Brakes.__struct_fields__ for knob in _brakes_of(field, field.replace("_", "-"))),
     Knob("fleet.viewer_brake_us", "viewers",
          "Service time that every viewer adds to each delta: slow viewers, whose deltas the server conflates.",
          "brakes", "us a delta", 0, 500, is_log=True),
 )  # fmt: skip
-
-KNOBS: tuple[Knob, ...] = (*_LOAD, *_DEVICES, *_LIMITS, *_SERVER, *_BRAKES)
 
 _LINKED_FLEET = frozenset({"rate_per_s", "arrivals", "pattern", "frames_per_write"})
 # Knobs without effect on devices behind a broker.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from workbench.errors import UserError
 from workbench.export.excerpt import Excerpt, excerpt_of
-from workbench.export.progress import ExportProgress
+from workbench.export.progress import ExportProgress, export_progress
 from workbench.export.tables import TABLE_NAMES, Table, require_table, row_count, table_of, write_csv, write_parquet
 from workbench.export.timelapse import (
     APNG,
@@ -66,7 +66,7 @@ def export_recording(source: Path, target: Path, options: ExportOptions) -> int:
     if chosen.package:
         require_package(chosen.package, target.suffix)
     try:
-        with Recording.open(source) as recording, ExportProgress() as progress:
+        with Recording.open(source) as recording, export_progress() as progress:
             excerpt = excerpt_of(recording, options.from_s, options.to_s)
             text = chosen.write(excerpt, target, options, progress)
     except KeyboardInterrupt:
@@ -102,11 +102,11 @@ def _timelapse(excerpt: Excerpt, options: ExportOptions, fps: float, side: int) 
 
 
 def _export_video(excerpt: Excerpt, target: Path, options: ExportOptions, progress: ExportProgress) -> str:
-    from workbench.export.video import VideoWriter
+    from workbench.export.video import open_video
 
     timelapse = _timelapse(excerpt, options, _VIDEO_FPS, _VIDEO_SIDE)
     palette = excerpt.recording.colors
-    with VideoWriter(target, timelapse.size, timelapse.fps) as video:
+    with open_video(target, timelapse.size, timelapse.fps) as video:
         for picture in progress.each(timelapse.pictures(), "pictures", timelapse.picture_count):
             video.write(palette[picture])
     return timelapse.text()

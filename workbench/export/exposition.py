@@ -28,7 +28,7 @@ _Row = tuple[tuple[str, ...], Any]
 
 def write_exposition(path: Path, excerpt: Excerpt) -> int:
     """Write the values of the last sample. Returns how many. Raises UserError when there is no sample."""
-    registry = CollectorRegistry()
+    registry = CollectorRegistry(auto_describe=False)
     registry.register(_LastState(excerpt))
     text = generate_latest(registry)
     # The collector may read at any time, so the file appears complete or not at all.
@@ -55,30 +55,22 @@ class _LastState(Collector):
     """The last sample and its stages as metric families."""
 
     def __init__(self, excerpt: Excerpt) -> None:
-        recording = excerpt.recording
-        samples = recording.samples(excerpt.after_ns, excerpt.to_ns)
+        samples = excerpt.recording.samples(excerpt.after_ns, excerpt.to_ns)
         if not len(samples):
-            raise UserError(f"{recording.path} has no samples between --from and --to; choose another span")
-        self._sample = samples[-1]
-        last_ns = int(self._sample["time_ns"])
-        self._stages = recording.stage_samples(last_ns - 1, last_ns)
-        self._info = {
-            "scenario": recording.scenario.name,
-            "seed": recording.meta.get("seed", ""),
-            "created": recording.meta.get("created_utc", ""),
-        }
-
-    def describe(self) -> list[Metric]:
-        """Nothing: `collect` need not be called for the names, which are unique."""
-        return []
+            raise UserError(f"{excerpt.recording.path} has no samples between --from and --to; choose another span")
+        self._recording, self._sample = excerpt.recording, samples[-1]
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
-        yield InfoMetricFamily("pixelcanvas_recording", "What was recorded.", self._info)
+        recording, last_ns = self._recording, int(self._sample["time_ns"])
+        facts = {"seed": recording.meta.get("seed", ""), "created": recording.meta.get("created_utc", "")}
+        info = {"scenario": recording.scenario.name, **facts}
+        yield InfoMetricFamily("pixelcanvas_recording", "What was recorded.", info)
         for column in SAMPLE_COLUMNS:
             yield from _family(column, (), [((), self._sample[column])])
+        stages = recording.stage_samples(last_ns - 1, last_ns)
         for column in STAGE_SAMPLE_COLUMNS:
-            rows: list[_Row] = [((str(row["stage"]),), row[column]) for row in self._stages]
+            rows: list[_Row] = [((str(row["stage"]),), row[column]) for row in stages]
             yield from _family(f"stage_{column}", ("stage",), rows)
 
 

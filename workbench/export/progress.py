@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from types import TracebackType
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -12,29 +12,14 @@ _Item = TypeVar("_Item")
 
 
 class ExportProgress:
-    """A context manager that shows the bar."""
+    """The steps of an export, shown by a bar or, when there is none, not at all."""
 
-    def __init__(self) -> None:
-        self._bar = _new_bar() if sys.stderr.isatty() else None
-
-    def __enter__(self) -> "ExportProgress":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def __init__(self, bar: "Progress | None") -> None:
+        self._bar = bar
 
     def each(self, items: Iterable[_Item], text: str, total: int) -> Iterator[_Item]:
         """Yield the items and count them; `total` are expected."""
-        task = self._bar.add_task(text, total=total) if self._bar is not None else None
-        for item in items:
-            yield item
-            if self._bar is not None and task is not None:
-                self._bar.advance(task)
+        return iter(items) if self._bar is None else iter(self._bar.track(items, total, description=text))
 
     def begin(self, text: str) -> None:
         """Show a step of unknown length."""
@@ -42,9 +27,15 @@ class ExportProgress:
             self._bar.add_task(text, total=None)
 
 
-def _new_bar() -> "Progress":
+@contextmanager
+def export_progress() -> Iterator[ExportProgress]:
+    """The progress of an export, which is shown during the body."""
+    if not sys.stderr.isatty():
+        yield ExportProgress(None)
+        return
     # Imported only for a terminal: it is slow to import.
     from rich.console import Console
     from rich.progress import Progress
 
-    return Progress(console=Console(stderr=True), transient=True)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        yield ExportProgress(bar)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -30,14 +29,27 @@ _FILTER = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chr
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
+@contextmanager
+def open_video(path: Path, size: tuple[int, int], fps: float) -> Iterator["VideoWriter"]:
+    """Write an MP4; when the body raises, nothing is kept.
+
+    `size`: width and height of the pictures in pixels; an odd one is padded with a black line. Raises UserError when
+    there is no ffmpeg.
+    """
+    writer = VideoWriter(path, size, fps)
+    with whole_file(path) as target, tempfile.TemporaryFile() as errors:
+        writer.start(target, errors)
+        try:
+            yield writer
+            writer.finish()
+        finally:
+            writer.stop()
+
+
 class VideoWriter:
-    """A context manager that writes an MP4; when it exits with an error, nothing is kept."""
+    """A video that is written by an ffmpeg process; use `open_video`."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        """`size`: width and height of the pictures in pixels; an odd one is padded with a black line.
-
-        Raises UserError when there is no ffmpeg.
-        """
         self._path = path
         self._ffmpeg = _ffmpeg()
         self._fps = Fraction(fps).limit_denominator(1001)
@@ -45,15 +57,16 @@ class VideoWriter:
         self._picture = np.zeros((height + height % 2, width + width % 2, 3), np.uint8)
         self._inside = self._picture[:height, :width]
 
-    def __enter__(self) -> "VideoWriter":
-        self._run = self._running()
-        self._run.__enter__()
-        return self
+    def start(self, target: Path, errors: IO[bytes]) -> None:
+        """Start ffmpeg, which writes `target`. `errors`: a file for its messages."""
+        self._stderr = errors
+        self._process = _start(self._command(target), errors)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._run.__exit__(kind, error, trace)
+    def stop(self) -> None:
+        """End ffmpeg. After a normal end it has exited, and this does nothing."""
+        self._process.kill()
+        _close(self._pipe())
+        self._process.wait()
 
     def write(self, picture: NDArray[np.uint8]) -> None:
         """Add a picture: red, green, blue, shape (height, width, 3), of the size given at the start.
@@ -69,20 +82,13 @@ class VideoWriter:
             self._process.wait()
             raise self._failure() from None
 
-    # --- Inside ---
+    def finish(self) -> None:
+        """Close the input of ffmpeg, and wait until it has written its index."""
+        _close(self._pipe())
+        if self._process.wait() != 0:
+            raise self._failure()
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        with whole_file(self._path) as target, tempfile.TemporaryFile() as self._stderr:
-            self._process = _start(self._command(target), self._stderr)
-            try:
-                yield
-                self._finish()
-            finally:
-                # After a normal end it has exited, and kill does nothing.
-                self._process.kill()
-                _close(self._pipe())
-                self._process.wait()
+    # --- Inside ---
 
     def _command(self, target: Path) -> list[str]:
         height, width, _ = self._picture.shape
@@ -95,12 +101,6 @@ class VideoWriter:
     def _pipe(self) -> IO[bytes]:
         assert self._process.stdin is not None
         return self._process.stdin
-
-    def _finish(self) -> None:
-        """Close the input of ffmpeg, and wait until it has written its index."""
-        _close(self._pipe())
-        if self._process.wait() != 0:
-            raise self._failure()
 
     def _failure(self) -> RunError | OSError:
         """The error that ended ffmpeg."""

@@ -17,17 +17,10 @@ from numpy.typing import NDArray
 from plots.history import MarkerKind
 from server.wire import CANVAS_SIDE_MAX
 from workbench.errors import UserError
+from workbench.recording import schema
 from workbench.recording.database import Database, FigureTable
 from workbench.recording.film import Film, Frame, checksum_of
 from workbench.recording.rows import diagnosis_of, reading_of, samples_of, stage_samples_of, ticks_of, turn_of
-from workbench.recording.schema import (
-    DIAGNOSIS_COLUMNS,
-    HOSTILE_SAMPLE_COLUMNS,
-    READING_COLUMNS,
-    SAMPLE_COLUMNS,
-    STAGE_SAMPLE_COLUMNS,
-    TICK_LOG_COLUMNS,
-)
 from workbench.scenarios.scenario import Scenario, scenario_of
 from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 
@@ -171,10 +164,10 @@ class Recording:
     def samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
         """The samples of (from_ns, to_ns]; None: from the start, to the end. Shape (n,), dtype SAMPLE."""
         span = self._span("samples", "number", from_ns, to_ns)
-        rows = self._numbered("samples", ("number", "time_ns", *SAMPLE_COLUMNS, "latency_counts"), span)
+        rows = self._numbered("samples", ("number", "time_ns", *schema.SAMPLE_COLUMNS, "latency_counts"), span)
         span = (span[0], rows[-1][0] if rows else span[0])
         stages = self._stages(span, dict(row[:2] for row in rows))
-        hostile = self._numbered("hostile_samples", ("number", "kind", *HOSTILE_SAMPLE_COLUMNS), span)
+        hostile = self._numbered("hostile_samples", ("number", "kind", *schema.HOSTILE_SAMPLE_COLUMNS), span)
         return self._made(samples_of, rows, stages, hostile)
 
     def stage_samples(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
@@ -185,7 +178,9 @@ class Recording:
     def tick_log(self, from_ns: int | None = None, to_ns: int | None = None) -> NDArray[Any]:
         """The ticks that started in (from_ns, to_ns]. Shape (n,), dtype layout.TICK."""
         span = self._span("tick_log", "tick", from_ns, to_ns)
-        rows = self._tables["tick_log"].rows(TICK_LOG_COLUMNS, "WHERE tick > ? AND tick <= ? ORDER BY tick", span)
+        rows = self._tables["tick_log"].rows(
+            schema.TICK_LOG_COLUMNS, "WHERE tick > ? AND tick <= ? ORDER BY tick", span
+        )
         changed = self._database.rows("SELECT tick, encoding FROM ticks WHERE tick > ? AND tick <= ?", span)
         encodings = dict(changed)
         return self._made(ticks_of, [(*row, encodings.get(row[0], 0)) for row in rows])
@@ -196,7 +191,7 @@ class Recording:
         None before the first, and in a file of an earlier version.
         """
         number = self._database.number_at("samples", "number", time_ns)
-        columns = (*READING_COLUMNS, "loop_connection_counts")
+        columns = (*schema.READING_COLUMNS, "loop_connection_counts")
         rows = self._tables["readings"].rows(columns, "WHERE number = ?", (number,))
         return self._made(reading_of, rows[0]) if rows else None
 
@@ -216,7 +211,7 @@ class Recording:
         """The diagnoses, oldest first: one for each change. `after`: only those of later samples."""
         found = []
         tail = "WHERE number > ? ORDER BY number"
-        for number, *row in self._tables["diagnoses"].rows(DIAGNOSIS_COLUMNS, tail, (after,)):
+        for number, *row in self._tables["diagnoses"].rows(schema.DIAGNOSIS_COLUMNS, tail, (after,)):
             whole = self._made(diagnosis_of, row)
             for _, time_ns in self._numbered("samples", ("number", "time_ns"), (number - 1, number)):
                 found.append(Diagnosed(number, time_ns, whole.bottleneck, whole.sentence, whole))
@@ -250,7 +245,7 @@ class Recording:
 
     def _stages(self, span: tuple[int, int], times: Mapping[int, int]) -> NDArray[Any]:
         """The stages at samples. `times`: of the samples, by number."""
-        rows = self._numbered("stage_samples", ("number", "stage", *STAGE_SAMPLE_COLUMNS), span)
+        rows = self._numbered("stage_samples", ("number", "stage", *schema.STAGE_SAMPLE_COLUMNS), span)
         timed = [(row[0], times[row[0]], *row[1:]) for row in rows if row[0] in times]
         return self._made(stage_samples_of, timed)
 

@@ -18,23 +18,12 @@ from plots.figures import UNSAMPLED
 from plots.history import SAMPLE
 from server.journal.schema import MARKERS
 from server.kernels import layout
-from workbench.recording.schema import (
-    DIAGNOSES,
-    HOSTILE_SAMPLES,
-    READINGS,
-    SAMPLE_COLUMNS,
-    SAMPLES,
-    STAGE_SAMPLE_COLUMNS,
-    STAGE_SAMPLES,
-    TICK_COLUMNS,
-    TICK_LOG,
-    TURNS,
-)
+from workbench.recording import schema
 from workbench.telemetry.view import Diagnosis, Marker, Reading, StageReading, Turn
 
 # One stage ("accept" ... "fan-out", "viewers") at the sample of this number. NaN where a figure is not known.
 STAGE_SAMPLE = np.dtype(
-    [("number", "i8"), ("time_ns", "i8"), ("stage", "U16"), *((name, "f8") for name in STAGE_SAMPLE_COLUMNS)]
+    [("number", "i8"), ("time_ns", "i8"), ("stage", "U16"), *((name, "f8") for name in schema.STAGE_SAMPLE_COLUMNS)]
 )
 
 STAGE_NAMES = tuple(layout.stage_names())
@@ -42,10 +31,10 @@ STAGE_NAMES = tuple(layout.stage_names())
 _STAGE_FIELDS = ("utilisation_ratio", "service_us", "waiting_ms", "depth_peak")
 _COUNTS = ("connection_count", "opened_count", "ended_count")
 
-ADD_SAMPLE = SAMPLES.add
-ADD_STAGE_SAMPLE = STAGE_SAMPLES.add
-ADD_HOSTILE_SAMPLE = HOSTILE_SAMPLES.add
-ADD_TICK_LOG = TICK_LOG.add.replace("INSERT", "INSERT OR IGNORE", 1)
+ADD_SAMPLE = schema.SAMPLES.add
+ADD_STAGE_SAMPLE = schema.STAGE_SAMPLES.add
+ADD_HOSTILE_SAMPLE = schema.HOSTILE_SAMPLES.add
+ADD_TICK_LOG = schema.TICK_LOG.add.replace("INSERT", "INSERT OR IGNORE", 1)
 
 
 def _known(value: float | None) -> float | None:
@@ -58,9 +47,9 @@ def _known(value: float | None) -> float | None:
 def sample_row(number: int, sample: NDArray[Any]) -> tuple[Any, ...]:
     """A row of `samples`. `sample`: shape (), dtype SAMPLE."""
     counts = sample["latency_counts"]
-    figures = (_known(float(sample[name])) for name in SAMPLE_COLUMNS)
+    figures = (_known(float(sample[name])) for name in schema.SAMPLE_COLUMNS)
     bands = counts.astype("<u4").tobytes() if counts.any() else None
-    return SAMPLES.row(number, int(sample["time_ns"]), *figures, bands)
+    return schema.SAMPLES.row(number, int(sample["time_ns"]), *figures, bands)
 
 
 def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]) -> list[tuple[Any, ...]]:
@@ -73,7 +62,7 @@ def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]
         name: {field: float(sample[field][index]) for field in _STAGE_FIELDS} for index, name in enumerate(STAGE_NAMES)
     }
     return [
-        STAGE_SAMPLES.row(number, name, *_stage_figures(sampled.get(name, {}), readings.get(name)))
+        schema.STAGE_SAMPLES.row(number, name, *_stage_figures(sampled.get(name, {}), readings.get(name)))
         for name in dict.fromkeys((*STAGE_NAMES, *readings))
     ]
 
@@ -81,16 +70,16 @@ def stage_rows(number: int, sample: NDArray[Any], stages: Sequence[StageReading]
 def _stage_figures(sampled: Mapping[str, float], reading: StageReading | None) -> list[float | None]:
     figures: dict[str, float | None] = {}
     if reading is not None:
-        figures = {name: getattr(reading, name) for name in STAGE_SAMPLE_COLUMNS if name != "drops_per_s"}
+        figures = {name: getattr(reading, name) for name in schema.STAGE_SAMPLE_COLUMNS if name != "drops_per_s"}
         figures["drops_per_s"] = sum(rate for _, rate in reading.drops_per_s)
     figures |= sampled
-    return [_known(figures.get(name)) for name in STAGE_SAMPLE_COLUMNS]
+    return [_known(figures.get(name)) for name in schema.STAGE_SAMPLE_COLUMNS]
 
 
 def hostile_rows(number: int, sample: NDArray[Any]) -> list[tuple[Any, ...]]:
     """Rows of `hostile_samples`: of each kind that has had connections. `sample`: shape (), dtype SAMPLE."""
     return [
-        HOSTILE_SAMPLES.row(
+        schema.HOSTILE_SAMPLES.row(
             number, name, *(int(row[field]) for field in _COUNTS), *row["codes"].tolist(), int(row["sent_bytes"])
         )
         for name, row in zip(HOSTILE_KINDS, sample["hostile"], strict=True)
@@ -111,7 +100,7 @@ def samples_of(
         return samples
     numbers, times, *figures, counts = zip(*rows, strict=True)
     samples["time_ns"] = np.array(times, np.int64)
-    for name, column in zip(SAMPLE_COLUMNS, figures, strict=True):
+    for name, column in zip(schema.SAMPLE_COLUMNS, figures, strict=True):
         samples[name] = np.array(column, np.float64)
     for row, data in enumerate(counts):
         if data is not None:
@@ -170,8 +159,10 @@ def stage_samples_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
 
 def tick_rows(ticks: NDArray[Any]) -> list[tuple[int, ...]]:
     """Rows of `tick_log`. `ticks`: shape (n,), dtype TICK."""
-    scalars = zip(*(ticks[name].tolist() for name in TICK_COLUMNS), strict=True)
-    return [TICK_LOG.row(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)]
+    scalars = zip(*(ticks[name].tolist() for name in schema.TICK_COLUMNS), strict=True)
+    return [
+        schema.TICK_LOG.row(*row, *depths) for row, depths in zip(scalars, ticks["depth_peak"].tolist(), strict=True)
+    ]
 
 
 def ticks_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
@@ -182,9 +173,9 @@ def ticks_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
     ticks = np.zeros(len(rows), layout.TICK)
     if rows:
         columns = list(zip(*rows, strict=True))
-        for name, column in zip(TICK_COLUMNS, columns, strict=False):
+        for name, column in zip(schema.TICK_COLUMNS, columns, strict=False):
             ticks[name] = np.array(column, layout.TICK[name])
-        ticks["depth_peak"] = np.array(columns[len(TICK_COLUMNS) : -1], np.uint32).T
+        ticks["depth_peak"] = np.array(columns[len(schema.TICK_COLUMNS) : -1], np.uint32).T
         ticks["encoding"] = np.array(columns[-1], np.uint32)
     return ticks
 
@@ -195,7 +186,7 @@ def ticks_of(rows: Sequence[tuple[Any, ...]]) -> NDArray[Any]:
 def reading_row(number: int, reading: Reading) -> tuple[Any, ...]:
     """A row of `readings`: the figures that a sample does not hold."""
     figures = (getattr(reading, figure.name) for figure in UNSAMPLED)
-    return READINGS.row(number, *figures, json.dumps(reading.loop_connection_counts))
+    return schema.READINGS.row(number, *figures, json.dumps(reading.loop_connection_counts))
 
 
 def reading_of(row: Sequence[Any]) -> Reading:
@@ -219,7 +210,7 @@ def marker_row(marker: Marker) -> tuple[Any, ...]:
 
 def turn_row(turn: Turn) -> tuple[Any, ...]:
     """A row of `turns`."""
-    return TURNS.row(turn.time_ns, msgspec.json.encode(turn.changes).decode())
+    return schema.TURNS.row(turn.time_ns, msgspec.json.encode(turn.changes).decode())
 
 
 def turn_of(row: Sequence[Any]) -> Turn:
@@ -232,7 +223,7 @@ def diagnosis_row(number: int, diagnosis: Diagnosis) -> tuple[Any, ...]:
     """A row of `diagnoses`: what limited the run from sample `number` on."""
     steps = json.dumps(diagnosis.explanation, ensure_ascii=False)
     found = diagnosis
-    return DIAGNOSES.row(number, found.bottleneck, found.sentence, found.runner_up, found.headroom_ratio, steps)
+    return schema.DIAGNOSES.row(number, found.bottleneck, found.sentence, found.runner_up, found.headroom_ratio, steps)
 
 
 def diagnosis_of(row: Sequence[Any]) -> Diagnosis:

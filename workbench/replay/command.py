@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from plots.ipc import Picture
 from server.system import clock
 from workbench.errors import RunError, UserError
-from workbench.export.progress import ExportProgress
-from workbench.export.video import VideoWriter
+from workbench.export.progress import export_progress
+from workbench.export.video import open_video
 from workbench.output_file import require_outputs
 from workbench.recording.reader import Recording
 from workbench.replay.session import ReplaySession
@@ -129,9 +129,9 @@ def _headless(session: ReplaySession, stop: StopSignal) -> Iterator[Window]:
 def _film(session: ReplaySession, stop: StopSignal, path: Path) -> None:
     """Write all of it as the window shows it, at its own speed. A video that was stopped is not kept."""
     count = session.transport.duration_ns * FILM_FPS // NANOSECONDS + 1
-    with suppress(_Stopped), _headless(session, stop) as window, ExportProgress() as progress:
+    with suppress(_Stopped), _headless(session, stop) as window, export_progress() as progress:
         height, width, _ = window.picture().shape
-        with VideoWriter(path, (width, height), FILM_FPS) as film:
+        with open_video(path, (width, height), FILM_FPS) as film:
             for picture in progress.each(_pictures(session, window, stop), "pictures", count):
                 film.write(picture)
 

@@ -16,6 +16,7 @@ from workbench.comparison.metric import METRICS_BY_KEY, MeasuredRun, measure
 from workbench.comparison.table import HEADS, metric_rows, steady_text
 from workbench.output_file import require_outputs, talk_file, write_atomically
 from workbench.recording.reader import Recording
+from workbench.report import tables
 from workbench.report.html import (
     Cell,
     Markup,
@@ -30,16 +31,6 @@ from workbench.report.html import (
     text,
 )
 from workbench.report.pictures import PICTURE_COUNT, CanvasPictures, Still, canvas_pictures, last_still, overlay, panels
-from workbench.report.tables import (
-    STAGE_CAPTION,
-    STAGE_HEADS,
-    bottleneck_periods,
-    longest_periods,
-    percentile_texts,
-    percentiles_of,
-    stage_table_rows,
-    total_times,
-)
 from workbench.scenarios.scenario import scenario_text
 
 
@@ -153,14 +144,14 @@ def _plain(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _bottleneck(recording: Recording) -> Iterator[Markup]:
-    periods = bottleneck_periods(recording.diagnoses(), recording.last_ns)
+    periods = tables.bottleneck_periods(recording.diagnoses(), recording.last_ns)
     if not periods:
         yield paragraph("No bottleneck was detected.")
         return
     whole = sum(period.duration_s for period in periods) or 1.0
-    rows = [(name, f"{seconds:,.1f} s", f"{seconds / whole:.0%}") for name, seconds in total_times(periods)]
+    rows = [(name, f"{seconds:,.1f} s", f"{seconds / whole:.0%}") for name, seconds in tables.total_times(periods)]
     yield table("Total time as the bottleneck", ("bottleneck", "time", "share"), rows)
-    shown = longest_periods(periods)
+    shown = tables.longest_periods(periods)
     yield _log(
         (clock(recording, one.start_ns), f"{one.bottleneck}, for {one.duration_s:,.1f} s: {one.sentence}")
         for one in shown
@@ -170,19 +161,20 @@ def _bottleneck(recording: Recording) -> Iterator[Markup]:
 
 
 def _stages(recording: Recording, run: MeasuredRun) -> Iterator[Markup]:
-    inside = run.steady_samples
-    rows = []
-    if len(inside):
-        rows = list(stage_table_rows(recording.stage_samples(int(inside["time_ns"][0]), int(inside["time_ns"][-1]))))
-    yield table(STAGE_CAPTION, STAGE_HEADS, rows) if rows else paragraph("No stage was active in the steady state.")
+    times_ns = run.steady_samples["time_ns"].tolist()
+    rows = list(tables.stage_table_rows(recording.stage_samples(times_ns[0], times_ns[-1]))) if times_ns else []
+    if rows:
+        yield table(tables.STAGE_CAPTION, tables.STAGE_HEADS, rows)
+    else:
+        yield paragraph("No stage was active in the steady state.")
 
 
 def _latency(run: MeasuredRun) -> Iterator[Markup]:
-    sides = [percentiles_of(samples) for samples in (run.samples, run.steady_samples)]
+    sides = [tables.percentiles_of(samples) for samples in (run.samples, run.steady_samples)]
     if sides[0] is None:
         yield paragraph("No device saw one of its placements.")
         return
-    columns = [{} if side is None else percentile_texts(side) for side in sides]
+    columns = [{} if side is None else tables.percentile_texts(side) for side in sides]
     rows = [(name, *(column.get(name, UNKNOWN) for column in columns)) for name in columns[0]]
     yield table("Upper bounds; bucket error at most 20 %", ("percentile", "whole run", "steady state"), rows)
 
@@ -190,15 +182,16 @@ def _latency(run: MeasuredRun) -> Iterator[Markup]:
 def _canvas(recording: Recording, run: MeasuredRun) -> Iterator[Markup]:
     start_ns = int(run.load_samples["time_ns"][0]) if len(run.load_samples) else recording.first_ns
     pictures = canvas_pictures(recording, start_ns, recording.last_ns)
-    stills = joined(_still(recording, still) for still in pictures.stills)
-    yield element("div", stills, class_="strip")
+    times = [clock(recording, still.time_ns) for still in pictures.stills]
+    stills = (_figure(still, f"at {time}", time) for still, time in zip(pictures.stills, times, strict=True))
+    yield element("div", joined(stills), class_="strip")
     yield _animated(pictures)
 
 
-def _still(recording: Recording, still: Still) -> Markup:
-    time = clock(recording, still.time_ns)
-    image = picture(data_uri(still.png, "image/png"), f"The canvas at {time}.", still.size, class_="canvas")
-    return element("figure", image, element("figcaption", text(time)))
+def _figure(still: Still, words: str, caption: str) -> Markup:
+    """The canvas as a picture. `words`: which canvas it is, for the text alternative."""
+    image = picture(data_uri(still.png, "image/png"), f"The canvas {words}.", still.size, class_="canvas")
+    return element("figure", image, element("figcaption", text(caption)))
 
 
 def _animated(pictures: CanvasPictures) -> Markup:
@@ -288,8 +281,7 @@ def _canvases(recordings: Sequence[Recording], runs: Sequence[MeasuredRun]) -> M
     for recording, run in zip(recordings, runs, strict=True):
         still = last_still(recording)
         words = f"{run.title}, at {clock(recording, still.time_ns)}"
-        image = picture(data_uri(still.png, "image/png"), f"The canvas of {words}.", still.size, class_="canvas")
-        stills.append(element("figure", image, element("figcaption", text(words))))
+        stills.append(_figure(still, f"of {words}", words))
     return element("div", joined(stills), class_="canvases")
 
 

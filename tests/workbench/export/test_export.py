@@ -21,9 +21,9 @@ from workbench.errors import RunError, UserError
 from workbench.export import video
 from workbench.export.command import ExportOptions, export_recording
 from workbench.export.excerpt import excerpt_of
-from workbench.export.progress import ExportProgress
+from workbench.export.progress import export_progress
 from workbench.export.timelapse import durations_ms, timelapse_of
-from workbench.export.video import VideoWriter
+from workbench.export.video import open_video
 from workbench.recording import rows as sample_rows
 from workbench.recording.reader import Recording
 
@@ -119,7 +119,7 @@ class TestVideo:
 
     def test_colours_are_kept(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp4"
-        with VideoWriter(path, (64, 48), 25) as writer:
+        with open_video(path, (64, 48), 25) as writer:
             for color in ((230, 30, 40), (20, 200, 60), (30, 60, 220)):
                 writer.write(np.full((48, 64, 3), color, np.uint8))
         _, (red, green, blue) = frames_of(path)
@@ -130,8 +130,7 @@ class TestVideo:
     def test_an_error_keeps_the_old_file_and_ends_ffmpeg(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp4"
         path.write_bytes(b"former")
-        writer = VideoWriter(path, (64, 48), 25)
-        with pytest.raises(KeyboardInterrupt), writer:
+        with pytest.raises(KeyboardInterrupt), open_video(path, (64, 48), 25) as writer:
             writer.write(np.zeros((48, 64, 3), np.uint8))
             raise KeyboardInterrupt
         assert path.read_bytes() == b"former" and list(tmp_path.iterdir()) == [path]
@@ -147,7 +146,7 @@ class TestVideo:
         monkeypatch.setattr(video, "_ffmpeg", lambda: str(program))
         path = tmp_path / "out.mp4"
         message = r"out.mp4 cannot be written: ffmpeg ended with 3 \(no space left\)"
-        with pytest.raises(RunError, match=message), VideoWriter(path, (64, 48), 25) as writer:
+        with pytest.raises(RunError, match=message), open_video(path, (64, 48), 25) as writer:
             for _ in range(count):
                 writer.write(np.zeros((48, 64, 3), np.uint8))
         assert list(tmp_path.iterdir()) == [program]
@@ -156,7 +155,7 @@ class TestVideo:
         monkeypatch.setattr(video, "_ffmpeg", lambda: str(tmp_path / "none"))
         with (
             pytest.raises(RunError, match="cannot be started: No such file"),
-            VideoWriter(tmp_path / "a.mp4", (2, 2), 1),
+            open_video(tmp_path / "a.mp4", (2, 2), 1),
         ):
             pytest.fail("it was entered")
         assert list(tmp_path.iterdir()) == []
@@ -282,12 +281,12 @@ class TestProgress:
     def test_is_shown_only_on_a_terminal(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with ExportProgress() as progress:
+        with export_progress() as progress:
             assert list(progress.each("abc", "letters", 3)) == ["a", "b", "c"]
         assert capsys.readouterr() == ("", "")
         monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
         monkeypatch.setenv("FORCE_COLOR", "1")
-        with ExportProgress() as progress:
+        with export_progress() as progress:
             assert list(progress.each("abc", "letters", 3)) == ["a", "b", "c"]
             progress.begin("an end")
         out, err = capsys.readouterr()
