@@ -80,7 +80,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         is_installed = program.is_relative_to(sys.prefix) or "site-packages" in program.parts  # By pip, with us.
         is_made = program.is_relative_to(tempfile.gettempdir())  # By the test itself.
         is_known = is_installed or is_made or program.name in EVERYWHERE
-        is_here = is_known and "server.bridge.tied" not in command
+        is_here = is_known and "server.bridge.broker_process" not in command
         assert is_here, f"{command}: ask for the program by needs_program or needs_broker"
         begin(process, command, *more, **options)
 

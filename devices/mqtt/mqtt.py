@@ -22,8 +22,7 @@ from devices.mqtt.gateway import Gateway, GatewayOwner
 from devices.mqtt.membership import Membership
 from devices.mqtt.publisher import Publisher, publication_bytes
 from server.mqtt.address import BrokerAddress
-from server.mqtt.client import explain, is_lasting, tls_context
-from server.mqtt.link import Publication
+from server.mqtt.link import Publication, explain, is_lasting, tls_context
 from server.mqtt.topics import Topics
 from server.protocol.messages import Hello, decode_server_message
 from server.protocol.websocket import ProtocolViolation
@@ -108,7 +107,7 @@ class MqttLink(FleetLink, GatewayOwner):
         self._is_proven = self._is_ending = False
         self._failure = ""
         self._loop = asyncio.new_event_loop()
-        self._tasks = [self._loop.create_task(gateway.link.live()) for gateway in self._gateways]
+        self._tasks = [self._loop.create_task(gateway.link.run()) for gateway in self._gateways]
 
     # Connecting.
 

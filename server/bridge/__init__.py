@@ -1,1 +1,1 @@
-"""The bridge to MQTT: devices publish to a broker, a loop of the server takes what they place and answers there."""
+"""The bridge to MQTT: devices publish to a broker, and a loop of the server applies their placements and answers."""

@@ -1,7 +1,7 @@
-"""A broker of our own: found on this machine, started on a free port of loopback, ended with us.
+"""A broker that the server starts: found on this machine, on a free port of loopback, ended with the server.
 
-mosquitto is preferred, then nats-server, then amqtt, which is slow but comes with `pip`. Invariant: it listens on
-loopback only, and neither its process nor its folder outlives us.
+mosquitto is preferred, then nats-server, then amqtt, which is slow but can be installed with pip. It listens on
+loopback only, and neither its process nor its folder remains.
 """
 
 import importlib.util
@@ -19,12 +19,12 @@ from server.accept.listener import CannotListen
 from server.mqtt.address import BrokerAddress
 from server.system import clock
 
+# Time for a broker to listen. amqtt loads for seconds on a busy machine.
 START_S = 20.0
-"""How long a broker may take until it listens. amqtt loads for seconds on a busy machine."""
 END_S = 3.0
 LOOK_S = 0.01
 SLOW_KIND = "amqtt"
-"""A package of Python, and no program."""
+"""A Python package, not a program."""
 KINDS = ("mosquitto", "nats-server", SLOW_KIND)
 
 _MOSQUITTO = """\
@@ -36,7 +36,8 @@ max_inflight_messages 1000
 log_type error
 user root
 """
-# The last line matters to who is root, and to nobody else: a process that changes its user is tied to us no longer.
+# The last line matters to root only: mosquitto would change its user, and a process that does so is not killed with
+# its parent any more.
 _NATS = """\
 server_name: canvas
 listen: "127.0.0.1:-1"
@@ -46,12 +47,12 @@ mqtt {{ listen: "127.0.0.1:{port}" }}
 
 
 def kinds_installed() -> tuple[str, ...]:
-    """Those of KINDS that this machine has, in their order."""
+    """Those of KINDS that are installed, in order."""
     return tuple(kind for kind in KINDS if _is_installed(kind))
 
 
 def find_kind() -> str:
-    """The first of KINDS that this machine has; "" when it has none."""
+    """The first of KINDS that is installed; "" if none is."""
     return next((kind for kind in KINDS if _is_installed(kind)), "")
 
 
@@ -62,14 +63,14 @@ def _is_installed(kind: str) -> bool:
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program, or None. Debian puts brokers into the `sbin` beside a `bin`, where only root looks."""
+    """The path of a program, or None. Also looks in `sbin` folders, where Debian installs brokers."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     beside = [f"{folder.removesuffix('bin')}sbin" for folder in folders if folder.endswith("/bin")]
     return shutil.which(name, path=os.pathsep.join(folders + beside))
 
 
 class Broker:
-    """A broker's process: of this kind, on this port, or the best there is on any. Raises CannotListen."""
+    """A running broker: of this kind, or the first of KINDS; on this port, or a free one. Raises CannotListen."""
 
     def __init__(self, kind: str = "", port: int = 0) -> None:
         self.kind = kind or find_kind()
@@ -78,11 +79,11 @@ class Broker:
             raise CannotListen(f"no MQTT broker is found on this machine; {remedy}")
         self.address = BrokerAddress("127.0.0.1", port or _free_port())
         self._folder = tempfile.TemporaryDirectory(prefix="canvas-broker-")
-        tied = [sys.executable, "-m", "server.bridge.tied", str(os.getpid()), *self._command()]
+        command = [sys.executable, "-m", "server.bridge.broker_process", str(os.getpid()), *self._command()]
         quiet = subprocess.DEVNULL
-        # In a session of its own a terminal's Ctrl-C does not reach it: it is to outlive our last publications.
+        # A session of its own keeps a terminal's Ctrl-C away: the broker must outlive our last publications.
         self._process = subprocess.Popen(
-            tied, stdin=quiet, stdout=quiet, stderr=quiet, cwd=_root(), start_new_session=True
+            command, stdin=quiet, stdout=quiet, stderr=quiet, cwd=_root(), start_new_session=True
         )
         try:
             self._await_listening()
@@ -92,21 +93,21 @@ class Broker:
 
     @property
     def process_id(self) -> int:
-        """Of the broker."""
+        """Process ID of the broker."""
         return self._process.pid
 
     def pause(self) -> None:
-        """Hold the broker still, as a fault."""
+        """Stop the broker's process, as a fault."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue after `pause`."""
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it, and take what it left away. Twice does no harm."""
+        """End it and delete its folder. May be called twice."""
         if self._process.poll() is None:
-            self.resume()
+            self.resume()  # A stopped process does not receive SIGTERM.
             self._process.terminate()
             try:
                 self._process.wait(END_S)
@@ -120,10 +121,10 @@ class Broker:
         writers: dict[str, Callable[[], list[str]]] = {
             "mosquitto": lambda: ["-c", _written(folder, _MOSQUITTO.format(port=port))],
             "nats-server": lambda: ["-c", _written(folder, _NATS.format(port=port, folder=folder / "store"))],
-            "amqtt": lambda: ["-m", "server.bridge.embedded", str(port)],
+            SLOW_KIND: lambda: [str(port)],
         }
-        program = sys.executable if self.kind == SLOW_KIND else find_program(self.kind) or self.kind
-        return [program, *writers[self.kind]()]
+        program = find_program(self.kind) if self.kind != SLOW_KIND else None
+        return [program or self.kind, *writers[self.kind]()]
 
     def _await_listening(self) -> None:
         deadline_ns = clock.now_ns() + int(START_S * 1e9)
@@ -144,12 +145,12 @@ def _free_port() -> int:
 
 
 def _written(folder: Path, text: str) -> str:
-    """The path of a configuration file with this text."""
+    """Write a configuration file. Returns its path."""
     path = folder / "broker.conf"
     path.write_text(text, encoding="utf-8")
     return str(path)
 
 
 def _root() -> Path:
-    """Where `server` can be imported from, whatever the current folder is."""
+    """The folder that `server` is imported from, which need not be the current one."""
     return Path(__file__).resolve().parents[2]

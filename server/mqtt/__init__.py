@@ -1,1 +1,1 @@
-"""The MQTT client side: broker addresses, topics, connections that are kept up."""
+"""The client side of MQTT: broker addresses, topics, and a connection that is kept up."""

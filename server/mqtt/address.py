@@ -1,7 +1,6 @@
-"""Where an MQTT broker is: a URL such as mqtt://user:password@host:1883, or mqtts:// for TLS, in its parts.
+"""The address of an MQTT broker, parsed from a URL like mqtt://user:password@host:1883, or mqtts:// for TLS.
 
-A broker whose certificate is signed by a CA of one's own is written mqtts://host:8883?ca=/path/to/ca.pem. It opens
-nothing. Invariant: `shown` never holds the password.
+With mqtts://host:8883?ca=/path/to/ca.pem, the certificates in that file are trusted.
 """
 
 from dataclasses import dataclass
@@ -9,13 +8,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from server.protocol.http import authority_of
 
+# The default ports.
 PORT, PORT_TLS = 1883, 8883
-"""What MQTT is spoken on where a URL does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """A broker, and as whom to speak to it."""
+    """A broker and the login for it."""
 
     host: str
     port: int
@@ -27,7 +26,7 @@ class BrokerAddress:
 
     @property
     def shown(self) -> str:
-        """The address for people."""
+        """The address to show, without login."""
         return f"{'mqtts' if self.is_tls else 'mqtt'}://{authority_of(self.host, self.port)}"
 
 
@@ -42,9 +41,9 @@ def parse_broker(url: str) -> BrokerAddress:
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise ValueError(f"broker {without_login(url)!r} is not the URL of an MQTT broker; {example}")
     if not _is_name(parts.hostname):
-        raise ValueError(f"broker {without_login(url)!r} has a host that no name can be; {example}")
+        raise ValueError(f"broker {without_login(url)!r} has a host that is not a valid name; {example}")
     if parts.path not in ("", "/") or parts.fragment:
-        raise ValueError(f"broker {without_login(url)!r} has something behind its port; {example}")
+        raise ValueError(f"broker {without_login(url)!r} has something after its port; {example}")
     is_tls = parts.scheme == "mqtts"
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     ca = _read_ca(url, parts.query, is_tls=is_tls)
@@ -52,7 +51,7 @@ def parse_broker(url: str) -> BrokerAddress:
 
 
 def _is_name(host: str) -> bool:
-    """Whether a host can be asked for at all: its labels are neither empty nor too long."""
+    """Whether this can be a host name: its labels are neither empty nor too long."""
     try:
         host.encode("idna")
     except UnicodeError:
@@ -61,7 +60,7 @@ def _is_name(host: str) -> bool:
 
 
 def _read_ca(url: str, query: str, *, is_tls: bool) -> str:
-    """The file that `?ca=FILE` names; "" without one. Raises ValueError for anything else behind the question mark."""
+    """The file that `?ca=FILE` names, or "". Raises ValueError for anything else after the question mark."""
     options = parse_qs(query, keep_blank_values=True)
     ca = options.pop("ca", [""])[-1]
     if options or (query and not (ca and is_tls)):
@@ -71,6 +70,7 @@ def _read_ca(url: str, query: str, *, is_tls: bool) -> str:
 
 
 def without_login(url: str) -> str:
-    """What of a URL, faulty or not, may be shown and kept: user and password, if it has any, are left out."""
+    """A URL, valid or not, without user and password, so that it may be shown and stored."""
+    # Not parsed: a faulty URL may contain a password, too. The last @ ends the login, whatever it contains.
     scheme, separator, rest = url.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url.rpartition("@")[2]

@@ -374,9 +374,9 @@ class TestGuarded:
         ("wrong", "line"),
         [
             ({"ca": False}, r"certificate is not trusted here .*write mqtts://\.\.\.\?ca=FILE\.pem"),
-            ({"host": "127.0.0.1"}, r"certificate is not of 127\.0\.0\.1"),
-            ({"password": "guess"}, "does not let user 'sensor' in with this password"),
-            ({"user": ""}, "lets nobody in without a login"),
+            ({"host": "127.0.0.1"}, r"certificate is not for 127\.0\.0\.1"),
+            ({"password": "guess"}, "rejects user 'sensor' with this password"),
+            ({"user": ""}, "requires a login"),
         ],
     )
     def test_faults_are_one_line_on_both_sides(self, guarded, wrong, line):

@@ -23,7 +23,7 @@ def explore(target, libfuzzer_arguments):
 
     # Before anything is instrumented: kernels are compiled from their code as it stands.
     importlib.import_module("server.kernels.decode")
-    with atheris.instrument_imports(include=["server.protocol", "server.bridge.inbox", "server.mqtt.topics"]):
+    with atheris.instrument_imports(include=["server.protocol", "server.bridge.broker_thread", "server.mqtt.topics"]):
         from targets import TARGETS
     atheris.Setup([sys.argv[0], *libfuzzer_arguments], TARGETS[target])
     atheris.Fuzz()

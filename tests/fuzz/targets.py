@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from server.bridge.inbox import Inbox
+from server.bridge.broker_thread import Inbox
 from server.kernels.decode import DONE, decode, decode_payload
 from server.kernels.layout import Phase, Reason
 from server.mqtt.topics import Topics

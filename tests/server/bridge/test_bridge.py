@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 
 from server.accept.listener import CannotListen
 from server.bridge.broker import KINDS, SLOW_KIND, Broker, kinds_installed
-from server.bridge.inbox import Inbox
+from server.bridge.broker_thread import Inbox
 from server.config import ServerConfig
 from server.mqtt.address import BrokerAddress, parse_broker
-from server.mqtt.client import explain, hear_exception, is_lasting
-from server.mqtt.link import PAUSE_S_MOST, pause_s
+from server.mqtt.link import PAUSE_S_MOST, explain, ignore_broken, is_lasting, pause_s
 from server.mqtt.topics import ID_BYTES_MAX, Topics, count_places
 from server.protocol.messages import Delta, Hello, Place, Throttled, decode_server_message
 from support.serving import PATIENCE_S, Serving
@@ -32,7 +31,7 @@ TOPICS = Topics("main")
 
 
 class Device:
-    """A device in a thread of its own: publishes what it is told to, and keeps what it hears."""
+    """A device in its own thread: publishes what a test says, and keeps what it receives."""
 
     def __init__(self, address):
         self.heard = queue.Queue()
@@ -133,12 +132,12 @@ class TestFaults:
         address = BrokerAddress("a", 1)
         for code in (4, 5):
             refused, broken = MqttConnectError(code), aiomqtt.MqttCodeError(code, "Could not publish message")
-            assert is_lasting(refused) and "without a login" in explain(address, refused)
+            assert is_lasting(refused) and "requires a login" in explain(address, refused)
             assert not is_lasting(broken) and "login" not in explain(address, broken)
 
     def test_what_a_broken_connection_leaves_behind_is_not_told_twice_and_a_bug_is_told(self, caplog):
         loop = asyncio.new_event_loop()
-        loop.set_exception_handler(hear_exception)
+        loop.set_exception_handler(ignore_broken)
         for left in (aiomqtt.MqttError("disconnected"), OSError(9, "Bad file descriptor")):
             loop.call_exception_handler({"message": "never retrieved", "exception": left})
         assert not caplog.records
@@ -235,11 +234,11 @@ def test_a_server_that_comes_back_to_a_broker_counts_no_errors(kind, needs_broke
 def test_each_device_has_a_limit_of_its_own(broker):
     with bridged(broker.address, burst=5, rate_per_s=1) as (serving, _), Device(broker.address) as device:
         device.publish(TOPICS.place("greedy"), places(*[(1, 1, 1)] * 9))
-        topic, told = device.hear(Throttled)
+        topic, report = device.hear(Throttled)
         device.publish(TOPICS.place("modest"), places((2, 2, 2)))
         while device.hear(Delta) and serving.pixels[2, 2] != 2:
             pass
-        assert (topic, told.reason, told.dropped) == (TOPICS.throttled("greedy"), 1, 4)
+        assert (topic, report.reason, report.dropped) == (TOPICS.throttled("greedy"), 1, 4)
         assert serving.counted("admitted_count") == 6 and serving.counted("throttled_count") == 4
         assert int(serving.telemetry["server"]["ledger_gap"][0]) == 0
 
@@ -305,7 +304,7 @@ def test_a_broker_of_our_own_ends_with_whoever_started_it(needs_broker):
         client = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         parent.kill()
         with client, suppress(ConnectionResetError):
-            assert client.recv(1) == b""  # It ended: nobody else closes a connection that has said nothing yet.
+            assert client.recv(1) == b""  # It ended: nothing else closes a connection that has sent nothing yet.
 
 
 @pytest.mark.parametrize(("folder", "kinds"), [("bin", ["mosquitto"]), ("sbin", ["mosquitto"]), ("elsewhere", [])])
@@ -330,9 +329,9 @@ def test_what_is_kept_of_a_scenario_holds_no_login():
 
 def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost(needs_broker):
     needs_broker("mosquitto")
-    told = queue.Queue()
+    states = queue.Queue()
     serving = Serving(mqtt="embedded")
-    serving.server.on_broker = told.put
+    serving.server.on_broker = states.put
     with serving:
         address = parse_broker(serving.server.broker_url)
         with Device(address) as device:
@@ -341,9 +340,9 @@ def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost(needs_broker):
             while device.hear(Delta) and serving.pixels[3, 3] != 3:
                 pass
             serving.server.pause_broker(0.3)
-            while not told.get(timeout=PATIENCE_S).is_held:
+            while not states.get(timeout=PATIENCE_S).is_held:
                 pass
-            while told.get(timeout=PATIENCE_S).is_held:
+            while states.get(timeout=PATIENCE_S).is_held:
                 pass  # It goes on, and is connected, or gone for a moment where the machine is busy.
             device.publish(TOPICS.place("a"), places((4, 4, 4)))
             while device.hear(Delta) and serving.pixels[4, 4] != 4:
