@@ -31,6 +31,7 @@ def main() -> int:
     """Run the fleet that the first line of standard input describes. Returns the exit code: 1 when it failed."""
     standard_streams.open_closed()
     control.leave_signals_to_parent()
+    # A daemon, so that a parent that ends during compilation does not have to wait for it.
     early = threading.Thread(target=compile_all, args=(warm_kernels(), _report, _note), name="compiler", daemon=True)
     early.start()
     start: StartFleet = control.read_start(StartFleet)

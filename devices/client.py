@@ -44,12 +44,12 @@ from server.system import clock
 from server.tls.certificate import trusting
 from server.wire import PLACE_MANY, PLACEMENTS_MAX, SUBPROTOCOL, ClientOp, ServerOp
 
+# Longest message accepted: the SNAPSHOT or DELTA of the largest canvas, 8192 x 8192, has half of this at most.
 MESSAGE_BYTES_MAX = 1 << 28
-"""Longest message accepted: the SNAPSHOT or DELTA of the largest canvas, 8192 x 8192, has half of this at most."""
 TIMEOUT_S = 5.0
 _READ_BYTES = 262_144
+# Nothing to read yet, or the socket is still connecting.
 _NOT_YET = (errno.EAGAIN, errno.ENOTCONN, errno.EINPROGRESS)
-"""Nothing to read yet, or the socket is still connecting."""
 _LINGER_NONE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time.
 
 
@@ -117,6 +117,7 @@ class Client:
         )
         self._unsent = bytearray(self._connection.data_to_send())  # At once, for `unsent_bytes` to say so.
         self._stream = socket.create_connection((host, port), timeout_s) if self._is_blocking else open_stream(host)
+        # A blocking socket is connected here. Of the other one, the TLS handshake runs in the first sends and receives.
         try:
             if context is not None:
                 self._stream = context.wrap_socket(self._stream, do_handshake_on_connect=self._is_blocking)
@@ -191,6 +192,7 @@ class Client:
         Raises the reason of an end once the messages before it have been returned.
         """
         assert not self._is_blocking, "a client with a timeout receives by receive"
+        # Whatever ends the connection is kept, and raised once the messages before it were returned.
         try:
             self._take(self._connection.on_timer(now_ns))
             if not self._connection.is_open:
@@ -206,6 +208,7 @@ class Client:
                 self._ended = self._ended or error
         if self._ended is not None and not self._messages:
             raise self._ended
+        # An end that came with messages is raised by the next call: the socket stays readable until then.
         messages = list(self._messages)
         self._messages.clear()
         return messages
@@ -234,6 +237,7 @@ class Client:
             raise self._ended
         self._connection.send_binary(message)
         self._unsent += self._connection.data_to_send()
+        # Count placements when the kernel has their last byte: until then they can still be lost unseen.
         if placed_count:
             self._ends.append((self.sent_bytes + len(self._unsent), placed_count))
         if self._is_blocking:

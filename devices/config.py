@@ -13,10 +13,10 @@ RegionName = Literal["whole", "around"]
 Reconnect = Literal["never", "at_once", "backoff"]
 Transport = Literal["websocket", "mqtt"]
 
+# The bridge of a server has room for no more at once.
 MQTT_DEVICES_MAX = 20_000
-"""The bridge of a server has room for no more at once."""
+# Settings of a device's own connection, which it does not have behind a broker or over memory.
 LINK_SETTINGS = ("region", "interval_ms", "slow_ratio", "churn_ratio", "reconnect", "viewer_brake_us")
-"""Settings of a device's own connection, which it does not have behind a broker or over memory."""
 
 
 class FleetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,8 +12,8 @@ class FleetFailed(Exception):
     """The fleet cannot do what was asked. The message is one line for the user."""
 
 
+# Of a fleet behind a broker: four to the broker, and one of each to the server, to ask for the canvas.
 BROKER_CONNECTIONS = 8
-"""Of a fleet behind a broker: four to the broker, and one of each to the server, to ask for the canvas."""
 
 
 def require_broker_files() -> None:

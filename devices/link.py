@@ -24,10 +24,10 @@ class FleetLink(ABC):
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
+        # Why the last connection ended that should have stayed open, one line; "" while none has.
         self.reason = ""
-        """Why the last connection ended that should have stayed open, one line; "" while none has."""
+        # The server's tick interval; 0 before it is known.
         self.tick_ms = 0
-        """The server's tick interval; 0 before it is known."""
         self._counters = fleet.arrays.counters[0]
 
     @property

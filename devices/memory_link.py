@@ -28,17 +28,17 @@ from server.protocol.websocket import ProtocolViolation, parse_head
 from server.system import clock
 from server.wire import DELTA
 
+# Least time between two looks at all devices.
 STEP_NS = 1_000_000
-"""Least time between two looks at all devices."""
+# Added to it per device: looking at a million takes a millisecond.
 STEP_NS_A_DEVICE = 10
-"""And this per device: looking at a million takes a millisecond."""
+# Most time between two looks at all devices: a schedule may have been started meanwhile.
 IDLE_NS = 20_000_000
-"""Most time between two looks at all devices: a schedule may have been started meanwhile."""
+# Settings of connections.
 _FIXED = ("connections", "viewers", "connect_per_s", "churn_s", *LINK_SETTINGS)
-"""Settings of connections."""
 _NO_LINKS = "devices without sockets have no links that could fail"
+# Longest wait for a block before it looks at the view again.
 LOOK_NS = 5_000_000
-"""Longest wait for a block before it looks at the view again."""
 
 
 class MemoryLink(FleetLink):
@@ -52,10 +52,11 @@ class MemoryLink(FleetLink):
         self._words = link["arenas"].view(np.uint32)
         self._fills = np.zeros(1, layout.FILL)
         self._probed: list[int] = [-1] * len(self._blocks)
+        # Devices whose probe is answered, and the tick that they were answered with.
         self._answered: deque[tuple[int, int]] = deque()
-        """Devices whose probe is answered, and the tick that they were answered with."""
         self._next = self._oldest = self._under_way = 0
         self._resume_ns = 0
+        # Viewers that never read get nothing over memory either.
         self._viewers = np.flatnonzero(fleet.arrays.devices["viewer"] > fleet.arrays.devices["slow"])
 
     @property
@@ -154,6 +155,7 @@ class MemoryLink(FleetLink):
 
     def _read_view(self) -> None:
         """Read the broadcast in the view, if it is new."""
+        # The server writes a new view only when the last one was taken, so it cannot change while it is read.
         serial = int(self._link["view_serial"])
         if serial == self._link["view_taken"]:
             return

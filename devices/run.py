@@ -28,14 +28,14 @@ from server.mqtt.topics import Topics
 from server.protocol.http import authority_of
 from server.system import clock
 
+# Duration of a turn of the compiled pass: commands and the heartbeat wait no longer.
 TURN_NS = 20_000_000
-"""Duration of a turn of the compiled pass: commands and the heartbeat wait no longer."""
+# The same while connections are opened, which keeps their pace even.
 DIAL_TURN_NS = 2_000_000
-"""The same while connections are opened, which keeps their pace even."""
 DEADLINE_CHECK_NS = 250_000_000
 PROGRESS_NS = 100_000_000
+# How long viewers that differ from the server's canvas may catch up before they count as wrong.
 CHECK_NS = 2_000_000_000
-"""How long viewers that differ from the server's canvas may catch up before they count as wrong."""
 CLOSE_NS = 3_000_000_000
 
 Commands = queue.SimpleQueue[FleetCommand]
@@ -78,6 +78,7 @@ class Run:
             descriptors = raise_open_files(start.config.connections)
             check_ports(start.config.connections)
         self._counters["state"] = State.COMPILING
+        # In `__main__` this was done already; a run in a test, or a restarted one, compiles only what is missing.
         compile_all(warm_kernels(), self._report_compiling, lambda text: self._on_event(News(text)))
         if not start.width:
             hello = read_hello(Server(start.host, start.port, start.path))
@@ -97,6 +98,7 @@ class Run:
         self._counters["state"] = State.CONNECTING
         while not self._is_stopped and not link.is_complete:
             now_ns = clock.now_ns()
+            # Dial first: an empty fleet would otherwise wait a turn for nothing.
             link.dial(now_ns)
             link.drive(now_ns + DIAL_TURN_NS)
             self._tend(link, now_ns)
@@ -199,6 +201,7 @@ class Run:
             checked, wrong = link.check_viewers(np.array(self._canvas["pixels"]))
             self._counters["viewer_checked_count"] = checked
             self._counters["viewer_wrong_count"] = wrong
+            # Their last delta may still be on its way: look again until the time is over.
             if wrong and now_ns < self._check_until_ns:
                 return
         self._check_until_ns = None

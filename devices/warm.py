@@ -61,5 +61,6 @@ def warm_kernels() -> list[Warm]:
         Warm("subscription", messages.subscribe, lambda: (*_example(), 0, 0, False)),
         Warm("views", messages.change_views, lambda: (*_example(), *(np.zeros(1, np.bool_),) * 2, False)),
         Warm("drain", messages.send_last_pings, lambda: (*_example(), np.zeros(1, np.bool_))),
+        # It calls nearly all others, and takes longest.
         Warm("sockets", sockets.turn, lambda: (*_example(), 0)),
     ]

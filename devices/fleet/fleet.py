@@ -18,8 +18,8 @@ from server.protocol.messages import Subscribe
 from server.protocol.websocket import CloseCode, ProtocolViolation
 
 _BOARD_NONE = (1, 1)
+# Least time between two counts of what is offered, which look at every device: they take 1 or 2 % of it.
 OFFERED_NS_A_DEVICE = 250
-"""Least time between two counts of what is offered, which look at every device: they take 1 or 2 % of it."""
 
 
 class Fleet:
@@ -79,6 +79,7 @@ class Fleet:
         """Apply the present settings to schedules from `now_ns` on."""
         settings, epochs = self.arrays.settings, self.arrays.epochs
         epoch = int(settings["epoch"][0])
+        # A ring: devices that lag further than EPOCHS_MAX changes resume with the oldest one kept.
         epochs["end_ns"][epoch % EPOCHS_MAX] = now_ns
         settings["epoch"] = epoch + 1
         epochs[(epoch + 1) % EPOCHS_MAX] = new_epoch(self.config, self.rate_factor)
@@ -90,6 +91,7 @@ class Fleet:
         devices["probe"] = Probe.NONE
         self._counters["subscriber_count"] -= devices["seen"].sum()
         devices["seen"] = 0
+        # The tables depend on the region: frames and states of the other kind are of no use.
         self.arrays = self.arrays._replace(**new_tables(settings, devices))
         self.viewers = ViewerTable(self.arrays, self.width, self.height)
 
@@ -99,6 +101,7 @@ class Fleet:
             self._life = None
             return
         per_s = self.config.connections * self.config.rate_per_s * self.rate_factor
+        # Life starts with the pattern, not with the load, so its first generation is due from now on.
         if self._life is None:
             begun_ns = now_ns - int(self.arrays.settings["started_ns"][0]) if self.is_started else 0
             self._life = Life(self.width, self.height, self.seed, per_s, begun_ns)
@@ -155,6 +158,7 @@ class Fleet:
         """Apply one canvas message of device `d`. Raises ProtocolViolation."""
         buffer = np.frombuffer(bytearray(payload), np.uint8)
         verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
+        # Unknown to this state: Python learns the branch, and the compiled half follows it at once.
         if verdict == Verdict.UNKNOWN:
             self.viewers.learn_transition(d, payload)
             verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)

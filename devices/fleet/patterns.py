@@ -46,6 +46,7 @@ def _firs(random: np.random.Generator, width: int) -> NDArray[np.float64]:
 
 def draw_ridges(width: int) -> NDArray[np.float32]:
     """Skylines of the picture, shape (RIDGES, width), float32, 0 top to 1 bottom: always the same mountains."""
+    # A fixed seed: every run shows the same landscape.
     random = np.random.default_rng(1889)
     along = np.linspace(0, 1, width)
     ridges = np.empty((RIDGES, width))
@@ -79,6 +80,7 @@ class Life:
         repaint_ns = _REPAINTS_PER_GENERATION * self.board.size / max(placements_per_s, 1e-3) * 1e9
         before_ns = self.generation_ns
         self.generation_ns = int(min(max(repaint_ns, _GENERATION_NS_LEAST), _GENERATION_NS_MOST))
+        # The generation under way gets the new duration, from the moment at which it began.
         self._next_ns += self.generation_ns - before_ns
 
     def advance(self, elapsed_ns: int) -> None:

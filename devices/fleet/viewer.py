@@ -20,10 +20,10 @@ from server.protocol.messages import read_body
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.wire import BLOCK_BYTES_MAX, DELTA, SNAPSHOT, TILE_SIDE, ServerOp, tile_shape
 
+# Limit of all canvases. A viewer for which there is no room is not checked until its next SNAPSHOT.
 CANVAS_BYTES_MAX = 256 * 1024 * 1024
-"""Limit of all canvases. A viewer for which there is no room is not checked until its next SNAPSHOT."""
+# Limit of all remembered frames.
 FRAME_BYTES_MAX = 64 * 1024 * 1024
-"""Limit of all remembered frames."""
 
 
 class ViewerTable:
@@ -56,6 +56,7 @@ class ViewerTable:
         read = self._read_snapshot if payload[0] == ServerOp.SNAPSHOT else self._read_delta
         tick, canvas, pixel_count = read(state, payload)
         frame = self._frame(payload, tick)
+        # Where all states are held, the viewer goes to state 0, and is not checked until its next SNAPSHOT.
         target = self._state(canvas, keep=state) if canvas is not None else 0
         arrays, row = self._arrays, self._arrays.states[state]
         branch = int(row["branch_next"])
@@ -158,6 +159,7 @@ class ViewerTable:
         frames = self._arrays.frames
         index = self._frame_of.get(payload)
         if index is None:
+            # A dictionary keeps insertion order, so this drops the oldest frame first.
             while self._frame_bytes + len(payload) > FRAME_BYTES_MAX and self._frame_of:
                 self._forget_frame(self._frame_of[next(iter(self._frame_of))])
             index = int(np.argmin(frames["used"]))
@@ -201,6 +203,7 @@ class ViewerTable:
         if canvas is None:
             return
         branches: NDArray[Any] = self._arrays.branches
+        # Branches to this state and from it: its index will mean another canvas.
         branches["frame"][branches["state"] == index] = -1
         branches["frame"][index] = -1
         del self._state_of[canvas]

@@ -16,17 +16,18 @@ from devices.kernels.random import seeded
 from server.ipc.page import Page
 
 _SECOND_NS = 1_000_000_000
+# One placement in eleven days: slower rates would leave the range of times.
 _INTERVAL_NS_MAX = 10**15
-"""One placement in eleven days: slower rates would leave the range of times."""
+# Fields of `Arrays` that are sections of the page, under the same names.
 _PAGE_SECTIONS = (
     *("latency", "latency_max_us", "brushed_latency", "brushed_latency_max_us", "tile_latency"),
     *("journeys", "journey_head", "lateness", "lateness_max_us"),
 )
-"""Fields of `Arrays` that are sections of the page, under the same names."""
 
 
 def spread(count: int, of: int) -> NDArray[np.bool_]:
     """Choose `count` of `of` devices, evenly spread over their numbers. Shape (of,)."""
+    # Device i is chosen where i * count / of passes a whole number: so are those of every prefix, evenly.
     index = np.arange(of, dtype=np.int64)
     return (index + 1) * count // max(of, 1) > index * count // max(of, 1)
 
@@ -123,6 +124,7 @@ def _settings(config: FleetConfig, width: int, height: int, seed: int) -> NDArra
     settings = np.zeros(1, layout.SETTINGS)
     word = seed & (2**64 - 1)
     settings["seed"] = word
+    # A stream of its own, so that masks and probe times do not disturb the schedules of the seed.
     settings["mask_word"] = seeded(np.uint64(word), np.uint64(2**63))
     settings["stop_ns"] = layout.NEVER_NS
     settings["followed"] = -1

@@ -16,8 +16,8 @@ from server.ipc.page import Page
 from server.kernels.layout import State
 from server.system import clock, open_files, standard_streams
 
+# Longest wait for a ready socket; commands and due members wait no longer.
 TURN_MS = 10
-"""Longest wait for a ready socket; commands and due members wait no longer."""
 
 
 def main() -> int:

@@ -14,8 +14,8 @@ from server.protocol.websocket import CloseCode, decode_close, encode_close, enc
 from server.wire import HELLO, THROTTLED, Opcode, ServerOp
 
 HELLO_CHECK_S = 0.05
+# Longer messages are skipped; HELLO, THROTTLED and close frames are shorter.
 _KEPT_BYTES_MAX = 125
-"""Longer messages are skipped; HELLO, THROTTLED and close frames are shorter."""
 
 
 class Leave(IntEnum):
@@ -30,14 +30,14 @@ class Reply:
     """What the server has answered on one connection. Long messages are skipped as they arrive, not stored."""
 
     def __init__(self) -> None:
+        # HELLO has arrived.
         self.is_open = False
-        """HELLO has arrived."""
+        # Of the canvas, once open.
         self.width = self.height = 0
-        """Of the canvas, once open."""
+        # The HTTP status or close code with which the server ends the connection; 0 before. Nothing is read after.
         self.code = 0
-        """The HTTP status or close code with which the server ends the connection; 0 before. Nothing is read after."""
+        # Placements dropped on this connection, from the newest THROTTLED.
         self.dropped_count = 0
-        """Placements dropped on this connection, from the newest THROTTLED."""
         self._buffer = bytearray()
         self._is_upgraded = False
         self._skip_bytes = 0
@@ -88,10 +88,10 @@ class Reply:
 class HostileClient:
     """One connection. `host`: as in the Host header; `turn`: how many connections this client had before."""
 
+    # Size of the socket's receive buffer; 0: the system's default.
     receive_bytes = 0
-    """Size of the socket's receive buffer; 0: the system's default."""
+    # The pause before it reconnects is drawn between these.
     pause_s = (1.0, 3.0)
-    """The pause before it reconnects is drawn between these."""
 
     def __init__(self, host: str, path: str, random: Random, turn: int) -> None:
         self.random, self.turn = random, turn
@@ -101,8 +101,8 @@ class HostileClient:
         self.reads = True
         self.leave = Leave.STAY
         self.placed_count = 0
+        # Set by the owner of the socket before `script` is resumed.
         self.now_ns = 0
-        """Set by the owner of the socket before `script` is resumed."""
 
     @property
     def is_closing(self) -> bool:

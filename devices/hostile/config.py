@@ -2,8 +2,8 @@
 
 import msgspec
 
+# Each kind has enough of them to show its effect. For load there are fleets.
 CONNECTIONS_MAX = 500
-"""Each kind has enough of them to show its effect. For load there are fleets."""
 SECONDS_MAX = 3600.0
 WEIGHT_MAX = 1000.0
 
@@ -51,8 +51,8 @@ class HostileConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(f"connections is {self.connections} and all weights are 0; give one kind a weight")
 
 
+# The kinds of hostile clients by name, in the order of their counters.
 KINDS: tuple[str, ...] = HostileConfig.__struct_fields__[2:]
-"""The kinds of hostile clients by name, in the order of their counters."""
 
 
 def kinds_of_members(config: HostileConfig) -> list[int]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from devices.hostile.config import KINDS
 from server.ipc.page import type_of_section
 
+# HTTP statuses and close codes with a counter each; one counter for all others follows.
 CODES = (400, 408, 426, 431, 503, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013)
-"""HTTP statuses and close codes with a counter each; one counter for all others follows."""
 
 HOSTILE = np.dtype(
     [
@@ -30,6 +30,7 @@ HOSTILE = np.dtype(
     ],
     align=True,
 )
+# One kind in a sample of the history.
 HOSTILE_SAMPLE = np.dtype(
     [
         ("sent_bytes", "i8"),  # Since the start.
@@ -40,11 +41,10 @@ HOSTILE_SAMPLE = np.dtype(
     ],
     align=True,
 )
-"""One kind in a sample of the history."""
+# In place of a code: reset by the server, and closed with a code that has no counter of its own.
 HOSTILE_RESET, HOSTILE_OTHER = 1, 2
-"""In place of a code: reset by the server, and closed with a code that has no counter of its own."""
+# The codes that a sample uses for `dropped_count` and then each of `code_count`.
 _ENDS = np.array([HOSTILE_RESET, *CODES, HOSTILE_OTHER], HOSTILE_SAMPLE["codes"].base)
-"""The codes that a sample uses for `dropped_count` and then each of `code_count`."""
 PROCESS = np.dtype([("state", "i8"), ("cpu_ns", "i8"), ("resident_bytes", "i8")], align=True)
 
 

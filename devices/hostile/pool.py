@@ -21,16 +21,16 @@ from devices.hostile.counters import count_end
 from devices.hostile.scripts import CLASSES
 from server.protocol.http import authority_of
 
+# Members connect one after another over this time, not all at once.
 START_NS = 2_000_000_000
-"""Members connect one after another over this time, not all at once."""
+# How long to wait for the answer to a close frame.
 CLOSE_NS = 3_000_000_000
-"""How long to wait for the answer to a close frame."""
+# Pause after a failed connect, and how long a connect may take before the script looks for it again.
 RETRY_NS = 1_000_000_000
-"""Pause after a failed connect, and how long a connect may take before the script looks for it again."""
 _CONNECT_CHECK_S = 0.05
 _IDLE_S = 1.0
+# A prime: members of runs with neighbouring seeds draw different numbers.
 _SEED_STEP = 1_000_003
-"""A prime: members of runs with neighbouring seeds draw different numbers."""
 _READ_BYTES = 65_536
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -39,8 +39,8 @@ _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 class _Member:
     kind: int
     random: Random
+    # When it connects, or its script is resumed.
     due_ns: int
-    """When it connects, or its script is resumed."""
     turn: int = 0
     link: "_Link | None" = None
 
@@ -54,8 +54,8 @@ class _Link:
     client: HostileClient
     script: Iterator[float]
     is_connected: bool = False
+    # Of this connection, as counted so far.
     throttled_count: int = 0
-    """Of this connection, as counted so far."""
 
 
 class HostilePool:

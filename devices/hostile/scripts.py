@@ -11,10 +11,10 @@ from server.protocol.messages import PlaceMany, Subscribe
 from server.wire import FIN, LENGTH_16, LENGTH_64, MASK, MESSAGE_BYTES_MAX, PLACE_MANY, ClientOp, Opcode
 
 IDLE_S = 1.0
+# Receive buffer of clients that do not read: the server should notice soon, not fill the kernel's memory first.
 SMALL_BUFFER_BYTES = 4096
-"""Receive buffer of clients that do not read: the server should notice soon, not fill the kernel's memory first."""
+# A request of some 200 bytes takes 3 s: less than a server's default handshake timeout.
 BYTE_S = 0.015
-"""A request of some 200 bytes takes 3 s: less than a server's default handshake timeout."""
 TOGETHER_NS = 5_000_000_000
 EXCESS_COUNT = 600
 EXCESS_S = 0.25

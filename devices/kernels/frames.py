@@ -36,8 +36,8 @@ _MASKED_PLACE, _MASKED_PING = MASK | PLACE.size, MASK | PING.size
 _PING_BYTES = PING.size
 _LOW = np.uint64(0xFF)
 _PLACE_WORDS = PLACE_FRAME_BYTES // 4
+# The heat at a pixel changes almost linearly within this time.
 _STEADY_NS = 1_000_000_000
-"""The heat at a pixel changes almost linearly within this time."""
 _SENSOR_FIELD, _WHOLE = int(Pattern.SENSOR_FIELD), int(Region.WHOLE)
 
 assert PLACE_FRAME_BYTES % 4 == 0
@@ -46,6 +46,7 @@ assert PLACE_FRAME_BYTES % 4 == 0
 @kernel
 def put_place(words, at, x, y, color, mask):
     """Write one PLACE frame as three little-endian words at `at`. mask: its low 32 bits. words: (>= at + 3,) u4."""
+    # The head takes two bytes, so mask and payload are shifted by half a word against the words of the frame.
     low, high = mask & 0xFFFF, (mask >> 16) & 0xFFFF
     words[at] = np.uint32(BINARY_FRAME | _MASKED_PLACE << 8 | low << 16)
     words[at + 1] = np.uint32(high | ((_OP_PLACE | color << 8) ^ low) << 16)
@@ -61,6 +62,7 @@ def put_ping(buffer, offset, nonce, mask):
         buffer[offset + 2 + i] = np.uint8((mask >> np.uint64(8 * i)) & _LOW)
     for i in range(_PING_BYTES):
         plain = np.uint64(0)
+        # Bytes 1 to 3 are zero, then comes the nonce.
         if i == 0:
             plain = np.uint64(_OP_PING)
         elif i >= 4:
@@ -80,6 +82,7 @@ def _put_sensor(settings, words, at, pixel, heats, count):
     step = (last - first) / max(count - 1, 1)
     state, drawn = settings.mask_word, np.int64(0)
     for i in range(count):
+        # One 64-bit draw has the masks of two frames.
         if i & 1:
             drawn >>= 32
         else:
@@ -109,6 +112,7 @@ def put_batch(arrays, d, words, at):
     device, settings = arrays.devices[d], arrays.settings[0]
     count, sequence = np.int64(device.batch_count), np.int64(device.sequence)
     width, height = np.int64(settings.width), np.int64(settings.height)
+    # With as many devices as pixels a sensor keeps its pixel, so the field needs evaluating only at both ends.
     one_pixel = settings.region == _WHOLE and np.int64(settings.device_count) >= width * height
     first_ns, last_ns = batch_time(arrays, d, 0), np.int64(device.wake_ns)
     if settings.pattern == _SENSOR_FIELD and one_pixel and count > 0 and last_ns - first_ns <= _STEADY_NS:
@@ -132,5 +136,5 @@ def put_nonce(arrays, buffer, offset):
     return settings.nonce
 
 
+# The longest write, in whole words: 64 placements, the most that a fleet's settings allow, and a probe.
 WRITE_BYTES_MAX = 64 * PLACE_FRAME_BYTES + (PING_FRAME_BYTES + 3) // 4 * 4
-"""The longest write, in whole words: 64 placements, the most that a fleet's settings allow, and a probe."""

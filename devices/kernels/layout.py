@@ -14,32 +14,32 @@ from numpy.typing import NDArray
 from server.wire import FULL_BLOCK_BYTES
 
 NEVER_NS = 2**63 - 1
+# Values from here on encode a parked time, not a moment: see `schedule`.
 PARKED_NS = 2**62
-"""Values from here on encode a parked time, not a moment: see `schedule`."""
+# Number of past schedule changes kept for devices that lag behind.
 EPOCHS_MAX = 4096
-"""Number of past schedule changes kept for devices that lag behind."""
 
+# Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little.
 PROBE_INTERVAL_NS = 500_000
-"""Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little."""
 
+# Skylines of the picture: three mountain ranges, far to near, and the near shore.
 RIDGES = 4
-"""Skylines of the picture: three mountain ranges, far to near, and the near shore."""
+# Known transitions per state; a fifth replaces the oldest.
 BRANCHES = 4
-"""Known transitions per state; a fifth replaces the oldest."""
+# Distinct frames kept. Viewers are a few ticks apart, so only the most recent ones are needed.
 FRAMES_MAX = 256
-"""Distinct frames kept. Viewers are a few ticks apart, so only the most recent ones are needed."""
+# Distinct canvases kept. State 0 is no canvas: nothing received yet, or dropped for lack of memory.
 STATES_MAX = 1024
-"""Distinct canvases kept. State 0 is no canvas: nothing received yet, or dropped for lack of memory."""
+# The longest message about one region: four blocks of the full kind, or a SNAPSHOT, which is shorter.
 REGION_PAYLOAD_BYTES_MAX = 4 * FULL_BLOCK_BYTES + 44
-"""The longest message about one region: four blocks of the full kind, or a SNAPSHOT, which is shorter."""
+# Pixels across and down of the four tiles around a device.
 REGION_SIDE = 64
-"""Pixels across and down of the four tiles around a device."""
+# How far from its own pixel a device paints that watches its surroundings: always within these four tiles.
 REGION_REACH = 15
-"""How far from its own pixel a device paints that watches its surroundings: always within these four tiles."""
+# `FRAMES_MAX` for each region, which few devices share.
 REGION_FRAMES_MAX = 8
-"""`FRAMES_MAX` for each region, which few devices share."""
+# `STATES_MAX` for each region, which few devices share.
 REGION_STATES_MAX = 8
-"""`STATES_MAX` for each region, which few devices share."""
 
 
 class Arrivals(IntEnum):
@@ -169,6 +169,7 @@ SETTINGS = np.dtype(
     align=True,
 )
 
+# Parameters of all schedules between two changes.
 EPOCH = np.dtype(
     [
         ("end_ns", "i8"),  # Placements after it belong to the next epoch; NEVER_NS in the current one.
@@ -181,12 +182,10 @@ EPOCH = np.dtype(
     ],
     align=True,
 )
-"""Parameters of all schedules between two changes."""
 
+# Viewers that watch one region, in pixels: it begins at a tile's corner and ends at one, or at the canvas's edge. A
+# group owns a fixed number of rows in `Arrays.states` and `frames`; its first state is no canvas.
 GROUP = np.dtype([("x", "i4"), ("y", "i4"), ("width", "i4"), ("height", "i4")], align=True)
-"""Viewers that watch one region, in pixels: it begins at a tile's corner and ends at one, or at the canvas's edge.
-
-A group owns a fixed number of rows in `Arrays.states` and `frames`; its first state is no canvas."""
 
 FRAME = np.dtype(
     [
@@ -217,6 +216,7 @@ BRANCH = np.dtype(
     align=True,
 )
 
+# Where the socket pass stopped; it resumes there when Python has handled the verdict.
 CURSOR = np.dtype(
     [
         ("start", "i8"),  # Bytes not decoded yet: [start, end) of the arena.
@@ -237,8 +237,8 @@ CURSOR = np.dtype(
     ],
     align=True,
 )
-"""Where the socket pass stopped; it resumes there when Python has handled the verdict."""
 
+# Contents of a block of a memory link, and where the next one resumes.
 FILL = np.dtype(
     [
         ("write_index", "i8"),  # The device at which writing resumes.
@@ -250,7 +250,6 @@ FILL = np.dtype(
     ],
     align=True,
 )
-"""Contents of a block of a memory link, and where the next one resumes."""
 
 assert DEVICE.itemsize == 160
 assert CURSOR.itemsize == 96
@@ -288,8 +287,8 @@ class Arrays(NamedTuple):
 
 
 EVENTS_MAX = 4096
+# Size of one recv: many frames at once, and still within the processor's cache.
 READ_BYTES_MAX = 256 * 1024
-"""Size of one recv: many frames at once, and still within the processor's cache."""
 
 
 class PollState(NamedTuple):

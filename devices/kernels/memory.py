@@ -13,8 +13,8 @@ from server.kernels.histogram import record
 from server.kernels.kernel import kernel
 from server.wire import PLACE_FRAME_BYTES
 
+# Number of devices of a large fleet that can be probed: each needs memory for intended times.
 PROBED_MAX = 4096
-"""Number of devices of a large fleet that can be probed: each needs memory for intended times."""
 _NO_PROBE = int(Probe.NONE)
 
 
@@ -56,7 +56,9 @@ def fill_block(arrays, fills, words, segments, now_ns):
     fill.frame_count = 0
     fill.next_ns = NEVER_NS
     fill.probe = -1
+    # A whole batch must fit, because a batch is one write and is not split between blocks.
     room = 4 * len(words) - arrays.times.shape[1] * PLACE_FRAME_BYTES
+    # Resume behind the last device, or those with low numbers would fill every block of a fleet that is behind.
     middle = np.int64(fill.write_index)
     for lap in range(2):
         d, end = (middle, len(due_ns)) if lap == 0 else (0, middle)

@@ -104,6 +104,7 @@ def change_views(arrays, links, viewers, slow, resubscribe):
                 subscribe(arrays, links, d, CANCEL, True)
         elif resubscribe or not was_viewer or (was_slow and not device.slow):
             subscribe(arrays, links, d, 0, True)
+        # It stops reading, so its view would stay as it is and count as wrong.
         elif device.slow and not was_slow:
             forget_view(arrays, d)
 
@@ -120,6 +121,7 @@ def send_last_pings(arrays, links, asked):
         device = arrays.devices[d]
         if device.phase in (_IDLE, _GONE) or device.slow:
             continue
+        # Only with an idle probe, because the PONG answers the device's one nonce.
         if not asked[d] and device.phase == _FAST and device.probe == _NONE and device.batch_count == 0:
             device.probe_nonce = put_nonce(arrays, links.outgoing, 0)
             device.probe = _PINGED

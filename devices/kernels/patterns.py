@@ -43,6 +43,7 @@ def scatter_bits(pixels):
 @kernel
 def _scattered(index, pixels, bits):
     """A fixed permutation of 0..pixels-1 without visible order: shuffle a power of two, repeat while outside."""
+    # Odd multipliers and xor-shifts are bijections of a power of two; repeating while outside keeps it one of `pixels`.
     mask, half = (1 << bits) - 1, bits >> 1
     while True:
         index = (index * 0x2545F491 + 0x9E37) & mask
@@ -82,6 +83,7 @@ def owned_pixel(settings, d, sequence):
     index = d % pixels
     if settings.region == _AROUND:
         return _near(home_pixel(settings, d), np.int64(settings.width), np.int64(settings.height), sequence)
+    # Device d owns the indices d, d + devices, d + 2 x devices, ...
     if devices < pixels:
         owned = (pixels - index + devices - 1) // devices
         index = d + devices * (sequence % owned)
@@ -165,8 +167,8 @@ def paint(settings, board, ridges, d, sequence, time_ns):
 
 
 _AGE_MAX = 30_000
+# Generations for which a dead cell keeps a fading colour.
 _TRAIL = 14
-"""Generations for which a dead cell keeps a fading colour."""
 
 
 @kernel
@@ -187,6 +189,7 @@ def next_generation(ages, following):
             around += (ages[y, left] > 0) + (ages[y, right] > 0)
             around += (ages[below, left] > 0) + (ages[below, x] > 0) + (ages[below, right] > 0)
             age = ages[y, x]
+            # Conway's rule: birth with three neighbours, survival with two or three.
             if around == 3 or (around == 2 and age > 0):
                 following[y, x] = min(age + 1, _AGE_MAX) if age > 0 else 1
                 living += 1

@@ -201,6 +201,7 @@ def _keep_frame(arrays, group_index, none, buffer, start, size, tick):
             return index
         if frame.used < arrays.frames[oldest].used:
             oldest = index
+    # Branches name frames by index: those of the replaced frame must go before its bytes do.
     _forget(arrays, none, False, oldest)
     frame = arrays.frames[oldest]
     frame.pointer = _row(arrays.payloads, oldest)
@@ -219,6 +220,7 @@ def _keep_state(arrays, none, source):
         row = arrays.states[state]
         if row.used > 0 and memcmp(_row(arrays.regions, state), _row(arrays.regions, none), _REGION_BYTES) == 0:
             return state
+        # The source must stay, because the new branch leads from it.
         if row.holders == 0 and state != source and (free == none or row.used < arrays.states[free].used):
             free = state
     if free != none:
@@ -256,6 +258,7 @@ def learn(arrays, d, buffer, start, size, plain):
         if changed < 0:
             return _VIOLATION, -1
     settings.stamp += np.uint64(1)
+    # A DELTA on no canvas gives no canvas: what it does not mention is unknown.
     target = none if op != _SNAPSHOT and source == none else _keep_state(arrays, none, source)
     arrays.states[target].used = settings.stamp
     index = _keep_frame(arrays, group_index, none, buffer, start, size, tick)

@@ -13,8 +13,8 @@ from server.kernels.kernel import kernel
 from server.palette import CUBE_FIRST, CUBE_LEVELS
 
 DAY_SECONDS = 240.0
+# Where the water begins, 0 top to 1 bottom.
 HORIZON = 0.66
-"""Where the water begins, 0 top to 1 bottom."""
 
 # Colours of the sky, zenith and horizon, at heights of the sun: night, deep dusk, sunset, low sun, day.
 _SUN_HEIGHTS = np.array([-0.55, -0.22, 0.0, 0.22, 0.7])
@@ -85,6 +85,7 @@ def _sky(u, v, aspect, seconds, x, y):
     ease = depth * depth * (0.45 + 0.55 * depth)
     sun_v = HORIZON * (0.93 - 0.80 * sun_height)
     sun_distance = math.hypot((u - sun_u) * aspect, v - sun_v)
+    # 1 with the sun on the horizon, 0 by day and by night.
     warm = max(0.0, 1.0 - abs(sun_height) * 2.6)
     glow = warm * math.exp(-sun_distance * 3.4) + 0.25 * max(sun_height, 0.0) * math.exp(-sun_distance * 9.0)
     night = min(max(-sun_height * 3.2 - 0.15, 0.0), 1.0)
@@ -101,6 +102,7 @@ def _sky(u, v, aspect, seconds, x, y):
     green = green * (1 - cloud) + cloud * lit * (0.94 - 0.48 * warm - 0.40 * night)
     blue = blue * (1 - cloud) + cloud * lit * (0.98 - 0.52 * warm + 0.02 * night)
     if night > 0.0:
+        # About one pixel in 120 is a star; its other digits choose how fast it twinkles and how bright it is.
         star = _grain(x * 3 + 11, y * 5 + 17)
         if star > 0.9915:
             twinkle = 0.62 + 0.38 * wave(seconds * (0.12 + 0.3 * (star * 977.0 % 1.0)) + star * 131.0)

@@ -40,8 +40,10 @@ def draw_gap(arrivals, interval_ns, burst_ratio, word):
     if arrivals == _POISSON:
         return np.int64(-math.log(unit(word)) * interval_ns), word
     gap = np.float64(interval_ns) / burst_ratio
+    # A burst ends with probability 1 / _BURST_MEAN after each placement, so its length is geometric.
     if unit(word) * _BURST_MEAN <= 1.0:
         word = advance(word)
+        # The pause makes up for the time that the burst was ahead of the mean rate.
         gap += -math.log(unit(word)) * interval_ns * _BURST_MEAN * (1.0 - 1.0 / burst_ratio)
     return np.int64(gap), word
 
@@ -119,6 +121,7 @@ def fill_batch(arrays, d):
 def arm(arrays, d):
     """Set due_ns of device d: its batch's time if its connection can be written to, else NEVER_NS."""
     device = arrays.devices[d]
+    # While bytes are unsent, `flush` arms the device again: the rest must leave before the next batch.
     free_to_send = device.phase == _FAST and device.rest_end == 0 and not device.stalled
     arrays.due_ns[d] = device.wake_ns if free_to_send else NEVER_NS
 
@@ -135,6 +138,7 @@ def next_due(due_ns, first, end, now_ns):
     while at < end:
         run_end = min(at + _RUN, end)
         least_ns = NEVER_NS
+        # Branch-free, so that LLVM vectorises it: nearly all runs contain no device that is due.
         for d in range(at, run_end):
             least_ns = min(least_ns, due_ns[d])
         if least_ns <= now_ns:
@@ -158,8 +162,10 @@ def begin_schedule(arrays, d, now_ns, hop):
     device, settings = arrays.devices[d], arrays.settings[0]
     count = max(np.int64(settings.device_count), 1)
     phase = np.float64((d * hop) % count) / count
+    # 0: this device has no random stream yet. A reconnected one continues its own.
     if device.offer_word == 0:
         device.offer_word = seeded(settings.seed, np.uint64(d))
+    # What the last connection drew and did not send was counted as abandoned: drawing resumes behind what was offered.
     device.send_word = device.offer_word
     device.epoch = settings.epoch
     interval_ns = np.int64(device.interval_ns)
@@ -190,6 +196,7 @@ def stop_schedule(arrays, stop_ns):
 
     The first end is kept: a later one would offer placements that were never drawn.
     """
+    # Commands may repeat: a session stops the load, and the end of the process stops it again.
     stop_ns = min(stop_ns, arrays.settings[0].stop_ns)
     arrays.settings[0].stop_ns = stop_ns
     for d in range(len(arrays.devices)):
@@ -270,10 +277,10 @@ def mask_word(settings):
     return mix(settings.mask_word)
 
 
+# Resolution of a parked time: parts of an interval.
 _LEFT_UNIT = 2.0**40
-"""Resolution of a parked time: parts of an interval."""
+# Longest parked time in intervals; keeps the sum far below NEVER_NS.
 _LEFT_MAX = 2.0**20
-"""Longest parked time in intervals; keeps the sum far below NEVER_NS."""
 
 
 @kernel
@@ -361,6 +368,7 @@ def end_schedule(arrays, d, now_ns):
     epoch = arrays.epochs[settings.epoch % EPOCHS_MAX]
     counters.offered_count += count_offers(device, settings, epoch, min(np.int64(now_ns), limit_ns(settings)))
     counters.abandoned_count += count_owed(arrays, d)
+    # NEVER_NS in all three keeps the device out of every scan until `begin_schedule`.
     device.send_next_ns = NEVER_NS
     device.offer_next_ns = NEVER_NS
     device.wake_ns = NEVER_NS
@@ -384,6 +392,7 @@ def change_schedule(arrays, change_ns):
         if device.offer_next_ns == NEVER_NS:
             device.interval_ns = interval_ns
             continue
+        # Periodic times derive from the interval, which changes here: write them down first.
         for i in range(np.int64(device.batch_count)):
             arrays.times[d, i] = batch_time(arrays, d, i)
         device.timed = 1
@@ -392,6 +401,7 @@ def change_schedule(arrays, change_ns):
         next_ns, epoch = walk(arrays.epochs, newest, d, device.send_next_ns, device.epoch)
         device.send_next_ns = next_ns
         device.epoch = epoch
+        # A device that lags still draws times before the change, and walks into the new epoch by itself.
         if epoch == newest:
             _redraw(arrays, d, change_ns)
 

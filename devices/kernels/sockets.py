@@ -38,6 +38,7 @@ def _watch(arrays, links, d, writable):
     device, events = arrays.devices[d], links.events
     device.writable_armed = writable
     wanted = (0 if device.slow else libc.EPOLLIN) | (libc.EPOLLOUT if writable else 0)
+    # EPOLLERR and EPOLLHUP are always reported, so a stalled device still notices a reset.
     events[_CONTROL_EVENT] = 0 if device.stalled else wanted
     for i in range(1, libc.EVENT_BYTES):
         events[_CONTROL_EVENT + i] = 0
@@ -59,6 +60,7 @@ def keep_rest(arrays, links, d, address, size):
     """Append `size` bytes at `address` to device d's unsent bytes, and register for EPOLLOUT."""
     device = arrays.devices[d]
     held = np.int64(device.rest_end) - np.int64(device.rest_start)
+    # malloc, because a structured dtype can hold a pointer, but no array that numba owns.
     grown = libc.malloc(held + size)
     if held:
         libc.memcpy(grown, device.rest_pointer + np.int64(device.rest_start), held)
@@ -112,16 +114,16 @@ def flush(arrays, links, d):
     arm(arrays, d)
 
 
+# Least time between two polls of the sockets: a broadcast reaches thousands of them one by one, and a wakeup for each
+# would cost more than the reading. Adds at most this much to a measured latency.
 STEP_NS = 1_000_000
-"""Least time between two polls of the sockets: a broadcast reaches thousands of them one by one, and a wakeup for each
-would cost more than the reading. Adds at most this much to a measured latency."""
 
+# Batches written before the sockets are read again, a few milliseconds of work, so that a fleet that is behind its
+# schedule still reads.
 WRITES_A_STEP = 512
-"""Batches written before the sockets are read again, a few milliseconds of work, so that a fleet that is behind its
-schedule still reads."""
 
+# Limit of the viewers' brake per step. Unread data waits in the sockets, and then at the server.
 BRAKE_NS_A_STEP = 20_000_000
-"""Limit of the viewers' brake per step. Unread data waits in the sockets, and then at the server."""
 _SLEEP_NS_LEAST = 1_000_000
 
 _CONNECTING, _SLOW, _FAST = int(Phase.CONNECTING), int(Phase.SLOW), int(Phase.FAST)
@@ -157,6 +159,7 @@ def _write_batch(arrays, links, d, now_ns):
     frames = min(taken // PLACE_FRAME_BYTES, count)
     counters.sent_count += frames
     fill_batch(arrays, d)
+    # A frame that was cut is counted when its rest leaves: `flush` adds `rest_frames`.
     if taken < size:
         counters.blocked_count += 1
         device.rest_frames = count - frames
@@ -173,6 +176,7 @@ def _write_due(arrays, links, now_ns):
     """
     due_ns, cursor = arrays.due_ns, links.cursor[0]
     earliest_ns = NEVER_NS
+    # Two laps from where the last call stopped, so that a fleet that is behind serves all devices alike.
     middle, written = np.int64(cursor.write_index), 0
     for lap in range(2):
         d, end = (middle, len(due_ns)) if lap == 0 else (0, middle)
@@ -226,6 +230,7 @@ def _read(arrays, links, d):
     cursor.subject = d
     if taken <= 0:
         cursor.failure = 0 if taken == 0 else libc.error_number()
+        # Stale events are possible: epoll may report a descriptor that was closed and opened again.
         if taken == 0 or not libc.would_block():
             return _ENDED
         _keep_carry(arrays, links, d)
@@ -264,6 +269,7 @@ def _decode(arrays, links, now_ns):
     while cursor.end - cursor.start >= 2:
         at, available = np.int64(cursor.start), np.int64(cursor.end - cursor.start)
         if links.arena[at] != BINARY_FRAME or links.arena[at + 1] & MASK:
+            # Control frames, fragments and masked frames go to the Connection, which stays the only judge of RFC 6455.
             arrays.devices[d].phase = _SLOW
             arm(arrays, d)
             cursor.device = -1
@@ -315,6 +321,7 @@ def _serve_events(arrays, links):
         at = np.int64(cursor.event_index) * libc.EVENT_BYTES
         cursor.event_index += 1
         bits, d = read_u32(events, at), links.device_of_fd[read_u32(events, at + libc.EVENT_DATA)]
+        # Its device ended earlier in this batch of events.
         if d < 0:
             continue
         if arrays.devices[d].phase == _CONNECTING:

@@ -59,11 +59,13 @@ def begin_probe(arrays, d, words, end, now_ns):
     """
     device, settings = arrays.devices[d], arrays.settings[0]
     if now_ns >= settings.probe_next_ns:
+        # Uniform between 0 and twice the mean: a fixed step could beat with the tick and see only part of its phases.
         settings.probe_next_ns = now_ns + np.int64(2.0 * PROBE_INTERVAL_NS * unit(mask_word(settings)))
     device.probe = _PINGED
     device.probe_count = device.batch_count
     device.probe_sent_ns = now_ns
     device.probe_pixel = placed_pixel(words, end - _PLACE_WORDS, np.int64(settings.width))
+    # The batch's own times are overwritten by the next batch long before this one is seen.
     for i in range(np.int64(device.batch_count)):
         arrays.probe_times[d, i] = batch_time(arrays, d, i)
 
@@ -145,6 +147,7 @@ def _follow(arrays, d, buffer, start, size):
         frame = arrays.branches[state, i].frame
         if frame < 0 or arrays.frames[frame].size != size:
             continue
+        # Different frames often have equal lengths, so the bytes decide. Comparing them is cheaper than decoding.
         if memcmp(arrays.frames[frame].pointer, address, size) == 0:
             return i
     return -1
@@ -160,6 +163,7 @@ def _see(arrays, d, buffer, start, size, now_ns):
     branch_index = _follow(arrays, d, buffer, start, size)
     if branch_index < 0:
         is_plain = size >= 2 and buffer[start + 1] == 0
+        # Compressed messages of regions, and all new ones of the whole canvas, are learned in Python.
         if arrays.settings[0].region != _AROUND or not is_plain:
             return _UNKNOWN
         verdict, branch_index = learn(arrays, d, buffer, start, size, buffer[start : start + size])
@@ -175,6 +179,7 @@ def _see(arrays, d, buffer, start, size, now_ns):
     else:
         counters.delta_count += 1
         counters.delta_pixel_count += branch.pixel_count
+        # The PONG has the last tick before the placements were applied: the first DELTA of a later one shows them.
         if device.probe == _ANSWERED and tick > device.probe_tick:
             end_probe(arrays, d, np.int64(tick), now_ns)
     move_viewer(arrays, d, branch.state)
@@ -186,6 +191,7 @@ def _throttled(arrays, d, buffer, start):
     """Handle a THROTTLED: drops since the last one count for the reason that this one gives."""
     device, counters = arrays.devices[d], arrays.counters[0]
     dropped, reason = read_u32(buffer, start + 4), buffer[start + 1]
+    # The counter is a u32 on the wire, and may wrap.
     fresh = (dropped - np.int64(device.dropped)) & 0xFFFFFFFF
     device.dropped = dropped
     if reason == _RATE:
@@ -212,6 +218,7 @@ def receive_message(arrays, d, buffer, start, size, now_ns):
         return _see(arrays, d, buffer, start, size, now_ns)
     if op == _PONG and size == _PONG_BYTES:
         nonce = np.uint64(read_u32(buffer, start + 4)) | np.uint64(read_u32(buffer, start + 8)) << np.uint64(32)
+        # A fence has no placements to time: messages behind it belong to the new subscription.
         if device.probe == _FENCED and device.probe_nonce == nonce:
             device.probe = _NONE
         if device.probe == _PINGED and device.probe_nonce == nonce:

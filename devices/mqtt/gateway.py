@@ -50,8 +50,8 @@ class Gateway:
         fetch: Callable[[], bytes] | None,
     ) -> None:
         self.number = number
+        # Of the canvas that is seen; -1: none is.
         self.tick = -1
-        """Of the canvas that is seen; -1: none is."""
         self._topics, self._owner, self._fetch = topics, owner, fetch
         subscribed = [topics.info, topics.throttled("+")] if number == 0 else []
         subscribed += [topics.delta] if fetch is not None else []
@@ -115,6 +115,7 @@ class Gateway:
             return
         self.tick = SNAPSHOT.unpack_from(snapshot)[2]
         self._owner.on_canvas(self.number, snapshot)
+        # These came while the snapshot was under way; `_apply` drops the ones that it contains.
         held, self._held = self._held, []
         for delta in held:
             self._apply(delta)

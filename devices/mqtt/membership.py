@@ -23,8 +23,8 @@ class Membership:
         self, fleet: Fleet, gateways: Sequence[Gateway], topics: Topics, forget: Callable[[int], None], now_ns: int
     ) -> None:
         self.joined_count = 0
+        # By device: the topic to which it publishes.
         self.place_topics: list[str] = []
-        """By device: the topic to which it publishes."""
         self._fleet, self._gateways, self._topics, self._forget = fleet, gateways, topics, forget
         self._device_of: dict[str, int] = {}
         self._counters = fleet.arrays.counters[0]
@@ -49,6 +49,7 @@ class Membership:
         config = self._fleet.config
         self._budget = min(self._budget + (now_ns - self._paced_ns) * config.connect_per_s / 1e9, config.connect_per_s)
         self._paced_ns = now_ns
+        # In order of their numbers, so that the devices that take part are always the first ones.
         while self.joined_count < config.connections and self._budget >= 1 and self._is_next_carried:
             self._budget -= 1
             self.joined_count += 1

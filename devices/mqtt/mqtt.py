@@ -28,10 +28,10 @@ from server.protocol.messages import Hello, decode_server_message
 from server.protocol.websocket import ProtocolViolation
 from server.system import clock
 
+# Connections that carry the devices. More would only take turns in one thread.
 GATEWAYS_MAX = BROKER_CONNECTIONS // 2
-"""Connections that carry the devices. More would only take turns in one thread."""
+# How long a fleet that never began waits for the broker, or for the canvas behind it, before it gives up.
 PATIENCE_NS = 10_000_000_000
-"""How long a fleet that never began waits for the broker, or for the canvas behind it, before it gives up."""
 END_S = 2.0
 _NO_LINKS = "behind a broker devices have no links of their own: pause the broker instead"
 
@@ -97,6 +97,7 @@ class MqttLink(FleetLink, GatewayOwner):
         except ValueError as fault:
             raise FleetFailed(str(fault)) from None
         self._begun_ns = clock.now_ns()
+        # Watching is up to the gateways: as many of them watch as there are viewers, at most all.
         viewer_count, count = fleet.config.viewer_count, min(GATEWAYS_MAX, max(fleet.config.connections, 1))
         self._gateways = [
             Gateway(number, broker, topics, self, fetch if number < viewer_count else None) for number in range(count)
@@ -127,6 +128,7 @@ class MqttLink(FleetLink, GatewayOwner):
         for task in self._tasks:
             if task.done() and not self._is_ending:
                 task.result()  # Only a bug ends it: raise it here.
+        # Only at the start: a broker that goes away later is waited for without a limit.
         if not self.is_complete and not self._is_proven and now_ns - self._begun_ns > PATIENCE_NS:
             missing = f"broker {self._address.shown} is not there"
             if all(gateway.link.is_open for gateway in self._gateways):

@@ -23,12 +23,12 @@ from server.protocol.messages import PLACE_DTYPE
 from server.system import clock
 from server.wire import PLACE, PLACE_FRAME_BYTES
 
+# Most publications that wait for the broker's sockets: 15 ms of work.
 OWED_MAX = 256
-"""Most publications that wait for the broker's sockets: 15 ms of work."""
+# Least time between two looks at all devices.
 STEP_NS = 1_000_000
-"""Least time between two looks at all devices,"""
+# Added to it per device.
 STEP_NS_A_DEVICE = 10
-"""and this per device."""
 IDLE_NS = 20_000_000
 
 

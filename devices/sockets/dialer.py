@@ -21,14 +21,14 @@ from devices.sockets.reconnect import Departures, Reconnects
 from devices.sockets.socket_links import SocketLinks
 from server.system import clock
 
+# Most handshakes at once: well below the listen backlog of any server, which would drop some otherwise.
 IN_FLIGHT_MAX = 256
-"""Most handshakes at once: well below the listen backlog of any server, which would drop some otherwise."""
+# After this many refusals without one success the fleet gives up.
 REFUSALS_MAX = 64
-"""After this many refusals without one success the fleet gives up."""
+# How long a fleet that has lost all its connections tries to get one back before the server counts as gone.
 NO_CONNECTION_NS = 10_000_000_000
-"""How long a fleet that has lost all its connections tries to get one back before the server counts as gone."""
+# How long viewers may wait, at the start, while none of them receives a SNAPSHOT.
 NO_SNAPSHOT_NS = 10_000_000_000
-"""How long viewers may wait, at the start, while none of them receives a SNAPSHOT."""
 LOOK_NS_MOST = 100_000_000
 
 
@@ -96,6 +96,7 @@ class Dialer(SocketLinks):
         for d in self._reconnects.take(now_ns, IN_FLIGHT_MAX - len(self._pending)):
             self._dial_one(d, now_ns)
         while self._dialled < config.connections and self._budget >= 1 and len(self._pending) < IN_FLIGHT_MAX:
+            # After the fleet shrank and grew again quickly, the old connection of a device may still be closing.
             if self._sockets[self._dialled] is not None:
                 break  # Its last connection is still closing.
             self._budget -= 1
@@ -108,6 +109,7 @@ class Dialer(SocketLinks):
             self._dialled -= 1
             self._reconnects.cancel(self._dialled)
             self._begin_close(self._dialled, CloseCause.LEAVE, "the fleet grows smaller", now_ns)
+        # An idle fleet saves up nothing, or its next growth would come as one burst.
         self._budget = min(self._budget, 1.0) if not self.is_dialing else min(self._budget, IN_FLIGHT_MAX)
         self._release_stalled(self._stalls.take(now_ns))
 
@@ -141,6 +143,7 @@ class Dialer(SocketLinks):
             config = msgspec.structs.replace(config, connections=fits, viewers=viewers)
         before = self.fleet.config
         self.fleet.adjust(config, rate_factor, now_ns)
+        # Rows must exist before views of new devices are written, and views before anything subscribes.
         self.make_room()
         self._change_views(is_changed=(config.region, config.interval_ms) != (before.region, before.interval_ms))
         if self._is_settled:
@@ -212,6 +215,7 @@ class Dialer(SocketLinks):
 
     def close(self, now_ns: int) -> None:
         self.settle()
+        # Before the first close, so that the ends below plan no reconnect and count nothing as lost.
         self._closing = True
         for d in range(len(self._sockets)):
             self._begin_close(d, CloseCause.LEAVE, "the fleet stops", now_ns)
@@ -244,6 +248,7 @@ class Dialer(SocketLinks):
         elif not was_refused:
             self._counters["churned_count"] += cause == CloseCause.CHURN
             self._counters["cut_count"] += cause == CloseCause.CUT
+        # A device that left and joins again later is a new one, not a reconnected one.
         if cause == CloseCause.LEAVE:
             self._reopens[d] = False
         self._schedule_reconnect(d, cause, now_ns, was_refused=was_refused)

@@ -9,11 +9,11 @@ from devices.config import FleetConfig, Reconnect
 from devices.due_queue import DueQueue
 from devices.fleet.workload import spread
 
+# Back-off after the first failure; it doubles with each further one.
 PAUSE_NS_LEAST = 500_000_000
-"""Back-off after the first failure; it doubles with each further one."""
 PAUSE_NS_MOST = 8_000_000_000
+# Pause after a refusal under the policy `at_once`: without one, a device would do nothing but dial.
 REFUSED_NS = 100_000_000
-"""Pause after a refusal under the policy `at_once`: without one, a device would do nothing but dial."""
 
 
 class Reconnects(DueQueue):

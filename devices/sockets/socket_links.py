@@ -118,6 +118,7 @@ class SocketLinks(FleetLink):
         self.fleet.arrays.devices["fd"][d] = descriptor
         self.fleet.set_phase(d, Phase.CONNECTING)
         failure = opened.connect_ex(self._address)
+        # On loopback a refusal is often returned at once, and EPOLLOUT would never come.
         if failure not in (0, errno.EINPROGRESS):
             self._end(d, _explain(failure))
             return
@@ -188,6 +189,7 @@ class SocketLinks(FleetLink):
         connection = self._connections[d]
         assert connection is not None
         self._on_events(d, connection.receive_data(data, now_ns), now_ns)
+        # From here the compiled decoder reads the stream, until it meets a frame that is not plain.
         if connection.at_frame_boundary and d not in self._pending and self._sockets[d] is not None:
             self.fleet.set_phase(d, Phase.FAST)
 
@@ -204,6 +206,7 @@ class SocketLinks(FleetLink):
         if isinstance(event, Message):
             if event.is_text:
                 raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "a text message; the canvas speaks binary")
+            # The first message must be HELLO; every later one is the fleet's.
             if d in self._pending:
                 self._on_hello(d, event.data)
             else:
@@ -295,6 +298,7 @@ class SocketLinks(FleetLink):
             self._counters["connection_count"] -= 1
             self._counters["subscriber_count"] -= self.fleet.arrays.devices["seen"][d]
         self._leaving.discard(d)
+        # Before the close: the next socket may get the same descriptor, and events of this batch may still name it.
         self.poll_state.device_of_fd[opened.fileno()] = -1
         opened.close()
         self._sockets[d] = self._connections[d] = None

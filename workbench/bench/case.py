@@ -10,8 +10,8 @@ from typing import Any
 
 from workbench.bench.program import MAILBOX, OURS, PORTABLE, SINK
 
+# A scenario as in TOML.
 Tree = dict[str, Any]
-"""A scenario as in TOML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Step:
 
     label: str
     tree: Tree
+    # The load as a share of the server's measured capacity; 0: as in the tree.
     of_capacity: float = 0.0
-    """The load as a share of the server's measured capacity; 0: as in the tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +30,20 @@ class Case:
 
     name: str
     title: str
+    # The figure whose spread and ratios are shown.
     primary: str
-    """The figure whose spread and ratios are shown."""
+    # Keys of the other figures to show.
     columns: tuple[str, ...]
-    """Keys of the other figures to show."""
     steps: tuple[Step, ...]
     programs: tuple[str, ...] = (OURS, SINK)
+    # Whether peers, which only count, can run it.
     with_peers: bool = False
-    """Whether peers, which only count, can run it."""
+    # Length of the measured steady state of a trial.
     seconds: float = 5.0
-    """Length of the measured steady state of a trial."""
+    # Without sockets, in this process, with a fixed number of batches instead of seconds.
     in_memory: bool = False
-    """Without sockets, in this process, with a fixed number of batches instead of seconds."""
+    # The server gets a small share of its core, so that it can be overloaded.
     slows_server: bool = False
-    """The server gets a small share of its core, so that it can be overloaded."""
 
 
 _LOAD = ("received_per_s", "message_ns", "server_cpu_cores", "fleet_cpu_cores")
@@ -143,6 +143,7 @@ def _engine(count: int) -> Case:
     return Case("engine", title, "messages_per_core_s", columns, (step,), (OURS,), seconds=0.0, in_memory=True)
 
 
+# By name: the case, its connections, and those of a quick run.
 _CASES: dict[str, tuple[Callable[[int], Case], int, int]] = {
     "headline": (_headline, 17_000, 200),
     "quiet": (_quiet, 17_000, 200),
@@ -155,7 +156,6 @@ _CASES: dict[str, tuple[Callable[[int], Case], int, int]] = {
     "overload": (_overload, 500, 100),
     "engine": (_engine, 4096, 256),
 }
-"""By name: the case, its connections, and those of a quick run."""
 QUICK_SECONDS = 1.0
 
 

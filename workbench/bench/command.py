@@ -46,6 +46,7 @@ def run_bench(case: str | None, *, quick: bool, peers: bool, trials: int | None,
     if not 1 <= count <= TRIALS_MAX:
         raise UserError(f"--trials is {count}; it must be 1 to {TRIALS_MAX}")
     require_folder(out)
+    # Child processes inherit the limit.
     open_files.raise_to_hard()
     begun = utc_now()
     results: list[CaseResult] = []
@@ -115,6 +116,7 @@ class _CaseRun:
             self._notes.append(f"skipped: {error}")
         if scenarios and any(step.of_capacity for step in case.steps):
             scenarios = self._scaled_to_capacity(scenarios)
+        # Programs innermost: neighbours in time are compared, and a noisy minute affects all of them.
         for number in range(terms.trials):
             for step, scenario in scenarios:
                 for name in wanted:

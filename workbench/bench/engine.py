@@ -61,6 +61,7 @@ def _measure(
     for _ in range(batches):
         check_stopped()
         _serve(engine, loop, segments)
+        # Ticks run at their real rate, so their share of the time is that of a server.
         if clock.now_ns() >= engine.next_tick_ns:
             tick_cpu_ns += _tick(engine)
             tick_count += 1
@@ -87,6 +88,7 @@ def _frames(config: ServerConfig, count: int, seed: int) -> NDArray[np.uint8]:
     frames[:, 7] = random.integers(0, 256, count)
     frames[:, 8:10] = random.integers(0, config.width, count).astype("<u2").view(np.uint8).reshape(count, 2)
     frames[:, 10:12] = random.integers(0, config.height, count).astype("<u2").view(np.uint8).reshape(count, 2)
+    # The mask key repeats after four bytes: op, colour and x take all of it, y its first half.
     frames[:, 6:10] ^= frames[:, 2:6]
     frames[:, 10:12] ^= frames[:, 2:4]
     return frames

@@ -19,22 +19,20 @@ from workbench.errors import RunError
 from workbench.scenarios.scenario import Scenario
 
 OURS, SINK, PORTABLE, MAILBOX = "workbench", "sink", "portable", "mailbox"
+# Loops of our own server, by program.
 _LOOPS: dict[str, Literal["native", "portable", "mailbox"]] = {
     OURS: "native",
     SINK: "native",
     PORTABLE: "portable",
     MAILBOX: "mailbox",
 }
-"""Loops of our own server, by program."""
+# Names of peers in tables, and on the command line of their process.
 _PEERS = {"websockets": "websockets", "picows": "picows", "aiohttp": "aiohttp", "Node ws": "node"}
-"""Names of peers in tables, and on the command line of their process."""
+# Most messages per second offered to these, over all connections: half of what one core of theirs handles. With more,
+# on thousands of sockets, they read without end and deliver nothing, and no cost can be measured.
 _OFFERED_PER_S_MAX = {"websockets": 100_000, "aiohttp": 150_000}
-"""Most messages per second offered to these, over all connections: half of what one core of theirs handles.
-
-With more, on thousands of sockets, they read without end and deliver nothing, and no cost can be measured.
-"""
+# Its scheduler weight is about a ninth of a burner's.
 _SLOW_NICE = 10
-"""Its scheduler weight is about a ninth of a burner's."""
 PEERS = tuple(_PEERS)
 
 
@@ -59,6 +57,7 @@ def place(*, slowed: bool) -> Place:
     A slowed server gets about a tenth of its core, so that a fleet on the other can overload it. Raises RunError where
     there is no second core for that.
     """
+    # Of the cores that this process may use, which in a container need not be the first ones.
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if slowed and len(cores) < 2:
         raise RunError("an overload needs a core for the fleet and one for the server; this machine has one")
@@ -86,6 +85,7 @@ def adapted(scenario: Scenario, program: str) -> Scenario:
         server = msgspec.structs.replace(server, loop=_LOOPS[program], counts_only=program == SINK)
     if program == SINK or program not in _LOOPS:
         fleet = msgspec.structs.replace(fleet, viewers="none")
+    # Fewer placements per second, in writes of the same size: the cost of a message stays comparable.
     if program in _OFFERED_PER_S_MAX:
         rate = min(fleet.rate_per_s, _OFFERED_PER_S_MAX[program] / max(fleet.connections, 1))
         fleet = msgspec.structs.replace(fleet, rate_per_s=rate)

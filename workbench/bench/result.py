@@ -51,20 +51,20 @@ class CaseResult(msgspec.Struct, frozen=True):
     title: str
     primary: str
     seconds: float
+    # The cores of server and fleet.
     place: str
-    """The cores of server and fleet."""
     rows: tuple[Row, ...]
+    # What was left out, and why.
     notes: tuple[str, ...] = ()
-    """What was left out, and why."""
+    # Whether a program began and failed.
     has_failed: bool = False
-    """Whether a program began and failed."""
 
 
 class BenchResult(msgspec.Struct, frozen=True):
     """One run of `workbench bench`."""
 
+    # UTC, ISO 8601.
     begun: str
-    """UTC, ISO 8601."""
     is_quick: bool
     trials: int
     machine: dict[str, Any]
@@ -95,6 +95,7 @@ def require_folder(folder: Path | None) -> None:
 
 def keep(folder: Path, result: BenchResult) -> Path:
     """Write the result into `folder`, named by its time. Returns the file."""
+    # No colons, which some file systems refuse.
     stamp = datetime.fromisoformat(result.begun).strftime("%Y%m%d-%H%M%S")
     path = folder / f"bench-{stamp}.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")

@@ -12,8 +12,8 @@ from plots.number import with_prefix
 from workbench.bench.program import OURS, PEERS, SINK
 from workbench.bench.result import CaseResult, Row
 
+# A wider spread of the primary figure is warned of.
 SPREAD_RATIO_MAX = 0.10
-"""A wider spread of the primary figure is warned of."""
 
 
 def amount(value: float) -> str:
@@ -97,6 +97,7 @@ def _table(result: CaseResult, columns: Sequence[str]) -> list[str]:
     heads, *cells = _aligned([_heads(result, columns), *(_cells(result, columns, row) for row in rows)])
     lines = [heads]
     for index, (row, text) in enumerate(zip(rows, cells, strict=True)):
+        # The step is a line of its own, because its label is wider than a column.
         if index == 0 or rows[index - 1].step != row.step:
             lines.append(f"  {row.step}")
         lines.append(text)
@@ -149,6 +150,7 @@ def _work_line(result: CaseResult) -> str:
     """How many messages were read, and one checksum of all trials."""
     works = [outcome.work for row in result.rows for outcome in row.outcomes]
     proofs = list(dict.fromkeys(work.checksum for work in works))
+    # Trials with equal work have one checksum, which is shown as it is, to compare it between machines.
     proof = proofs[0] if len(proofs) == 1 else f"{zlib.crc32(' '.join(proofs).encode()):08x}"
     read, sent = sum(work.received for work in works), sum(work.sent for work in works)
     return f"work: {read:,} of {sent:,} messages sent were read; checksum {proof}"

@@ -16,8 +16,8 @@ from workbench.session.session import Session
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span, read_counters
 from workbench.telemetry.summary import summarise
 
+# To compile, connect and begin: the slowest peers accept 17,000 connections within a minute.
 START_SECONDS_MAX = 180.0
-"""To compile, connect and begin: the slowest peers accept 17,000 connections within a minute."""
 
 Figures = dict[str, float | None]
 
@@ -28,10 +28,10 @@ class Work(msgspec.Struct, frozen=True):
     sent: int
     received: int
     admitted: int
+    # CRC-32 of the final canvas, 8 hexadecimal digits; of the counts for a program without a canvas.
     checksum: str
-    """CRC-32 of the final canvas, 8 hexadecimal digits; of the counts for a program without a canvas."""
+    # Connections lost, protocol errors, messages not accounted for: one line each.
     faults: tuple[str, ...] = ()
-    """Connections lost, protocol errors, messages not accounted for: one line each."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -50,6 +50,7 @@ class _Storm:
 
     def watch(self, session: Session, now_ns: int) -> None:
         """Call after each poll."""
+        # Not earlier: while kernels compile, the server's processor time says nothing about connecting.
         if self.first is None and _is_connecting(session):
             self.first = read_counters(session.pages, 0, now_ns)
         if self.last is None and session.load_started_ns:
@@ -151,8 +152,10 @@ def _work(session: Session, summary: dict[str, object], *, overloads: bool) -> W
     is_sink = session.scenario.server.counts_only  # It applies nothing, so its ledger cannot add up.
     if isinstance(ledger, dict) and ledger["gap"] and not is_sink:
         faults.append(f"the server's ledger does not add up: {ledger['gap']:,} placements")
+    # The fleet counts what the kernel took, so unread messages lie in socket buffers.
     if sent > received and not overloads:
         faults.append(f"{sent - received:,} of {sent:,} messages still unread at the end")
+    # A program without a canvas leaves it empty: its counts prove the work instead.
     pixels = session.pages.canvas["pixels"]
     proof = zlib.crc32(pixels.tobytes() if pixels.any() else f"{sent} {received}".encode())
     return Work(sent, received, admitted, f"{proof:08x}", tuple(faults))

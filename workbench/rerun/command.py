@@ -23,12 +23,12 @@ from workbench.session.processes import module_command
 from workbench.session.session import COMMANDS
 from workbench.stop_signal import StopSignal
 
+# Connections: at 65,535 placements a second each, more than a million a second.
 CLIENTS = 16
-"""Connections: at 65,535 placements a second each, more than a million a second."""
 _UNLIMITED = 65_535
 _FREE_KEYS = ("loop", "loops")
+# Address and access: these make no other server of it, and a token must not be printed.
 _ADDRESS_KEYS = ("server.host", "server.port", "server.token")
-"""Address and access: these make no other server of it, and a token must not be printed."""
 _FIXED_KEYS = ("server.width", "server.height", "server.rate_per_s", "server.burst", "server.counts_only")
 
 
@@ -40,6 +40,7 @@ def rerun(file: Path, overrides: Sequence[str], outputs: Outputs) -> int:
     """
     with Recording.open(file) as recording:
         where = [override for override in overrides if _key(override) in _ADDRESS_KEYS]
+        # An address or a token makes no other server of it, so it applies to both runs.
         plans = {"the server as recorded": rerun_scenario(recording, where)}
         changes = [override for override in overrides if override not in where]
         if changes:
@@ -93,6 +94,7 @@ def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:
     for override in overrides:
         apply_override(tree, override)
     scenario = scenario_of(tree, f"{recording.path}: its scenario")
+    # The recording has only accepted changes: limits and evictions must not reject any of them now.
     server = msgspec.structs.replace(
         scenario.server,
         width=recording.width,

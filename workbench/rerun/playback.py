@@ -30,10 +30,10 @@ from workbench.recording.film import Frame
 from workbench.recording.reader import Recording
 from workbench.telemetry.histogram import bounds_us
 
+# Longest wait for a socket; commands and the heartbeat wait no longer.
 TURN_S = 0.02
-"""Longest wait for a socket; commands and the heartbeat wait no longer."""
+# While this much is unsent, nothing more is read from the recording: then it is the server that is late.
 UNSENT_BYTES_MAX = 4 << 20
-"""While this much is unsent, nothing more is read from the recording: then it is the server that is late."""
 
 _LEAST_US = np.array([bounds_us(bucket)[0] for bucket in range(HISTOGRAM_BUCKETS)], np.int64)
 _DROPS = {
@@ -168,6 +168,7 @@ class Playback:
         while not self._is_stopped:
             self._place_due(clock.now_ns())
             self._turn()
+            # `finished` asks the session to end the load; `quiet` answers its StopSending.
             if self._next is None and self._is_all_answered():
                 self._report_once("finished")
             if self._is_ending and self._is_all_answered():
@@ -176,6 +177,7 @@ class Playback:
     def _place_due(self, now_ns: int) -> None:
         """Place what is due, as fast as the server accepts it."""
         while self._next is not None and not self._is_ending and self._next.time_ns + self._shift_ns <= now_ns:
+            # Otherwise a slow server would fill our memory; what is due later is then placed late, and counted so.
             if sum(client.unsent_bytes for client in self._clients) > UNSENT_BYTES_MAX:
                 return
             self._place(self._next)
@@ -184,6 +186,7 @@ class Playback:
     def _place(self, frame: Frame) -> None:
         pixels, colors = frame.changes["pixel"].astype(np.int64), frame.changes["color"]
         y, x = np.divmod(pixels, self._start.width)
+        # By pixel, not in turn: two colours of one pixel over two connections could arrive in either order.
         owner = pixels % len(self._clients)
         for index, client in enumerate(self._clients):
             own = owner == index

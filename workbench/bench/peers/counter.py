@@ -28,8 +28,8 @@ class Counter:
     def __init__(self, telemetry: Page, config: ServerConfig) -> None:
         self.count = 0
         self.stopped = asyncio.Event()
+        # Processor time in nanoseconds and memory in bytes. Replaced where another process counts.
         self.cost: Callable[[], tuple[int, int]] = own_cost
-        """Processor time in nanoseconds and memory in bytes. Replaced where another process counts."""
         self.hello = Hello(
             width=config.width,
             height=config.height,

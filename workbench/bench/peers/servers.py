@@ -127,6 +127,7 @@ async def serve_node(counter: Counter) -> None:
     first = msgspec.json.decode(await process.stdout.readline(), type=_Line)
     follower = asyncio.create_task(_follow(process.stdout, counter))
     await counter.listen(first.port)
+    # The script ends with its input.
     process.stdin.close()
     try:
         await asyncio.wait_for(process.wait(), _END_WAIT_S)
