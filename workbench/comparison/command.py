@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.comparison.comparison import Comparison, MetricOutcome, compare, known_metrics, parse_condition
-from workbench.comparison.metric import MeasuredRun, load_seconds, measure
+from workbench.comparison.metric import load_seconds, measure
 from workbench.comparison.statistics import CONFIDENCE, Interval
 from workbench.comparison.table import print_comparison
 from workbench.errors import RunError, UserError, shown
@@ -38,7 +38,10 @@ def run_compare(
     print_comparison(comparison, talk_file(json_file, plot))
     write_json(json_file, tree_of(comparison))
     if plot is not None:
-        write_atomically(plot, _picture(comparison, plot.suffix.lower().removeprefix(".")))
+        from plots.overlay import draw_overlay
+
+        kind = plot.suffix.lower().removeprefix(".")
+        write_atomically(plot, draw_overlay(overlay_runs(comparison), file_format=kind))
     # Conditions come last: table, JSON and plot are there for the search for the cause.
     broken = [line for condition in conditions for line in condition.broken_by(comparison)]
     for line in broken:
@@ -121,12 +124,6 @@ def _check_outputs(files: Sequence[Path], json_file: Path | None, plot: Path | N
         raise UserError(f"--plot {plot}: the suffix is {plot.suffix!r}; it must be {' or '.join(PLOT_SUFFIXES)}")
 
 
-def _picture(comparison: Comparison, file_format: str) -> bytes:
-    from plots.overlay import draw_overlay
-
-    return draw_overlay(overlay_runs(comparison), file_format=file_format)
-
-
 def _show(comparison: Comparison) -> None:
     """Show the overlaid runs until the window is closed."""
     from plots.overlay import DEFAULT_NAMES, PLOTS, draw_overlay_pixels
@@ -138,7 +135,7 @@ def _show(comparison: Comparison) -> None:
     titles = {name: plot.title for name, plot in PLOTS.items()}
     try:
         viewer = PictureViewer(
-            _title(comparison.runs),
+            f"{' / '.join(shown(run.path.name) for run in comparison.runs)} - Pixel Canvas",
             titles,
             DEFAULT_NAMES,
             lambda names, size, theme: draw_overlay_pixels(runs, names, size, THEMES[theme]),
@@ -146,7 +143,3 @@ def _show(comparison: Comparison) -> None:
     except NoDisplay:
         raise RunError("--window: there is no display; use --plot FILE.png instead") from None
     viewer.run()
-
-
-def _title(runs: Sequence[MeasuredRun]) -> str:
-    return f"{' / '.join(shown(run.path.name) for run in runs)} - Pixel Canvas"

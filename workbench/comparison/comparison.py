@@ -102,23 +102,19 @@ class Comparison:
 def compare(runs: Sequence[MeasuredRun]) -> Comparison:
     """Compare at least two runs with the first."""
     assert len(runs) >= 2
-    facts = [machine_facts(run) for run in runs]
+    machines = _machine_differences(runs)
     return Comparison(
         tuple(runs),
-        tuple(one for one in _machine_differences(facts) if one.name not in _BOUNDS),
-        tuple(one for one in _machine_differences(facts) if one.name in _BOUNDS),
+        tuple(one for one in machines if one.name not in _BOUNDS),
+        tuple(one for one in machines if one.name in _BOUNDS),
         # These name a scenario and say nothing about its load.
         _differences([run.scenario for run in runs], ignored=("name", "title", "seconds")),
     )
 
 
 def is_other_machine(one: MeasuredRun, other: MeasuredRun) -> bool:
-    """Whether two runs are from machines that cannot be compared.
-
-    A fact that one of them did not record, as earlier versions of the workbench, is not a difference.
-    """
-    facts = [machine_facts(one), machine_facts(other)]
-    return any(difference.name not in _BOUNDS for difference in _machine_differences(facts))
+    """Whether two runs are from machines that cannot be compared."""
+    return any(difference.name not in _BOUNDS for difference in _machine_differences([one, other]))
 
 
 def machine_facts(run: MeasuredRun) -> dict[str, Any]:
@@ -134,26 +130,22 @@ def known_metrics(runs: Sequence[MeasuredRun]) -> tuple[Metric, ...]:
     )
 
 
-def _machine_differences(facts: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
-    """Facts that differ between the runs that recorded them."""
+def _machine_differences(runs: Sequence[MeasuredRun]) -> tuple[Difference, ...]:
+    """Differences of machines. A fact that a run did not record, as earlier versions, is not a difference."""
+    return _differences([machine_facts(run) for run in runs], _NOT_RECORDED, is_absence_one=False)
+
+
+def _differences(
+    facts: Sequence[Mapping[str, Any]], absent: str = "-", *, is_absence_one: bool = True, ignored: Sequence[str] = ()
+) -> tuple[Difference, ...]:
+    """Names whose values differ. `absent`: the text of no value; `is_absence_one`: whether it is a difference."""
     found = []
-    for name in dict.fromkeys(name for one in facts for name in one):
+    for name in dict.fromkeys(name for one in facts for name in one if name not in ignored):
         values = [one.get(name) for one in facts]
-        recorded = [value for value in values if value is not None]
-        if any(value != recorded[0] for value in recorded):
-            texts = (_NOT_RECORDED if value is None else _text(value) for value in values)
-            found.append(Difference(name, tuple(texts)))
+        compared = [value for value in values if is_absence_one or value is not None]
+        if any(value != compared[0] for value in compared):
+            found.append(Difference(name, tuple(absent if value is None else _text(value) for value in values)))
     return tuple(found)
-
-
-def _differences(facts: Sequence[Mapping[str, Any]], ignored: Sequence[str] = ()) -> tuple[Difference, ...]:
-    names = [name for name in dict.fromkeys(name for one in facts for name in one) if name not in ignored]
-    rows = ((name, [one.get(name) for one in facts]) for name in names)
-    return tuple(
-        Difference(name, tuple("-" if value is None else _text(value) for value in values))
-        for name, values in rows
-        if any(value != values[0] for value in values)
-    )
 
 
 def _text(value: Any) -> str:

@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
-from server.config import Brakes
-from workbench.controls.knob import Knob, knobs_of
+from workbench.controls.knob import BRAKES_PREFIX, KNOBS, Knob, knobs_of
 from workbench.scenarios.fault import AT_S_MAX, Fault, fault_buttons
 from workbench.scenarios.load_curve import LoadCurve, drawn
-from workbench.scenarios.scenario import Scenario, scenario_text
+from workbench.scenarios.scenario import Scenario, scenario_text, with_changes
 
 # Changes of one knob within this time of each other are one step of undo: a drag is undone as a whole.
 MERGE_NS = 1_000_000_000
@@ -158,11 +157,8 @@ class Controls:
 
     def release_brakes(self, now_ns: int) -> None:
         """Turn all brakes off, in one step."""
-        scenario = self.scenario
-        for knob in self.brakes_on:
-            scenario = replaced(scenario, knob.key, 0.0)
-        if scenario != self.scenario and not self.locked:
-            self._step("", scenario, now_ns)
+        if self.brakes_on and not self.locked:
+            self._step("", released(self.scenario), now_ns)
             self._mark("brake", BRAKES_RELEASED)
 
     def set_load_curve(self, points: Sequence[tuple[float, float]], now_ns: int) -> None:
@@ -269,32 +265,28 @@ def _value(scenario: Scenario, key: str) -> Any:
     return found
 
 
+def released(scenario: Scenario) -> Scenario:
+    """The settings with all brakes off."""
+    return with_changes(scenario, {knob.key: 0.0 for knob in KNOBS if knob.is_brake}, "brakes")
+
+
 def replaced(scenario: Scenario, key: str, value: Any) -> Scenario:
     """The settings with one changed, and with it those that would contradict it."""
     changes = {key: value}
     viewers = scenario.fleet.viewers
-    # The order of changes matters: each intermediate scenario must be valid too.
     if key == "fleet.connections" and isinstance(viewers, int) and viewers > value:
-        changes = {"fleet.viewers": value, key: value}
+        changes["fleet.viewers"] = value
     elif key == "server.loop" and value == "mailbox":
-        # The mailbox server has one loop, and a fault of a loop that does not exist is invalid.
-        changes = {"faults": _within(scenario, 1), "server.loops": 1, "server.brakes": Brakes(), key: value}
+        # The mailbox server has one loop and no brakes, and a fault of a loop that does not exist is invalid.
+        brakes = (knob.key for knob in KNOBS if knob.key.startswith(BRAKES_PREFIX))
+        changes |= {"faults": _within(scenario, 1), "server.loops": 1, **dict.fromkeys(brakes, 0.0)}
     elif key == "server.loops" and value > 1 and scenario.server.loop == "mailbox":
-        changes = {"server.loop": "native", key: value}
+        changes["server.loop"] = "native"
     elif key == "server.loops":
-        changes = {"faults": _within(scenario, value), key: value}
-    replaced: Any = scenario
-    for name, new in changes.items():
-        replaced = _with(replaced, name.split("."), new)
-    assert isinstance(replaced, Scenario)
-    return replaced
+        changes["faults"] = _within(scenario, value)
+    return with_changes(scenario, changes, key)
 
 
 def _within(scenario: Scenario, loops: int) -> tuple[Fault, ...]:
     """The scenario's faults, without loops that will not exist."""
     return tuple(msgspec.structs.replace(fault, loop=min(fault.loop, loops - 1)) for fault in scenario.faults)
-
-
-def _with(node: Any, names: list[str], value: Any) -> Any:
-    inner = value if len(names) == 1 else _with(getattr(node, names[0]), names[1:], value)
-    return msgspec.structs.replace(node, **{names[0]: inner})

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from workbench.controls.controls import BRAKES_RELEASED, LOAD_CURVE, RESET, replaced
+from workbench.controls.controls import BRAKES_RELEASED, LOAD_CURVE, RESET, released, replaced
 from workbench.controls.knob import Knob, knobs_of
 from workbench.scenarios.scenario import Scenario, changes_between, with_changes
 from workbench.telemetry.view import Marker, Turn
@@ -54,7 +54,7 @@ def early_turns(first: Scenario, markers: Iterable[Marker]) -> tuple[Turn, ...]:
         if marker.kind not in ("knob", "brake"):
             continue
         if marker.text in (RESET, BRAKES_RELEASED):
-            now = first if marker.text == RESET else _released(now, knobs)
+            now = first if marker.text == RESET else released(now)
             past.append((before, now))
         elif marker.text == _UNDONE and past:
             future.append(past.pop())
@@ -66,12 +66,6 @@ def early_turns(first: Scenario, markers: Iterable[Marker]) -> tuple[Turn, ...]:
             now = _turned(now, marker.text, knobs)
         turns.append(Turn(marker.time_ns, changes_between(before, now)))
     return tuple(turns)
-
-
-def _released(scenario: Scenario, knobs: Iterable[Knob]) -> Scenario:
-    for knob in knobs:
-        scenario = replaced(scenario, knob.key, 0.0) if knob.is_brake else scenario
-    return scenario
 
 
 def _turned(scenario: Scenario, text: str, knobs: Iterable[Knob]) -> Scenario:
