@@ -98,7 +98,10 @@ def write_mcap(path: Path, excerpt: Excerpt, messages: Iterable[Message]) -> int
     with whole_file(path) as target, target.open("wb") as file:
         writer = Writer(file, compression=CompressionType.ZSTD)
         writer.start(profile="", library="pixel-canvas-workbench")
-        channels = {topic: _channel(writer, topic, schema) for topic, schema in _TOPICS.items()}
+        channels = {}
+        for topic, schema in _TOPICS.items():
+            schema_id = writer.register_schema(schema["title"], "jsonschema", msgspec.json.encode(schema))
+            channels[topic] = writer.register_channel(topic, "json", schema_id)
         _write_facts(writer, excerpt)
         for message in messages:
             time_ns = excerpt.utc_ns(message.time_ns)
@@ -110,11 +113,6 @@ def write_mcap(path: Path, excerpt: Excerpt, messages: Iterable[Message]) -> int
 
 
 # --- Inside ---
-
-
-def _channel(writer: Writer, topic: str, schema: dict[str, Any]) -> int:
-    schema_id = writer.register_schema(schema["title"], "jsonschema", msgspec.json.encode(schema))
-    return writer.register_channel(topic, "json", schema_id)
 
 
 def _write_facts(writer: Writer, excerpt: Excerpt) -> None:
@@ -172,20 +170,20 @@ def _stage_messages(excerpt: Excerpt) -> Iterator[Message]:
         yield Message(int(at_once[0]["time_ns"]), "/stages", content)
 
 
-def _log(excerpt: Excerpt, time_ns: int, topic: str, name: str, text: str, level: int) -> Message:
-    content = {"timestamp": _timestamp(excerpt, time_ns), "level": level, "message": text, "name": name}
-    return Message(time_ns, topic, {**content, "file": "", "line": 0})
-
-
 def _marker_messages(excerpt: Excerpt) -> Iterator[Message]:
-    for marker in excerpt.recording.markers():
-        if excerpt.holds(marker.time_ns):
-            level = LOG_WARNING if marker.kind == "fault" else LOG_INFO
-            yield _log(excerpt, marker.time_ns, "/markers", marker.kind, marker.text, level)
+    for one in excerpt.recording.markers():
+        yield from _log(excerpt, one.time_ns, "/markers", one.kind, one.text, is_warning=one.kind == "fault")
 
 
 def _diagnosis_messages(excerpt: Excerpt) -> Iterator[Message]:
-    for found in excerpt.recording.diagnoses():
-        if excerpt.holds(found.time_ns):
-            level = LOG_INFO if found.bottleneck == "none" else LOG_WARNING
-            yield _log(excerpt, found.time_ns, "/diagnosis", found.bottleneck, found.sentence, level)
+    for one in excerpt.recording.diagnoses():
+        is_warning = one.bottleneck != "none"
+        yield from _log(excerpt, one.time_ns, "/diagnosis", one.bottleneck, one.sentence, is_warning=is_warning)
+
+
+def _log(excerpt: Excerpt, time_ns: int, topic: str, name: str, text: str, *, is_warning: bool) -> Iterator[Message]:
+    """A message if its time is in the excerpt."""
+    if excerpt.holds(time_ns):
+        level = LOG_WARNING if is_warning else LOG_INFO
+        content = {"timestamp": _timestamp(excerpt, time_ns), "level": level, "message": text, "name": name}
+        yield Message(time_ns, topic, {**content, "file": "", "line": 0})

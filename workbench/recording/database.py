@@ -101,7 +101,8 @@ class Database:
         if row is None or row[0] is None:
             return None
         low, high = row
-        before = f"SELECT {key}, {self._time_column(table)} FROM {table} WHERE {key} <= ? ORDER BY {key} DESC LIMIT 1"
+        time = "start_ns" if table == "tick_log" else "time_ns"
+        before = f"SELECT {key}, {time} FROM {table} WHERE {key} <= ? ORDER BY {key} DESC LIMIT 1"
         (_, low_ns), (last, high_ns) = self._probe(before, low), self._probe(before, high)
         if low_ns > time_ns:
             return None
@@ -121,10 +122,6 @@ class Database:
         return int(self._probe(before, low)[0])
 
     # --- Inside ---
-
-    @staticmethod
-    def _time_column(table: str) -> str:
-        return "start_ns" if table == "tick_log" else "time_ns"
 
     def _probe(self, query: str, key: int) -> tuple[int, int]:
         row = self.first(query, (key,))

@@ -73,10 +73,7 @@ def sample_of(fields: Mapping[str, Any]) -> NDArray[Any]:
 
 def marker_rows(markers: Sequence[Marker]) -> NDArray[Any]:
     """Markers as rows, shape (n,), dtype MARKER."""
-    rows = [(marker.time_ns, MarkerKind[marker.kind.upper()], _bytes_of(marker.text)) for marker in markers]
-    return np.array(rows, MARKER)
-
-
-def _bytes_of(text: str) -> bytes:
-    """A marker's text as its row holds it: UTF-8, cut before the first character that does not fit whole."""
-    return text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode()
+    # A text that is too long for its row is cut before the first character that does not fit whole.
+    texts = (marker.text.encode()[:_TEXT_BYTES].decode(errors="ignore").encode() for marker in markers)
+    kinds = (MarkerKind[marker.kind.upper()] for marker in markers)
+    return np.array(list(zip((marker.time_ns for marker in markers), kinds, texts, strict=True)), MARKER)
