@@ -328,7 +328,8 @@ class TestAsToml:
         recorded.controls.set("server.brakes.fan_out.batch_ms", 5, LONG_NS)
         text = recorded.controls.as_toml()
         assert (
-            text.startswith('name = "first_light"\n') and "\n\n[server.brakes.fan_out]\nbatch_ms = 5.0\n\n[fleet]" in text
+            text.startswith('name = "first_light"\n')
+            and "\n\n[server.brakes.fan_out]\nbatch_ms = 5.0\n\n[fleet]" in text
         )
         assert "host" not in text and "link" not in text
 
