@@ -20,10 +20,10 @@ from server.ipc import control
 from server.ipc.page import PageError
 from server.system import clock, standard_streams
 
+# Time between polls of the history: a third of a sample's interval, so that no sample waits long.
 LOOK_S = 0.03
-"""Time between polls of the history: a third of a sample's interval, so that no sample waits long."""
+# Share of a core that drawing may take: after an expensive picture the process waits longer.
 CORE_RATIO_MAX = 0.15
-"""Share of a core that drawing may take: after an expensive picture the process waits longer."""
 SCALE_LEAST, SCALE_MOST = 0.25, 8.0
 
 

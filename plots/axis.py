@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from plots.number import short_number
 
+# The largest value stays this factor below the limit, so that its line is visible.
 HEADROOM = 1.05
-"""The largest value stays this factor below the limit, so that its line is visible."""
+# A limit comes down only when values this much larger would fit too.
 SLACK = 1.25
-"""A limit comes down only when values this much larger would fit too."""
 
 _TICK_OF_STEP = {1: 0.2, 2: 0.5, 5: 1.0}
 
+# Height, 0..1, and label; a tick without a label is a faint grid line.
 Tick = tuple[float, str]
-"""Height, 0..1, and label; a tick without a label is a faint grid line."""
 
 
 def step_at_least(value: float) -> float:

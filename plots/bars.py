@@ -24,15 +24,15 @@ from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.spec import BarRow, PanelSpec, Samples
 from plots.timeline import TimeSpan
 
+# Share of the panel's width that the longest name may take.
 _NAME_RATIO_MAX = 0.32
-"""Share of the panel's width that the longest name may take."""
+# Between columns, and at the sides.
 _GAP, _PAD = 6, 6
-"""Between columns, and at the sides."""
 _BAR_HEIGHT, _ROW_HEIGHT = 3.0, 15
+# Length in pixels of any value above 0, so that it is visible.
 _BAR_LEAST = 1.0
-"""Length in pixels of any value above 0, so that it is visible."""
+# Smallest height of a row; where there is no room for all rows, the last says how many are left out.
 _LETTERS_HEIGHT = 12
-"""Smallest height of a row; where there is no room for all rows, the last says how many are left out."""
 
 
 class BarsPanel:

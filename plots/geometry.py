@@ -11,36 +11,36 @@ OUTER_MARGIN = 10
 COLUMN_GAP = 20
 ROW_GAP = 12
 TITLE_HEIGHT = 22
+# Of the title's height, from its top down to the base line of its letters.
 TITLE_BASE_RATIO = 0.62
-"""Of the title's height, from its top down to the base line of its letters."""
+# Between title, unit and note.
 TITLE_GAP = 8
-"""Between title, unit and note."""
 LEGEND_ROW_HEIGHT = 16
+# Between the legend and the plot.
 LEGEND_GAP = 7
-"""Between the legend and the plot."""
+# Room for "500 k", whatever the limits are, so that the plot never moves.
 TICK_LABEL_WIDTH = 42
-"""Room for "500 k", whatever the limits are, so that the plot never moves."""
 TICK_LABEL_HEIGHT = 20
 TICK_LABEL_PAD = 6
+# From a plot's lower edge down to the base line of the time labels.
 TIME_LABEL_BASE = 15
-"""From a plot's lower edge down to the base line of the time labels."""
+# Above and below a plot, so that a line at zero is not cut in half.
 PLOT_RIM = 2
-"""Above and below a plot, so that a line at zero is not cut in half."""
+# A plot is never smaller, so that a picture of any size can be drawn, if not read.
 PLOT_SIDE_MIN = 8
-"""A plot is never smaller, so that a picture of any size can be drawn, if not read."""
 
 SWATCH_WIDTH = 11
 SWATCH_PAD = 4
 NUMBER_GAP = 5
 SUFFIX_GAP = 3
+# Between the entries of a legend; narrow pictures have less.
 ENTRY_GAP_MAX = 24
-"""Between the entries of a legend; narrow pictures have less."""
+# Of the colour scale in a heat map's legend.
 SCALE_WIDTH, SCALE_HEIGHT = 44, 8
-"""Of the colour scale in a heat map's legend."""
 
 MARK_ROW_HEIGHT = 15
+# Rows of labels on a plot; beyond that newer labels cover older ones.
 MARK_ROWS_MAX = 3
-"""Rows of labels on a plot; beyond that newer labels cover older ones."""
 MARK_PAD = 3
 
 

@@ -21,8 +21,8 @@ from plots.sheet import FigureCanvas
 from plots.spec import Samples
 from plots.timeline import Bucketing, TimeSpan, block_starts
 
+# The last colour stands for at least this count.
 COUNT_FLOOR = 10.0
-"""The last colour stands for at least this count."""
 
 
 def cell_counts(samples: Samples, first_block: int, block_count: int, bucketing: Bucketing) -> NDArray[np.int64]:

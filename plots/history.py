@@ -20,10 +20,11 @@ from server.kernels.layout import STAGE_COUNT
 LATENCY_BANDS = 48
 LATENCY_BAND_LEAST_US = 100
 LATENCY_BANDS_PER_OCTAVE = 3
+# Bands of the latency heat map: band b is from edge b to edge b + 1. The first band also counts everything below, the
+# last everything above (about 5 s). A band is made of whole buckets of the fleet's histogram.
 LATENCY_BAND_EDGES_MS = LATENCY_BAND_LEAST_US / 1000 * 2.0 ** (np.arange(LATENCY_BANDS + 1) / LATENCY_BANDS_PER_OCTAVE)
-"""Bands of the latency heat map: band b is from edge b to edge b + 1. The first band also counts everything below, the
-last everything above (about 5 s). A band is made of whole buckets of the fleet's histogram."""
 
+# The figures of a tenth of a second: one number each, then one for each stage, band and kind of hostile client.
 SAMPLE = np.dtype(
     [
         ("time_ns", "i8"),
@@ -38,13 +39,12 @@ SAMPLE = np.dtype(
     ],
     align=True,
 )
-"""The figures of a tenth of a second: one number each, then one for each stage, band and kind of hostile client."""
+# Rows of the sample ring, ten per second: a little over ten minutes. Row of sample n is n % SAMPLE_ROWS.
 SAMPLE_ROWS = 6144
-"""Rows of the sample ring, ten per second: a little over ten minutes. Row of sample n is n % SAMPLE_ROWS."""
 SAMPLE_INTERVAL_NS = 100_000_000
 
+# An event of the run, shown as a line on the panels' time axis. `text` is UTF-8: "rate limit 60 > 30".
 MARKER = np.dtype([("time_ns", "i8"), ("kind", "i8"), ("text", "S72")], align=True)
-"""An event of the run, shown as a line on the panels' time axis. `text` is UTF-8: "rate limit 60 > 30"."""
 MARKER_ROWS = 512
 
 
@@ -57,8 +57,8 @@ class MarkerKind(IntEnum):
     NOTE = 3  # Anything else worth a line, e.g. "broker back".
 
 
+# The oldest rows, which the writer may overwrite while they are read: three seconds of samples.
 SPARE_ROWS = 32
-"""The oldest rows, which the writer may overwrite while they are read: three seconds of samples."""
 MARKERS_READ = MARKER_ROWS - 16
 
 

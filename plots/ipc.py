@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from server.ipc.control import Stop
 from server.ipc.page import Page, type_of_section
 
+# The smallest picture that is drawn, whatever size is asked for.
 SIDE_MIN = 16
-"""The smallest picture that is drawn, whatever size is asked for."""
+# The largest width and height. Memory that is never drawn to costs nothing.
 PICTURE_SIDE_MAX = (3840, 2160)
-"""The largest width and height. Memory that is never drawn to costs nothing."""
 
 Pixels = NDArray[np.uint8]
 

@@ -19,8 +19,8 @@ from plots.sheet import LABEL_FONT, FigureCanvas
 from plots.spec import PanelSpec, Samples, Series, Shape
 from plots.style import Theme
 
+# A longer legend has two columns, however narrow it is: one column would take the height that the plot needs.
 COLUMN_ROWS_MAX = 4
-"""A longer legend has two columns, however narrow it is: one column would take the height that the plot needs."""
 HEAT_SHADES = 256
 _SUFFIX_WIDEST = "M"
 _SCALE_END_WIDEST = "500 k"

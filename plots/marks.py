@@ -30,8 +30,8 @@ COLORS = {
     MarkerKind.NOTE: "silver",
 }
 _TEXT_COLORS = COLORS | {MarkerKind.BRAKE: "purple_text"}
+# Of a row's height, from its top down to the base line of its label.
 _BASE_RATIO = 0.78
-"""Of a row's height, from its top down to the base line of its label."""
 _STAMPS_MAX = 64
 
 
@@ -60,8 +60,8 @@ class Marks:
         self._lines = {kind: self._new_line(sheet.color(color)) for kind, color in COLORS.items()}
         self._text = self._new_text()
         self._stamps: dict[tuple[str, str], NDArray[np.uint8]] = {}
+        # Of each visible label: its left edge, its row and the index of its marker.
         self._shown: list[tuple[float, int, int]] = []
-        """Of each visible label: its left edge, its row and the index of its marker."""
         self._kinds = np.zeros(0, np.int64)
         self._stack_key: object = None
         self._rows: list[int] = []

@@ -25,8 +25,8 @@ from plots.style import LIGHT, Theme
 from plots.timeline import Bucketing, block_times, block_values, broken_at_gaps
 from server.kernels.layout import Stage
 
+# Of the runs, in order; further runs repeat the colours with dashed lines.
 COLORS = ("sky", "orange", "green", "purple", "vermilion", "blue", "yellow", "silver")
-"""Of the runs, in order; further runs repeat the colours with dashed lines."""
 _DASHES = ("-", "--", ":", "-.")
 _SVG_DOTS_PER_INCH = 72
 

@@ -26,8 +26,8 @@ from plots.sheet import LABEL_FONT, TITLE_FONT, FigureCanvas
 from plots.spec import PanelSpec, Samples, Series, Shape
 from plots.timeline import TICK_PLACES, TimeSpan, block_times, broken_at_gaps, dashes, fallen_at_gaps
 
+# Lines on a heat map have an edge in the background's colour, which makes them visible on every shade.
 _CASING_WIDTH = 2.0
-"""Lines on a heat map have an edge in the background's colour, which makes them visible on every shade."""
 
 
 class PlotFrame:

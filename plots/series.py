@@ -18,10 +18,10 @@ from server.kernels.layout import Stage
 WAITING_NOTICE = "waiting for the load"
 NOTHING_NOTICE = "no data kept for this period"
 
+# The panels shown by default, row by row.
 DEFAULT_NAMES = ("throughput", "queues", "heat", "drops")
-"""The panels shown by default, row by row."""
+# The default when hostile clients take part: queue lengths matter least then.
 HARASSED_NAMES = ("throughput", "hostile", "heat", "drops")
-"""The default when hostile clients take part: queue lengths matter least then."""
 
 _STAGE_NAMES = layout.stage_names()
 _STAGE_COLORS = {
@@ -262,6 +262,7 @@ HOSTILE = PanelSpec(
     empty_notice="no hostile clients in this run",
 )
 
+# By the name that `ShowPanels` uses.
 PANELS = {
     "throughput": THROUGHPUT,
     "queues": QUEUES,
@@ -276,4 +277,3 @@ PANELS = {
     "cost": COST,
     "hostile": HOSTILE,
 }
-"""By the name that `ShowPanels` uses."""

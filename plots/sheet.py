@@ -20,8 +20,8 @@ from plots.geometry import Box
 from plots.style import Theme
 
 TITLE_FONT = FontProperties(family="DejaVu Sans", weight="bold", size=style.TITLE_POINTS)
+# For everything but titles. All digits of this typeface are equally wide, so changing numbers do not move.
 LABEL_FONT = FontProperties(family="DejaVu Sans", size=style.LABEL_POINTS)
-"""For everything but titles. All digits of this typeface are equally wide, so changing numbers do not move."""
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -16,15 +16,15 @@ from plots.axis import Axis
 from plots.number import count_digits
 from plots.timeline import Bucketing, Times, Values, block_values
 
+# The time that a legend's number covers.
 PRESENT_NS = 1_000_000_000
-"""The time that a legend's number covers."""
 
+# Shape (n,), dtype history.SAMPLE, ascending in time.
 Samples = NDArray[Any]
-"""Shape (n,), dtype history.SAMPLE, ascending in time."""
+# Values from samples, shape (n,); NaN where nothing was seen.
 Read = Callable[[Samples], Values]
-"""Values from samples, shape (n,); NaN where nothing was seen."""
+# How a legend writes a number: its digits and its suffix.
 Digits = Callable[[float], tuple[str, str]]
-"""How a legend writes a number: its digits and its suffix."""
 
 
 def field(name: str, column: int | None = None) -> Read:

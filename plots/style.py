@@ -95,15 +95,15 @@ LIGHT = Theme(
 )
 THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
 
+# At scale 1; scale 2 doubles it.
 DOTS_PER_INCH = 100
-"""At scale 1; scale 2 doubles it."""
+# matplotlib measures letters and lines in points of 1/72 inch.
 POINTS_PER_PIXEL = 72 / DOTS_PER_INCH
-"""matplotlib measures letters and lines in points of 1/72 inch."""
 TITLE_POINTS = 9.5
 LABEL_POINTS = 8.0
 
+# Of a layer, below the line on its top.
 FILL_OPACITY = 0.8
-"""Of a layer, below the line on its top."""
 BAND_OPACITY = 0.35
 
 

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# The default length of a span.
 SPAN_S = 60.0
-"""The default length of a span."""
 SPAN_S_LEAST, SPAN_S_MOST = 5.0, 3600.0 * 24
+# Where the time axis has labels: thirds give 20 s of a minute, 5 s of 15 s, 200 s of ten minutes.
 TICK_PLACES = (0.0, 1 / 3, 2 / 3, 1.0)
-"""Where the time axis has labels: thirds give 20 s of a minute, 5 s of 15 s, 200 s of ten minutes."""
 MINUS = "\N{MINUS SIGN}"
+# Rates are computed from counts this far back, so the samples before the left edge are needed too.
 LEAD_IN_NS = 1_000_000_000
-"""Rates are computed from counts this far back, so the samples before the left edge are needed too."""
+# Labels of a live span up to this length are in seconds, of a longer one in minutes and seconds.
 _SECONDS_MAX = 90
-"""Labels of a live span up to this length are in seconds, of a longer one in minutes and seconds."""
 
+# Blocks that a span is divided into: drawing an hour costs no more than drawing a minute.
 POINTS = 120
-"""Blocks that a span is divided into: drawing an hour costs no more than drawing a minute."""
 _STEP_NS = 100_000_000
 _BLOCK_NS_LEAST = 200_000_000
 _GAP_NS_LEAST = 2_500_000_000

@@ -14,10 +14,10 @@ from workbench.errors import UserError
 
 DEFAULT_PATH = "/canvas"
 _TOKEN_FIELD = "token="
+# Hosts that mean all interfaces, and their loopback addresses.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-"""Hosts that mean all interfaces, and their loopback addresses."""
+# An address of no machine (RFC 5737): the system tells from which of its own addresses it would be reached.
 _ELSEWHERE = ("192.0.2.1", 9)
-"""An address of no machine (RFC 5737): the system tells from which of its own addresses it would be reached."""
 
 
 @dataclass(frozen=True, slots=True)

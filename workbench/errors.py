@@ -24,8 +24,8 @@ _REMEDIES = {
 }
 _SYSTEM_ERROR = re.compile(r"OSError: \[Errno (\d+)\] (.+)")
 _NO_THREAD = "can't start new thread"
+# A library is missing, or there is no memory to load it: both look the same.
 _NOT_LOADED = ("ImportError: ", "OSError: Could not find/load shared object")
-"""A library is missing, or there is no memory to load it: both look the same."""
 
 
 class CommandError(Exception):

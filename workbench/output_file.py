@@ -26,18 +26,18 @@ from server.system import clock, standard_streams
 from workbench.errors import RunError, UserError, shown
 
 STANDARD_OUTPUT = Path("-")
+# The default remedy of a message about a full disk.
 MAKE_ROOM = "make room, or choose another place"
-"""The default remedy of a message about a full disk."""
 _START_ELSEWHERE = "start the program in another one"
+# How long to wait for the reader of a named pipe.
 READER_WAIT_NS = 10_000_000_000
-"""How long to wait for the reader of a named pipe."""
+# The first bytes of recordings, journals and their logs. No other output is a database.
 _MEASURED_HEADS = (b"SQLite format 3\x00", b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-"""The first bytes of recordings, journals and their logs. No other output is a database."""
 _DESCRIPTORS = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd")
 _LINKS_MAX = 40
 
+# A descriptor of this process, or a path that is opened for appending.
 _Stream = int | Path
-"""A descriptor of this process, or a path that is opened for appending."""
 
 
 def require_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path] = ()) -> None:

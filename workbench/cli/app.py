@@ -43,17 +43,17 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 scenarios_app = typer.Typer(rich_markup_mode=None)
 
 _Settings = TypeVar("_Settings", ServerConfig, FleetConfig, Scenario)
+# The code that typer returns for Ctrl-C before or after a session; a session ends by itself.
 _INTERRUPTED = 130
-"""The code that typer returns for Ctrl-C before or after a session; a session ends by itself."""
+# Options whose names differ from those of their settings.
 _OPTIONS = {
     "width": "size",
     "height": "size",
     "origins": "origin",
     "connections_per_address_max": "connections-per-address",
 }
-"""Options whose names differ from those of their settings."""
+# Settings that may be any bytes that are valid in a file name.
 _FILES = ("journal", "cert", "key")
-"""Settings that may be any bytes that are valid in a file name."""
 # The base class of all errors of the parser, which newer versions of typer include and older ones import.
 _ParserError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 _SERVER, _FLEET = ServerConfig(), FleetConfig()

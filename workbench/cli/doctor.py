@@ -13,14 +13,14 @@ from workbench.machine.facts import RESERVED_COUNT, Facts, read_facts
 from workbench.scenarios.scenario import DEFAULT_NAME, builtin_names, load_scenario
 
 PYTHON_LEAST = (3, 11, 0)
+# Server and fleet use one core each at full load; with fewer they compete with each other and with the window.
 CORES_WANTED = 2
-"""Server and fleet use one core each at full load; with fewer they compete with each other and with the window."""
+# For four Python processes with compiled code, pictures and the buffers of a few thousand connections.
 MEMORY_BYTES_WANTED = 2**30
-"""For four Python processes with compiled code, pictures and the buffers of a few thousand connections."""
+# For the largest page of shared memory, which counts as a file, and a recording.
 FILE_BYTES_WANTED = 128 * 2**20
-"""For the largest page of shared memory, which counts as a file, and a recording."""
+# For processes and threads of a run, and those of the user's desktop.
 PROCESSES_WANTED = 64
-"""For processes and threads of a run, and those of the user's desktop."""
 
 
 class Mark(Enum):

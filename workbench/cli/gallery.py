@@ -18,16 +18,16 @@ from workbench.stop_signal import StopSignal
 from workbench.telemetry.counters import NANOSECONDS
 from workbench.window.shell.window import Window
 
+# Scenarios and overrides: one that runs well, and one with a bottleneck.
 RUNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("first_light", ()),
     ("overload", ("load_curve=[]", "server.brakes.apply.item_us=60")),
 )
-"""Scenarios and overrides: one that runs well, and one with a bottleneck."""
 SIZES = ((1280, 720), (1920, 1080), (3840, 2160))
+# Time before the first picture, so that the panels have data to show.
 LOAD_S = 20.0
-"""Time before the first picture, so that the panels have data to show."""
+# For one drawing of the panels, which takes half a second at the largest size.
 _PATIENCE_S = 20.0
-"""For one drawing of the panels, which takes half a second at the largest size."""
 
 
 def make_gallery(

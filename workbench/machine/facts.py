@@ -127,8 +127,8 @@ def _limit(kind: int) -> int | None:
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _ROOT = Path("/sys/fs/cgroup")
+# Version 1 has no word for "no limit": it reports a number larger than any memory.
 _UNLIMITED_BYTES = 1 << 60
-"""Version 1 has no word for "no limit": it reports a number larger than any memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,10 @@ def _text(path: Path) -> str:
         return ""
 
 
+# Connections kept free for other clients than the fleet: painting by hand, web pages, other fleets.
 GUEST_COUNT = 32
-"""Connections kept free for other clients than the fleet: painting by hand, web pages, other fleets."""
+# Open files of a process that are not available to a fleet.
 RESERVED_COUNT = open_files.RESERVED_COUNT + GUEST_COUNT
-"""Open files of a process that are not available to a fleet."""
 
 
 def connections_that_fit() -> int:

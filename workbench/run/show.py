@@ -35,8 +35,8 @@ from workbench.telemetry.summary import machine, summarise
 if TYPE_CHECKING:
     from workbench.window.shell.window import Window
 
+# Longest wait of a run without a window.
 _PACE_S = 0.5
-"""Longest wait of a run without a window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ _SEED_ENGINE = "Five hundred connections offer 70,000 per second, on a tenth of 
 _SEED_MAILBOX = (
     "The same load, one mailbox per connection: it takes a core, and jams at little more. The knob 'loop' switches."
 )
+# The scenario that has one pick for each kind of server.
 _TWICE = "seed"
-"""The scenario that has one pick for each kind of server."""
 _ENGINE, _MAILBOX = "server.loop=native", "server.loop=mailbox"
 
 

@@ -10,12 +10,12 @@ import msgspec
 
 Kind = Literal["stall devices", "cut links", "kill loop clients", "pause broker"]
 
+# The faults that need devices with their own connections.
 LINK_FAULTS = ("cut links", "kill loop clients")
-"""The faults that need devices with their own connections."""
 SECONDS_MAX = 3600.0
 AT_S_MAX = 7 * 86_400.0
+# Shortest interval of a repeated fault: a faster one would be a load, not an event.
 EVERY_S_MIN = 0.25
-"""Shortest interval of a repeated fault: a faster one would be a load, not an event."""
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

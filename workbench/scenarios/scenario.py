@@ -20,10 +20,10 @@ from workbench.scenarios.fault import LINK_FAULTS, Fault
 from workbench.scenarios.load_curve import LoadCurve, check_curve
 from workbench.scenarios.validation import closest, explain
 
+# The built-in scenarios, one TOML file each.
 FOLDER = Path(__file__).parent
-"""The built-in scenarios, one TOML file each."""
+# Size in pixels of the pictures in the list of scenarios.
 PORTRAIT_SIZE = (320, 180)
-"""Size in pixels of the pictures in the list of scenarios."""
 
 DEFAULT_NAME = "first_light"
 

@@ -11,13 +11,13 @@ from server.protocol.messages import Hello, Place, Throttled, decode_server_mess
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from workbench.address import Address
 
+# Most placements queued: a long stroke at a low rate. Beyond it the oldest are dropped.
 WAITING_MAX = 20_000
-"""Most placements queued: a long stroke at a low rate. Beyond it the oldest are dropped."""
 RETRY_FIRST_NS = 500_000_000
 RETRY_MAX_NS = 8_000_000_000
 _NANOSECONDS = 1_000_000_000
+# Part of the granted rate and burst to use: a margin for the difference between the two clocks.
 _SHARE = 0.9
-"""Part of the granted rate and burst to use: a margin for the difference between the two clocks."""
 
 
 class ManualClient:

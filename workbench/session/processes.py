@@ -25,10 +25,10 @@ from workbench.errors import RunError, shortage_of
 from workbench.telemetry.view import Part
 
 _ROOT = Path(__file__).parents[2]
+# More than a long traceback has, and a bound on memory for a child that prints without end.
 _STDERR_LINES_MAX = 60
-"""More than a long traceback has, and a bound on memory for a child that prints without end."""
+# Time between SIGTERM and SIGKILL.
 TERMINATE_WAIT_S = 1.5
-"""Time between SIGTERM and SIGKILL."""
 KILL_WAIT_S = 2.0
 Order = Command | FleetCommand | PanelsCommand
 

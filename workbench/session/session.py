@@ -39,10 +39,10 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "panels": module_command("plots"),
     "hostile": module_command("devices.hostile"),
 }
+# The measured part of a run begins this long after all devices send.
 WARM_UP_NS = NANOSECONDS
-"""The measured part of a run begins this long after all devices send."""
+# A shorter steady state has too few ticks for a rate.
 MEASURED_NS_LEAST = NANOSECONDS // 2
-"""A shorter steady state has too few ticks for a rate."""
 
 
 class Session(OnPages):

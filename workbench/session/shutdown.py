@@ -10,19 +10,19 @@ from server.system import clock
 from workbench.session.processes import Processes
 from workbench.telemetry.counters import NANOSECONDS
 
+# For messages in flight. Longer than the longest stretched tick and a full socket buffer take.
 QUIET_WAIT_S = 4.0
-"""For messages in flight. Longer than the longest stretched tick and a full socket buffer take."""
 CHECK_WAIT_S = 2.5
+# For one process to close its connections in order, which it limits to 3 s. All limits together stay under 15 s, the
+# longest that Ctrl-C may take.
 STOP_WAIT_S = 3.5
-"""For one process to close its connections in order, which it limits to 3 s. All limits together stay under 15 s, the
-longest that Ctrl-C may take."""
+# Multiplies each limit when the run ended by itself: the user did not ask to stop and wants the results.
 UNASKED_PATIENCE = 4.0
-"""Multiplies each limit when the run ended by itself: the user did not ask to stop and wants the results."""
+# Longest time between two calls of `attend`.
 ATTEND_S = 1 / 30
-"""Longest time between two calls of `attend`."""
 
+# Called with the current step while it is waited for. False: stop waiting.
 Attend = Callable[[str], bool]
-"""Called with the current step while it is waited for. False: stop waiting."""
 
 
 def wait_for_all(step: str) -> bool:

@@ -17,8 +17,8 @@ from workbench.session.processes import Order
 from workbench.telemetry.view import TileBox
 
 FACTOR_INTERVAL_S = 0.25
+# Smaller differences of the factor are not visible in the load.
 _FACTOR_DIGITS = 3
-"""Smaller differences of the factor are not visible in the load."""
 
 
 class Schedule:
@@ -66,8 +66,8 @@ class Schedule:
         return True
 
 
+# Least time between two rounds of orders: the server pauses its loops to apply each.
 ORDER_INTERVAL_NS = 100_000_000
-"""Least time between two rounds of orders: the server pauses its loops to apply each."""
 NO_CONNECTION = -1
 
 

@@ -15,10 +15,10 @@ from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 
 DOUBLE_CLICK_NS = 350_000_000
+# A pinch by this share of the window zooms by one step.
 PINCH_STEP = 0.06
-"""A pinch by this share of the window zooms by one step."""
+# The initial colour, a palette index: it stands out on most canvases.
 COLOR_FIRST = 4
-"""The initial colour, a palette index: it stands out on most canvases."""
 
 Drag = Literal["none", "pan", "paint", "brush"]
 

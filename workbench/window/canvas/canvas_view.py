@@ -16,10 +16,10 @@ from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.view import Drawable
 
+# Up to this scale, overlays sample every other column and row: their cost is memory access.
 COARSE_SCALE = 0.5
-"""Up to this scale, overlays sample every other column and row: their cost is memory access."""
+# The tick of a paused canvas.
 HELD = -1
-"""The tick of a paused canvas."""
 
 _UNPLACED = pygame.Rect(0, 0, 1, 1)
 

@@ -23,11 +23,11 @@ from workbench.window.toolkit.wording import format_count
 
 READ_INTERVAL_NS = 250_000_000
 RATE_SPAN_NS = 1_000_000_000
+# Latency is probed for few placements, so it is averaged over a longer time than counts.
 DELAY_SPAN_NS = 5_000_000_000
-"""Latency is probed for few placements, so it is averaged over a longer time than counts."""
 
+# The fields of TILE that are read.
 TILE_COUNTS = ("applied_count", "merged_count", "throttled_count")
-"""The fields of TILE that are read."""
 
 Counts = dict[str, NDArray[np.int64]]
 
@@ -102,11 +102,11 @@ def watchers_by_tile(connections: NDArray[Any], across: int, down: int) -> NDArr
     return corners.reshape(down + 1, stride).cumsum(0).cumsum(1)[:down, :across]
 
 
+# A change fades over this many ticks.
 CHANGE_TICKS = 16
-"""A change fades over this many ticks."""
 AGE_TICKS = 4096
+# Rows are copied whole if that costs at most this many bytes per sampled column.
 _ROW_BYTES_A_COLUMN = 16
-"""Rows are copied whole if that costs at most this many bytes per sampled column."""
 _NO_VALUES: NDArray[Any] = np.zeros(0)
 
 

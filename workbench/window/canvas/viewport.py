@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from workbench.window.toolkit.arrangement import fit
 from workbench.window.toolkit.display import pygame
 
+# Window pixels per canvas pixel, above the fit.
 LADDER = (1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-"""Window pixels per canvas pixel, above the fit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from workbench.window.toolkit.tool_bar import Pane
 from workbench.window.toolkit.view import Drawable
 from workbench.window.toolkit.wording import format_us, format_whole
 
+# The marks of a `Journey` in order: field, name, and what happens in the span that ends there.
 STEPS: tuple[tuple[str, str, str], ...] = (
     ("sent_ns", "sent", "From the intended send time until its frame was written to the device's socket"),
     ("read_ns", "read", "In the kernel's socket buffers, until the server read it"),
@@ -29,10 +30,9 @@ STEPS: tuple[tuple[str, str, str], ...] = (
     ("fanned_out_ns", "sent out", "Until the broadcast was written to the viewer's socket"),
     ("seen_ns", "seen", "Until the viewer had received and decoded it"),
 )
-"""The marks of a `Journey` in order: field, name, and what happens in the span that ends there."""
 
+# Shorter spans are all drawn with almost no length.
 LEAST_NS = 1_000
-"""Shorter spans are all drawn with almost no length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ HEIGHT = 196
 LIVE = "newest"
 CONNECTION = "connection"
 SHOWN_MAX = 50
+# The newest journey changes at most four times per second, so that it can be read.
 RENEW_NS = 250_000_000
-"""The newest journey changes at most four times per second, so that it can be read."""
 _ROW, _NAME, _TIME, _STRIP, _GAP, _FOOT = 17, 74, 62, 152, 16, 16
 
 NOTICE = "Following: some of its placements are sampled; the journey of one shows here when a viewer has received it."

@@ -14,12 +14,12 @@ from workbench.window.knobs.widget import Button, Caption, Choice, Slider, Widge
 from workbench.window.toolkit.wording import TERMS
 
 BRAKES_LISTED_MAX = 3
+# Width of a button around its text, in letters.
 _ROOM = 6
-"""Width of a button around its text, in letters."""
 BRAKES_CAPTION = "brakes"
 
+# Widgets side by side, each with its share of the width.
 Row = Sequence[tuple[Widget, int]]
-"""Widgets side by side, each with its share of the width."""
 
 
 @dataclass(frozen=True, slots=True)

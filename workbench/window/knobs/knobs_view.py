@@ -38,8 +38,8 @@ class KnobsView(Drawable, Focusable):
         self._focus = self._held = self._hovered = ""
         self._scroll = 0
         self._placed: list[_Placed] = []
+        # Whether there were events since the last draw.
         self._touched = True
-        """Whether there were events since the last draw."""
         self._seen_at: tuple[Scenario | None, int] = (None, 0)
 
     def forget(self) -> None:

@@ -16,8 +16,8 @@ from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.wording import explain
 
 SPAN_S = 120.0
+# Factor at the upper edge. A scenario can have higher ones.
 FACTOR_TOP = 4.0
-"""Factor at the upper edge. A scenario can have higher ones."""
 _KEY_STEP_S, _KEY_STEP_FACTOR, _EDGE_S = 5.0, 0.25, 2.0
 _AXIS = 16
 

@@ -200,8 +200,8 @@ class Choice(Widget):
         return pygame.Rect(box.right - width, box.top + pen.px(2), width, box.height - pen.px(4))
 
 
+# Shares of a slider's track: one step by arrow key or wheel, and one by page key.
 STEP, PAGE = 0.02, 0.1
-"""Shares of a slider's track: one step by arrow key or wheel, and one by page key."""
 DOUBLE_CLICK_NS = 400_000_000
 TYPED_MAX = 9
 _HANDLE, _TRACK, _LINE = 6, 4, 18

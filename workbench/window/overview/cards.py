@@ -15,8 +15,8 @@ from workbench.window.toolkit.painter import Painter
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.view import Overlay
 
+# A title, and rows of a name and its meaning.
 Section = tuple[str, tuple[tuple[str, str], ...]]
-"""A title, and rows of a name and its meaning."""
 
 MARKS = (
     ("disc", "A stage that keeps up"),
@@ -87,10 +87,10 @@ class HelpCard(Overlay):
         return rows + (len(column) - 1) * self._BETWEEN
 
 
+# The light margin that a reader needs around a QR code, in modules (ISO/IEC 18004).
 QUIET_MODULES = 4
-"""The light margin that a reader needs around a QR code, in modules (ISO/IEC 18004)."""
+# In both themes: not every reader accepts a light code on a dark background.
 LIGHT, DARK = (255, 255, 255), (0, 0, 0)
-"""In both themes: not every reader accepts a light code on a dark background."""
 TITLE = "Paint along in a browser"
 NOT_YET = "The server is not listening yet."
 ONLY_HERE = "Only this machine can open it. To accept phones and other machines: --set server.host=0.0.0.0"

@@ -79,8 +79,8 @@ FIGURES: tuple[Figure, ...] = (
 
 _NAME_WIDTH_MAX, _STATE_WIDTH, _SLOT_WIDTH_MIN, _SLOT_WIDTH_MAX, _MARGIN = 420, 130, 87, 150, 20
 _NAME_GAP, _SWITCH_WIDTH = 18, 34
+# Narrower slots get smaller figures, so that neighbours do not touch.
 _FIGURE_ROOM_MIN = 112
-"""Narrower slots get smaller figures, so that neighbours do not touch."""
 
 
 class Header(Drawable, Focusable):
@@ -103,8 +103,8 @@ class Header(Drawable, Focusable):
         self._slots = [pygame.Rect(left + i * width, inner.top, width, inner.height) for i in range(len(FIGURES))]
 
     def forget(self) -> None:
+        # The texts of each slot.
         self._drawn: dict[str, tuple[str, str]] = {}
-        """The texts of each slot."""
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         dirty = []

@@ -67,8 +67,8 @@ class Toast(Overlay):
     LETTER_NS = 40_000_000
     """A long message is shown for this time per character."""
     ROWS_MAX = 3
+    # Width of the card that is not text, in units.
     _BESIDE = 52
-    """Width of the card that is not text, in units."""
 
     def __init__(self) -> None:
         self._text, self._role, self._until_ns = "", "green", 0

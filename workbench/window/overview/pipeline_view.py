@@ -28,8 +28,8 @@ from workbench.window.toolkit.wording import (
 )
 
 _WIDTH, _LEFT, _LIMIT_WIDTH, _ARROW = 12, 4, 18, 5
+# A queue without a limit is scaled to its greatest depth times this, and at least to a few items.
 UNBOUNDED_MIN, UNBOUNDED_ROOM = 8.0, 1.25
-"""A queue without a limit is scaled to its greatest depth times this, and at least to a few items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class QueueBar:
         pygame.draw.polygon(target, pen.theme.dim, ((x, y - size), (x + size, y), (x, y + size)))
 
 
+# Batch queues, which the tick fills and drains: being full is normal.
 TICK_QUEUES = ("encode", "fan-out")
-"""Batch queues, which the tick fills and drains: being full is normal."""
 
 
 def queue_tip(stage: StageReading) -> str:
@@ -111,8 +111,8 @@ def _height(ratio: float, height: int) -> int:
     return max(1, pixels) if ratio > 0 else 0
 
 
+# From this utilisation on a stage is called busy: its waiting time begins to rise steeply.
 BUSY_RATIO_MIN = 0.7
-"""From this utilisation on a stage is called busy: its waiting time begins to rise steeply."""
 BOTTLENECK, BUSY, OK, UNKNOWN = "bottleneck", "busy", "ok", "unknown"
 
 _GUTTER, _PAD, _NAME_ROW, _BAR_TOP, _BAR_HEIGHT, _ROWS_TOP, _ROW = 25, 7, 20, 27, 5, 36, 15

@@ -8,12 +8,12 @@ from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
 from workbench.telemetry.view import TileBox
 from workbench.window.toolkit.theme import Name
 
+# Lengths of the time range, by the texts of their buttons.
 SPANS_S = {"15 s": 15.0, "30 s": 30.0, "1 min": 60.0, "3 min": 180.0, "10 min": 600.0}
-"""Lengths of the time range, by the texts of their buttons."""
+# The history in memory.
 KEPT_NS = 600_000_000_000
-"""The history in memory."""
+# Share of the time range that one step of a key or the wheel moves.
 STEP_RATIO = 0.1
-"""Share of the time range that one step of a key or the wheel moves."""
 _SECOND_NS = 1_000_000_000
 
 

@@ -18,9 +18,9 @@ from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.view import Drawable, Focusable
 
 _FRAME_GAP = 14
+# Height of a panel's title and legend, and how far above the middle the lower panels begin: the legends of the upper
+# ones have fewer rows.
 _HEAD, _HEAD_RAISED = 46, 4
-"""Height of a panel's title and legend, and how far above the middle the lower panels begin: the legends of the upper
-ones have fewer rows."""
 _DRAG_LEAST = 4
 _NANOSECONDS = 1_000_000_000
 _ARROWS = {pygame.K_LEFT: -1, pygame.K_RIGHT: 1}
@@ -41,16 +41,16 @@ class PanelsView(Drawable, Focusable):
     def __init__(self, choice: PanelChoice, on_choose: Callable[[int], None]) -> None:
         self.choice, self._on_choose = choice, on_choose
         self._page: Page | None = None
+        # The newest complete picture of that page; None before the first.
         self._newest: pygame.Surface | None = None
-        """The newest complete picture of that page; None before the first."""
         self._serial = 0
         self._pixels: Pixels | None = None
+        # The memory of the picture before the last: the next one is read into it, so that none is allocated.
         self._spare: Pixels | None = None
-        """The memory of the picture before the last: the next one is read into it, so that none is allocated."""
         self._held: pygame.Surface | None = None
         self._focused = self._ringed = False
+        # Where the button was pressed, and the time at the right edge then.
         self._pressed: tuple[tuple[int, int], int] | None = None
-        """Where the button was pressed, and the time at the right edge then."""
         self._dragged = False
 
     def hold(self, scene: Scene) -> None:

@@ -12,12 +12,12 @@ from workbench.window.toolkit import theme
 from workbench.window.toolkit.display import Display, pygame
 from workbench.window.toolkit.painter import Painter
 
+# Draws the named plots in (width, height) pixels and a theme; returns shape (height, width, 3).
 Draw = Callable[[Sequence[str], tuple[int, int], theme.Name], NDArray[np.uint8]]
-"""Draws the named plots in (width, height) pixels and a theme; returns shape (height, width, 3)."""
 SIZE, SIZE_MIN = (1200, 900), (480, 360)
 FOOT_PIXELS, MARGIN_PIXELS = 28, 12
+# Longest wait for an event: Python handles signals only between waits.
 WAIT_MS = 500
-"""Longest wait for an event: Python handles signals only between waits."""
 
 
 class PictureViewer:

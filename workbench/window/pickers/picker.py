@@ -16,8 +16,8 @@ from workbench.window.toolkit.view import Handler, Overlay
 
 _PICKING = (pygame.K_RETURN, pygame.K_KP_ENTER)
 _CLOSING = (pygame.K_ESCAPE, pygame.K_q, pygame.K_l)
+# Number of cards with a digit key of their own.
 NUMBERED = 9
-"""Number of cards with a digit key of their own."""
 _TITLE = "What would you like to see?"
 
 
@@ -138,8 +138,8 @@ class Picker(CardGrid):
         "arrows and enter, or click: start that scenario (stops this one)   1 to 9: directly   Esc: continue this one"
     )
     _TEXT_ROWS_MAX = 6
+    # From this height on, a card has text of this size.
     _LARGE_HEIGHT_MIN, _LARGE_SIZE = 130, 15
-    """From this height on, a card has text of this size."""
 
     def content(self, scene: Scene) -> object:
         return (self.cursor, self.running) if self.shown else None
@@ -212,8 +212,8 @@ class StartPicker(CardGrid):
     """
 
     _PAD, _GAP, _HEAD, _FOOT, _NAME, _INNER = 12, 6, 26, 32, 18, 4
+    # In a low window it takes more than half of its room; otherwise pictures would be too small to recognise.
     _HEIGHT_MIN = 290
-    """In a low window it takes more than half of its room; otherwise pictures would be too small to recognise."""
     _SENTENCE_ROWS = 2
     _KEYS = (
         "arrows and enter, or click: start another   Esc: continue with this scenario",

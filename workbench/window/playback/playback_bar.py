@@ -18,8 +18,8 @@ from workbench.window.toolkit.scene import Replay, Scene
 from workbench.window.toolkit.view import Drawable, Handler
 from workbench.window.toolkit.wording import format_clock
 
+# The colours of the panels' event lines.
 MARKER_COLORS = {"knob": "orange", "fault": "vermilion", "brake": "purple", "note": "silver"}
-"""The colours of the panels' event lines."""
 _LEFT, _BUTTON, _BUTTON_GAP, _SPEED, _ROW, _GAP = 236, 28, 4, 64, 26, 12
 _TRACK, _MARK, _MARK_REACH, _HEAD_WIDTH = 10, 4, 5, 2
 _BACK, _STEP_BACK, _PLAY, _STEP, _FORTH = "previous event", "previous tick", "play", "next tick", "next event"
@@ -39,8 +39,8 @@ class PlaybackBar(Drawable, Handler):
 
     def __init__(self) -> None:
         self._box = pygame.Rect(0, 0, 0, 0)
+        # While the strip is dragged: whether the replay was playing before; otherwise None.
         self._held: bool | None = None
-        """While the strip is dragged: whether the replay was playing before; otherwise None."""
         self.forget()
 
     # --- Boxes ---

@@ -31,11 +31,11 @@ TOOLS = (
     Tool(_JOURNEYS, "Trace one connection's placements from the device to the viewer, step by step"),
 )
 
+# The layers of a recorded canvas: a recording does not hold which connection painted a pixel.
 RECORDED_LAYERS = ("pixels", "changes", "age", "tiles")
-"""The layers of a recorded canvas: a recording does not hold which connection painted a pixel."""
 
+# States to take pictures of; the last three are layers of the canvas.
 VIEWS = ("connections", "connection", "journeys", "zoom", "age", "delay", "painters")
-"""States to take pictures of; the last three are layers of the canvas."""
 
 Card = Literal["none", "connection", "journeys"]
 

@@ -32,11 +32,11 @@ from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.theme import DARK
 from workbench.window.toolkit.view import Drawable, Focusable, Handler
 
+# States of the window to take pictures of.
 VIEWS = (
     *("overview", "start", "why", "brakes", *CANVAS_VIEWS),
     *("panels", "past", "folded", "light", "scenarios", "address", "help"),
 )
-"""States of the window to take pictures of."""
 
 
 class Layout:

@@ -6,19 +6,19 @@ Invariant: a late redraw is not made up for, so a busy machine gets fewer redraw
 
 from collections import deque
 
+# 30 redraws per second.
 INTERVAL_NS = 33_333_333
-"""30 redraws per second."""
+# 60 redraws per second.
 FAST_INTERVAL_NS = 16_666_667
-"""60 redraws per second."""
+# CPU cores. At 30 per second, a cost up to the first raises the rate; at 60, a cost above the second lowers it. The gap
+# is hysteresis: a redraw in which nothing changed is cheap, so 60 per second cost far less than twice as much.
 CHEAP_CORES, EXPENSIVE_CORES = 0.06, 0.10
-"""CPU cores. At 30 per second, a cost up to the first raises the rate; at 60, a cost above the second lowers it. The
-gap is hysteresis: a redraw in which nothing changed is cheap, so 60 per second cost far less than twice as much."""
+# With fewer redraws than this ratio of the wanted rate, the CPU is needed elsewhere.
 LATE_RATIO = 0.9
-"""With fewer redraws than this ratio of the wanted rate, the CPU is needed elsewhere."""
+# After lowering the rate, it is kept for this long.
 PATIENCE_NS = 5_000_000_000
-"""After lowering the rate, it is kept for this long."""
+# `fps` and `cpu_cores` are measured over this time.
 SPAN_NS = 1_000_000_000
-"""`fps` and `cpu_cores` are measured over this time."""
 
 
 class Pace:

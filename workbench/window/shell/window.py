@@ -29,10 +29,10 @@ from workbench.window.toolkit.routing import BUTTONS, Router
 from workbench.window.toolkit.scene import Scene, Session
 from workbench.window.toolkit.theme import THEMES, Name
 
+# Numbers change four times per second; faster ones cannot be read.
 FIGURES_INTERVAL_NS = 250_000_000
-"""Numbers change four times per second; faster ones cannot be read."""
+# The panels are redrawn once the window has kept its size for this long, not at every step of a drag.
 RESIZE_SETTLE_NS = 150_000_000
-"""The panels are redrawn once the window has kept its size for this long, not at every step of a drag."""
 
 
 class Window:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 
 from workbench.window.toolkit.display import pygame
 
+# Nothing is clipped from this size on. A smaller window shows the upper left part.
 SIZE_MIN = (1280, 720)
-"""Nothing is clipped from this size on. A smaller window shows the upper left part."""
 
 _UNITS_WIDE, _UNITS_HIGH = 1920, 1080  # Twice this window size doubles the text size, and so on.
 _MARGIN, _GAP = 16, 8
@@ -20,8 +20,8 @@ _PLAYBACK = 58
 _KNOBS_SHARE, _KNOBS_MIN, _KNOBS_MAX, _KNOBS_FOLDED = 0.19, 244, 320, 26
 BANNER_ROWS_MAX = 3
 _CANVAS_SHARE_MIN, _CANVAS_SHARE_MAX = 0.35, 0.5
+# Canvas pixels of equal size look best. Where that would fill less than this ratio, sizes differ by one pixel.
 WHOLE_SCALE_FILL_MIN = 0.8
-"""Canvas pixels of equal size look best. Where that would fill less than this ratio, sizes differ by one pixel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from enum import Enum, auto
 
 from workbench.window.toolkit.display import pygame
 
+# The keys that press the item with the focus.
 ENTER = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
-"""The keys that press the item with the focus."""
 
 
 class Action(Enum):
@@ -120,10 +120,10 @@ def action_of(code: int, modifiers: int = 0) -> Action | None:
 
 # --- In a replay ---
 
+# Actions that need a live run; a replay ignores them.
 LIVE_ONLY = frozenset(
     {Action.PAUSE, Action.UNDO, Action.REDO, Action.CONNECTIONS, Action.JOURNEYS, Action.PAINT, Action.TOUR_NEXT}
 )
-"""Actions that need a live run; a replay ignores them."""
 
 
 class ReplayAction(Enum):

@@ -12,8 +12,8 @@ from workbench.window.toolkit.theme import Color, Lettering, Theme
 
 Align = Literal["left", "center", "right"]
 
+# Least recently used texts beyond this are dropped. About 4 MB: several times what one screen shows.
 TEXTS_KEPT_MAX = 1024
-"""Least recently used texts beyond this are dropped. About 4 MB: several times what one screen shows."""
 
 
 class Painter:

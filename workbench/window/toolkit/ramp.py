@@ -14,10 +14,10 @@ from server.palette import HEAT_COUNT, HEAT_FIRST, PALETTE
 from workbench.window.toolkit.theme import Color
 
 LEVEL_NONE, LEVEL_LEAST, LEVEL_MOST = 0, 1, HEAT_COUNT
+# No item at this place; drawn as background, not as an amount.
 LEVEL_NOBODY = 255
-"""No item at this place; drawn as background, not as an amount."""
+# Number of colours for names: levels 1 to 250 of a surface that shows names.
 NAME_COUNT = 250
-"""Number of colours for names: levels 1 to 250 of a surface that shows names."""
 
 _NOTHING: Color = (40, 44, 52)
 _GOLDEN = 0.61803398875

@@ -10,13 +10,13 @@ from workbench.window.toolkit.display import pygame
 from workbench.window.toolkit.scene import Scene
 from workbench.window.toolkit.view import Focusable, Handler
 
+# The mouse must rest this long before a tooltip is shown.
 TIP_REST_NS = 400_000_000
-"""The mouse must rest this long before a tooltip is shown."""
+# Left, middle, right. pygame also reports the wheel as buttons 4 and 5, in addition to MOUSEWHEEL.
 BUTTONS = (1, 2, 3)
-"""Left, middle, right. pygame also reports the wheel as buttons 4 and 5, in addition to MOUSEWHEEL."""
 
+# Views and their boxes: topmost first, those on one level in reading order.
 Targets = Sequence[tuple[Handler, pygame.Rect]]
-"""Views and their boxes: topmost first, those on one level in reading order."""
 
 
 class Router:
@@ -31,8 +31,8 @@ class Router:
         self._under: Handler | None = None
         self._position: tuple[int, int] | None = None
         self._rests_since_ns = 0
+        # Whether the mouse moved since the last key press.
         self._tip_allowed = False
-        """Whether the mouse moved since the last key press."""
 
     def route(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
         """Dispatch a mouse or keyboard event. True when a view took it."""

@@ -58,10 +58,10 @@ class Theme:
         return LIGHT if self.name == "dark" else DARK
 
 
+# Roles of the window that have another name in `plots.style`; the others have the same.
 _STYLE_NAMES = {
     "background": "page", "surface": "plot", "line": "edge", "dim": "text_muted", "faint": "text_faint",
 }  # fmt: skip
-"""Roles of the window that have another name in `plots.style`; the others have the same."""
 
 
 def _theme(name: Name, style: Style, **own: Color) -> Theme:
@@ -129,6 +129,7 @@ WARNING_LINK = Lettering(12, "orange")
 TYPED = Lettering(12, "sky", bold=True)
 DROPS = Lettering(11, "purple_text")
 
+# The colour of a process by its state.
 STATE_ROLES = {
     "starting": "sky",
     "compiling": "sky",
@@ -138,7 +139,6 @@ STATE_ROLES = {
     "stopped": "faint",
     "failed": "vermilion",
 }
-"""The colour of a process by its state."""
 
 
 def typeface_path(bold: bool) -> Path:

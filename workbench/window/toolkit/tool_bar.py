@@ -16,8 +16,8 @@ from workbench.window.toolkit.view import Placed
 _ROW, _GAP, _PAD, _BREAK = 24, 4, 8, 14
 _SWATCH_MAX, _SWATCH_MIN = 20, 8
 
+# The palette indices that the bar offers: 16 paint colours, 32 of the heat ramp, and white.
 SWATCHES = (*range(PAINT_FIRST, PAINT_FIRST + PAINT_COUNT), *range(HEAT_FIRST, HEAT_FIRST + HEAT_COUNT, 2), WHITE)
-"""The palette indices that the bar offers: 16 paint colours, 32 of the heat ramp, and white."""
 _HEX = hex_colors()
 
 

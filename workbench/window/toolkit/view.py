@@ -12,8 +12,8 @@ from workbench.window.toolkit.scene import Scene
 class Placed:
     """Something with a box of its own, in which it remembers what it drew last."""
 
+    # What decided the last picture; None: nothing is drawn yet.
     _drawn: object = None
-    """What decided the last picture; None: nothing is drawn yet."""
 
     def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Use this box and this painter from now on; the next draw draws everything."""
