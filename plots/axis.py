@@ -5,7 +5,6 @@ would also fit with room to spare. So the background of a plot is redrawn only w
 """
 
 import math
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,40 +38,40 @@ def next_limit(limit: float, peak: float, floor: float) -> float:
     return min(limit, step_at_least(max(peak * HEADROOM * SLACK, floor)))
 
 
-class Axis(Protocol):
-    """The vertical axis of a panel. `unit` maps every value that was followed to 0..1, and NaN to NaN."""
+class Axis:
+    """The vertical axis of a panel. As it is, it has no scale: values are heights, and no limit moves."""
 
-    high: float
+    high = 1.0
 
     def follow(self, least: float, peak: float) -> bool:
         """Adapt to the smallest and largest value shown, NaN when there is none. Returns whether a limit moved."""
+        return False
 
     def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Heights of `values`, any shape: 0 at the bottom, 1 at the top."""
+        """Heights of `values`, any shape: 0 at the bottom, 1 at the top. NaN stays NaN."""
+        return values
 
     def ticks(self) -> list[Tick]:
         """The ticks, from the bottom up."""
+        return []
 
 
-class LinearAxis:
+class LinearAxis(Axis):
     """From zero up, for values that are compared by their size."""
 
     def __init__(self, floor: float) -> None:
         self.floor = self.high = floor
 
     def follow(self, least: float, peak: float) -> bool:
-        """See `Axis`."""
         before = self.high
         self.high = next_limit(before, 0.0 if math.isnan(peak) else peak, self.floor)
         assert not peak > self.high
         return self.high != before
 
     def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Axis`."""
         return values / self.high
 
     def ticks(self) -> list[Tick]:
-        """Zero and four or five round steps."""
         decade = 10.0 ** math.floor(math.log10(self.high) + 1e-9)
         step = _TICK_OF_STEP[round(self.high / decade)] * decade
         return [(index * step / self.high, short_number(index * step)) for index in range(round(self.high / step) + 1)]
@@ -85,7 +84,6 @@ class DepthAxis(LinearAxis):
     """The label of a tick below this height would touch the label of zero in a small plot."""
 
     def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Axis`. Below zero is zero."""
         heights: NDArray[np.float64] = np.log1p(np.maximum(values, 0.0)) / math.log1p(self.high)
         return heights
 
@@ -99,7 +97,7 @@ class DepthAxis(LinearAxis):
         return [(0.0, "0"), *ticks]
 
 
-class LogAxis:
+class LogAxis(Axis):
     """Decades, for values that are compared by their ratio. The lower limit is always a decade."""
 
     LOW_LEAST, LOW_MOST = 0.1, 10.0
@@ -112,7 +110,6 @@ class LogAxis:
         self.floor = self.high = floor
 
     def follow(self, least: float, peak: float) -> bool:
-        """See `Axis`."""
         before = (self.low, self.high)
         if not math.isnan(peak):
             self.high = next_limit(self.high, peak, self.floor)
@@ -121,6 +118,7 @@ class LogAxis:
         return (self.low, self.high) != before
 
     def _next_low(self, least: float) -> float:
+        # Down at once, up only with room to spare: the mirror image of the upper limit.
         needed = self._decade_at_most(least)
         return needed if needed < self.low else max(self.low, self._decade_at_most(least / SLACK))
 
@@ -129,7 +127,6 @@ class LogAxis:
         return float(10.0 ** math.floor(math.log10(value) + 1e-9))
 
     def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Axis`. Below the lower limit is the lower limit."""
         heights: NDArray[np.float64] = np.log10(np.maximum(values, self.low) / self.low)
         return heights / math.log10(self.high / self.low)
 
@@ -152,29 +149,11 @@ class LogAxis:
         return ticks
 
 
-class NoAxis:
-    """For a panel without a scale."""
-
-    high = 1.0
-
-    def follow(self, least: float, peak: float) -> bool:
-        """See `Axis`. It has no limits that could move."""
-        return False
-
-    def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Axis`."""
-        return values
-
-    def ticks(self) -> list[Tick]:
-        """None."""
-        return []
-
-
-class ShareAxis(NoAxis):
+class ShareAxis(Axis):
     """From 0 to 100 %, for layers that make up a whole."""
 
     def unit(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """See `Axis`. Clocks may measure slightly more than the whole, which is drawn as the whole."""
+        # Clocks may measure slightly more than the whole, which is drawn as the whole.
         heights: NDArray[np.float64] = np.clip(values, 0.0, 1.0)
         return heights
 

@@ -134,6 +134,7 @@ class BarsPanel:
         names = min(math.ceil(names), round(_NAME_RATIO_MAX * body.width))
         series = self.spec.series
         least = [max(self._text_width(row, index) for row in rows) for index in range(len(series))]
+        # The bars share what the texts leave.
         free = max(body.width - 2 * pad - names - gap * len(series) - sum(least), 0.0)
         left = body.left + pad
         boxes = [Box(left, body.top, left + names, body.bottom)]

@@ -83,6 +83,7 @@ def panel_boxes(width: int, height: int, scale: float, legend_rows: Sequence[int
     pairs = [legend_rows[index : index + 2] for index in range(0, len(legend_rows), 2)]
     heads = [_scaled(TITLE_HEIGHT + max(rows) * LEGEND_ROW_HEIGHT + LEGEND_GAP, scale) for rows in pairs]
     margin, foot, row_gap = (_scaled(length, scale) for length in (OUTER_MARGIN, TICK_LABEL_HEIGHT, ROW_GAP))
+    # All plots get the same height, so that the time axes of a row line up.
     free = height - 2 * margin - sum(heads) - len(pairs) * foot - (len(pairs) - 1) * row_gap
     plot_height = max(free // len(pairs), PLOT_SIDE_MIN)
     widths = panel_widths(width, scale, len(legend_rows))

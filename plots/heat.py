@@ -35,6 +35,7 @@ def cell_counts(samples: Samples, first_block: int, block_count: int, bucketing:
     if len(samples):
         times_ns, bands = samples["time_ns"], samples["latency_counts"]
         starts = block_starts(times_ns, bucketing)
+        # int64: a sum of 32-bit counts over a long block may exceed them.
         sums = np.add.reduceat(bands, starts, axis=0, dtype=np.int64)
         sums[-1] = bands[times_ns > times_ns[-1] - bucketing.block_ns].sum(axis=0, dtype=np.int64)
         columns = times_ns[starts] // bucketing.block_ns - first_block

@@ -136,6 +136,7 @@ class HistoryReader:
         False when the writer has begun to overwrite some of it, as a replay does that goes back: read again.
         """
         samples_end, markers_end = _oldest(head) + SAMPLE_ROWS, _oldest_marker(marker_head) + MARKER_ROWS
+        # Compared with what the writer has begun, not finished: a half-written row is already lost.
         return int(self._begun[0]) <= samples_end and int(self._marker_begun[0]) <= markers_end
 
 

@@ -58,6 +58,7 @@ def _column_widths(sheet: FigureCanvas, spec: PanelSpec, columns: int) -> list[f
         gaps = 2 * geometry.SUFFIX_GAP + geometry.SCALE_WIDTH
         letters = sheet.width_of("1", LABEL_FONT) + sheet.width_of(_SCALE_END_WIDEST, LABEL_FONT)
         entries = widths[column] if column < len(spec.series) else 0.0
+        # The scale is one more entry of its column.
         widths[column] = max(entries, gaps * sheet.scale + letters)
     return widths
 

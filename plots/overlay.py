@@ -171,6 +171,7 @@ def _points(plot: Plot, run: OverlaidRun) -> tuple[NDArray[np.float64], NDArray[
     bucketing = Bucketing.for_span(int(times_ns[-1] - times_ns[0]))
     values = block_values(times_ns, plot.read(run.samples), bucketing, peak=plot.peak)
     if plot.logarithmic:
+        # A logarithmic axis has no zero: the line breaks there instead of falling to the edge.
         values = np.where(values > 0, values, np.nan)
     ends, values = broken_at_gaps(block_times(times_ns, bucketing), values, bucketing)
     return (ends - times_ns[0]) / 1e9 + run.seconds[0], values

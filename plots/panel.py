@@ -149,6 +149,7 @@ class Panel:
         bucketing = span.bucketing
         times_ns = block_times(samples["time_ns"], bucketing)
         table = self.spec.table(samples, bucketing)
+        # Lines with a scale of their own must not move the limits of the axis.
         on_axis = table[[line.whole == 0 for line in self.spec.series]]
         seen = on_axis[np.isfinite(on_axis)]
         least, peak = (float(seen.min()), float(seen.max())) if len(seen) else (np.nan, np.nan)
@@ -201,6 +202,7 @@ class Panel:
         return heights
 
     def _set_series(self, times_ns: NDArray[np.int64], heights: NDArray[np.float64], span: TimeSpan) -> None:
+        # Layers are cumulative: each begins where the one below ends.
         floor = np.zeros(heights.shape[1])
         for series, line, fill, row in zip(self.spec.series, self._lines, self._fills, heights, strict=True):
             if series.shape is Shape.LAYER and fill is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from devices.hostile.config import KINDS as HOSTILE_KINDS
 from devices.hostile.counters import HOSTILE_OTHER, HOSTILE_RESET
-from plots.axis import DepthAxis, LinearAxis, LogAxis, NoAxis, ShareAxis
+from plots.axis import Axis, DepthAxis, LinearAxis, LogAxis, ShareAxis
 from plots.number import index_digits, measure_digits, share_digits
 from plots.spec import BarRow, PanelSpec, Read, Samples, Series, Shape, field, growth_per_s
 from plots.timeline import Values
@@ -256,7 +256,7 @@ HOSTILE = PanelSpec(
         Series("ended", _hostile_sum("ended_count"), "orange", width=2.4, peak=True),
         Series("bytes sent", _hostile_sum("sent_bytes"), "silver", width=1.2, peak=True),
     ),
-    new_axis=NoAxis,
+    new_axis=Axis,
     legend_columns=3,
     rows=_hostile_rows,
     empty_notice="no hostile clients in this run",

@@ -83,6 +83,7 @@ def network_host() -> str:
     """This machine's address in its network; loopback if it is in none. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
+            # UDP: connect only chooses a route, nothing is sent.
             probe.connect(_ELSEWHERE)
         except OSError:
             return "127.0.0.1"  # No route leaves this machine, so no other machine can connect.
@@ -92,6 +93,7 @@ def network_host() -> str:
 def parse_url(url: str) -> Address:
     """The address in `ws://HOST:PORT/PATH`. Raises UserError."""
     remedy, shown = "write it as ws://HOST:PORT/canvas", url.partition("?")[0]  # The query may hold a token.
+    # An undecodable byte of the command line could not be sent in a request.
     if errors.shown(url) != url:
         raise UserError(f"{shown} cannot be read as text; {remedy}")
     try:
@@ -104,6 +106,7 @@ def parse_url(url: str) -> Address:
     if parts.scheme != "ws" or not parts.hostname or not port:
         missing = "the scheme ws" if parts.scheme != "ws" else "a port" if parts.hostname else "a host"
         raise UserError(f"{shown!r} lacks {missing}; {remedy}")
+    # By hand, not parse_qs: the rest of the query must reach the server unchanged.
     fields = parts.query.split("&") if parts.query else []
     query = "&".join(field for field in fields if not field.startswith(_TOKEN_FIELD))
     token = next((unquote(field[len(_TOKEN_FIELD) :]) for field in fields if field.startswith(_TOKEN_FIELD)), "")
@@ -133,6 +136,7 @@ def require_free(host: str, port: int) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
+            # As the server does: a port in TIME_WAIT counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)

@@ -64,6 +64,7 @@ def shortage_of(error: Exception | str) -> str:
     `error` may be the last line of a traceback, which is all that is known of another process.
     """
     line = error if isinstance(error, str) else traceback.format_exception_only(error)[-1].strip()
+    # Also numpy's MemoryError subclass, whose name has a prefix.
     kind = line.partition(":")[0]
     if kind.endswith("MemoryError"):
         return f"out of memory; {_MEMORY}"

@@ -97,8 +97,10 @@ def run_scenario(
     """
     from workbench.scenarios.scenario import load_scenario
 
+    # `seconds` wins over `set`, as --seconds wins over --set.
     values = dict(set or {}) | ({} if seconds is None else {"seconds": seconds})
     scenario = load_scenario(str(name_or_path), values=values)
+    # It would never return.
     if scenario.seconds is None and stop is None:
         raise UserError(f"scenario {scenario.name} has no end; give seconds, or stop")
     return Summary(_run(scenario, Path(record) if record is not None else None, stop or threading.Event()))
@@ -114,6 +116,7 @@ def _run(scenario: "Scenario", record: Path | None, stop: threading.Event) -> di
     from workbench.session.shutdown import UNASKED_PATIENCE
     from workbench.telemetry.summary import machine, summarise
 
+    # All refusals come before the first process and before the file.
     require_runnable(scenario, record=record)
     open_files.raise_to_hard()
     recording = RecordingWriter(record, facts_of(scenario, machine(), clock.now_ns())) if record is not None else None
@@ -124,6 +127,7 @@ def _run(scenario: "Scenario", record: Path | None, stop: threading.Event) -> di
         with closing(Session(scenario, with_panels=False, recording=recording)) as session:
             try:
                 session.start(clock.now_ns())
+                # A wait of a fifth of a second bounds how late `stop` is noticed.
                 while not (stop.is_set() or session.failed or session.is_finished):
                     if wanted_ns is not None and session.steady_ns >= wanted_ns:
                         break
@@ -217,6 +221,7 @@ class RecordedRun:
 
     def figures_at(self, seconds: float) -> dict[str, float]:
         """The newest sample at or before this time, with the same keys; empty if the last second before has none."""
+        # Samples come ten times per second; a gap of a second means that nothing is known.
         rows = self.figures(seconds - 1, seconds)
         return {name: float(values[-1]) for name, values in rows.items() if len(values)}
 

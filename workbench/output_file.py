@@ -141,8 +141,10 @@ def whole_file(path: Path, remedy: str = MAKE_ROOM) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 _pour(written, stream)
         else:
+            # Checked again: a recording may have appeared during the run.
             if fault := _measured_fault(target):
                 raise RunError(f"{path} {fault}")
+            # A temporary file is private; the output gets the permissions of any new file.
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
             temporary = None
@@ -267,6 +269,7 @@ def _descriptor_at(path: Path) -> _Stream | None:
             return int(path.name) if int(found[1]) == os.getpid() else _of_another(path)
         if not path.is_symlink():
             return None
+        # Step by step, not realpath: /dev/stdout leads to a descriptor, whose target would be opened anew.
         path = Path(folder) / path.readlink()
     return None
 
@@ -310,6 +313,7 @@ def _opened(path: Path) -> int:
                 raise OSError(errno.ENXIO, "it has no reader") from None
             clock.wait_s(0.05)
         else:
+            # Only the open must not block; writing may.
             os.set_blocking(descriptor, True)
             return descriptor
 

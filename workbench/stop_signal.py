@@ -24,6 +24,7 @@ class StopSignal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Restored: after a run, Ctrl-C interrupts again at once.
         for number, handler in self._former.items():
             signal.signal(number, handler)
 

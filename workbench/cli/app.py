@@ -113,12 +113,14 @@ def run(
 ) -> int:
     """Run a scenario: server, fleet, window and panels."""
     options = {"seconds": seconds, "seed": seed, "server.port": port}
+    # As TOML text: a token may hold any character. Options come last, so that they win over --set.
     secret = [f"server.token={json.dumps(token)}"] if token else []
     overrides = [*(set_ or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     if gallery is not None:
         from workbench.cli.gallery import make_gallery
 
         return make_gallery(gallery, [*secret, *overrides])
+    # Imported here: --help and errors must not wait for numpy, pygame and the rest.
     from workbench.run.show import Outputs, run_scenario, run_tour
 
     outputs = Outputs(headless, screenshot, summary, record, sources=(Path(scenario),) if scenario else ())
@@ -165,6 +167,7 @@ def serve(
     summary: SummaryFile = None,
 ) -> int:
     """Run only the server, until SIGINT or SIGTERM drains it."""
+    # The option is part of the documented command line; its function does not exist yet.
     if nats != "none":
         raise UserError(f"--nats {nats} is not available yet; leave it out, or give none")
     if journal == "none" and journal_sync != _SERVER.journal_sync:
@@ -215,6 +218,7 @@ def fleet(
     from workbench.address import parse_url
 
     address = parse_url(url)
+    # Two different tokens, one of them given on purpose: do not guess. The variable may differ.
     if address.token and token not in ("", address.token, os.environ.get(_TOKEN_VARIABLE)):
         raise UserError("--token is one token and the URL has another; leave one of them out")
     address = replace(address, token=address.token or token)
@@ -224,6 +228,7 @@ def fleet(
         "frames_per_write": frames_per_write,
     }
     values |= {"pattern": pattern, "arrivals": arrivals}
+    # A negative number is passed on as a number, so that the settings name its range.
     values |= {"viewers": int(viewers) if viewers.removeprefix("-").isdecimal() else viewers}
     config = _typed(values, FleetConfig)
     run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
@@ -318,6 +323,7 @@ def doctor() -> int:
 def run_main(arguments: Sequence[str]) -> int:
     """Run the command line. Returns the exit code."""
     try:
+        # Not standalone: typer would exit by itself, with its own messages.
         code = app(list(arguments), prog_name="workbench", standalone_mode=False)
     except CommandError as error:
         return _refuse(str(error), error.exit_code)
@@ -325,6 +331,7 @@ def run_main(arguments: Sequence[str]) -> int:
         return _refuse(_parser_line(error), 2)
     except KeyboardInterrupt:
         return 0
+    # Anything else is a bug, unless the machine has run out of something.
     except Exception as error:
         if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
             raise  # `exit` reports it, and discards what is still buffered.
@@ -362,6 +369,7 @@ def _typed(values: dict[str, Any], settings: type[_Settings]) -> _Settings:
     try:
         return msgspec.convert(values, settings)
     except msgspec.ValidationError as error:
+        # The message begins with the key of the setting, which is turned into the option.
         key, rest = explain(str(error), values, settings).removeprefix("$.").split(" ", 1)
         option = _OPTIONS.get(key, key.replace("_", "-"))
         raise UserError(f"--{option}: {key} {rest}" if key in values else f"{key} {rest}") from None

@@ -76,6 +76,7 @@ def check_memory(facts: Facts) -> Finding:
 
 def check_open_files(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
     """Whether server and fleet, each with a limit per process, can hold the connections of every scenario."""
+    # The hard limit counts: the workbench raises the soft one itself.
     fit = max(0, facts.open_files_hard - RESERVED_COUNT)
     found = f"{facts.open_files_hard:,} open files per process: {fit:,} connections"
     mark, name = _judge(fit, demands)
@@ -90,6 +91,7 @@ def check_limits(facts: Facts) -> Finding:
         ("file sizes", facts.file_bytes, FILE_BYTES_WANTED, 2**20, "MiB", "f unlimited"),
         ("processes and threads", facts.process_count, PROCESSES_WANTED, 1, "", f"u {PROCESSES_WANTED}"),
     )
+    # Unlimited values are None, and are never too low.
     low = [limit for limit in limits if limit[1] is not None and limit[1] < limit[2]]
     if not low:
         return Finding(Mark.OK, "limits", f"none on {', '.join(name for name, *_ in limits)} that a run would reach")
@@ -111,6 +113,7 @@ def check_ports(facts: Facts, demands: Mapping[str, int]) -> Finding:
 
 def _judge(fit: int, demands: Mapping[str, int]) -> tuple[Mark, str]:
     """The mark if `fit` connections are possible, and a scenario that needs more: the default one, or the largest."""
+    # One scenario is named: the one that the user most likely wants.
     largest = max(demands, key=lambda name: demands[name])
     if fit < demands[DEFAULT_NAME]:
         return Mark.FAIL, DEFAULT_NAME
@@ -150,6 +153,7 @@ def check_pages(facts: Facts) -> Finding:
 def check_brokers(facts: Facts) -> Finding:
     """Which brokers are installed. Of the built-in scenarios only mqtt_sensors needs one."""
     found = ", ".join(facts.brokers)
+    # The slow one is part of the `mqtt` extra, so its presence is no reason to be content.
     if facts.brokers not in ((), (SLOW_KIND,)):
         return Finding(Mark.OK, "brokers", found)
     remedy = f"apt install {' '.join(kind for kind in KINDS if kind != SLOW_KIND)}"

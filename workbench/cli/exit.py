@@ -34,6 +34,7 @@ def exit_after(work: Callable[[], int]) -> NoReturn:
                 signal.signal(which, signal.default_int_handler)
         _name_output()
         code = work()
+        # Here, where an error still becomes a message: the interpreter's own flush would print a traceback.
         sys.stdout.flush()
         _ignore_signals()
     except KeyboardInterrupt:
@@ -49,6 +50,7 @@ def _name_output() -> None:
     former: Any = sys.stdout
     raw = _Output(former.fileno(), "w", closefd=False)
     sys.stdout = io.TextIOWrapper(
+        # Unbuffered only if Python was told so (-u): otherwise each print would be a system call.
         raw if former.write_through else io.BufferedWriter(raw),
         former.encoding,
         "backslashreplace",

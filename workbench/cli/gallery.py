@@ -16,6 +16,7 @@ from workbench.scenarios.scenario import load_scenario
 from workbench.session.session import COMMANDS, Session
 from workbench.stop_signal import StopSignal
 from workbench.telemetry.counters import NANOSECONDS
+from workbench.window.shell.layout import VIEWS
 from workbench.window.shell.window import Window
 
 # Scenarios and overrides: one that runs well, and one with a bottleneck.
@@ -73,13 +74,14 @@ class _Photographer:
         self._poll_until(lambda: session.view().run_seconds >= self._load_s)
         for size in sizes:
             with closing(Window(session, size=size, headless=True)) as window:
-                for view in window.views():
+                for view in VIEWS:
                     if not self._stop.asked:
                         self._take(window, view, size)
 
     def _take(self, window: Window, view: str, size: tuple[int, int]) -> None:
         window.show_view(view)
         picture = Picture(self._session.picture)
+        # From here on: pictures before this one may show another view.
         first, deadline_ns = picture.serial, clock.now_ns() + int(_PATIENCE_S * NANOSECONDS)
 
         def is_drawn() -> bool:

@@ -18,6 +18,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it. Raises UserError."""
+        # Only what was typed: defaults and environment variables conflict with nothing.
         given = {
             param.opts[0] if param.param_type_name == "option" else str(param.metavar)
             for param in self.params
@@ -98,6 +99,7 @@ CONFLICTS: Mapping[str, tuple[Conflict, ...]] = {
 def require_compatible(command: str, given: Collection[str]) -> None:
     """Raise UserError if options and arguments `given` to `command` conflict."""
     for conflict in CONFLICTS.get(command, ()):
+        # The first conflict is enough: one line, one remedy.
         for other in conflict.others:
             if conflict.option in given and other in given:
                 raise UserError(f"{conflict.option} and {other} conflict: {conflict.reason}; leave one of them out")

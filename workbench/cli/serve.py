@@ -35,6 +35,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     """
     require_database(Path(config.journal) if config.journal else None, "--journal")
     require_outputs({"--summary": summary}, files_of(config))
+    # A taken port is refused before the kernels are compiled, which may take a minute.
     require_free(config.host, config.port)
     require_certificate(config)
     open_files.raise_to_hard()
@@ -42,6 +43,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
     from server.journal.fault import JournalError
     from server.server import Server, open_server
 
+    # The same pages as in a session, so that /metrics and the summary read what a window would.
     pages = SessionPages.create(config)
     try:
         server = open_server(config, pages.telemetry, pages.canvas)
@@ -77,6 +79,7 @@ def serve(config: ServerConfig, summary: Path | None) -> int:
         except JournalError as fault:
             raise RunError(str(fault)) from None
         finally:
+            # Also after a failing journal: what was served is still worth a summary.
             write_json(summary, serving_summary(pages, first, *loaded[:1]), "the server itself has ended")
     return 0
 

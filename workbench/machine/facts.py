@@ -64,6 +64,7 @@ class Facts:
 
 def read_facts() -> Facts:
     """The facts of this machine."""
+    # This creates the folder if needed: whether it is writable is only known then.
     kernels = find_place()
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Facts(
@@ -116,6 +117,7 @@ def display_of(environment: "os._Environ[str] | dict[str, str]", system: str) ->
 
 def usable_core_count() -> float:
     """Cores that this process may use, limited by a container's quota."""
+    # The affinity, not the number of cores: a scheduler may grant fewer.
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, limits().core_quota or usable)
 

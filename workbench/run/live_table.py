@@ -39,16 +39,19 @@ class LiveTable:
 
     def show(self, view: View) -> None:
         """Show the view, at most twice per second."""
+        # The caller polls more often than a person can read.
         if view.now_ns < self._next_ns:
             return
         self._next_ns = view.now_ns + INTERVAL_NS
         if self._live is not None:
+            # Refreshed here, not by a thread of rich: the table shows one view, and no thread outlives the run.
             self._live.update(table_of(view), refresh=True)
         else:
             self._write(line_of(view))
 
     def _write(self, line: str) -> None:
         """Write a line, unless it is the same as the last."""
+        # While processes start, lines would repeat.
         if line != self._last_line:
             self._last_line = line
             print(line, file=self._file, flush=True)
@@ -66,6 +69,7 @@ def line_of(view: View) -> str:
     if not view.run_seconds:
         return ", ".join(_part_text(part) for part in view.parts)
     cells = [f"{name} {value}" for name, value in _figures(view.reading)]
+    # Only in a run with a broker: a column of dashes would raise questions.
     cells += [f"broker {view.broker_text}"] if view.broker_text else []
     return f"{view.run_seconds:.1f} s  " + "  ".join([*cells, *_recording(view.recording), _bottleneck(view.diagnosis)])
 
@@ -75,6 +79,7 @@ def table_of(view: View) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
+    # Names come from files: escaped, or rich would read brackets as markup.
     table = Table(title=escape(f"{view.scenario_name}  {view.run_seconds:.0f} s"), title_justify="left", min_width=48)
     table.add_column("figure")
     table.add_column("now", justify="right")

@@ -124,10 +124,12 @@ class Show:
         `asks`: the window shows the list of scenarios meanwhile. Raises UserError before anything is started, RunError
         for a file that could not be written.
         """
+        # Everything that can be refused, before a process is started or a file created.
         self._require(scenario)
         open_files.raise_to_hard()
         if self._address is None and (warning := address_of(scenario.server).warning):
             print(warning, file=sys.stderr)
+        # Created before the session: the server is started with the file as its journal.
         recording = self._record(scenario)
         session = Session(
             scenario,
@@ -140,6 +142,7 @@ class Show:
             session.controls.resume(self._controls)  # A restart with changed settings: undo still works.
         self._controls = session.controls
         try:
+            # The window before the processes: it shows them starting.
             window = self._open(session)
         except UserError:
             session.close()
@@ -158,12 +161,15 @@ class Show:
                 window.run(_counting(until, session))
             else:
                 _run_headless(session, until, self._outputs.talk)
+            # Before the session ends: the picture shows the run, not its shutdown.
             if window is not None and self._outputs.screenshot is not None:
                 window.save(self._outputs.screenshot)
         finally:
             wanted = window.wanted if window is not None and not window.closed else None
+            # A user who picked another scenario waits for it, and is not interested in the check.
             is_checked = wanted is None and not (window is not None and window.leg_step)
             session.end(is_checked=is_checked, attend=self._attend(session), patience=self._patience)
+        # After the end, since the summary includes the drain; before `close`, which releases the pages.
         self._report_end(session)
         session.close()
         return None if self.is_over else wanted
@@ -203,6 +209,7 @@ class Show:
 
     def _open(self, session: Session) -> "Window | None":
         """The window, on a display or in memory, showing this session; None if nothing is drawn."""
+        # Without a picture, pygame is never imported.
         if not self._outputs.draws:
             return None
         if self._window is not None:
@@ -232,6 +239,7 @@ class Show:
     def _patience(self) -> float:
         """The factor of the time limits of the shutdown: lower if the user waits for it."""
         window = self._window
+        # A run that ended by itself may take its time: complete counts matter more.
         is_awaited = window is not None and (window.closed or window.wanted is not None or window.leg_step != 0)
         return 1.0 if self._stop.asked or is_awaited else UNASKED_PATIENCE
 
@@ -252,10 +260,12 @@ class Show:
             printed = len(session.news)
             if guide is not None and session.load_started_ns:
                 self._follow(guide, session)
+            # Without a window, a failed run cannot be watched, so it ends at once.
             if self._stop.asked or session.is_finished or (session.failed and self._outputs.headless):
                 return True
             if wanted_ns is None:
                 return False
+            # A run that failed before its load would never be measured for its time.
             failed_ns = 0 if session.load_started_ns else session.failed_ns
             return session.steady_ns >= wanted_ns or 0 < failed_ns <= clock.now_ns() - wanted_ns
 
@@ -279,9 +289,11 @@ class Show:
         if self._recording is not None:
             self._recording.close(figures)
             state = self._recording.state_at(clock.now_ns())
+            # After closing: only now is the size of the file final.
             figures["recording"] = asdict(state)
             failures += [f"recording {state.path} stopped: {state.failure}"] if state.failure else []
             self._has_failed = self._has_failed or bool(state.failure)
+        # Without an output nothing is missing: the user has seen the window.
         if figures["seconds"] is None and not failures and (self._outputs.summary or self._outputs.record):
             failures = [too_short(session)]
         for line in failures:
@@ -301,6 +313,7 @@ def require_runnable(
     require_connections(scenario.socket_count if address is None else scenario.fleet.connections, "fleet.connections")
     server = scenario.server
     if address is None:
+        # The next run may take the port of the present one, which ends first.
         if running is None or (server.host, server.port) != (running.server.host, running.server.port):
             require_free(server.host, server.port)
         require_certificate(server)
@@ -377,6 +390,7 @@ def run_tour(outputs: Outputs, overrides: Sequence[str] = (), commands: Mapping[
         while wanted is None and not show.is_over and index < len(legs):
             guide = Guide(legs[index], f"{index + 1} of {len(legs)}")
             wanted = show.play(scenario_of_leg(legs[index], overrides), guide)
+            # Back from the first leg is the first leg again.
             index = max(0, index + show.leg_step)
         while wanted is not None:
             wanted = show.play(wanted)

@@ -31,6 +31,7 @@ class Leg:
     """KEY=VALUE, as for --set."""
 
 
+# The tour sets this brake itself, so the scenario's own brake and curve are overridden.
 _APPLY_BRAKE = "server.brakes.apply.item_us"
 
 TOUR: tuple[Leg, ...] = (
@@ -168,6 +169,7 @@ _CROWD = Leg(
 
 def tour_for(connections_that_fit: int, cores: float) -> tuple[Leg, ...]:
     """The tour for a machine: `crowd` instead of `million` if that would not run."""
+    # Without a second core, server and fleet would compete, and the last leg would show that instead.
     needed = load_scenario("million").fleet.connections
     if needed <= connections_that_fit and cores >= CORES_FOR_MILLION:
         return TOUR
@@ -183,6 +185,7 @@ class Guide:
 
     def due(self, run_seconds: float) -> Sequence[Cue]:
         """The cues that became due since the last call, in order."""
+        # Several may be due at once after a slow redraw; the last caption stays.
         due = [cue for cue in self._cues if cue.at_s <= run_seconds]
         self._cues = self._cues[len(due) :]
         return due

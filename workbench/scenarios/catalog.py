@@ -38,6 +38,7 @@ class Pick:
     def refusal(self) -> str:
         """Why it cannot run on this machine, in a few words; "" if it can."""
         scenario, fit = self.scenario, connections_that_fit()
+        # Looked for each time: a broker may be installed while the list is open.
         if scenario.server.mqtt == "embedded" and not find_kind():
             return "needs an MQTT broker; install mosquitto"
         if scenario.socket_count <= fit:

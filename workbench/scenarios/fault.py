@@ -40,6 +40,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; it must be {least:g} to {most:g}")
+        # 0 means once, so the least interval applies only to repetitions.
         if self.every_s != 0 and not EVERY_S_MIN <= self.every_s <= AT_S_MAX:
             raise ValueError(f"every_s is {self.every_s}; it must be 0, or {EVERY_S_MIN:g} to {AT_S_MAX:g}")
 
@@ -99,6 +100,7 @@ def fault_buttons(*, is_linked: bool, is_mqtt: bool, has_server: bool, has_broke
 
 
 def _for_run(button: FaultButton, is_linked: bool, is_mqtt: bool, has_server: bool) -> FaultButton:
+    # The first reason that applies, from the most to the least fundamental.
     reason = button.unavailable
     if not reason and is_linked:
         reason = "devices are linked in memory: there are no connections"

@@ -34,6 +34,7 @@ def factor_at(curve: LoadCurve, seconds: float) -> float:
         return 1.0
     if seconds < curve[0][0]:
         return curve[0][1]
+    # Half open: at a step, two points at one time, the later one applies.
     for (start_s, first), (end_s, second) in pairwise(curve):
         if start_s <= seconds < end_s:
             return first + (second - first) * (seconds - start_s) / (end_s - start_s)

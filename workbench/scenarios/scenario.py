@@ -56,6 +56,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(f"seconds is {self.seconds:g}; it must be above 0 and at most {SECONDS_MAX}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must be 0 to 2**63 - 1")
+        # Linked devices share memory with the compiled loop only, and have no sockets that could be harmed.
         if self.link == "memory" and self.server.loop != "native":
             raise ValueError(f"link is memory and server.loop is {self.server.loop}; it must be native then")
         if self.link == "memory" and self.fleet.region != "whole":
@@ -125,6 +126,7 @@ def load_scenario(
 
     Raises UserError, one line, for an unknown name, a file that is unreadable or not TOML, and an invalid key or value.
     """
+    # Overrides are laid over the tree, not over the scenario: one message for a faulty file and a faulty override.
     path, label = _locate(name_or_path)
     tree = _read(path, label)
     tree.setdefault("name", shown(path.stem))
@@ -146,9 +148,11 @@ def scenario_of(tree: dict[str, Any], label: str) -> Scenario:
 
 def _locate(name_or_path: str) -> tuple[Path, str]:
     """The file, and its name in errors."""
+    # Built-in names win over files: `./crowd` or `crowd.toml` still name a file.
     if name_or_path in builtin_names():
         return FOLDER / f"{name_or_path}.toml", f"scenario {name_or_path}"
     path = Path(name_or_path)
+    # A bare word without a file is a misspelt name; anything that looks like a path is one.
     if path.suffix == ".toml" or len(path.parts) > 1 or _is_there(path):
         return path, name_or_path
     raise UserError(_unknown(name_or_path))
@@ -211,6 +215,7 @@ def _value_of(text: str) -> Any:
         table = tomllib.loads(f"value = {text}")
     except ValueError:  # Also a number with more digits than Python parses.
         return text
+    # A text with a line break could add keys of its own: then it is plain text.
     return table["value"] if list(table) == ["value"] else text
 
 
@@ -254,6 +259,7 @@ def _table(
     for key in settings.__struct_fields__:
         value, default = getattr(settings, key), getattr(plain, key)
         if isinstance(value, msgspec.Struct):
+            # Tables after plain keys: in TOML a key after a table header would belong to that table.
             inner.append((key, value, default))
         elif value and isinstance(value, tuple) and isinstance(value[0], msgspec.Struct):
             arrays += (line for entry in value for line in _entry((*path, key), entry))

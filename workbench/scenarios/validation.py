@@ -34,6 +34,7 @@ def explain(message: str, tree: dict[str, Any], settings: type[Any]) -> str:
     match = _AT.match(message)
     assert match is not None
     what, path = match["what"], match["path"] or "$"
+    # msgspec reports one fault at a time, as text; these patterns are its three kinds of message.
     if unknown := _UNKNOWN.search(what):
         return _explain_unknown(path, unknown[1], _type_at(path, settings))
     if expected := _EXPECTED.search(what):
@@ -59,6 +60,7 @@ def _type_at(path: str, settings: Any) -> Any:
     found = settings
     for name in _names(path):
         if name.isdigit():
+            # An index into a tuple: all entries have the first argument's type.
             found = next(iter(typing.get_args(found)), None)
         else:
             found = typing.get_type_hints(found).get(name) if isinstance(found, type) else None

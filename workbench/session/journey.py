@@ -27,6 +27,7 @@ def join_journeys(fleet_rows: NDArray[Any], server_rows: NDArray[Any], width: in
     for index, row in enumerate(fleet_rows):
         later = fleet_rows[index + 1 :]
         later = later[later["number"] == row["number"]]
+        # A read after the next batch was sent may hold that one's placements.
         until_ns = int(later["sent_ns"][0]) if len(later) else _NEVER_NS
         journeys.append(_journey(row, _read_of(row, server_rows, until_ns), width))
     return journeys
@@ -40,6 +41,7 @@ def _read_of(row: Any, server_rows: NDArray[Any], until_ns: int) -> Any | None:
     if not len(found):
         return None
     tick = int(found[0]["tick"])
+    # The device saw the placement in its tick: a read applied later cannot be the one.
     return found[0] if 0 < tick <= row["tick"] else None
 
 

@@ -57,6 +57,7 @@ class ManualClient:
     def paint(self, x: int, y: int, color: int) -> None:
         """Queue one placement. It is sent when connection and rate limit allow."""
         if len(self._waiting) == WAITING_MAX:
+            # The oldest, not the newest: the end of a stroke is where the user looks.
             self._waiting.popleft()
             self.dropped_count += 1
         self._waiting.append(Place(x, y, color))
@@ -64,6 +65,7 @@ class ManualClient:
     def allow(self, rate_per_s: float, burst: float) -> None:
         """Set the server's rate limit: placements per second and burst."""
         self._rate_per_s, self._burst = _SHARE * rate_per_s, max(1.0, _SHARE * burst)
+        # A lowered burst applies at once; tokens above it would be throttled by the server.
         self._tokens = min(self._tokens, self._burst)
 
     def poll(self, now_ns: int) -> None:

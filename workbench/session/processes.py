@@ -77,6 +77,7 @@ class Process:
         )
         assert self.process.stdin is not None
         self._orders_fd = self.process.stdin.fileno()
+        # A child that has stopped reading must not block the session: what the pipe does not take waits in `_unsent`.
         os.set_blocking(self._orders_fd, False)
         self._unsent = bytearray()
         self._threads = [
@@ -86,6 +87,7 @@ class Process:
         try:
             for thread in self._threads:
                 thread.start()
+        # No thread could be started: without readers the child would block on full pipes, and its exit go unnoticed.
         except RuntimeError:
             self.process.kill()
             self.process.wait()
@@ -98,6 +100,7 @@ class Process:
 
     def begin(self, start: msgspec.Struct) -> None:
         """Send the start line, which holds all its settings."""
+        # Before writing: a child that has its start line reads `Stop`, and is asked before it is terminated.
         self._begun = True
         self._write(start)
 
@@ -129,6 +132,7 @@ class Process:
         """Stop it: send `Stop`, after `seconds` SIGTERM, then SIGKILL. Returns when it has exited."""
         if self._begun:
             self.send(Stop())
+        # Without a start line it waits on its input, where it does not expect `Stop`.
         if not self._begun or not self.wait(seconds):
             self.process.terminate()
             if not self.wait(TERMINATE_WAIT_S):
@@ -148,6 +152,7 @@ class Process:
     def traceback(self) -> str:
         """Its traceback when a bug ended it, else ""."""
         text = "\n".join(self._last_lines())
+        # Out of memory also prints a traceback, but is no bug: `reason` says what is missing.
         is_bug = "Traceback (most recent call last)" in text and not shortage_of(self._last_line())
         return text if is_bug else ""
 
@@ -157,6 +162,7 @@ class Process:
 
     def _last_lines(self) -> list[str]:
         """The last lines of its standard error. Safe while the reader thread adds more."""
+        # A deque must not be iterated while another thread appends.
         with self._stderr_lock:
             return list(self._stderr_lines)
 
@@ -175,6 +181,7 @@ class Process:
     def _read_events(self) -> None:
         assert self.process.stdout is not None
         decoder = msgspec.json.Decoder(Event)
+        # Ends when the child closes its output, at the latest when it exits.
         for line in self.process.stdout:
             self._inbox.put(ProcessEvent(self.name, _decoded(decoder, line)))
         exit_code = self.process.wait()
@@ -198,6 +205,7 @@ def module_command(module: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """This process's environment, with this project's folder on PYTHONPATH: the packages may not be installed."""
+    # First on the path: an installed package of the same name must not be run instead.
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
@@ -282,6 +290,7 @@ class Processes:
 
     def poll(self, now_ns: int) -> list[ProcessEvent]:
         """All events since the last call, in order. Records progress, failures and exits, and flushes queued orders."""
+        # Orders that a full pipe did not take before.
         for child in self._children.values():
             child.flush()
         with suppress(Empty):
@@ -323,6 +332,7 @@ class Processes:
     def part(self, name: str, state: str) -> Part:
         """The part as shown to the user; `state` is that of its page."""
         failure = self._failures.get(name, "")
+        # What is known of the process outweighs its page, which keeps the last state of a dead one.
         state = "failed" if failure else "stopped" if name in self._ended else state
         progress = self._progress.get(name)
         return Part(name, state, progress if state in _STATES_WITH_PROGRESS else None, failure)
@@ -374,6 +384,7 @@ class PanelsPart:
         """Start the process."""
         orders = StartPanels(self._history.descriptor, self._picture.descriptor, *self._size)
         self._parts.spawn(PANELS, self._history, self._picture).begin(orders)
+        # A renderer that was restarted knows nothing of earlier orders.
         if self._order is not None:
             self._parts.send(PANELS, self._order)
 

@@ -64,6 +64,7 @@ class Session(OnPages):
         self._address = address
         self._recording = recording
         self._server_config = scenario.server if recording is None else recording.server_config(scenario.server)
+        # With a remote server there is no memory to share.
         is_linked = scenario.link == "memory" and address is None
         super().__init__(SessionPages.create(scenario.server, scenario.fleet if is_linked else None))
         self.url, self._page_url, self._is_open = "", "", False
@@ -124,12 +125,15 @@ class Session(OnPages):
     def poll(self, now_ns: int) -> None:
         """Handle the parts' events and take the sample that is due. Never blocks."""
         self._now_ns = now_ns
+        # Events before samples: a phase that begins now belongs to the sample that is taken now.
         for process_event in self._parts.poll(now_ns):
             self._handle(process_event.event, now_ns)
+        # After the load, changed settings would only delay the end.
         if not self._ending and not self.load_ended_ns:
             self.controls.settle(now_ns)
             self._steering.poll(now_ns, self._run_seconds if self.load_started_ns else None)
             self._painter.poll(now_ns)
+        # Diagnosis and recording see each sample exactly once.
         if self._sampler.poll(now_ns):
             self._diagnostician.step(now_ns, self._sampler.stages, self._sampler.reading, is_counted=self._is_steady)
             self._record()
@@ -143,6 +147,7 @@ class Session(OnPages):
 
     def wait(self, seconds: float) -> None:
         """Return when a part sends an event, a sample is due, or `seconds` have passed."""
+        # Samples must be taken in time even if no process sends an event.
         sample_s = (self._sampler.due_ns() - clock.now_ns()) / NANOSECONDS
         self._parts.wait(max(0.001, min(seconds, sample_s)))
 
@@ -183,10 +188,12 @@ class Session(OnPages):
         if self._ending:
             return
         shutdown = Shutdown(self._parts, self._turn, attend, patience)
+        # Before the drain: placements by hand would change the canvas during the check.
         self._painter.close(clock.now_ns())
         if self.load_started_ns:
             self.poll(clock.now_ns())
             self.load_ended_ns = self._now_ns
+            # At once: rates must not include what comes while the messages in flight are drained.
             self._load_last = self._read_counters(self._now_ns)
             self._parts.request_stop("hostile")  # Its placements would change the canvas during the check.
             if is_checked:
@@ -194,6 +201,7 @@ class Session(OnPages):
         self._drained = self._read_counters(clock.now_ns())
         self._ending = True
         self._parts.request_stop("panels")  # No other part depends on it, so it stops in parallel.
+        # The fleet before the server: otherwise every connection would count as lost.
         for name in ("hostile", "fleet", "server", "panels"):
             self.poll(clock.now_ns())
             shutdown.stop(name)
@@ -270,6 +278,7 @@ class Session(OnPages):
     def measured(self) -> Measured:
         """The run's measurements. Only after `end`."""
         assert self._drained is not None, "measured() is called after end()"
+        # Too short for rates: then the summary has totals only.
         steady = self._steady_first if self.steady_ns >= MEASURED_NS_LEAST else None
         return Measured(
             connections=self.scenario.fleet.connections,
@@ -313,6 +322,7 @@ class Session(OnPages):
         sampler = self._sampler
         diagnosis = self._diagnostician.diagnosis
         self._recording.take(sampler.sample, sampler.new_ticks, sampler.stages, diagnosis, sampler.reading)
+        # Once: the marker is a note on the time axis, not a log.
         if self._recording.state.failure:
             self._has_reported_failure = True
             self._mark("note", f"recording stopped: {self._recording.state.failure}")

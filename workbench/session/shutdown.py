@@ -51,6 +51,7 @@ class Shutdown:
         phases, parts = self._parts.phases, self._parts
         parts.send("fleet", StopSending())
         is_quiet = self._until(lambda: "quiet" in phases, "fleet", QUIET_WAIT_S, "waiting for the fleet to be quiet")
+        # Viewers are compared with the server's canvas: while messages are in flight, they may still differ.
         if is_quiet and parts.is_alive("server"):
             parts.send("fleet", CheckViewers())
             self._until(lambda: "checked" in phases, "fleet", CHECK_WAIT_S, "comparing what viewers hold")
@@ -61,12 +62,14 @@ class Shutdown:
         if self._parts.has_begun(name):
             what = f"waiting for the {name} to end"
             self._until(lambda: not self._parts.is_alive(name), name, STOP_WAIT_S, what)
+        # Also after an orderly exit: it closes the pipes and collects the process.
         self._parts.stop(name, 0.0)
 
     def _until(self, condition: Callable[[], bool], name: str, seconds: float, step: str) -> bool:
         """Wait until the condition holds. False on timeout, when hurried, or when the part has exited."""
         began_ns = clock.now_ns()
         while not condition() and self._parts.is_alive(name) and not self._is_hurried:
+            # Asked again on every turn: a user who presses Ctrl-C now shortens a wait that has begun.
             left_s = seconds * self._patience() - (clock.now_ns() - began_ns) / NANOSECONDS
             if left_s <= 0:
                 return False

@@ -50,6 +50,7 @@ class Schedule:
         A fault that became due more than once since then is returned once: missed repetitions are skipped.
         """
         factor = self._factor_at(run_seconds)
+        # The curve is continuous, the orders are not: a step of the factor four times per second is enough.
         if factor != self._factor and run_seconds - self._changed_s >= FACTOR_INTERVAL_S:
             self._factor, self._changed_s = factor, run_seconds
         return [fault for index, fault in enumerate(self._faults) if self._becomes_due(index, fault, run_seconds)]
@@ -61,6 +62,7 @@ class Schedule:
         next_s = self._next_s[index]
         if next_s is None or run_seconds < next_s:
             return False
+        # Computed from the start, not from the last time: repetitions do not drift, and missed ones are skipped.
         turns = int((run_seconds - fault.at_s) / fault.every_s) + 1 if fault.every_s else 0
         self._next_s[index] = fault.at_s + turns * fault.every_s if turns else None
         return True
@@ -103,6 +105,7 @@ class Steering:
 
     def fleet_began(self, config: FleetConfig) -> None:
         """Note that the fleet was given its start line, with these settings."""
+        # A fleet starts with the factor 1; the curve's first value is sent with the next poll.
         self._fleet = (config, 1.0)
         if self._box is not None:
             self._send_brush()
@@ -110,10 +113,12 @@ class Steering:
 
     def poll(self, now_ns: int, run_seconds: float | None) -> None:
         """Send changed settings and scheduled faults. `run_seconds`: since the load began; None before."""
+        # Faults count from the start of the load, which begins when all devices are connected.
         if run_seconds is not None:
             for fault in self._schedule.due(run_seconds):
                 self.apply_fault(fault)
                 self._mark("fault", fault.text)
+        # The interval counts from the last change that was sent, so a single change is sent at once.
         if now_ns - self._sent_ns >= ORDER_INTERVAL_NS and self._send_changes():
             self._sent_ns = now_ns
 

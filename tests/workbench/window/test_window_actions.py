@@ -141,8 +141,7 @@ def test_a_folder_that_is_not_writable(
     what: str,
 ) -> None:
     path = tmp_path / "gone" / "file"
-    for name in ("free_path", "free_toml_path"):
-        monkeypatch.setattr(f"workbench.window.shell.window.{name}", lambda folder, name: path)
+    monkeypatch.setattr("workbench.window.shell.window.free_path", lambda *_: path)
     if what == "screenshot":
         hand.key(pygame.K_s)
     else:
@@ -155,7 +154,7 @@ def test_a_folder_that_is_not_writable(
 def test_a_full_disk_is_reported_once(
     hand: Hand, written: list[Written], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("workbench.window.shell.window.free_path", lambda folder, name: Path("/dev/full"))
+    monkeypatch.setattr("workbench.window.shell.window.free_path", lambda *_: Path("/dev/full"))
     hand.key(pygame.K_s)
     assert message_of(hand, written).startswith("/dev/full cannot be written: No space left on device; make room")
     assert capfd.readouterr().err == ""

@@ -122,8 +122,8 @@ def test_a_screenshot_is_saved_and_its_path_is_shown(
 
 
 def test_a_screenshot_has_a_valid_file_name(tmp_path: Path) -> None:
-    assert saving.free_path(tmp_path, "../my scenario.toml").name == "my_scenario.toml-001.png"
-    assert saving.free_path(tmp_path, "///").name == "canvas-001.png"
+    assert saving.free_path(tmp_path, "../my scenario.toml", "-{:03}.png").name == "my_scenario.toml-001.png"
+    assert saving.free_path(tmp_path, "///", "-{}.toml").name == "canvas-1.toml"
 
 
 def test_save_writes_png_whatever_the_suffix(tmp_path: Path) -> None:

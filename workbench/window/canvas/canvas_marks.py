@@ -35,6 +35,7 @@ def cross_of(tiles: TileBox, viewport: Viewport, pen: Painter) -> pygame.Rect:
 def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: Painter, *, with_cross: bool) -> None:
     """A frame around the brushed tiles. The rest is not dimmed, so that colours can be compared."""
     frame = frame_of(tiles, viewport)
+    # Two frames, dark and light: one of them is visible on every colour of the canvas.
     pygame.draw.rect(target, pen.theme.background, frame.inflate(pen.px(2), pen.px(2)), width=pen.px(3))
     pygame.draw.rect(target, pen.theme.sky, frame, width=pen.px(2))
     if with_cross:
@@ -48,6 +49,7 @@ def draw_frame(target: pygame.Surface, tiles: TileBox, viewport: Viewport, pen: 
 def map_box(viewport: Viewport, pen: Painter) -> pygame.Rect:
     """The box of the map of a zoomed canvas: in the upper right corner, in the shape of the canvas."""
     width, height = viewport.size
+    # At most a third of the box, or the map would cover what it is a map of.
     side = min(pen.px(_MAP_SIDE), viewport.room.width // 3, viewport.room.height // 3)
     factor = side / max(width, height)
     box = pygame.Rect(0, 0, max(4, round(width * factor)), max(4, round(height * factor)))
@@ -121,6 +123,7 @@ def draw_legend(target: pygame.Surface, layer: Layer, room: pygame.Rect, pen: Pa
 
 def draw_scale(target: pygame.Surface, bar: pygame.Rect, colors: list[theme.Color]) -> None:
     """The colour ramp, from least to most."""
+    # A line per column: the bar may be wider or narrower than the ramp has levels.
     steps = np.linspace(ramp.LEVEL_LEAST, ramp.LEVEL_MOST, max(2, bar.width)).round().astype(int).tolist()
     for column, level in enumerate(steps):
         pygame.draw.line(target, colors[level], (bar.left + column, bar.top), (bar.left + column, bar.bottom - 1))

@@ -81,8 +81,10 @@ class CanvasMouse:
             return False
         self._last = position
         self._first_pixel = self._last_pixel = viewport.nearest_pixel(position)
+        # A headless window has no keyboard, and pygame raises without a display.
         held = pygame.key.get_mods() if pygame.display.get_init() else 0
         on_canvas = viewport.pixel_at(position) is not None
+        # Any button pans a canvas that cannot be painted.
         if event.button != 1 or self.is_looking_only:
             self._dragging = "pan"
             if event.button == 1:
@@ -116,12 +118,14 @@ class CanvasMouse:
         elif self._dragging == "brush":
             self.drawn = _tiles_between(self._first_pixel, pixel)
         elif self._dragging == "paint":
+            # Every pixel between two events: a fast stroke has no gaps.
             for x, y in line_between(self._last_pixel, pixel):
                 scene.session.paint(x, y, self.color)
         self._last, self._last_pixel = position, pixel
 
     def _release(self, scene: Scene) -> None:
         if self._dragging == "brush":
+            # Only at the release: an order for every move would be too many for the fleet.
             self.brushed, self.drawn = self.drawn, None
             scene.session.brush(self.brushed)
         self._dragging = "none"
@@ -129,6 +133,7 @@ class CanvasMouse:
     def _pinch(self, amount: float) -> bool:
         """Zoom by the steps that the pinches so far add up to."""
         self._pinched += amount
+        # The rest is kept for the next event, so that a slow pinch zooms, too.
         steps = int(self._pinched / PINCH_STEP)
         self._pinched -= steps * PINCH_STEP
         return bool(steps and self._canvas.viewport.zoom(steps, self._last)) or True

@@ -38,6 +38,7 @@ class CanvasView(Drawable):
         self.forget()
 
     def place(self, box: pygame.Rect, pen: Painter) -> None:
+        # The same box comes again when only the theme changes: the zoom must stay then.
         if box != self._box:
             self.viewport = self.viewport.resized(box)
         self._box, self._pen = box.copy(), pen
@@ -81,6 +82,7 @@ class CanvasView(Drawable):
         tick = HELD if scene.paused else scene.view.reading.tick
         drawn, where = (memory, tick, self.layer.name), self.viewport.state
         moved = where != self._drawn_where
+        # A reading changes overlays, but never the pixels themselves.
         if drawn == self._drawn and not moved and not (is_read and self.layer.colors is not self.layers[0].colors):
             return []
         if drawn != self._drawn or is_read:
@@ -109,12 +111,14 @@ class CanvasView(Drawable):
         surface = self._indexed_surface()
         # A view of the surface's memory, rows first: numpy writes into it without a copy of the picture.
         shown = pygame.surfarray.pixels2d(surface).T
+        # Columns first, on the few sampled rows; rows are then repeated as a whole.
         np.take(levels.take(columns.shown, axis=1), rows.shown, axis=0, out=shown, mode="clip")
         del shown  # It keeps the surface locked, which `blit` refuses.
         target.blit(surface, self.area)
 
     def _indexed_surface(self) -> pygame.Surface:
         """An 8-bit surface of the area's size in the layer's colours."""
+        # The palette belongs to the surface: blitting looks colours up, so no pixel is converted in Python.
         wanted = (self.area.size, id(self.layer.colors))
         if self._surface is None or wanted != self._surface_for:
             if self._surface is None or self._surface.size != self.area.size:

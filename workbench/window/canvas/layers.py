@@ -48,7 +48,9 @@ class TileRates:
         counts = {name: tiles[name].copy() for name in TILE_COUNTS}
         latency = tile_latency[: tiles.size]
         counts |= {name: latency[name].reshape(tiles.shape).copy() for name in ("sum_us", "count")}
+        # Copies: the page changes while it is read, and the difference of two readings must not.
         self._readings.append((now_ns, counts))
+        # One reading older than the longest span is kept: differences reach back over the whole span.
         while len(self._readings) > 2 and now_ns - self._readings[1][0] >= DELAY_SPAN_NS:
             self._readings.popleft()
         return True
@@ -75,6 +77,7 @@ class TileRates:
         (_, first), (_, last) = pair
         count = last["count"] - first["count"]
         sum_us = last["sum_us"] - first["sum_us"]
+        # maximum() avoids a warning for the tiles that `where` makes NaN.
         return np.where(count > 0, sum_us / np.maximum(count, 1) / 1000, np.nan)
 
     def _pair(self, span_ns: int) -> tuple[tuple[int, Counts], tuple[int, Counts]] | None:
@@ -149,6 +152,7 @@ class Readings:
 
     def canvas(self, scene: Scene, name: str) -> NDArray[Any]:
         """A section of the canvas page. While paused: a copy, made on first use."""
+        # While paused, layers that are chosen later must show the same moment as the pixels.
         if not scene.paused:
             self._held.clear()
             return scene.session.canvas_page[name]
@@ -165,6 +169,7 @@ class Readings:
 
 def sampled(array: NDArray[Any], columns: Sampling, rows: Sampling) -> NDArray[Any]:
     """The sampled pixels, shape (rows, columns); a view if possible."""
+    # Slices are views: at a zoom above 1, nothing is copied here.
     if isinstance(columns.taken, slice):
         return array[rows.taken][:, columns.taken]
     if array.itemsize * array.shape[1] <= _ROW_BYTES_A_COLUMN * len(columns.taken):
@@ -191,6 +196,7 @@ class AgeLayer(Layer):
         self.name, self.meaning, self._span = name, meaning, span_ticks
         ages = np.arange(span_ticks + 1)
         levels = ramp.levels_of(ages, span_ticks, is_log=is_log)
+        # Precomputed: an age is looked up for each visible pixel at every tick.
         self._level_of_age: NDArray[np.uint8] = (ramp.LEVEL_LEAST + ramp.LEVEL_MOST - levels).astype(np.uint8)
 
     def levels(self, readings: Readings, scene: Scene, columns: Sampling, rows: Sampling) -> NDArray[np.uint8]:
@@ -245,6 +251,7 @@ class TileLayer(Layer):
         if found is None:
             self._levels = np.zeros(readings.canvas(scene, "tile_tick").shape, np.uint8)
             return
+        # NaN is not >= 0, so it does not count.
         known = found[found >= 0]
         self._levels = ramp.levels_of(found, self._top.cover(float(known.max()) if known.size else 0.0))
 
@@ -252,6 +259,7 @@ class TileLayer(Layer):
         if self._levels is None:
             self.renew(readings, scene)
         assert self._levels is not None
+        # Levels are by tile; pixels look theirs up, so a large canvas costs no more.
         return self._levels.take(rows.places // TILE_SIDE, axis=0).take(columns.places // TILE_SIDE, axis=1)
 
     def legend(self) -> Legend | None:
@@ -274,6 +282,7 @@ class SentTilesLayer(TileLayer):
 
     def _newness(self, readings: Readings, scene: Scene) -> NDArray[Any] | None:
         merged = readings.canvas(scene, "tiles")["merged_tick"]
+        # Counted from the newest broadcast, not from the present tick: a quiet canvas does not fade to nothing.
         newness = np.clip(self.FADED_TICKS - (int(merged.max()) - merged), 0, self.FADED_TICKS)
         return np.where(merged > 0, newness, -1)
 

@@ -47,6 +47,7 @@ class Viewport:
         self._step = 0
         self._left = self._top = 0.0  # Canvas coordinates of the upper left corner of the area.
         fitted_scale = self._fitted[0] / size[0]
+        # Steps that hardly differ from the fit are left out: a step must be visible.
         self._scales = (fitted_scale, *(scale for scale in LADDER if scale > fitted_scale * 1.01))
 
     @property
@@ -71,6 +72,7 @@ class Viewport:
             area = pygame.Rect((0, 0), self._fitted)
         else:
             area = pygame.Rect(0, 0, *(self._extent(axis) for axis in (0, 1)))
+        # Zoomed in, the area fills the room, except along an axis where the whole canvas fits.
         area.center = self.room.center
         return area
 
@@ -97,6 +99,7 @@ class Viewport:
     def nearest_pixel(self, position: tuple[int, int]) -> tuple[int, int]:
         """The visible canvas pixel (x, y) nearest to a point."""
         area = self.area
+        # Clamped: a drag that leaves the canvas goes on along its edge.
         column = min(max(position[0] - area.left, 0), area.width - 1)
         row = min(max(position[1] - area.top, 0), area.height - 1)
         x, y = self._canvas_index(0, np.array([column])), self._canvas_index(1, np.array([row]))
@@ -116,6 +119,7 @@ class Viewport:
         if step == self._step:
             return False
         area, (left, top, width, height) = self.area, self.seen
+        # A point in the letterbox has no canvas pixel: the centre stays in place then.
         point = around if around is not None and area.collidepoint(around) else area.center
         fixed = (
             left + (point[0] - area.left) * width / area.width,
@@ -154,6 +158,7 @@ class Viewport:
         other = Viewport(self.size, room)
         if self.zoomed:
             left, top, width, height = self.seen
+            # The nearest scale: the steps of another box differ, since its fit does.
             nearest = min(range(len(other._scales)), key=lambda step: abs(other._scales[step] - self.scale))
             other._step = max(1, nearest) if len(other._scales) > 1 else 0
             other.centre_on(left + width / 2, top + height / 2)

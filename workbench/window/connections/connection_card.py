@@ -89,6 +89,7 @@ def read_row(
         watches=bool(row["subscribed"]),
         cursor=int(row["cursor"]),
         tokens=tokens_left(int(row["full_ns"]), now_ns, rate_per_s, burst),
+        # Two counters that the server moves apart: between two reads the difference may even be negative.
         outbox_bytes=int(row["outbox_end"]) - int(row["outbox_start"]),
         opened_ns=int(row["opened_ns"]),
         received_bytes=int(row["received_bytes"]),
@@ -133,6 +134,7 @@ class ConnectionCard(Drawable):
         """Show this connection from now on."""
         self._number = number
         self._rows.clear()
+        # Messages before this belong to the connection that was traced before.
         self._first_message = int(scene.session.connections_page["message_head"][0])
         self.forget()
 
@@ -159,6 +161,7 @@ class ConnectionCard(Drawable):
         row = read_row(
             scene.session.connections_page["connections"], self._number, now_ns, limit.rate_per_s, limit.burst
         )
+        # Of a connection that is gone the last row stays, so that its end can be read.
         if row is not None:
             self._keep(now_ns, row)
         self._draw_all(target, scene, is_gone=row is None, burst=limit.burst)
@@ -203,6 +206,7 @@ class ConnectionCard(Drawable):
 
     def _figures(self, row: ConnectionRow, scene: Scene) -> dict[tuple[int, int], tuple[str, str]]:
         """(line, side) to (name, text); side 0 is left, 1 right."""
+        # The row may be newer than the reading: a lag is never negative.
         lag = max(0, scene.view.reading.tick - row.cursor)
 
         def both(rate: str, count: int, unit: str) -> str:
@@ -244,6 +248,7 @@ class ConnectionCard(Drawable):
             for line in range(2)
             for column in range(max(1, room.width // width))
         ]
+        # The ring also holds other kinds of messages, which have no colour.
         placements = rows[rows["kind"] == Kind.PLACE]
         for row, place in zip(placements, places, strict=False):
             swatch = pygame.Rect(place.left, place.centery - pen.px(_SWATCH) // 2, pen.px(_SWATCH), pen.px(_SWATCH))

@@ -91,7 +91,9 @@ class Snapshots:
         oldest = self._kept[0]
         if oldest is newest or not len(oldest.slot):
             return rates
+        # Slots are ascending in both snapshots: a binary search finds the old place of each slot.
         place = np.minimum(np.searchsorted(oldest.slot, newest.slot), len(oldest.slot) - 1)
+        # The same slot with another number is another connection: it was reused in between.
         same = (oldest.slot[place] == newest.slot) & (oldest.number[place] == newest.number)
         same &= newest.number != UNKNOWN
         grown = (getattr(newest, name) - getattr(oldest, name)[place])[same]
@@ -126,6 +128,7 @@ class Grid:
 
 def grid_for(count: int, width: int, height: int, side_max: int) -> Grid:
     """The largest cells, from 1 to `side_max` pixels, of which `count` fit into the map."""
+    # At most `side_max` steps, each constant: cheaper than solving for the side, and exact.
     for side in range(side_max, 0, -1):
         columns, rows = width // side, height // side
         if columns * rows >= count:
@@ -140,6 +143,7 @@ def paint_cells(levels: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     cells[:count] = levels[:count]
     board = cells.reshape(grid.rows, grid.columns)
     picture = board.repeat(grid.side, axis=0).repeat(grid.side, axis=1)
+    # The gap is inside of each cell, at its right and lower edge, so that cells fill the map evenly.
     if grid.gap:
         picture[grid.side - 1 :: grid.side, :] = ramp.LEVEL_NOBODY
         picture[:, grid.side - 1 :: grid.side] = ramp.LEVEL_NOBODY
@@ -250,6 +254,7 @@ class ConnectionsView(Drawable):
     def _draw_map(self, target: pygame.Surface, scene: Scene) -> None:
         newest = self._snapshots.newest
         assert newest is not None
+        # Room for all that are intended: cells do not shrink while connections are still being opened.
         count = max(len(newest.slot), scene.reading.connection_target, 1)
         self._grid = grid_for(count, self._map.width, self._map.height, self._pen.px(_CELL_MAX))
         self._values = values_of(self.measure, self._snapshots, scene.view.reading.tick)
@@ -261,6 +266,7 @@ class ConnectionsView(Drawable):
         surface.set_palette(ramp.AMOUNT_COLORS)
         surface.set_colorkey(ramp.AMOUNT_COLORS[ramp.LEVEL_NOBODY])  # The background shows between cells.
         target.blit(surface, self._map)
+        # Rings need space between cells; on a dense map they would cover the neighbours.
         for index in np.flatnonzero(is_closing(newest)).tolist() if self._grid.side >= 4 else []:
             self._ring(target, index, self._pen.theme.vermilion)
         for index in np.flatnonzero(newest.number == self.chosen).tolist() if self.chosen is not None else []:

@@ -71,6 +71,7 @@ def total_ns(journey: Journey) -> int | None:
 def newest_complete(journeys: Sequence[Journey]) -> Journey | None:
     """The last complete journey, or else the last."""
     seen = [journey for journey in journeys if journey.seen_ns is not None]
+    # An incomplete journey is shown only until the first complete one.
     candidates = seen or journeys
     return candidates[-1] if candidates else None
 
@@ -83,6 +84,7 @@ def drawn_lengths(spans: Sequence[Span], width: int) -> list[int]:
     edges, passed = [0], 0.0
     for weight in weights:
         passed += weight
+        # Rounded edges: the lengths add up to the width exactly.
         edges.append(round(width * passed / total) if total else 0)
     return [after - before for before, after in pairwise(edges)]
 
@@ -157,6 +159,7 @@ class JourneyView(Drawable):
         now_ns = scene.view.now_ns
         if self._drawn_ns is not None and (scene.paused or 0 <= now_ns - self._drawn_ns < RENEW_NS):
             return []
+        # Paused, it shows the journeys of that moment; a click still selects among them.
         if not scene.paused:
             self._journeys = list(scene.session.journeys())[-SHOWN_MAX:]
         self._drawn_ns = now_ns
@@ -165,6 +168,7 @@ class JourneyView(Drawable):
         self.pane.draw(target, *self._title(spans), (CONNECTION, *((LIVE,) if self._kept else ())))
         inner, px = self.pane.inner, self._pen.px
         strip = pygame.Rect(inner.right - px(_STRIP), inner.top, px(_STRIP), inner.height)
+        # In a narrow card the timeline matters more than the bars.
         strip.width = min(strip.width, inner.width // 3)
         strip.right = inner.right
         if self.shown is None:
@@ -224,5 +228,6 @@ class JourneyView(Drawable):
             height = max(2, round(room.height * took / max(1, most)))
             bar = pygame.Rect(room.left + index * width, room.bottom - height, max(1, width - (width > 2)), height)
             pygame.draw.rect(target, pen.theme.text if journey == self.shown else pen.theme.faint, bar)
+            # The whole column reacts to a click: short bars would be hard to hit.
             self._bars.append((pygame.Rect(bar.left, room.top, width, room.height), journey))
         pygame.draw.line(target, pen.theme.line, room.bottomleft, (room.right - 1, room.bottom))

@@ -42,6 +42,7 @@ class KnobsColumn:
         self.stages = tuple(dict.fromkeys(knob.label for knob in brakes))
         """Stages that have a brake, in pipeline order."""
         self.stage = self.stages[0] if self.stages else ""
+        # Created once: a slider keeps what is half typed, and the time of the last press.
         self._sliders = {knob.key: Slider(controls, knob) for knob in controls.knobs if not knob.choices}
         self._choices = {knob.key: _choice(controls, knob) for knob in controls.knobs if knob.choices}
         self._curve = LoadCurveView(controls)
@@ -76,6 +77,7 @@ class KnobsColumn:
         for knob in self.controls.knobs:
             if knob.is_brake:
                 continue
+            # Knobs come in groups; the load curve follows the load's own knobs.
             if knob.group != group:
                 if group == "load":
                     rows += self._curve_rows()
@@ -90,6 +92,7 @@ class KnobsColumn:
         """Active brakes, each with a button to release it; restart and copy."""
         controls = self.controls
         on = controls.brakes_on
+        # A forgotten brake would falsify every later figure, so active ones are always visible.
         rows: list[Row] = [[(self._release_button(knob), 1)] for knob in on[:BRAKES_LISTED_MAX]]
         if controls.restart_wanted:
             meaning = "Restart the run; some settings only take effect at start."
@@ -140,6 +143,7 @@ class KnobsColumn:
 
     def _fault_rows(self) -> list[Row]:
         pairs = [self._faults[index : index + 2] for index in range(0, len(self._faults), 2)]
+        # Shares by the length of the labels: two faults per row, none of them cut.
         rows: list[Row] = [[(button, len(button.label) + _ROOM) for button in pair] for pair in pairs]
         return [[(Caption("faults", TERMS["fault"]), 1)], *rows]
 
@@ -147,6 +151,7 @@ class KnobsColumn:
         button = self.controls.faults[index]
 
         def inject(now_ns: int) -> None:
+            # Availability may change between the draw and the click, so the result is checked, too.
             reason = self.controls.fault(button.kind, now_ns)
             if reason:
                 self._callbacks.complain(f"no fault: {reason}", now_ns)

@@ -67,6 +67,7 @@ class KnobsView(Drawable, Focusable):
         if self.folded:
             return self._draw_folded(target)
         column = self._column
+        # Another session: its widgets are others, and whatever was focused or held is gone.
         if column is None or column.controls is not scene.session.controls:
             column = self._column = KnobsColumn(scene.session.controls, self._callbacks)
             self._focus = self._held = self._hovered = ""
@@ -75,6 +76,7 @@ class KnobsView(Drawable, Focusable):
         if not self._touched and not self._whole and seen[1] == self._seen_at[1] and seen[0] is self._seen_at[0]:
             return []
         self._touched, self._seen_at = False, seen
+        # Rows are laid out again only when widgets come or go, not when values change.
         if column.shape != self._shape:
             self._lay_out_rows(column)
         dirty = []
@@ -97,6 +99,7 @@ class KnobsView(Drawable, Focusable):
         """Draw one clipped to its zone, with a margin for the focus ring."""
         box = self._shown(placed)
         edge = self._pen.px(5)
+        # Wider than the widget, since the focus ring is; never higher than the zone, or it would draw over the head.
         around = box.inflate(2 * edge, 0).clip(self._zones[placed.zone].inflate(2 * edge, 0))
         target.set_clip(around)
         target.fill(self._pen.theme.surface, around)
@@ -115,6 +118,7 @@ class KnobsView(Drawable, Focusable):
         letters = pygame.Surface(line.size, depth=32)
         letters.fill(self._pen.theme.surface)
         self._pen.write(letters, "Knobs  K", line, theme.LABEL, "center")
+        # pygame writes only horizontally: the text is drawn aside, and turned.
         upright = pygame.transform.rotate(letters.subsurface(line.inflate(0, -self._pen.px(6))), -90)
         target.blit(upright, upright.get_rect(midtop=(self._box.centerx, self._box.top + self._pen.px(10))))
         return [self._box]
@@ -144,6 +148,7 @@ class KnobsView(Drawable, Focusable):
         self._placed = []
         for zone, rows in enumerate((column.head(), column.body(), column.foot())):
             self._place_rows(rows, zone)
+        # Fewer rows: the old position may be beyond the end.
         self._scroll = min(self._scroll, self._scroll_max())
         if self._focus not in {placed.widget.key for placed in self._placed}:
             self._focus = ""
@@ -162,6 +167,7 @@ class KnobsView(Drawable, Focusable):
             left = 0
             for widget, share in row:
                 right = left + share
+                # Rounded edges instead of rounded widths, so that the last widget ends at the edge of the column.
                 start, end = room.left + width * left // shares, room.left + width * right // shares - beside
                 self._placed.append(_Placed(widget, zone, pygame.Rect(start, top, end - start, height)))
                 left = right

@@ -27,9 +27,11 @@ Point = tuple[float, float]
 def with_stroke(curve: tuple[Point, ...], stroke: list[Point], end_s: float) -> list[Point]:
     """The curve with a stroke laid over it. `end_s`: the time at the right edge."""
     first_s, last_s = min(point[0] for point in stroke), max(point[0] for point in stroke)
+    # What the stroke covers is replaced; a step at each of its ends joins it to the rest.
     before = [point for point in curve if point[0] < first_s]
     after = [point for point in curve if point[0] > last_s]
     drawn = [(first_s, factor_at(curve, first_s)), *sorted(stroke, key=lambda point: point[0])]
+    # A stroke that ends near the right edge was meant to go on.
     if last_s < end_s - _EDGE_S:
         drawn.append((last_s, factor_at(curve, last_s)))
         return [*before, *drawn, *after]
@@ -78,6 +80,7 @@ class LoadCurveView(Widget):
         return pygame.Rect(box.left, box.top + pen.px(2), box.width, box.height - pen.px(_AXIS + 4))
 
     def press(self, at: tuple[int, int], box: pygame.Rect, scene: Scene, pen: Painter, now_ns: int) -> None:
+        # The curve at the press: each move lays the whole stroke over it again, not over its own earlier points.
         self._base, self._stroke = self._controls.load_curve, {}
         self.drag(at, box, scene, pen, now_ns)
 
@@ -103,6 +106,7 @@ class LoadCurveView(Widget):
             self._base = self._controls.load_curve
             start = now_s + self._cursor_s
             step = _KEY_STEP_FACTOR if event.key == pygame.K_UP else -_KEY_STEP_FACTOR
+            # By keys a stroke is one step long, from the cursor on.
             factor = min(max(factor_at(self._base, start) + step, 0.0), FACTOR_TOP)
             self._lay([(start, factor), (start + _KEY_STEP_S, factor)], now_s, now_ns)
         elif event.key in (pygame.K_DELETE, pygame.K_BACKSPACE):
@@ -140,4 +144,5 @@ class LoadCurveView(Widget):
         ends = [(now_s, factor_at(curve, now_s)), *inside, (now_s + SPAN_S, factor_at(curve, now_s + SPAN_S))]
         width = plot.width - 1
         points = [(plot.left + round((s - now_s) / SPAN_S * width), self._y(factor, plot)) for s, factor in ends]
+        # pygame draws no line of one point: a plot one pixel wide gets the same point twice.
         return points if any(a != b for a, b in pairwise(points)) else [points[0], points[0]]

@@ -111,6 +111,7 @@ class Button(Widget):
         fill = pen.theme.line if look.hovered and not is_off else pen.theme.raised
         pen.card(target, inner, pen.theme.background if is_off else fill, pen.theme.line, radius=5)
         room, text = inner.inflate(-pen.px(8), 0), f"{self.label}{self._mark}"
+        # Off is dim, a mark (restart, an active brake) is orange: what is grey cannot be pressed.
         large, small = (theme.STATUS, theme.SMALL_TEXT)
         if is_off or self._mark:
             large, small = (theme.STATUS_DIM, theme.SMALL) if is_off else (theme.WARNING_LINK, theme.WARNING)
@@ -123,6 +124,7 @@ class Button(Widget):
             self._act(now_ns)
 
     def type(self, event: pygame.event.Event, scene: Scene, now_ns: int) -> bool:
+        # A key of an unavailable button is used up all the same: it must not reach another view.
         if event.key in ENTER and not self._unavailable():
             self._act(now_ns)
         return event.key in ENTER
@@ -191,6 +193,7 @@ class Choice(Widget):
         return f"{self._label}\n{self._meaning}\nOne of: {', '.join(self._choices)}.{note}"
 
     def _go(self, step: int, now_ns: int) -> None:
+        # The value may be none of the words, for example a number from a scenario file.
         index = self._choices.index(self._value()) if self._value() in self._choices else 0
         self._choose(self._choices[(index + step) % len(self._choices)], now_ns)
 
@@ -241,9 +244,11 @@ class Slider(Widget):
         value, knob = float(self._controls.value(self.key)), self._knob
         line = pygame.Rect(box.left, box.top, box.width, pen.px(_LINE))
         shown = f"{self._typed}|" if self._typed else knob.text(value)
+        # The value first: the label gets what remains.
         number = pen.write(target, shown, line, theme.TYPED if self._typed else theme.VALUE, "right")
         room = pygame.Rect(line.left, line.top, number.left - line.left - pen.px(6), line.height)
         texts = (f"{knob.label} (restart)", knob.label) if knob.needs_restart else (knob.label,)
+        # A changed knob has a bright label.
         lettering = theme.STATUS if value != self._controls.first_value(self.key) else theme.LABEL
         pen.write(target, pen.first_that_fits(texts, room.width, lettering), room, lettering)
         self._draw_track(target, box, pen, look, value)
@@ -274,6 +279,7 @@ class Slider(Widget):
             self._pressed_ns = None
             return
         self._pressed_ns = now_ns
+        # On the label a press only takes the focus: typing needs it, and no value should jump.
         if at[1] >= box.top + pen.px(_LINE - 2):
             self._go_to(at[0], box, pen, now_ns)
 
@@ -318,6 +324,7 @@ class Slider(Widget):
             number = float(text)
         except ValueError:  # Only dots, or two of them: the value stays.
             return
+        # Percent are typed as they are shown; the controls clamp to the knob's range.
         self._controls.set(self.key, number / 100 if self._knob.unit == "%" else number, now_ns)
 
     def _go_to(self, x: int, box: pygame.Rect, pen: Painter, now_ns: int) -> None:
@@ -327,6 +334,7 @@ class Slider(Widget):
     def _move(self, share: float, now_ns: int) -> None:
         """Move by this share of the track; further if rounding would leave the value unchanged."""
         knob, value = self._knob, float(self._controls.value(self.key))
+        # Positions are 0..1 along the track, on whatever scale the knob has.
         position = knob.position(value)
         for _ in range(round(1 / STEP)):
             position += share

@@ -148,6 +148,7 @@ def draw_code(target: pygame.Surface, box: pygame.Rect, text: str) -> None:
     """Draw `text` as a QR code into a box. A module is a whole number of pixels wide, so that all are equal."""
     modules = _modules(text)
     side = len(modules) + 2 * QUIET_MODULES
+    # At least a pixel per module; a code that is too large for its box overlaps it, but can be read.
     size = max(1, min(box.size) // side)
     left, top = box.centerx - side * size // 2, box.centery - side * size // 2
     pygame.draw.rect(target, LIGHT, (left, top, side * size, side * size))
@@ -161,4 +162,5 @@ def draw_code(target: pygame.Surface, box: pygame.Rect, text: str) -> None:
 @functools.lru_cache(maxsize=4)
 def _modules(text: str) -> tuple[bytes, ...]:
     """The rows of the QR code, one byte per module, 1 where it is dark."""
+    # Not micro: few phones read micro codes. Level M corrects 15 % of the code, such as glare.
     return tuple(bytes(row) for row in segno.make(text, error="m", micro=False).matrix)

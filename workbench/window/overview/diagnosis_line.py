@@ -49,6 +49,7 @@ class DiagnosisLine(Drawable, Focusable):
 
     def draw(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         """Draw what changed, with the figures. Returns the rectangles that did."""
+        # The sentence holds figures, so it changes as often as the header's, not at every redraw.
         if scene.reading is not self._reading:
             self._reading, self._diagnosis = scene.reading, scene.view.diagnosis
         wanted = (self._diagnosis.bottleneck, self._diagnosis.sentence, self._diagnosis.runner_up, self._focused)
@@ -94,6 +95,7 @@ class DiagnosisLine(Drawable, Focusable):
         runner_up = f"Next: {diagnosis.runner_up}" if diagnosis.runner_up else ""
         small = theme.SMALL_TEXT if diagnosis.bottleneck else theme.SMALL
         lettering: Lettering = theme.BODY if diagnosis.bottleneck else theme.NOTE
+        # Still too long, it ends in an ellipsis; tooltip and card have all of it.
         if pen.width(text, lettering) > room.width:
             lettering = small
         written = pen.write(target, text, room, lettering)
@@ -146,4 +148,5 @@ class Explanation(Overlay, Focusable):
         ]
         width = pen.px(_CARD_WIDTH - 2 * _PAD)
         rows = [(row, False) for line in lines for row in pen.wrapped(line, width, theme.NOTE, _CARD_LINE_ROWS)]
+        # `content`, `box` and `draw` compute the rows separately: they depend on the scene and the pen alone.
         return [(headline(diagnosis), True), *rows][:_CARD_ROWS_MAX]

@@ -29,6 +29,11 @@ class Figure:
     text: Callable[[Reading], str]
 
 
+def _rate(label: str, meaning: str, color: str | None) -> Figure:
+    """The figure of the reading `LABEL_per_s`."""
+    return Figure(label, meaning, color, lambda reading: format_count(getattr(reading, f"{label}_per_s"), "/s"))
+
+
 FIGURES: tuple[Figure, ...] = (
     Figure(
         "connections",
@@ -36,36 +41,11 @@ FIGURES: tuple[Figure, ...] = (
         None,
         lambda r: UNKNOWN if r.connection_count is None else format_whole(r.connection_count),
     ),
-    Figure(
-        "offered",
-        "Placements per second that the devices intend to send",
-        "silver",
-        lambda r: format_count(r.offered_per_s, "/s"),
-    ),
-    Figure(
-        "admitted",
-        "Placements accepted (within bounds and rate limit)",
-        "green",
-        lambda r: format_count(r.admitted_per_s, "/s"),
-    ),
-    Figure(
-        "throttled",
-        "Placements rejected by the rate limit",
-        "purple",
-        lambda r: format_count(r.throttled_per_s, "/s"),
-    ),
-    Figure(
-        "merged",
-        "Distinct pixel changes broadcast, the latest of each tick",
-        "orange",
-        lambda r: format_count(r.merged_per_s, "/s"),
-    ),
-    Figure(
-        "delivered",
-        "Pixel changes that reached viewers, summed over all viewers",
-        None,
-        lambda r: format_count(r.delivered_per_s, "/s"),
-    ),
+    _rate("offered", "Placements per second that the devices intend to send", "silver"),
+    _rate("admitted", "Placements accepted (within bounds and rate limit)", "green"),
+    _rate("throttled", "Placements rejected by the rate limit", "purple"),
+    _rate("merged", "Distinct pixel changes broadcast, the latest of each tick", "orange"),
+    _rate("delivered", "Pixel changes that reached viewers, summed over all viewers", None),
     Figure(
         "view p99",
         "99th percentile latency, from scheduled send to receipt by a viewer",
@@ -96,6 +76,7 @@ class Header(Drawable, Focusable):
         width = pen.px(_SWITCH_WIDTH)
         self._switch = pygame.Rect(self._state.left - width, inner.top, width, inner.height)
         room = self._switch.left - inner.left
+        # The figures come first: a narrow window cuts the name, never a number.
         name_width = min(pen.px(_NAME_WIDTH_MAX), room - len(FIGURES) * pen.px(_SLOT_WIDTH_MIN))
         self._name = pygame.Rect(inner.topleft, (name_width, inner.height))
         width = min(pen.px(_SLOT_WIDTH_MAX), (room - name_width) // len(FIGURES))
@@ -149,6 +130,7 @@ class Header(Drawable, Focusable):
 
     @staticmethod
     def _state_word(scene: Scene) -> str:
+        # In order of importance: a failed run may also be paused.
         if scene.view.failures:
             return "failed"
         if scene.paused:
@@ -185,6 +167,7 @@ class Header(Drawable, Focusable):
     def _clear(self, target: pygame.Surface, slot: pygame.Rect) -> pygame.Rect:
         """Paint a slot's background, except the line under the row."""
         inside = slot.copy()
+        # The line under the row is drawn once, with the background.
         inside.height -= 1
         target.fill(self._pen.theme.header, inside)
         return inside
@@ -198,6 +181,7 @@ class Header(Drawable, Focusable):
     def _draw_name(self, target: pygame.Surface, name: str, title: str) -> pygame.Rect:
         inside = self._clear(target, self._name)
         pen, left, width = self._pen, self._name.left, self._name.width - self._pen.px(_NAME_GAP)
+        # Centred as a block, whatever its number of rows.
         lettering, rows = self._title_rows(title, width)
         row_height, first = pen.px(14), pen.px(20)
         top = self._name.centery - (first + len(rows) * row_height) // 2
@@ -285,6 +269,7 @@ class Banner(Drawable):
         self._pen.card(target, self._box, self._pen.theme.alarm_surface, self._pen.theme.vermilion)
         inner = self._box.inflate(-2 * self._pen.px(14), -2 * self._pen.px(6))
         shown = parts[:BANNER_ROWS_MAX]
+        # The window must keep space for the rest; the terminal names all failures at the end.
         hidden = len(parts) - len(shown)
         height = inner.height // max(1, len(shown))
         for index, part in enumerate(shown):

@@ -33,11 +33,13 @@ class Stack:
     ) -> list[pygame.Rect]:
         """Update the screen where the picture is `dirty` or an overlay changed. Returns the changed rectangles."""
         shown = self._present(scene, picture.get_rect(), pen)
+        # What an overlay covered before counts as changed: the picture is copied there again.
         changed = dirty + self._differences(shown)
         boxes = [box for _, _, box in shown]
         if any(box.collidelist(changed) >= 0 for box in boxes):
             # Redraw all overlays, not only the one that changed: where two overlap, their order must be kept.
             changed = changed + boxes
+        # Only copies: the views keep their own picture, and are not asked to draw because of an overlay.
         for rect in changed:
             screen.blit(picture, rect, rect)
         if changed:
@@ -55,6 +57,7 @@ class Stack:
 
     def _differences(self, shown: list[tuple[Overlay, object, pygame.Rect]]) -> list[pygame.Rect]:
         """Boxes of overlays that appeared, disappeared, moved or changed their content."""
+        # Entries are compared by overlay, content and box: a moved overlay is in both lists, with both boxes.
         gone = [entry for entry in self._shown if entry not in shown]
         come = [entry for entry in shown if entry not in self._shown]
         return [box for _, _, box in (*gone, *come)]
@@ -75,6 +78,7 @@ class Toast(Overlay):
 
     def show(self, text: str, now_ns: int, role: str = "green") -> None:
         """Show this message instead of the present one, in the theme's colour of this role."""
+        # Reading time: a path may be much longer than a word.
         shown_ns = max(self.SHOWN_NS, len(text) * self.LETTER_NS)
         self._text, self._role, self._until_ns = shown(text), role, now_ns + shown_ns
 
@@ -155,6 +159,7 @@ class Caption(Overlay):
         width = screen.width - pen.px(32)
         height = len(self._rows(width, pen)) * pen.line_height(theme.CAPTION) + pen.px(16) + self._note_height(pen)
         box = pygame.Rect(0, 0, width, height)
+        # At the bottom, over the hints: the caption speaks of what is above.
         box.midbottom = (screen.centerx, screen.bottom - pen.px(4))
         return box
 
@@ -213,6 +218,7 @@ class Tooltip(Overlay):
         assert self._tip is not None
         rows: list[str] = []
         for line in self._tip[0].splitlines():
+            # Each line of the text starts a row; only lines that are too long are broken.
             rows += pen.wrapped(line, pen.px(self._WIDTH_MAX), theme.NOTE, self._ROWS_MAX)
         return rows[: self._ROWS_MAX]
 
@@ -221,6 +227,7 @@ def loading_text(part: Part, reading: Reading) -> str:
     """What a process is starting with: `compiling kernels 7 of 19, once per machine`."""
     if part.failure:
         return "failed"
+    # A finished step is not shown: the process goes on with the next state.
     if part.progress and part.progress.done < part.progress.total:
         steps = f"{format_whole(part.progress.done)} of {format_whole(part.progress.total)}"
         if part.state == "compiling":
@@ -236,6 +243,7 @@ def loading_text(part: Part, reading: Reading) -> str:
 
 def loading_ratio(part: Part, reading: Reading) -> float:
     """How far a process has started, 0..1."""
+    # These states come after the start, whatever progress was reported last.
     if part.state in ("running", "draining", "stopped"):
         return 1.0
     if part.progress and part.progress.total:

@@ -59,6 +59,7 @@ class QueueBar:
     def draw(self, target: pygame.Surface, stage: StageReading, color: Color, pen: Painter) -> list[pygame.Rect]:
         """Draw what changed, filled with this colour. Returns the rectangles that changed."""
         inside = self.inside(pen)
+        # Only grows: without a limit, a shrinking scale would make a draining queue look full.
         self._deepest = max(self._deepest, stage.depth_peak, stage.depth)
         limit = stage.depth_max or self._deepest * UNBOUNDED_ROOM
         shape = _Shape(
@@ -67,6 +68,7 @@ class QueueBar:
             stage.depth_max > 0,
             color,
         )
+        # Compared in pixels, not in items: most changes of a depth are too small to see.
         if shape == self._drawn:
             return []
         self._drawn = shape
@@ -187,6 +189,7 @@ class PipelineView(Drawable, Focusable):
         if not card.collidepoint(position):
             return queue_tip(stage)
         row = (position[1] - card.top - self._pen.px(_ROWS_TOP)) // self._pen.px(_ROW)
+        # Above the rows: the name and the utilisation.
         if row < 0:
             return f"{stage.name}: serves {stage.item_name}\n{explain('utilisation')}\nClick: show its brakes"
         term = _ROW_TERMS[min(row, len(_ROW_TERMS) - 1)]
@@ -216,6 +219,7 @@ class PipelineView(Drawable, Focusable):
         return next(found, None)
 
     def _wanted(self, scene: Scene) -> list[Card]:
+        # From the view, not the reading: the mark moves as soon as the diagnosis changes.
         worst = scene.view.diagnosis.bottleneck
         return [
             Card(stage, state_of(stage, worst), stage.name == self.selected, index == self._focus)
@@ -225,6 +229,7 @@ class PipelineView(Drawable, Focusable):
     def _draw_whole(self, target: pygame.Surface, scene: Scene) -> list[pygame.Rect]:
         self._whole = False
         target.fill(self._pen.theme.background, self._box)
+        # The journal is a stage only while there is one, so the number of cards may change during a run.
         self._slots = _slots(self._box, len(self._stages), self._pen.px(_GUTTER))
         self._queues = [QueueBar(gutter) for gutter, _ in self._slots]
         self._cards = self._wanted(scene)
@@ -239,6 +244,7 @@ class PipelineView(Drawable, Focusable):
     def _draw_queue(
         self, target: pygame.Surface, queue: QueueBar, stage: StageReading, scene: Scene
     ) -> list[pygame.Rect]:
+        # A full tick queue is normal, so it is drawn fainter than others unless its stage is busy.
         state = state_of(stage, scene.view.diagnosis.bottleneck)
         is_well = self._pen.theme.faint if stage.name in TICK_QUEUES else self._pen.theme.sky
         color = _color_of(state, self._pen) if state in (BOTTLENECK, BUSY) else is_well
@@ -317,6 +323,7 @@ def _color_of(state: str, pen: Painter) -> Color:
 
 def _slots(box: pygame.Rect, count: int, gutter: int) -> list[tuple[pygame.Rect, pygame.Rect]]:
     """The gutter and the card of each stage, from left to right; they fill the box exactly."""
+    # Rounded edges, not rounded widths: the cards fill the box without a rest.
     edges = [box.left + round(index * box.width / max(1, count)) for index in range(count + 1)]
     return [
         (

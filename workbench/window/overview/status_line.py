@@ -49,6 +49,7 @@ class Item:
 def _part_item(part: Part, cores: float | None) -> Item:
     state = "failed" if part.failure else part.state
     color = theme.STATE_ROLES.get(state, "faint")
+    # While it runs, its CPU use says more than the word.
     if state == "running" and cores is not None:
         return Item(part.name, format_cores(cores), "connecting", color)
     return Item(part.name, state, "connecting", color)
@@ -151,10 +152,12 @@ class StatusLine(Drawable, Focusable):
         items = items_of(scene)
         if items == self._drawn:
             return []
+        # Widths depend on values only when one outgrows its slot, so this is almost always the same list.
         slots = self._slots_of(items)
         if slots != self._slots:
             target.fill(self._pen.theme.background, self._box)
             self._slots, self._drawn = slots, []
+            # Not strict: items without a slot are omitted.
             for item, slot in zip(items, slots, strict=False):
                 self._draw_item(target, item, slot)
             dirty = [self._box]
@@ -176,6 +179,7 @@ class StatusLine(Drawable, Focusable):
 
     def _item_width(self, item: Item) -> int:
         pen = self._pen
+        # The current value may be wider than expected: then the items after it move once.
         value = max(pen.width(item.value, theme.STATUS), pen.width(item.widest, theme.STATUS))
         lead = pen.px(_DOT_WIDTH) if item.dot else 0
         return lead + pen.width(item.name, theme.STATUS_DIM) + pen.px(_WORD_GAP) + value
@@ -184,6 +188,7 @@ class StatusLine(Drawable, Focusable):
         """A slot for each item that fits; gaps share the remaining room."""
         widths = [self._item_width(item) for item in items]
         least = self._pen.px(8)
+        # From the end: the items are ordered by importance.
         while sum(widths) + least * (len(widths) - 1) > self._box.width:
             widths.pop()
         gap = min(self._pen.px(_ITEM_GAP_MAX), (self._box.width - sum(widths)) // max(1, len(widths) - 1))
@@ -208,6 +213,7 @@ class StatusLine(Drawable, Focusable):
 def _hints(*, is_replay: bool) -> list[tuple[str, str]]:
     """Keys and what they do in a word, the help key first. In a replay: its keys, and those that work there."""
     hinted = sorted((b for b in BINDINGS if b.hint), key=lambda binding: binding.action is not Action.HELP)
+    # The help key comes first, since the last hints are omitted in a narrow window.
     wanted = [(b.keys, b.hint) for b in hinted if not is_replay or b.action not in LIVE_ONLY]
     if not is_replay:
         return wanted

@@ -45,6 +45,7 @@ class PanelChoice:
         """Show this panel at a position. If it is already shown elsewhere, the two swap."""
         assert name in PANELS, name
         names = list(self.names)
+        # Swapped, so that no panel is shown twice and none is lost.
         if name in names:
             names[names.index(name)] = names[place]
         names[place] = name
@@ -63,8 +64,10 @@ class PanelChoice:
         Within half a step of the current time it becomes live.
         """
         span_ns = round(self.span_s * _SECOND_NS)
+        # Neither before the history in memory nor before the run: the plots would be empty.
         least_ns = max(now_ns - KEPT_NS + span_ns, begin_ns + min(span_ns, 5 * _SECOND_NS))
         end_ns = max(end_ns, least_ns)
+        # Snapping to live: hitting the exact end of a moving time would be impossible.
         self.end_ns = 0 if end_ns >= now_ns - span_ns * STEP_RATIO / 2 else end_ns
 
     def travel(self, steps: float, now_ns: int, begin_ns: int) -> None:
@@ -83,6 +86,7 @@ class PanelChoice:
         """
         chosen, before = self.names, self._usual
         self._usual = HARASSED_NAMES if is_harassed else DEFAULT_NAMES
+        # Compared with the defaults of the session before: a choice that the user made is kept.
         self.names = self._usual if chosen == before else chosen
         self.go_live()
         self.brushed = None

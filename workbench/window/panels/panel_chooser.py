@@ -47,6 +47,7 @@ class PanelBar(Drawable, Focusable):
         )
         dirty = self._bar.draw(target, pressed, None)
         said = "" if choice.live else _ago(choice.end_ns, scene.view.now_ns)
+        # The bar fills its whole box when it draws, so the text after it is lost.
         if dirty or said != self._drawn:
             self._drawn = said
             self._say(target, said)
@@ -135,6 +136,7 @@ class PanelChooser(Overlay, Handler):
         head = pygame.Rect(inner.left, inner.top, inner.width, pen.px(22))
         pen.write(target, "Choose a panel", head, theme.TITLE)
         for place, tab in enumerate(self._tabs(pen)):
+            # The chosen tab is inverted: dark letters on the accent colour.
             is_chosen = place == self._place
             pen.card(target, tab, pen.theme.sky if is_chosen else pen.theme.surface, pen.theme.line, radius=4)
             lettering = theme.Lettering(theme.LABEL.size, "background") if is_chosen else theme.LABEL
@@ -168,6 +170,7 @@ class PanelChooser(Overlay, Handler):
             self._cursor = (self._cursor + step) % len(NAMES)
         elif across:
             self.open((self._place + across) % len(PLACES))
+        # Digits choose the position; the panel is chosen by cursor, since there are more than nine.
         elif key in range(pygame.K_1, pygame.K_1 + len(PLACES)):
             self.open(key - pygame.K_1)
         elif key in ENTER:

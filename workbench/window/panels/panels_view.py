@@ -73,6 +73,7 @@ class PanelsView(Drawable, Focusable):
         self._drawn = state
         if picture is None:
             self._draw_frames(target, self._notice(scene))
+        # The usual case, a plain copy; after a resize the old picture is scaled until the new one is drawn.
         elif picture.size == self._box.size:
             target.blit(picture, self._box)
         else:
@@ -116,8 +117,10 @@ class PanelsView(Drawable, Focusable):
 
     def _drag(self, position: tuple[int, int], scene: Scene, start: tuple[int, int], end_ns: int) -> bool:
         across = position[0] - start[0]
+        # A small movement is still a click: hands tremble.
         self._dragged = self._dragged or abs(across) > self._pen.px(_DRAG_LEAST)
         if self._dragged:
+            # A drag moves time by the width of a plot, so that the line stays under the mouse.
             plot = panel_widths(self._box.width, self._pen.scale, len(self.choice.names))[0]
             plot -= self._pen.px(TICK_LABEL_WIDTH)
             passed_ns = round(across / max(1, plot) * self.choice.span_s * _NANOSECONDS)
@@ -135,6 +138,7 @@ class PanelsView(Drawable, Focusable):
     def _wheel(self, event: pygame.event.Event, scene: Scene) -> bool:
         """Up and down: a shorter or longer time range. Sideways, or with Shift: move in time."""
         held = pygame.key.get_mods() if pygame.display.get_init() else 0
+        # A touchpad reports both axes at once; a sideways part moves in time.
         sideways = event.x or (event.y if held & pygame.KMOD_SHIFT else 0)
         if sideways:
             self._travel(sideways, scene)
@@ -170,6 +174,7 @@ class PanelsView(Drawable, Focusable):
     def _title_at(self, position: tuple[int, int]) -> int | None:
         """The position of the panel whose title or legend is at a point."""
         box, pen = self._box, self._pen
+        # The boxes of the panels are known to their process only; titles are near the top of each half.
         row = int(position[1] >= box.centery - pen.px(_HEAD_RAISED))
         top = box.centery - pen.px(_HEAD_RAISED) if row else box.top
         if not box.collidepoint(position) or position[1] >= top + pen.px(_HEAD):
@@ -180,12 +185,14 @@ class PanelsView(Drawable, Focusable):
 
     def _look(self, scene: Scene) -> None:
         """Read the newest picture. One that is overwritten meanwhile is skipped until the next redraw."""
+        # Another session has another page, whose serials start again.
         if self._page is not scene.picture:
             self._page, self._newest, self._serial = scene.picture, None, 0
         found = Picture(scene.picture).read(self._serial, self._spare)
         if found is not None:
             self._serial, pixels = found
             height, width, _ = pixels.shape
+            # pygame draws from this memory without a copy: the next picture must be read into the other one.
             self._spare, self._pixels = self._pixels, pixels.reshape(-1)
             self._newest = pygame.image.frombuffer(self._pixels.data, (width, height), "RGBX")
 

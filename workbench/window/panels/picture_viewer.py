@@ -44,6 +44,7 @@ class PictureViewer:
         """Run until the user closes it."""
         self.show()
         while not self.closed:
+            # All pending events at once: a drag of the window's edge gives many, and one drawing is enough.
             first = pygame.event.wait(WAIT_MS)
             asked = [self.handle(event) for event in (first, *pygame.event.get())]
             if any(asked) and not self.closed:
@@ -86,6 +87,7 @@ class PictureViewer:
         return False
 
     def _toggle(self, name: str) -> None:
+        # The last plot stays: an empty picture would look broken.
         wanted = set(self.shown) ^ {name}
         if wanted:
             self.shown = tuple(one for one in self._names if one in wanted)

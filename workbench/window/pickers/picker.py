@@ -51,6 +51,7 @@ class CardGrid(Overlay, Handler):
             self.picks = picks  # Last, so that a failure leaves no cards without pictures.
         self.shown = True
         scenario = scene.session.controls.scenario
+        # By name and kind of server: a run with changed settings is still its pick.
         self.running = next((i for i, pick in enumerate(self.picks) if pick.is_of(scenario)), None)
         self.cursor = self.running or 0
 
@@ -71,14 +72,17 @@ class CardGrid(Overlay, Handler):
                 self.cursor = under
                 if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
                     self.pick(now_ns)
+        # The cards are modal for the mouse, so that a missed click starts or changes nothing.
         return True  # Nothing under the cards may get the mouse.
 
     def pick(self, now_ns: int) -> None:
         """Run the scenario at the cursor, if this machine can."""
         pick = self.picks[self.cursor]
+        # At the start, picking the running scenario means to keep watching it.
         if self._keep_running and self.cursor == self.running:
             self.close()
             return
+        # Checked at the pick, not at the start: a broker may have been installed meanwhile.
         reason = pick.refusal()
         if reason:
             self._on_refuse(f"{pick.label} {reason}", now_ns)
@@ -112,6 +116,7 @@ class CardGrid(Overlay, Handler):
         """A card's picture at this size in pixels. Only one size is kept."""
         key = (index, *size)
         if key not in self._scaled:
+            # After a resize, pictures of the old size are dropped as new ones are made.
             self._scaled = {kept: surface for kept, surface in self._scaled.items() if kept[1:] == size}
             self._scaled[key] = pygame.transform.smoothscale(self._pictures[index].convert(32), size)
         return self._scaled[key]
@@ -173,6 +178,7 @@ class Picker(CardGrid):
         pen = self._pen
         self._draw_background(target, index, box, pen.theme.raised)
         inner = box.inflate(-2 * pen.px(self._PAD), -2 * pen.px(self._PAD))
+        # A picture takes at most half of the card's width: the sentence needs the rest.
         height = min(inner.height, inner.width // 2 * PORTRAIT_SIZE[1] // PORTRAIT_SIZE[0])
         size = (height * PORTRAIT_SIZE[0] // PORTRAIT_SIZE[1], height)
         picture = target.blit(self._picture(index, size), inner.topleft)
@@ -188,6 +194,7 @@ class Picker(CardGrid):
         pen.write(target, f"{self._number(index)}{pick.label}", pygame.Rect(room.topleft, (room.width, height)), name)
         foot = pen.line_height(note_lettering) if note else 0
         letterings = (theme.Lettering(self._LARGE_SIZE, "dim"), theme.NOTE, theme.LABEL, theme.SMALL)[not is_large :]
+        # If none fits, the smallest is used, and the last row ends in an ellipsis.
         for lettering in letterings:  # The largest in which the sentence fits.
             rows, line = pen.wrapped(pick.text, room.width, lettering, self._TEXT_ROWS_MAX), pen.line_height(lettering)
             if height + len(rows) * line + foot <= room.height and pen.width(rows[-1], lettering) <= room.width:
@@ -229,6 +236,7 @@ class StartPicker(CardGrid):
         return (self.cursor, self.running, scene.loading, self.room.topleft) if self.shown else None
 
     def box(self, scene: Scene, screen: pygame.Rect, pen: Painter) -> pygame.Rect:
+        # The upper half stays visible, with the first panels of the run.
         top = min(self.room.centery, self.room.bottom - pen.px(self._HEIGHT_MIN))
         box = pygame.Rect(self.room.left, top, self.room.width, self.room.bottom - top).clip(screen)
         self._box, self._pen = box, pen
@@ -290,6 +298,8 @@ class StartPicker(CardGrid):
         """The number of columns with the largest pictures, among those that leave room for all names."""
         pen, counts = self._pen, range(1, len(self.picks) + 1)
         widest = max(pen.width(_short(pick), theme.SMALL_TEXT) for pick in self.picks) + pen.px(2 * self._INNER)
+        # Two conditions against each other: few columns have room for names, many columns make rows low enough for
+        # pictures.
         roomy = [count for count in counts if self._card_size(count)[0] >= widest]
         return max(roomy or counts[:1], key=self._picture_size)
 

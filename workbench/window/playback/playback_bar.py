@@ -80,6 +80,7 @@ class PlaybackBar(Drawable, Handler):
             return []
         transport = replay.transport
         clock_text = f"{_clock(transport.position_ns, replay)} / {_clock(transport.last_ns, replay)}"
+        # All that the strip depends on: it is drawn again when a thumbnail or an event was added.
         film = (replay, replay.filmstrip.made_count, len(replay.markers), transport.last_ns)
         head = self._x_of(transport.ratio)
         state = (transport.playing, transport.speed, clock_text, film, head, self._pointed)
@@ -133,6 +134,7 @@ class PlaybackBar(Drawable, Handler):
         count = len(replay.filmstrip.times_ns)
         for index in range(replay.filmstrip.made_count):
             picture = replay.filmstrip.picture(index)
+            # From rounded edges, so that neighbouring thumbnails have no gap.
             left, right = strip.width * index // count, strip.width * (index + 1) // count
             if picture is not None:
                 film.blit(_covering(picture, (right - left, strip.height)), (left, 0))
@@ -267,6 +269,7 @@ _CALLS: dict[ReplayAction, Callable[[Replay], None]] = {
     ReplayAction.BEGIN: lambda replay: replay.transport.seek_ratio(0.0),
     ReplayAction.END: lambda replay: replay.transport.seek_ratio(1.0),
 }
+# An action without a call would only be noticed when its key is pressed.
 assert set(_CALLS) == set(ReplayAction)
 
 
@@ -298,12 +301,15 @@ def _covering(picture: NDArray[Any], size: tuple[int, int]) -> pygame.Surface:
     """The middle of a picture of palette indices, scaled to fill a box of this size."""
     height, width = picture.shape
     across, down = size
+    # The larger factor: the box is filled, and what overlaps is cut off on both sides.
     factor = max(across / width, down / height)
     columns, rows = max(1, min(width, round(across / factor))), max(1, min(height, round(down / factor)))
     left, top = (width - columns) // 2, (height - rows) // 2
+    # pygame reads the buffer row by row without strides.
     middle = np.ascontiguousarray(picture[top : top + rows, left : left + columns])
     surface = pygame.image.frombuffer(middle.tobytes(), (columns, rows), "P")
     surface.set_palette(ramp.CANVAS_COLORS)
+    # smoothscale does not work on 8-bit surfaces.
     whole = pygame.Surface((columns, rows), depth=32)
     whole.blit(surface, (0, 0))
     return pygame.transform.smoothscale(whole, size) if factor < 1 else pygame.transform.scale(whole, size)

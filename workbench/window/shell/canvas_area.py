@@ -82,6 +82,7 @@ class CanvasArea(Drawable, Handler):
         bottom = box.bottom - height - gap
         if self.opened != "none":
             pane, units = (self.card, CARD_HEIGHT) if self.opened == "connection" else (self.journeys, JOURNEY_HEIGHT)
+            # In a low window the card takes two thirds at most: the canvas must stay visible.
             high = min(pen.px(units), (bottom - box.top) * 2 // 3)
             pane.place(pygame.Rect(box.left, bottom - high, box.width, high), pen)
             bottom -= high + gap
@@ -120,6 +121,7 @@ class CanvasArea(Drawable, Handler):
         drawn = self.canvas.draw(target, scene)
         if drawn:
             viewport = self.canvas.viewport
+            # Marks near the edge would draw over the tools.
             target.set_clip(self._room)
             if journey:
                 draw_pixel_mark(target, journey.x, journey.y, viewport, pen)
@@ -152,6 +154,7 @@ class CanvasArea(Drawable, Handler):
         self.mouse.is_looking_only = self._in_replay
         if self._in_replay:
             self.shows_connections = False
+        # Tiles and numbers of the old session mean nothing in the new one; no order is sent, it starts without any.
         self.mouse.brushed, self.followed, self.connections.chosen = None, None, None
         self.opened = "none"
         self._arrange()
@@ -197,6 +200,7 @@ class CanvasArea(Drawable, Handler):
             number = self._choice(scene) if number is None else number
             if number is None:
                 return
+        # Following costs server and fleet a little, so an order goes out only when the connection changes.
         if number != self.followed:
             self.followed = number
             scene.session.follow(number)
@@ -223,6 +227,7 @@ class CanvasArea(Drawable, Handler):
         pixel = self.canvas.pixel_at(self._pointed) if self._pointed and not self.shows_connections else None
         if pixel is None:
             return None
+        # The page counts connections from 1: 0 means that the pixel was never painted.
         number = int(scene.session.canvas_page["pixel_painter"][pixel[1], pixel[0]]) - 1
         return number if number >= 0 else None
 
@@ -235,6 +240,7 @@ class CanvasArea(Drawable, Handler):
         if self._paints and (color := self._bar.color_at(position)) is not None:
             self.mouse.color = color
             return True
+        # The card lies over canvas and map, so it is asked before them.
         if self._press_card(position, scene):
             return True
         if self.shows_connections:
@@ -318,6 +324,7 @@ class CanvasArea(Drawable, Handler):
         self.connections.measure = names[(names.index(self.connections.measure) + step) % len(names)]
 
     def _pan(self, key: int) -> bool:
+        # In window pixels: the same distance on the screen at any zoom.
         step = self._pen.px(PAN_UNITS)
         right = {pygame.K_LEFT: -step, pygame.K_RIGHT: step}.get(key, 0)
         down = {pygame.K_UP: -step, pygame.K_DOWN: step}.get(key, 0)

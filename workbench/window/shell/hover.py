@@ -67,6 +67,7 @@ class Hover(Overlay):
         box = pygame.Rect(0, 0, width + indent + pen.px(12), max(height, pen.px(50)))
         offset, (x, y) = pen.px(_OFFSET), content.position
         box.topleft = (x + offset, y + offset)
+        # On the other side of the mouse, not only moved: the card must not cover what it describes.
         if box.right > screen.right:
             box.right = x - offset
         if box.bottom > screen.bottom:
@@ -99,6 +100,7 @@ class Hover(Overlay):
             lines = self._area.connections.describe(position)
             return _Content(position, tuple(lines), None, None) if lines else None
         pixel = self._area.canvas.pixel_at(position)
+        # During a drag the card would cover the tiles that are being selected.
         if pixel is None or self._area.mouse.drawn:
             return None
         return _of_pixel(position, *pixel, scene)

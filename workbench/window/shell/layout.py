@@ -87,6 +87,7 @@ class Layout:
     def arrange(self, size: tuple[int, int], view: View, *, is_replay: bool = False) -> bool:
         """Place every view if the window size, the canvas shape or anything else that matters changed. True then."""
         height, width = view.pixels.shape
+        # Everything that a box depends on. Figures are not in it: nothing moves while they change.
         key = (size, (width, height), len(view.failures), self.knobs.folded, is_replay, self.theme)
         if key == self._arranged_for:
             return False
@@ -117,6 +118,7 @@ class Layout:
         self.explanation.above = boxes.pipeline
         self.chooser.panels = boxes.panels
         self.start.room = boxes.panels.union(boxes.knobs)
+        # The new picture is empty: without a background, the first redraw would show black gaps.
         self._clear()
         return True
 
@@ -173,6 +175,7 @@ class Layout:
 
     def targets(self) -> Targets:
         """The views that handle events: topmost first, those on one level in reading order."""
+        # Overlays from the last `compose`: what is on the screen gets the event, not what will be.
         over: list[tuple[Handler, pygame.Rect]] = [
             (overlay, box) for overlay, box in reversed(self._stack.shown) if isinstance(overlay, Handler)
         ]
@@ -192,6 +195,7 @@ class Layout:
         """Update the screen. Returns the rectangles that changed."""
         dirty = [rect for drawable, _ in self._placed for rect in drawable.draw(self._picture, scene)]
         dirty += self._ring.draw(self._picture, self._pen)
+        # The gaps between the views belong to no view, so the first redraw copies the whole picture.
         if not self._background_drawn:
             self._background_drawn, dirty = True, [self._picture.get_rect()]
         return self._stack.compose(screen, self._picture, dirty, scene, self._pen)
@@ -227,6 +231,7 @@ class FocusRing:
         sides = []
         for box, color in ((self._drawn, pen.theme.background), (self._box, pen.theme.sky)):
             if box is not None:
+                # In the gaps around the box: no view draws there, so erasing the ring restores the background.
                 ring = box.inflate(2 * pen.px(_DISTANCE), 2 * pen.px(_DISTANCE)).clip(target.get_rect())
                 pygame.draw.rect(target, color, ring, width=pen.px(_THICKNESS))
                 sides += _sides(ring, pen.px(_THICKNESS))

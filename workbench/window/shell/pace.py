@@ -38,6 +38,7 @@ class Pace:
             self._marks.popleft()
         self._choose(now_ns)
         on_time = now_ns - self._due_ns < self.interval_ns
+        # From the due time, not from now: small delays do not add up to a lower rate.
         self._due_ns = (self._due_ns if on_time else now_ns) + self.interval_ns
 
     def _choose(self, now_ns: int) -> None:
@@ -46,6 +47,7 @@ class Pace:
         if fps is None or cores is None or now_ns < self._kept_until_ns:
             return
         if self.interval_ns == INTERVAL_NS:
+            # Late redraws at 30 per second mean that a core is missing: more redraws would take it from the server.
             if cores <= CHEAP_CORES and fps >= 30 * LATE_RATIO:
                 self.interval_ns = FAST_INTERVAL_NS
                 self._kept_until_ns = now_ns + SPAN_NS  # Re-evaluate after one second at 60.

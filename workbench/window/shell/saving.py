@@ -12,10 +12,10 @@ from workbench.output_file import write_atomically
 from workbench.window.toolkit.display import pygame
 
 
-def free_path(folder: Path, scenario_name: str) -> Path:
-    """The first of `first_light-001.png`, `first_light-002.png`, ... that does not exist."""
+def free_path(folder: Path, scenario_name: str, ending: str) -> Path:
+    """The first path that does not exist: for "-{:03}.png" `first_light-001.png`, `first_light-002.png` and so on."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", scenario_name).strip("._") or "canvas"
-    return next(path for number in count(1) if not (path := folder / f"{stem}-{number:03}.png").exists())
+    return next(path for number in count(1) if not (path := folder / (stem + ending.format(number))).exists())
 
 
 def save_png(surface: pygame.Surface, path: Path) -> None:
@@ -29,12 +29,6 @@ def rgb_of(surface: pygame.Surface) -> NDArray[np.uint8]:
     """A copy of the picture as red, green and blue, shape (height, width, 3)."""
     width, height = surface.get_size()
     return np.frombuffer(pygame.image.tobytes(surface, "RGB"), np.uint8).reshape(height, width, 3)
-
-
-def free_toml_path(folder: Path, scenario_name: str) -> Path:
-    """The first of `first_light-1.toml`, `first_light-2.toml`, ... that does not exist."""
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", scenario_name).strip("._") or "scenario"
-    return next(path for number in count(1) if not (path := folder / f"{stem}-{number}.toml").exists())
 
 
 def put_on_clipboard(text: str) -> bool:

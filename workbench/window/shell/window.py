@@ -21,7 +21,7 @@ from workbench.telemetry.view import Reading, View
 from workbench.window.knobs.knobs_column import Callbacks
 from workbench.window.shell.layout import VIEWS, Layout
 from workbench.window.shell.pace import Pace
-from workbench.window.shell.saving import free_path, free_toml_path, put_on_clipboard, rgb_of, save_png
+from workbench.window.shell.saving import free_path, put_on_clipboard, rgb_of, save_png
 from workbench.window.toolkit.arrangement import SIZE_MIN
 from workbench.window.toolkit.display import Display, offscreen, pygame
 from workbench.window.toolkit.keys import Action, action_of
@@ -98,6 +98,7 @@ class Window:
 
     def run(self, until: Callable[[], bool]) -> None:
         """Poll the session and redraw until `until()` is true, or the user closes the window or wants another run."""
+        # The window never waits for the session: `poll` and `view` return at once, and sleep is the only wait.
         while not self._closed and self.wanted is None and not self.leg_step and not until():
             now_ns = clock.now_ns()
             self._pace.count(now_ns, clock.process_cpu_ns())
@@ -113,6 +114,7 @@ class Window:
 
     def draw(self) -> pygame.Surface:
         """Update the picture and return it: the window's own surface, which the next draw changes."""
+        # A single picture shows the current figures, not those of the last quarter of a second.
         self._reading = None
         return self.step(clock.now_ns())
 
@@ -144,6 +146,7 @@ class Window:
         self._ending, self._hurried, self.caption = False, False, ""
         self._held_pixels, self._reading = None, None
         self._layout.panels.release()
+        # Another session has another process for its panels, which knows no size yet.
         self._panels_asked = None
         self._begin_choice()
         self._panels_order = self._layout.choice.order(self._layout.theme.name)
@@ -162,12 +165,8 @@ class Window:
         self._layout.choice.take(order)
         self._order_panels()
 
-    def views(self) -> tuple[str, ...]:
-        """The states that `show_view` accepts."""
-        return VIEWS
-
     def show_view(self, name: str) -> None:
-        """Bring the window into one of `views()`, and out of all others. Raises ValueError for another name."""
+        """Bring the window into one of `VIEWS`, and out of all others. Raises ValueError for another name."""
         if name not in VIEWS:
             raise ValueError(f"view is {name!r}; it must be one of {', '.join(VIEWS)}")
         self.use_theme("light" if name == "light" else "dark")
@@ -260,10 +259,13 @@ class Window:
         elif event.type == pygame.WINDOWLEAVE:
             self._layout.hover.move(None, now_ns)
         is_press = event.type == pygame.MOUSEBUTTONDOWN and event.button in BUTTONS
+        # A press beside the start picker closes it, and must not also reach what is below.
         if is_press and self._layout.page is self._layout.start and self._layout.start.leave(event.pos):
             return
         if event.type == pygame.KEYDOWN and self._layout.page and self._layout.page.handle(event, scene, now_ns):
             return
+        # Order of a key: the open card, the focused view, the playback bar, Escape for modes, the window, all other
+        # views.
         if self._router.route(event, targets, scene, now_ns) or event.type != pygame.KEYDOWN:
             return
         if not self._layout.covered and self._layout.playback.handle(event, scene, now_ns):
@@ -279,6 +281,7 @@ class Window:
     def _ask_for_panels(self, now_ns: int) -> None:
         """Ask for panels of the size of their box, once it is stable."""
         wanted = self._layout.boxes.panels.size
+        # At the start there is no size to be stable: the first one is asked for at once.
         settled = self._panels_asked is None or now_ns - self._panels_wanted_ns >= RESIZE_SETTLE_NS
         if wanted != self._panels_asked and settled:
             self._session.resize_panels(*wanted, float(self._layout.boxes.scale))
@@ -296,6 +299,7 @@ class Window:
         self._layout.choice.begin(is_harassed=self._session.controls.scenario.fleet.hostile.connections > 0)
 
     def _scene(self, view: View, now_ns: int) -> Scene:
+        # One reading for all views: figures next to each other must be of the same moment.
         if self._reading is None or now_ns - self._reading_ns >= FIGURES_INTERVAL_NS:
             self._reading, self._reading_ns = view.reading, now_ns
             self._shown_fps, self._shown_cores = self.fps, self.cpu_cores
@@ -312,10 +316,11 @@ class Window:
             return
         view = self._session.view()
         self._layout.panels.hold(self._scene(view, now_ns))
+        # A copy: the view's pixels are the shared page, which the server keeps changing.
         self._held_pixels = view.pixels.copy()
 
     def _take_screenshot(self, now_ns: int) -> None:
-        path = free_path(current_folder(), self._session.view().scenario_name)
+        path = free_path(current_folder(), self._session.view().scenario_name, "-{:03}.png")
         save_png(self._screen, path)
         self._layout.toast.show(f"saved {path}", now_ns)
 
@@ -343,7 +348,7 @@ class Window:
     def _copy_scenario(self, now_ns: int) -> None:
         """Save the settings as a file and to the clipboard; a toast says where."""
         text = self._session.controls.as_toml()
-        path = free_toml_path(current_folder(), self._session.view().scenario_name)
+        path = free_path(current_folder(), self._session.view().scenario_name, "-{}.toml")
         write_atomically(path, text.encode())
         copied = " and on the clipboard" if self._display and put_on_clipboard(text) else ""
         self._layout.toast.show(f"saved {path}{copied}", now_ns)
@@ -360,6 +365,7 @@ def _title(session: Session) -> str:
 
 def _icon() -> pygame.Surface:
     """A square in the heat colours."""
+    # 32 x 32 indices into the palette: the heat colours from corner to corner.
     ramp = bytes(palette.HEAT_FIRST + x + y for y in range(32) for x in range(32))
     icon = pygame.image.frombuffer(ramp, (32, 32), "P")
     icon.set_palette([tuple(color) for color in palette.PALETTE.tolist()])

@@ -79,6 +79,7 @@ def scale_of(size: tuple[int, int]) -> int:
 def fit(canvas: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
     """The largest width and height for a canvas of `canvas` pixels in `room`, keeping its aspect ratio."""
     factor = min(room[0] / canvas[0], room[1] / canvas[1])
+    # Below a factor of 1, int() is 0: a canvas larger than its box is always scaled to fit.
     if int(factor) >= WHOLE_SCALE_FILL_MIN * factor:
         factor = int(factor)
     return max(1, round(canvas[0] * factor)), max(1, round(canvas[1] * factor))
@@ -94,11 +95,14 @@ def arrange(
 ) -> Arrangement:
     """The boxes for a window of `size` pixels. `canvas` is the canvas's width and height."""
     size = (max(size[0], SIZE_MIN[0]), max(size[1], SIZE_MIN[1]))
+    # Whole scales only: letters and lines stay sharp, and boxes need no rounding.
     scale = scale_of(size)
     rest = _Remaining(pygame.Rect((0, 0), size), scale)
     header = rest.top(_HEADER)
+    # The header spans the whole width; everything below it has margins.
     rest.rect = rest.rect.inflate(-2 * _MARGIN * scale, 0)
     rest.top(_GAP)
+    # From the top down, then from the bottom up: canvas and panels get what remains between.
     rows = min(failure_count, BANNER_ROWS_MAX)
     banner = rest.top(rows * _BANNER_ROW + 12 if rows else 0)
     if rows:
@@ -115,6 +119,7 @@ def arrange(
     knobs = rest.right(_knobs_width(rest.rect.width // scale) if knobs_shown else _KNOBS_FOLDED)
     rest.right(_GAP + 4)
     canvas_box, panels = _share(rest.rect, canvas, (_GAP + 4) * scale)
+    # The bar under the panels is level with the tools under the canvas.
     below = _Remaining(panels, scale)
     panel_bar = below.bottom(_PANEL_BAR)
     below.bottom(_PANEL_GAP)
@@ -155,6 +160,7 @@ def _knobs_width(units: int) -> int:
 def _share(body: pygame.Rect, canvas: tuple[int, int], gap: int) -> tuple[pygame.Rect, pygame.Rect]:
     """The canvas at the left, as wide as it is shown but at most half; the panels in the rest."""
     shown, _ = fit(canvas, (round(body.width * _CANVAS_SHARE_MAX), body.height))
+    # A narrow canvas still gets this share: its tools and cards need the width.
     width = max(shown, round(body.width * _CANVAS_SHARE_MIN))
     box = pygame.Rect(body.left, body.top, width, body.height)
     return box, pygame.Rect(box.right + gap, body.top, body.right - box.right - gap, body.height)

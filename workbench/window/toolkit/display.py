@@ -33,12 +33,15 @@ class Display:
             screen = pygame.display.get_desktop_sizes()[0]
             shown = (min(size[0], screen[0]), min(size[1], screen[1]))
             self._window = pygame.Window(title, shown, resizable=True)
+        # SDL's message does not say which display was meant.
         except pygame.error as error:
             pygame.display.quit()
             where = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or "SDL_VIDEODRIVER"
             raise NoDisplay(_no_display(f"{where} does not open ({error})")) from error
+        # On a screen smaller than the minimum, the window must still fit.
         self._window.minimum_size = (min(size_min[0], shown[0]), min(size_min[1], shown[1]))
         self._full_screen = False
+        # SDL inhibits the screen saver by default, as for a game; this window may run for days.
         pygame.display.set_allow_screensaver(True)
 
     @property
@@ -77,6 +80,7 @@ def _choose_driver() -> None:
 
     Otherwise SDL falls back to a driver that shows nothing, after libraries have complained on stderr.
     """
+    # A chosen driver, such as the dummy of the tests, is left alone; other systems have one display.
     if "SDL_VIDEODRIVER" in os.environ or sys.platform in ("darwin", "win32"):
         return
     drivers = [driver for driver, variable in _DRIVERS.items() if os.environ.get(variable)]

@@ -4,7 +4,7 @@ A replay has bindings of its own, which take precedence: space and arrows contro
 """
 
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 
 from workbench.window.toolkit.display import pygame
 
@@ -12,39 +12,13 @@ from workbench.window.toolkit.display import pygame
 ENTER = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
 
 
-class Action(Enum):
-    """What a key does."""
-
-    PAUSE = auto()
-    SCREENSHOT = auto()
-    HELP = auto()
-    FULL_SCREEN = auto()
-    THEME = auto()
-    KNOBS = auto()
-    WHY = auto()
-    UNDO = auto()
-    REDO = auto()
-    PAINT = auto()
-    LAYER = auto()
-    LAYER_BACK = auto()
-    CONNECTIONS = auto()
-    JOURNEYS = auto()
-    ZOOM_IN = auto()
-    ZOOM_OUT = auto()
-    FIT = auto()
-    PAN = auto()
-    SCENARIOS = auto()
-    PANELS = auto()
-    SPAN = auto()
-    SPAN_BACK = auto()
-    TRAVEL = auto()
-    NOW = auto()
-    ADDRESS = auto()
-    TOUR_NEXT = auto()
-    TOUR_BACK = auto()
-    NEXT = auto()
-    PREVIOUS = auto()
-    QUIT = auto()
+# What a key does.
+Action = Enum(
+    "Action",
+    "PAUSE SCREENSHOT HELP FULL_SCREEN THEME KNOBS WHY UNDO REDO PAINT LAYER LAYER_BACK CONNECTIONS "
+    "JOURNEYS ZOOM_IN ZOOM_OUT FIT PAN SCENARIOS PANELS SPAN SPAN_BACK TRAVEL NOW ADDRESS TOUR_NEXT "
+    "TOUR_BACK NEXT PREVIOUS QUIT",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +80,10 @@ BINDINGS: tuple[Binding, ...] = (
     _bind(Action.QUIT, "Esc or Q", "Close the open card, or quit", pygame.K_ESCAPE, pygame.K_q, hint="quit"),
 )
 
+# A key that has an action with Shift keeps its plain action without it; the assertion below finds a key bound twice.
 _BY_KEY = {(code, binding.with_shift): binding.action for binding in BINDINGS for code in binding.codes}
 
+# Every action has a key, and no key has two actions: checked when the module is loaded.
 assert {binding.action for binding in BINDINGS} == set(Action)
 assert len(_BY_KEY) == sum(len(binding.codes) for binding in BINDINGS)
 
@@ -126,18 +102,11 @@ LIVE_ONLY = frozenset(
 )
 
 
-class ReplayAction(Enum):
-    """What a key does in a replay."""
-
-    PLAY = auto()
-    TICK = auto()
-    TICK_BEFORE = auto()
-    MARK = auto()
-    MARK_BEFORE = auto()
-    FASTER = auto()
-    SLOWER = auto()
-    BEGIN = auto()
-    END = auto()
+# What a key does in a replay.
+ReplayAction = Enum(
+    "ReplayAction",
+    "PLAY TICK TICK_BEFORE MARK MARK_BEFORE FASTER SLOWER BEGIN END",
+)
 
 
 @dataclass(frozen=True, slots=True)

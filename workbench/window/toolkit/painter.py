@@ -20,6 +20,7 @@ class Painter:
     """Draws at one scale in one theme. Boxes are in pixels; letterings are sized in units of `scale` pixels."""
 
     def __init__(self, scale: int, colors: Theme = theme.DARK) -> None:
+        # The font module alone: it needs no display, so a headless window can write text.
         pygame.font.init()
         self.scale, self.theme = scale, colors
         self._fonts: dict[tuple[int, bool], pygame.Font] = {}
@@ -49,6 +50,7 @@ class Painter:
         if self.width(text, lettering) <= width:
             return text
         low, high = 0, len(text)
+        # Rendered widths only grow with the length of a prefix, so a bisection finds the longest that fits.
         while low < high:  # Bisect for the longest prefix that fits.
             middle = (low + high + 1) // 2
             if self.width(text[:middle].rstrip() + "…", lettering) <= width:
@@ -60,6 +62,7 @@ class Painter:
     def wrapped(self, text: str, width: int, lettering: Lettering, rows_max: int) -> list[str]:
         """The text in at most `rows_max` rows, broken between words. The last row takes the rest, however wide."""
         rows: list[str] = []
+        # A word longer than the row is not broken: `write` ends it in an ellipsis.
         for word in text.split():
             longer = f"{rows[-1]} {word}" if rows else word
             if rows and (len(rows) == rows_max or self.width(longer, lettering) <= width):
@@ -115,10 +118,12 @@ class Painter:
             pygame.draw.rect(target, color, filled, border_radius=radius)
 
     def _text(self, text: str, lettering: Lettering) -> pygame.Surface:
+        # The theme is not in the key: a painter has one theme, and a switch of themes creates another painter.
         key = (text, lettering)
         found = self._texts.pop(key, None)  # Popped and inserted again below: the dict's order is the order of use.
         if found is None:
             found = self.font(lettering).render(text, True, self.theme.color(lettering.role))
+            # The first key of a dict is the one that was inserted first: here, the least recently used.
             if len(self._texts) >= TEXTS_KEPT_MAX:
                 del self._texts[next(iter(self._texts))]
         self._texts[key] = found

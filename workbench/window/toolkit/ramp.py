@@ -29,6 +29,7 @@ def _amount_colors() -> list[Color]:
     heat, places = PALETTE[HEAT_FIRST : HEAT_FIRST + HEAT_COUNT], np.linspace(_DARKEST, HEAT_COUNT - 1, HEAT_COUNT)
     channels = [np.interp(places, np.arange(HEAT_COUNT), heat[:, channel]).round().astype(int) for channel in range(3)]
     colors = [_NOTHING, *zip(*(channel.tolist() for channel in channels), strict=True)]
+    # Levels above the top look like the top; only the last one has a meaning of its own.
     colors += [colors[-1]] * (LEVEL_NOBODY - len(colors))
     return [*colors, (1, 2, 3)]  # A unique colour, so that it can be made transparent.
 
@@ -37,6 +38,7 @@ def _name_colors() -> list[Color]:
     """Consecutive numbers get distant hues, in three lightnesses."""
     colors = [_NOTHING]
     for index in range(NAME_COUNT):
+        # Steps of the golden ratio never repeat a hue; three lightnesses separate those that come close.
         lightness = (0.45, 0.62, 0.78)[index % 3]
         red, green, blue = colorsys.hls_to_rgb(index * _GOLDEN % 1.0, lightness, 0.62)
         colors.append((round(red * 255), round(green * 255), round(blue * 255)))
@@ -53,9 +55,11 @@ def levels_of(values: NDArray[Any], most: float, *, is_log: bool = False) -> NDA
 
     The logarithmic scale, linear in log(1 + value), makes small amounts distinguishable.
     """
+    # float32: 64 levels need no more digits.
     ratio = np.asarray(values, np.float32) / np.float32(max(most, 1e-9))
     if is_log:
         ratio = np.log1p(np.maximum(values, -0.5)) / np.log1p(max(most, 1e-9))
+    # A comparison with NaN is False: NaN counts as unknown without a check of its own.
     known = np.asarray(values) >= 0
     steps = np.clip(np.nan_to_num(ratio, nan=0.0) * (LEVEL_MOST - LEVEL_LEAST), 0, LEVEL_MOST - LEVEL_LEAST)
     return np.where(known, LEVEL_LEAST + np.rint(steps), LEVEL_NONE).astype(np.uint8)
@@ -75,6 +79,7 @@ class Top:
 
     def cover(self, most: float) -> float:
         """Cover values up to `most`. It grows at once, and shrinks only when `most` is below a fifth of it."""
+        # Without this hysteresis the colours would change meaning with every small change of the maximum.
         if most > self.value or most < self.value / 5:
             self.value = max(self._least, nice_above(most))
         return self.value

@@ -66,7 +66,9 @@ class Router:
         focused = self.focused if self._has_focus(targets) else None
         if isinstance(focused, Focusable) and focused.step_focus(step):
             return
+        # Without a focus, a step forward starts before the first view, a step back after the last.
         start = views.index(focused) if focused else (-1 if step > 0 else len(views))
+        # The old view drops its focus before another takes it: two marked items would be ambiguous.
         self.focus(None)
         for distance in range(1, len(views) + 1):
             view = views[(start + step * distance) % len(views)]
@@ -99,6 +101,7 @@ class Router:
         return self.focused is not None and self.focused.handle(event, scene, now_ns)
 
     def _move(self, event: pygame.event.Event, targets: Targets, scene: Scene, now_ns: int) -> bool:
+        # SDL also sends MOUSEMOTION without a motion, for example when the window moves: the mouse still rests.
         if event.pos != self._position:
             self._position, self._rests_since_ns, self._tip_allowed = event.pos, now_ns, True
         if self._captor is not None:
@@ -139,7 +142,9 @@ class Router:
         position = self._position
         if position is None:
             return False
+        # A copy: pygame's events are shared with the queue, and their attributes should stay as they came.
         placed = pygame.event.Event(event.type, {**event.dict, "pos": position})
+        # A drag that leaves its view still belongs to it, and no other view may react to it meanwhile.
         if self._captor is not None:
             return self._captor.handle(placed, scene, now_ns)
         return any(view.handle(placed, scene, now_ns) for view, box in targets if box.collidepoint(position))

@@ -139,6 +139,7 @@ class Scene:
     @property
     def loading(self) -> bool:
         """Whether server or fleet are still starting, so that there is nothing to show yet."""
+        # Panels may still be starting: canvas and figures can be shown without them.
         before = ("starting", "compiling", "connecting")
         return self.view.run_seconds == 0 and any(
             part.state in before for part in self.view.parts if part.name != "panels"

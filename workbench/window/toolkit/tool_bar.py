@@ -92,6 +92,7 @@ class ToolBar(Placed):
         return [self._box]
 
     def _flow(self, width: int, pen: Painter) -> list[pygame.Rect]:
+        # Tools and choices are one flow with a break between them: on a narrow bar choices continue in the next row.
         widths = [pen.width(button.name, theme.LABEL) + 2 * pen.px(_PAD) for button in (*self._tools, *self._choices)]
         return flow(widths, {len(self._tools)}, width, pen.px(_ROW), pen.px(_GAP))
 
@@ -103,6 +104,7 @@ class ToolBar(Placed):
         rows = max(1, round((self._box.height + pen.px(_GAP)) / pen.px(_ROW + _GAP)))
         last = self._boxes[self._tools[-1].name]
         first_left, first_row = last.right + pen.px(_BREAK), (last.top - self._box.top) // pen.px(_ROW + _GAP)
+        # The largest size that shows all colours; if even the smallest does not, the last colours are left out.
         for side in range(pen.px(_SWATCH_MAX), pen.px(_SWATCH_MIN) - 1, -1):
             places = [
                 pygame.Rect(left, self._box.top + row * pen.px(_ROW + _GAP), side, pen.px(_ROW))
@@ -111,6 +113,7 @@ class ToolBar(Placed):
             ]
             if len(places) >= len(SWATCHES):
                 break
+        # Not strict: there may be more places than colours, or fewer.
         return dict(zip(SWATCHES, places, strict=False))
 
     def _draw_button(self, target: pygame.Surface, button: Tool, is_pressed: bool) -> None:
@@ -166,6 +169,7 @@ class Pane:
         pen.card(target, self.box, pen.theme.surface, pen.theme.line)
         cross = pygame.Rect(0, 0, pen.px(_CROSS), pen.px(_CROSS))
         cross.midright = (self.box.right - pen.px(4), self.box.top + pen.px(_HEAD) // 2)
+        # Rebuilt at each draw: the buttons depend on the title, which changes with what is shown.
         self.buttons = {CLOSE: cross}
         arm = cross.inflate(-pen.px(11), -pen.px(11))
         pygame.draw.line(target, pen.theme.dim, arm.topleft, arm.bottomright, pen.px(2))

@@ -18,6 +18,7 @@ class Placed:
     def place(self, box: pygame.Rect, pen: Painter) -> None:
         """Use this box and this painter from now on; the next draw draws everything."""
         self._box, self._pen = box.copy(), pen  # A copy: a pygame.Rect is mutable, and callers move theirs.
+        # Before `forget`: some views use their new boxes there.
         self._lay_out()
         self.forget()
 
@@ -30,6 +31,7 @@ class Placed:
 
     def _changed(self, state: object) -> bool:
         """Whether `state`, which decides the picture, differs from the last one. It is the last one from now on."""
+        # Compared by value: views pass tuples of what they show, so an equal picture is not drawn again.
         if state == self._drawn:
             return False
         self._drawn = state
@@ -72,6 +74,7 @@ class Focusable(Handler):
 
         False when there is no further item: then none has the focus.
         """
+        # One item: a step onto it focuses it, the next step, in either direction, leaves the view.
         self._focused = not self._focused
         return self._focused
 

@@ -28,6 +28,7 @@ def format_ms(value: float | None) -> str:
         return UNKNOWN
     if value < 999.5:
         return f"{three_digits(value)} ms"
+    # Below what would round to 60.0 s.
     if value < 59_950:
         return f"{three_digits(value / 1000)} s"
     return f"{value / 60_000:.1f} min"
