@@ -1,4 +1,4 @@
-"""Controls: what is turned is set, marked and taken back; what they show as TOML is what they are set to."""
+"""Controls: changes are set, marked and undone; as TOML they reproduce the settings."""
 
 from pathlib import Path
 from typing import Any
@@ -45,20 +45,20 @@ class TestTurning:
         assert recorded.controls.value("server.rate_per_s") == 45
         assert [scenario.server.rate_per_s for scenario in recorded.carried_out] == [45]
 
-    def test_ends_and_whole_numbers_are_kept(self, recorded: Recorded) -> None:
+    def test_values_are_clamped_and_rounded(self, recorded: Recorded) -> None:
         for value, expected in ((-5, 1), (30.6, 31), (10**9, 1000)):
             recorded.controls.set("server.burst", value, LONG_NS)
             assert recorded.controls.value("server.burst") == expected
 
-    def test_a_turn_to_where_it_stands_is_none(self, recorded: Recorded) -> None:
+    def test_setting_the_same_value_is_no_change(self, recorded: Recorded) -> None:
         recorded.controls.set("server.rate_per_s", 30, LONG_NS)
         assert not recorded.carried_out and not recorded.controls.can_undo
 
-    def test_a_choice_that_is_none_is_refused(self, recorded: Recorded) -> None:
+    def test_an_unknown_choice_is_rejected(self, recorded: Recorded) -> None:
         with pytest.raises(ValueError, match=r"fleet\.pattern is 'waves'; it must be one of sensor_field"):
             recorded.controls.set("fleet.pattern", "waves", LONG_NS)
 
-    def test_fewer_connections_take_the_viewers_along(self) -> None:
+    def test_fewer_connections_lower_the_viewers(self) -> None:
         recorded = Recorded(load_scenario("first_light", ["fleet.viewers=900"]))
         recorded.controls.set("fleet.connections", 500, LONG_NS)
         assert recorded.controls.scenario.fleet.viewers == 500
@@ -79,7 +79,7 @@ class TestTurning:
         recorded.controls.reset_knob("server.loops", LONG_NS)
         assert not recorded.controls.restart_wanted
 
-    def test_what_a_scenario_starts_with_is_within_its_knobs(self) -> None:
+    def test_start_values_are_within_the_range_of_their_knobs(self) -> None:
         for name in builtin_names():
             controls = Recorded(load_scenario(name)).controls
             for knob in controls.knobs:
@@ -97,7 +97,7 @@ class TestTurning:
             ("seed", "loop=mailbox"),
         ],
     )
-    def test_every_end_and_choice_can_be_turned_to(self, name: str, override: str) -> None:
+    def test_every_end_and_choice_is_valid(self, name: str, override: str) -> None:
         first = load_scenario(name, [override])
         for knob in Recorded(first).controls.knobs:
             for value in knob.choices or (knob.least, knob.most):
@@ -105,7 +105,7 @@ class TestTurning:
                 recorded.controls.set(knob.key, value, LONG_NS)
                 assert recorded.controls.value(knob.key) == value
 
-    def test_only_what_means_something_is_offered(self) -> None:
+    def test_only_knobs_with_an_effect_are_offered(self) -> None:
         linked = {knob.key for knob in Recorded(load_scenario("internet")).controls.knobs}
         assert "fleet.rate_per_s" in linked and not linked & {"fleet.connections", "fleet.region", "server.loop"}
         mailbox = {
@@ -129,13 +129,13 @@ class TestUndo:
         recorded.controls.undo(2 * LONG_NS)
         assert recorded.controls.scenario == recorded.first and not recorded.controls.can_undo
 
-    def test_turns_apart_are_steps_apart(self, recorded: Recorded) -> None:
+    def test_changes_with_a_pause_are_separate_steps(self, recorded: Recorded) -> None:
         recorded.controls.set("server.rate_per_s", 40, LONG_NS)
         recorded.controls.set("server.rate_per_s", 50, 2 * LONG_NS)
         recorded.controls.undo(3 * LONG_NS)
         assert recorded.controls.value("server.rate_per_s") == 40
 
-    def test_what_is_undone_is_done_again(self, recorded: Recorded) -> None:
+    def test_an_undone_step_can_be_redone(self, recorded: Recorded) -> None:
         recorded.controls.set("server.tick_ms", 50, LONG_NS)
         turned = recorded.controls.scenario
         recorded.controls.undo(LONG_NS)
@@ -170,7 +170,7 @@ class TestUndo:
         )
     )
     @settings(deadline=None, max_examples=60)
-    def test_all_undone_is_how_it_began(self, steps: list[tuple[str, Knob, float, int]]) -> None:
+    def test_undoing_all_restores_the_start(self, steps: list[tuple[str, Knob, float, int]]) -> None:
         recorded, now_ns = Recorded(), 0
         for step, knob, place, pause_ns in steps:
             now_ns += pause_ns
@@ -221,13 +221,13 @@ class TestFaults:
         assert [fault.kind for fault in recorded.faults] == ([] if reason else [button.kind])
         assert [kind for kind, _ in recorded.marks] == ([] if reason else ["fault"])
 
-    def test_memory_has_no_connections_to_harm(self) -> None:
+    def test_memory_links_have_no_connection_faults(self) -> None:
         recorded = Recorded(load_scenario("internet"))
         assert "linked in memory" in recorded.controls.fault("cut links", LONG_NS) and not recorded.faults
 
 
 class TestResuming:
-    def test_turns_of_the_run_before_are_taken_back_and_may_want_another_restart(self, recorded: Recorded) -> None:
+    def test_steps_before_a_restart_can_be_undone_and_may_need_another(self, recorded: Recorded) -> None:
         recorded.controls.set("server.rate_per_s", 45, LONG_NS)
         recorded.controls.set("server.loops", 2, 2 * LONG_NS)
         resumed = Recorded(recorded.controls.scenario)
@@ -242,7 +242,7 @@ class TestResuming:
         resumed.controls.redo(LONG_NS)
         assert resumed.controls.scenario == recorded.controls.scenario and not resumed.controls.restart_wanted
 
-    def test_what_is_done_here_is_not_done_to_the_one_before(self, recorded: Recorded) -> None:
+    def test_changes_after_a_restart_leave_the_earlier_controls_alone(self, recorded: Recorded) -> None:
         recorded.controls.set("server.loops", 2, LONG_NS)
         resumed = Recorded(recorded.controls.scenario)
         resumed.controls.resume(recorded.controls)
@@ -254,7 +254,7 @@ class TestResuming:
         recorded.controls.set("server.loop", "mailbox", 2 * LONG_NS)
         assert not recorded.controls.scenario.server.brakes.fan_out.is_on
 
-    def test_a_knob_that_the_new_run_has_not_is_told_by_its_key(self, recorded: Recorded) -> None:
+    def test_a_knob_that_the_new_run_lacks_is_named_by_its_key(self, recorded: Recorded) -> None:
         recorded.controls.set("server.brakes.fan_out.item_us", 9, LONG_NS)
         recorded.controls.set("server.loop", "mailbox", 2 * LONG_NS)
         resumed = Recorded(recorded.controls.scenario)
@@ -273,7 +273,7 @@ class TestLoadCurve:
 
     @given(st.lists(st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)), max_size=50))
     @settings(deadline=None)
-    def test_whatever_is_drawn_is_a_curve(self, points: list[tuple[float, float]]) -> None:
+    def test_any_drawing_is_a_curve(self, points: list[tuple[float, float]]) -> None:
         curve = drawn(points)
         assert Scenario(load_curve=curve).load_curve == curve and len(curve) == len(points)
 
@@ -281,7 +281,7 @@ class TestLoadCurve:
         curve = drawn([(float(second), 1.0) for second in range(3 * POINTS_MAX)])
         assert len(curve) == POINTS_MAX and curve[0][0] == 0 and curve[-1][0] == 3 * POINTS_MAX - 1
 
-    def test_drawing_is_one_step_that_is_told_and_taken_back(self, recorded: Recorded) -> None:
+    def test_drawing_is_one_step_with_a_marker_and_undo(self, recorded: Recorded) -> None:
         for step in range(3):
             recorded.controls.set_load_curve([(0, 1), (step + 1, 2)], LONG_NS + step)
         assert recorded.controls.changed == (LOAD_CURVE,) and recorded.controls.load_curve == ((0, 1), (3, 2))
@@ -302,7 +302,7 @@ class TestKnobs:
                 assert recorded.controls.value(knob.key) == value
                 assert abs(knob.position(value) - place) < 0.1
 
-    def test_keys_are_told_apart(self) -> None:
+    def test_keys_are_unique(self) -> None:
         assert len({knob.key for knob in KNOBS}) == len(KNOBS)
 
     def test_words(self) -> None:
@@ -357,7 +357,7 @@ class TestAsToml:
         path.write_text(recorded.controls.as_toml(), encoding="utf-8")
         assert load_scenario(str(path)) == recorded.controls.scenario
 
-    def test_faults_by_a_click_come_by_the_clock(self, tmp_path: Path) -> None:
+    def test_faults_by_a_click_have_their_times(self, tmp_path: Path) -> None:
         planned = Fault(kind="cut links", at_s=5, share=0)
         clock = iter((0.0, 12.34, 1e9))
         recorded = Recorded(
@@ -379,7 +379,7 @@ class TestAsToml:
         assert msgspec.structs.replace(read, faults=(planned,)) == recorded.controls.scenario
         assert recorded.faults == list(read.faults[1:])  # What is read does what the clicks did.
 
-    def test_a_fault_that_could_not_be_had_is_not_kept(self) -> None:
+    def test_an_unavailable_fault_is_not_kept(self) -> None:
         recorded = Recorded(load_scenario("internet"))
         recorded.controls.fault("cut links", LONG_NS)
         assert "faults" not in recorded.controls.as_toml()

@@ -1,4 +1,4 @@
-"""A real server under a real fleet: whichever stage is braked is named, and the name goes when the brake does.
+"""A real server under a real fleet: the stage that is braked is named, until the brake is released.
 
 One session serves all cases, turned as a person would turn it. Each waits for what must come, never for a time.
 """
@@ -15,7 +15,7 @@ from workbench.scenarios.scenario import Scenario
 from workbench.session.session import Session
 
 COMPILE_S = 600
-"""For the first start, which compiles, on a machine that others use too."""
+"""For the first start, which compiles, also on a busy machine."""
 
 SCENARIO = Scenario(
     name="braked",
@@ -24,7 +24,7 @@ SCENARIO = Scenario(
         connections=150, rate_per_s=40.0, arrivals="poisson", pattern="noise", churn_s=0.5, connect_per_s=20_000
     ),
 )
-"""6,000 placements a second, each a write of its own, and 3,000 deltas: little for a server without brakes."""
+"""6,000 placements per second, each a write of its own, and 3,000 deltas: little for a server without brakes."""
 
 TURNS: dict[str, dict[str, float]] = {
     "accept": {"server.brakes.accept.batch_ms": 100, "fleet.churn_ratio": 1},
@@ -51,7 +51,7 @@ def session() -> Iterator[Session]:
 
 
 def pump(session: Session, is_found: Callable[[str], bool], seconds: float = PATIENCE_S) -> None:
-    """Poll until the bottleneck's name is as asked; fail with the evidence when it never is."""
+    """Poll until the bottleneck's name is as asked; fail with the evidence if it never is."""
     deadline_ns = clock.now_ns() + int(seconds * 1e9)
     while not is_found(session.view().diagnosis.bottleneck):
         assert not session.failed, session.failures
@@ -71,5 +71,5 @@ def test_a_braked_stage_is_named_and_clears(session: Session, stage: str) -> Non
     pump(session, lambda name: name != stage)
 
 
-def test_nothing_got_lost_on_the_way(session: Session) -> None:
+def test_no_placement_was_lost(session: Session) -> None:
     assert session.view().reading.ledger_gap == 0

@@ -1,4 +1,4 @@
-"""The diagnosis names what limits: case by case of its rule, and every stage of a modelled server that is braked."""
+"""The diagnosis: the cases of its rule, and every braked stage of a modelled server."""
 
 import dataclasses
 
@@ -40,28 +40,28 @@ WELL = Reading(
 
 
 def reading(**changes: object) -> Reading:
-    """All well but for these. A busy loop takes as much processor time, unless said."""
+    """A healthy run but for these figures. By default a busy loop takes as much processor time."""
     if "utilisation_ratio" in changes:
         changes = {"server_cpu_cores": changes["utilisation_ratio"]} | changes
     return dataclasses.replace(WELL, **changes)  # type: ignore[arg-type]
 
 
 def stages(**changes: dict[str, object]) -> tuple[StageReading, ...]:
-    """All stages at 5 %, those named with these fields; `fan_out` stands for fan-out."""
+    """All stages at 5 %, but for these fields of named stages; `fan_out` is fan-out."""
     plain = [StageReading(name, "items", 10_000, 0.05, 5.0, 1.0, depth_max=1000) for name in NAMES]
     by_name = {name.replace("_", "-"): fields for name, fields in changes.items()}
     return tuple(dataclasses.replace(stage, **by_name.get(stage.name, {})) for stage in plain)  # type: ignore[arg-type]
 
 
 class TestStage:
-    def test_the_one_that_takes_most_of_a_full_loop(self) -> None:
+    def test_the_stage_that_takes_most_of_a_full_loop(self) -> None:
         found = diagnose(stages(read={"utilisation_ratio": 0.6}), reading(utilisation_ratio=0.95), 4)
         assert found.bottleneck == "read"
         assert found.sentence == "60 % busy; the loop that it shares 95 %"
         assert found.runner_up.endswith("5 % busy")
         assert found.headroom_ratio == pytest.approx(0.05)
 
-    def test_a_loop_without_room_though_its_stages_do_not_tell(self) -> None:
+    def test_a_loop_that_is_full_by_its_processor_time_alone(self) -> None:
         found = diagnose(stages(apply={"utilisation_ratio": 0.4}), reading(server_cpu_cores=0.97), 4)
         assert found.bottleneck == "apply", "processor time that no stage counts is time that the loop lacks"
 
@@ -78,7 +78,7 @@ class TestStage:
         assert found.bottleneck == "admit", "what comes before it is merely blocked by it"
         assert "its queue holds 3.1 s of work and is full (1,000 items)" in found.sentence
 
-    def test_a_full_queue_whose_stage_hardly_works_points_elsewhere(self) -> None:
+    def test_a_full_queue_before_an_idle_stage_is_not_the_cause(self) -> None:
         found = diagnose(
             stages(admit={"utilisation_ratio": 0.02, "depth": 1000}, read={"utilisation_ratio": 0.9}),
             reading(utilisation_ratio=0.95),
@@ -86,7 +86,7 @@ class TestStage:
         )
         assert found.bottleneck == "read"
 
-    def test_a_queue_that_overflows_is_said(self) -> None:
+    def test_an_overflowing_queue_is_mentioned(self) -> None:
         found = diagnose(
             stages(
                 decode={"utilisation_ratio": 0.5},
@@ -112,7 +112,7 @@ class TestStage:
         late = stages(accept={"utilisation_ratio": 0.4}, fan_out={"utilisation_ratio": 0.1})
         assert diagnose(late, reading(tick_ms_mean=200), 4).bottleneck == "accept"
 
-    def test_ticks_that_come_late_though_nothing_works_are_the_machine_s(self) -> None:
+    def test_late_ticks_of_an_idle_server_are_blamed_on_the_machine(self) -> None:
         starved = reading(tick_ms_mean=200, utilisation_ratio=0.05)
         found = diagnose(stages(apply={"utilisation_ratio": 0.06}), starved, 4)
         assert found.bottleneck == "machine"
@@ -137,7 +137,7 @@ class TestStage:
         found = diagnose(many, reading(utilisation_ratio=1.0, server_cpu_cores=0.5), 4)
         assert found.bottleneck == "none", "its added time passes while others work, and both have room"
 
-    def test_waiting_is_held_against_view_latency(self) -> None:
+    def test_waiting_is_compared_with_view_latency(self) -> None:
         found = diagnose(
             stages(apply={"utilisation_ratio": 0.9, "waiting_ms": 710, "growth_per_s": 2000}),
             reading(utilisation_ratio=0.96, latency_ms_p50=1000),
@@ -148,14 +148,14 @@ class TestStage:
             "71 % of view latency is waiting here"
         )
 
-    def test_a_loop_that_waits_for_a_core_is_said(self) -> None:
+    def test_a_loop_that_waits_for_a_core_is_mentioned(self) -> None:
         starved = reading(utilisation_ratio=0.95, server_cpu_cores=0.3)
         found = diagnose(stages(read={"utilisation_ratio": 0.9}), starved, 4)
         assert found.sentence == "90 % busy; but the server gets only 0.30 core: the machine is busy otherwise"
         braked = stages(read={"utilisation_ratio": 0.9, "brake": "+ 5 us an item"})
         assert "gets only" not in diagnose(braked, starved, 4).sentence, "a brake waits without a core"
 
-    def test_a_machine_without_cores_is_said(self) -> None:
+    def test_a_machine_without_free_cores_is_mentioned(self) -> None:
         found = diagnose(
             stages(read={"utilisation_ratio": 0.9}), reading(utilisation_ratio=0.95, fleet_cpu_cores=1.45), 2
         )
@@ -171,7 +171,7 @@ class TestOthers:
             "20 viewers of 100 lack several broadcasts; 150 deltas per second are conflated for them",
         )
 
-    def test_viewers_that_a_busy_fleet_does_not_read_for_are_the_fleets_fault(self) -> None:
+    def test_viewers_that_a_busy_fleet_cannot_read_for_are_not_blamed(self) -> None:
         late = reading(lagging_count=50, fleet_cpu_cores=0.97, sent_per_s=7000, lateness_ms_p99=800)
         found = diagnose(stages(), late, 4)
         assert found.bottleneck == "fleet"
@@ -190,10 +190,10 @@ class TestOthers:
         braked = {"brake": "+ 200 us a delta", "utilisation_ratio": 0.6}
         assert diagnose(stages(viewers=braked), WELL, 4).bottleneck == "none"
 
-    def test_a_fleet_that_is_well_but_saves_placements_up_is_not_blamed(self) -> None:
+    def test_a_fleet_that_only_batches_placements_is_not_blamed(self) -> None:
         assert diagnose(stages(), reading(sent_per_s=8000), 4).bottleneck == "none"
 
-    def test_a_broker_that_keeps_what_it_takes(self) -> None:
+    def test_a_broker_that_does_not_hand_on_what_it_takes(self) -> None:
         found = diagnose(stages(), reading(is_behind_broker=True, received_per_s=4000, conflated_per_s=500), 4)
         assert found.bottleneck == "broker"
         assert found.sentence.startswith(
@@ -209,12 +209,12 @@ class TestOthers:
         busy = dataclasses.replace(held_up, fleet_cpu_cores=0.97)
         assert diagnose(stages(), busy, 4).bottleneck == "fleet", "it has no time to send more"
 
-    def test_a_broker_that_carries_all_is_not_blamed_and_none_is_not_spoken_of(self) -> None:
+    def test_a_broker_that_hands_on_all_is_not_blamed_and_none_has_no_line(self) -> None:
         carried = diagnose(stages(), reading(is_behind_broker=True), 4)
         assert carried.bottleneck == "none" and "hands on 100 %" in carried.explanation[1]
         assert not any("roker" in line for line in diagnose(stages(), WELL, 4).explanation)
 
-    def test_held_devices_are_the_fleets(self) -> None:
+    def test_stalled_devices_are_blamed_on_the_fleet(self) -> None:
         found = diagnose(stages(), reading(stalled_count=300, lateness_ms_p99=2000), 4)
         assert (found.bottleneck, found.sentence) == (
             "fleet",
@@ -247,10 +247,10 @@ class TestOthers:
         found = diagnose(many, reading(utilisation_ratio=0.65, tick_ms_mean=110), 4)
         assert found.sentence == "23 % headroom; encode and fan-out fill 77 % of the tick"
 
-    def test_before_anybody_came_nothing_is_said(self) -> None:
+    def test_before_the_first_connection_there_is_no_diagnosis(self) -> None:
         assert diagnose((), Reading(), 4).bottleneck == ""
 
-    def test_a_server_elsewhere_leaves_fleet_and_window(self) -> None:
+    def test_without_a_server_of_its_own_only_fleet_and_window_are_diagnosed(self) -> None:
         far = Reading(offered_per_s=1000, sent_per_s=1000, lateness_ms_p99=2, connection_count=5)
         found = diagnose((), far, 4)
         assert (found.bottleneck, found.headroom_ratio) == ("none", None)
@@ -269,14 +269,14 @@ class TestDiagnostician:
     def test_the_first_is_shown_at_once(self) -> None:
         assert self.shown(self.FULL) == ["apply"]
 
-    def test_another_is_shown_when_it_lasts(self) -> None:
+    def test_another_name_is_shown_when_it_lasts(self) -> None:
         names = self.shown(*[self.FREE] * 3, *[self.FULL] * 8)
         assert names == ["none"] * (3 + HOLD_NS // (100 * MS)) + ["apply"] * 2
 
-    def test_a_passing_one_is_not_shown(self) -> None:
+    def test_a_brief_name_is_not_shown(self) -> None:
         assert set(self.shown(*[self.FREE] * 3, *[self.FULL] * 5, self.FREE, *[self.FULL] * 5)) == {"none"}
 
-    def test_what_hovers_about_a_threshold_does_not_flicker(self) -> None:
+    def test_a_figure_near_a_threshold_does_not_flicker(self) -> None:
         low = (self.FULL[0], reading(utilisation_ratio=0.84))
         assert set(self.shown(self.FULL, *[low] * 20)) == {"apply"}
 
@@ -285,7 +285,7 @@ class TestDiagnostician:
         names = self.shown(self.FREE, *[self.FULL, other, self.FULL] * 5)
         assert names[-1] == "apply" and "read" not in names
 
-    def test_figures_stand_still_for_a_while(self) -> None:
+    def test_figures_of_a_sentence_do_not_change_too_often(self) -> None:
         diagnostician = Diagnostician(4)
         sentences = [
             diagnostician.step(i * 100 * MS, stages(), reading(utilisation_ratio=0.5 + i / 100)).sentence
@@ -293,7 +293,7 @@ class TestDiagnostician:
         ]
         assert len(set(sentences)) == 2
 
-    def test_the_longest_of_the_steady_state_is_told(self) -> None:
+    def test_the_longest_of_the_steady_state_is_reported(self) -> None:
         diagnostician = Diagnostician(4)
         assert diagnostician.longest is None
         for i in range(40):
@@ -368,7 +368,7 @@ class TestModel:
         modelled.brake(Brakes())
         assert modelled.seconds_until("none") < 4
 
-    def test_without_a_brake_more_than_it_can_carry_is_told_by_the_stage_that_takes_most(self) -> None:
+    def test_an_overload_without_a_brake_is_blamed_on_the_busiest_stage(self) -> None:
         modelled = Modelled(messages_per_s=1_500_000)
         modelled.run(3)
         assert modelled.diagnostician.diagnosis.bottleneck == "read"

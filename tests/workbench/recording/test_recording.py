@@ -38,7 +38,7 @@ _tile_changes = st.dictionaries(st.integers(0, 1023), st.integers(0, 255), min_s
 
 
 @given(st.dictionaries(st.integers(0, 5), _tile_changes, max_size=4), st.booleans())
-def test_blocks_as_arrays_tell_what_the_plain_decoder_tells(changes: dict[int, dict[int, int]], full: bool) -> None:
+def test_blocks_as_arrays_equal_the_plain_decoder(changes: dict[int, dict[int, int]], full: bool) -> None:
     width, height = 70, 50
     body = b"".join(
         encode_block(tile, list(cells), bytes(cells.values()), bytes(1024) if full else None)
@@ -81,7 +81,7 @@ def test_samples_come_back_bit_for_bit(file: Path) -> None:
         np.testing.assert_array_equal(samples[name], expected[name], err_msg=name)
 
 
-def test_a_span_leaves_its_beginning_out_and_holds_its_end(file: Path) -> None:
+def test_a_span_excludes_its_start_and_includes_its_end(file: Path) -> None:
     with Recording.open(file) as recording:
         span = (recorded.time_of(3), recorded.time_of(7))
         numbers = [recorded.time_of(number) for number in (4, 5, 6, 7)]
@@ -107,7 +107,7 @@ def test_stages_and_ticks_come_back(file: Path) -> None:
         np.testing.assert_array_equal(ticks[name], expected[name], err_msg=name)
 
 
-def test_what_is_seen_beside_samples_comes_back(file: Path) -> None:
+def test_readings_come_back(file: Path) -> None:
     with Recording.open(file) as recording:
         assert recording.reading_at(recorded.time_of(1) - 1) is None
         assert recording.reading_at(recorded.time_of(7) + 1) == recorded.reading_of(7)
@@ -165,7 +165,7 @@ def test_condensed_ticks_give_the_same_canvas_and_are_no_longer(changes: int) ->
         assert (pixels.reshape(50, 70) == painted.pixels).all()
 
 
-def test_what_keeps_its_colour_is_left_out_of_a_recording() -> None:
+def test_pixels_that_keep_their_colour_are_left_out() -> None:
     compressor = DeltaCompressor(64, 64)
     first = encode_block(0, list(range(500)), bytes([9]) * 500)
     second = encode_block(0, list(range(500)), bytes([9]) * 499 + b"\x01")
@@ -178,7 +178,7 @@ def test_what_keeps_its_colour_is_left_out_of_a_recording() -> None:
 # --- Files that are not whole, or not ours ---
 
 
-def test_foreign_files_are_told(tmp_path: Path) -> None:
+def test_foreign_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     assert "no file" in refusal(path)
     path.write_bytes(b"")
@@ -193,7 +193,7 @@ def test_foreign_files_are_told(tmp_path: Path) -> None:
     assert "no recording" in refusal(path)
 
 
-def test_a_schema_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_schema_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     recorded.make(path, 1)
     path.write_bytes(path.read_bytes().replace(b"CREATE TABLE ticks", b"CREATE TAB\xccE ticks"))
@@ -232,7 +232,7 @@ def test_a_schema_that_is_no_text_is_told(tmp_path: Path) -> None:
         ("UPDATE meta SET value = 'x = ' WHERE key = 'scenario'", "its scenario is not what was written"),
     ],
 )
-def test_what_is_wrong_inside_is_told(tmp_path: Path, change: str, words: str) -> None:
+def test_damage_inside_is_reported(tmp_path: Path, change: str, words: str) -> None:
     path = tmp_path / "a.pxr"
     recorded.make(path, TICKS)
     with closing(sqlite3.connect(path)) as file, file:
@@ -240,7 +240,7 @@ def test_what_is_wrong_inside_is_told(tmp_path: Path, change: str, words: str) -
     assert words in refusal(path)
 
 
-def test_a_file_cut_short_is_told(tmp_path: Path, file: Path) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, file: Path) -> None:
     whole = file.read_bytes()
     path = tmp_path / "a.pxr"
     for size in (50, 100, 5000, len(whole) // 2, len(whole) - 1):
@@ -250,7 +250,7 @@ def test_a_file_cut_short_is_told(tmp_path: Path, file: Path) -> None:
 
 @given(st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_flipped_bits_are_told_or_leave_the_canvas_right(tmp_path: Path, file: Path, data: st.DataObject) -> None:
+def test_flipped_bits_are_reported_or_leave_the_canvas_intact(tmp_path: Path, file: Path, data: st.DataObject) -> None:
     expected = read_all(file)[0]
     content = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):

@@ -1,4 +1,4 @@
-"""What docs/recording.md says: its examples run as printed, its tables are the file's; and an old recording opens."""
+"""docs/recording.md: its examples run as printed, its tables are those of the file; and old recordings open."""
 
 import re
 import shutil
@@ -73,7 +73,7 @@ def test_the_tables_are_those_of_a_recording() -> None:
     assert len(names) == len(RECORDING_TABLES)
 
 
-def test_a_recording_of_version_1_says_what_it_said() -> None:
+def test_a_recording_of_version_1_reads_as_before() -> None:
     with Recording.open(FIRST) as recording:
         samples, summary = recording.samples(), recording.summary
         assert summary is not None
@@ -87,7 +87,7 @@ def test_a_recording_of_version_1_says_what_it_said() -> None:
         assert np.isnan(recording.stage_samples()["growth_per_s"]).all()
 
 
-def test_a_recording_of_version_2_says_what_it_said() -> None:
+def test_a_recording_of_version_2_reads_as_before() -> None:
     with Recording.open(SECOND) as recording:
         samples, summary = recording.samples(), recording.summary
         assert summary is not None
@@ -110,7 +110,7 @@ def test_a_recording_of_version_2_says_what_it_said() -> None:
         assert recording.diagnoses()[-1].whole.explanation
 
 
-def test_a_recording_of_version_3_says_how_its_knobs_stood() -> None:
+def test_a_recording_of_version_3_has_its_settings() -> None:
     with Recording.open(THIRD) as recording, closing(ReplaySession(recording, with_panels=False)) as replay:
         assert recording.summary is not None
         assert recording.checksum() == recording.summary["canvas_checksum"] == 381676176
@@ -148,7 +148,7 @@ def test_an_earlier_recording_is_replayed_with_what_it_has(path: Path) -> None:
             assert replay.view().failures == [] and replay.controls.scenario == replay.scenario
 
 
-def test_what_was_read_is_left_as_it_was() -> None:
+def test_reading_changes_no_file() -> None:
     for path in (FIRST, SECOND, THIRD):
         Recording.open(path).close()
     assert sorted(path.name for path in KEPT.iterdir()) == [FIRST.name, SECOND.name, THIRD.name]

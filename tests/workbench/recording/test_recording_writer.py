@@ -20,7 +20,7 @@ from workbench.telemetry.view import Diagnosis, Marker, Reading, Turn
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_writer_leaves_one_file_that_says_what_it_was_told(tmp_path: Path) -> None:
+def test_a_writer_leaves_one_file_with_everything(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     writer = RecordingWriter(path, recorded.facts_of(70, 50))
     writer.start()
@@ -48,7 +48,7 @@ def test_a_writer_leaves_one_file_that_says_what_it_was_told(tmp_path: Path) -> 
 
 
 def test_a_failure_between_two_steps_of_a_commit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is found too slow while the commit of what came before looks how large the file is."""
+    """The disk turns out too slow while the previous commit reads the size of the file."""
     monkeypatch.setattr("workbench.recording.writer.WAITING_MAX", 3)
     writer = RecordingWriter(tmp_path / "a.pxr", recorded.facts_of(70, 50))
 
@@ -72,7 +72,7 @@ def test_a_failure_between_two_steps_of_a_commit_is_kept(tmp_path: Path, monkeyp
         assert len(recording.samples()) == 1 and recording.summary is None
 
 
-def test_turns_that_could_not_be_written_are_told(tmp_path: Path) -> None:
+def test_turns_that_could_not_be_written_are_reported(tmp_path: Path) -> None:
     writer = RecordingWriter(tmp_path / "a.pxr", recorded.facts_of(70, 50))
     writer._file.execute("PRAGMA busy_timeout = 0")
     writer.turn(Turn(1, {"server.rate_per_s": 30}))
@@ -82,7 +82,7 @@ def test_turns_that_could_not_be_written_are_told(tmp_path: Path) -> None:
     assert writer.state.failure == describe(DiskError.LOCKED)
 
 
-def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
+def test_a_recording_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     path.write_bytes(b"kept")
     with pytest.raises(UserError, match="already exists"):
@@ -106,7 +106,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
+def test_committed_rows_survive_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     done = subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
@@ -115,7 +115,7 @@ def test_what_was_committed_outlives_a_kill(tmp_path: Path) -> None:
         assert recording.summary is None
 
 
-def test_a_log_that_lost_commits_is_told_and_can_be_given_up(tmp_path: Path) -> None:
+def test_a_log_that_lost_commits_is_reported_and_can_be_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     subprocess.run([sys.executable, "-c", _KILLED, str(path)], cwd=ROOT, check=False)
     log = path.with_name("a.pxr-wal")

@@ -1,4 +1,4 @@
-"""Knobs in a replay: at every moment they stand as they stood, whatever was turned, taken back and started again."""
+"""Settings in a replay: at every moment those of the run, after any changes, undo and restarts."""
 
 import sqlite3
 from contextlib import closing
@@ -39,7 +39,7 @@ BRAKE = "server.brakes.apply.item_us"
 
 
 class Run:
-    """Runs of which nothing is started, one after another, each recorded; and how their knobs stood, and when."""
+    """Recorded runs without processes, one after another; and their settings at each moment."""
 
     def __init__(self, folder: Path, scenario: Scenario) -> None:
         self._folder = folder
@@ -65,7 +65,7 @@ class Run:
         return self._session.controls
 
     def do(self, step: str, knob: Knob, place: float) -> None:
-        """Do one thing now. A knob that this run has not is left alone."""
+        """Take one step. A knob that this run lacks is skipped."""
         controls, now_ns = self.controls, self.now_ns
         has_knob = knob.key in {each.key for each in controls.knobs}
         match step:
@@ -104,7 +104,7 @@ class Run:
 
 
 def same_controls(first: Controls, second: Controls) -> bool:
-    """Whether all that the column of knobs shows is the same."""
+    """Whether the column of knobs shows the same."""
     return first.scenario == second.scenario and [k.key for k in first.brakes_on] == [k.key for k in second.brakes_on]
 
 
@@ -116,7 +116,7 @@ steps = st.lists(
 
 @given(st.sampled_from(["first_light", "overload", "internet"]), steps)
 @settings(deadline=None, max_examples=60)
-def test_knobs_stand_as_they_stood_at_every_moment(name: str, steps: list[tuple[str, Knob, float, int]]) -> None:
+def test_settings_are_those_of_the_run_at_every_moment(name: str, steps: list[tuple[str, Knob, float, int]]) -> None:
     with TemporaryDirectory() as folder:
         run = Run(Path(folder), load_scenario(name))
         for step, knob, place, pause_ns in steps:
@@ -128,7 +128,7 @@ def test_knobs_stand_as_they_stood_at_every_moment(name: str, steps: list[tuple[
 
 
 def check(path: Path, stood: dict[int, Scenario]) -> None:
-    """Go to each moment of a recording, forwards and back, and look at the controls of the replay."""
+    """Go to each moment of a recording, forwards and back, and compare the controls of the replay."""
     with Recording.open(path) as recording, closing(ReplaySession(recording, with_panels=False)) as replay:
         ends_ns = [*list(stood)[1:], replay.transport.last_ns + 1]
         for since_ns, until_ns in [*zip(stood, ends_ns, strict=True), (next(iter(stood)), ends_ns[0])]:
@@ -140,7 +140,7 @@ def check(path: Path, stood: dict[int, Scenario]) -> None:
                     assert replay.view().failures == []
 
 
-def test_what_rounding_and_words_lost_is_there(tmp_path: Path) -> None:
+def test_values_that_marker_texts_round_are_exact(tmp_path: Path) -> None:
     run = Run(tmp_path, load_scenario("first_light"))
     moments = []
     for step in (
@@ -185,7 +185,7 @@ def add_turn(path: Path, turn: Turn) -> None:
         file.execute(TURNS.add, turn_row(turn))
 
 
-def test_the_cards_show_the_brakes_of_the_moment_and_the_knobs_do_before_the_next_sample(tmp_path: Path) -> None:
+def test_brakes_of_the_moment_are_shown_by_knobs_at_once_and_by_cards_with_the_next_sample(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     recorded.make(path, 20)
     for tick, value in ((6.5, 40.0), (9.5, 0.0), (12, 0.125)):
@@ -207,7 +207,7 @@ def test_the_cards_show_the_brakes_of_the_moment_and_the_knobs_do_before_the_nex
             assert (replay.controls.value("server.brakes.admit.item_us"), cards["admit"]) == (knob, card), tick
 
 
-def test_what_is_turned_while_it_is_replayed_is_seen(tmp_path: Path) -> None:
+def test_turns_during_the_replay_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     recorded.make(path, 20)
     with Recording.open(path) as recording, closing(ReplaySession(recording, with_panels=False)) as replay:
@@ -243,12 +243,12 @@ def test_changes_lead_from_one_scenario_to_the_other(name: str) -> None:
     [{"server.speed": 1}, {"server": 1}, {"seed.a": 1}, {"server.rate_per_s": "x"}, {"fleet.viewer_count": 3},
      {"fleet.slow_ratio": 2.0}, {"": 0}, {"link": "memory", "server.loop": "mailbox"}],
 )  # fmt: skip
-def test_changes_that_cannot_be_are_told_in_a_line(changes: dict[str, object]) -> None:
+def test_impossible_changes_are_reported_in_one_line(changes: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"^its turns: [^\n]+$"):
         with_changes(load_scenario("first_light"), changes, "its turns")
 
 
-def test_a_turn_that_cannot_be_holds_the_replay(tmp_path: Path) -> None:
+def test_an_impossible_turn_holds_the_replay(tmp_path: Path) -> None:
     path = tmp_path / "a.pxr"
     recorded.make(path, 20)
     add_turn(path, Turn(time_of(10), {"server.rate_per_s": -1}))
@@ -277,7 +277,7 @@ def test_every_turn_of_every_knob_can_be_read_from_its_marker() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "reset", "rate limit 60", "rate limit high > low /s", "stall 5 % for 2 s > 1"])
-def test_other_words_are_no_turn(text: str) -> None:
+def test_other_texts_are_no_turn(text: str) -> None:
     assert all(value_in(knob, text) is None for knob in knobs_of(Scenario()))
 
 
@@ -291,7 +291,7 @@ WITHOUT_DRAWING = st.tuples(
 @given(st.lists(WITHOUT_DRAWING, max_size=20))
 @settings(deadline=None, max_examples=60)
 def test_markers_of_undone_steps_are_understood(steps: list[tuple[str, Knob, float]]) -> None:
-    """Each step is marked before the next: all that words can tell of whole numbers and choices is known."""
+    """Each step is marked before the next, so that whole numbers and choices are known from the texts."""
     first, now_ns = load_scenario("first_light"), 0
     markers: list[Marker] = []
     controls = Controls(first, lambda _: None, lambda kind, text: markers.append(Marker(now_ns, kind, text)))

@@ -1,4 +1,4 @@
-"""Replay: at every moment, pages and figures are what was recorded, however one came there."""
+"""Replay: at every moment, pages and figures are what was recorded, after any sequence of moves."""
 
 import sqlite3
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def session(made: tuple[Path, dict[int, np.ndarray]]):
 
 
 def at(session: ReplaySession, tick: float) -> None:
-    """Be at the time of a tick."""
+    """Go to the time of a tick."""
     session.transport.hold_at(STARTED_NS + tick * TICK_NS)
     session.poll(0)
 
@@ -117,7 +117,7 @@ def test_while_it_plays_a_jump_back_passes_the_mark_just_played() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(-(10**12), 10**12))))
 @settings(deadline=None)
-def test_whatever_is_done_the_position_lies_between_the_ends(steps: list[tuple[str, int]]) -> None:
+def test_the_position_always_lies_between_the_ends(steps: list[tuple[str, int]]) -> None:
     transport = Transport(-500, 10**11, (7, 10**9))
     for step, number in steps:
         match step:
@@ -139,7 +139,7 @@ def test_whatever_is_done_the_position_lies_between_the_ends(steps: list[tuple[s
 # --- Knobs ---
 
 
-def test_nothing_can_be_turned(session: ReplaySession) -> None:
+def test_no_knob_can_be_changed(session: ReplaySession) -> None:
     controls = session.controls
     before = controls.scenario
     controls.set("server.rate_per_s", 7, 0)
@@ -154,7 +154,7 @@ def test_nothing_can_be_turned(session: ReplaySession) -> None:
 
 @given(st.lists(st.integers(1, TICKS), min_size=1, max_size=12))
 @settings(deadline=None, max_examples=40)
-def test_the_canvas_is_the_recorded_one_wherever_one_came_from(
+def test_the_canvas_is_the_recorded_one_after_any_move(
     made: tuple[Path, dict[int, np.ndarray]], ticks: list[int]
 ) -> None:
     path, canvases = made
@@ -166,7 +166,7 @@ def test_the_canvas_is_the_recorded_one_wherever_one_came_from(
         session.close()
 
 
-def test_ages_are_those_of_the_ticks_that_were_seen(
+def test_ages_are_those_of_the_ticks_that_were_played(
     session: ReplaySession, made: tuple[Path, dict[int, np.ndarray]]
 ) -> None:
     canvases = made[1]
@@ -204,7 +204,7 @@ def test_small_pictures_are_of_their_moments(session: ReplaySession, made: tuple
 
 
 def known(history: HistoryReader, head: int) -> np.ndarray:
-    """The samples that are shown; before the first of them are rows of which nothing is known."""
+    """The samples that are shown, without the rows of unknown figures before them."""
     found = history.between(head, STARTED_NS, time_of(TICKS))
     return found[np.isfinite(found["admitted_per_s"])]
 
@@ -224,7 +224,7 @@ def check_history(session: ReplaySession, tick: int) -> None:
 
 @given(st.lists(st.integers(1, TICKS), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=25)
-def test_the_panels_see_the_past_of_the_moment(made: tuple[Path, dict[int, np.ndarray]], ticks: list[int]) -> None:
+def test_the_history_ends_at_the_moment(made: tuple[Path, dict[int, np.ndarray]], ticks: list[int]) -> None:
     with Recording.open(made[0]) as recording:
         session = ReplaySession(recording, with_panels=False)
         before = -1
@@ -238,7 +238,7 @@ def test_the_panels_see_the_past_of_the_moment(made: tuple[Path, dict[int, np.nd
 
 
 class Halfway:
-    """The rows of a ring, between whose halves something else happens while they are written."""
+    """The rows of a ring, with a callback when half of a write is done."""
 
     def __init__(self, rows: np.ndarray, between: Callable[[], object]) -> None:
         self._rows, self._between = rows, between
@@ -254,8 +254,8 @@ class Halfway:
 
 
 @pytest.mark.parametrize("ring", ["_samples", "_marked"])
-def test_panels_do_not_show_what_is_half_written(session: ReplaySession, ring: str) -> None:
-    """A picture that is begun before the replay goes back, or while it does, is not drawn from rows of two moments."""
+def test_panels_do_not_draw_half_written_rows(session: ReplaySession, ring: str) -> None:
+    """A picture that is started before or while the replay goes back is not drawn from rows of two moments."""
     at(session, 60)
     page, picture = HistoryReader(session.pages.history), Picture(session.pages.picture)
     artist, looks = Renderer(page, picture), list[bool]()
@@ -297,7 +297,7 @@ def test_markers_of_any_moment_are_shown_however_many_there_are(moments: list[in
     page.close()
 
 
-def test_markers_come_when_they_came(session: ReplaySession) -> None:
+def test_markers_appear_at_their_times(session: ReplaySession) -> None:
     history = HistoryReader(session.pages.history)
     at(session, 1)
     assert history.marker_head == 0
@@ -334,7 +334,7 @@ def test_a_longer_look_back_is_filled(
 # --- Figures ---
 
 
-def test_figures_are_the_last_sample_s(session: ReplaySession) -> None:
+def test_figures_are_those_of_the_last_sample(session: ReplaySession) -> None:
     at(session, 7.5)
     view, sample = session.view(), recorded.sample_of(7)
     assert view.reading.admitted_per_s == float(sample["admitted_per_s"])
@@ -347,7 +347,7 @@ def test_figures_are_the_last_sample_s(session: ReplaySession) -> None:
     assert list(stages) == ["admit", "viewers"], "of the others nothing is known, which is not an empty queue"
 
 
-def test_the_bottleneck_is_the_one_told_then(session: ReplaySession) -> None:
+def test_the_bottleneck_is_that_of_the_moment(session: ReplaySession) -> None:
     at(session, 2)
     assert session.view().diagnosis.sentence == "idle"
     at(session, 4)
@@ -361,14 +361,14 @@ def test_the_bottleneck_is_the_one_told_then(session: ReplaySession) -> None:
     ("from_s", "to_s", "words"),
     [(-1.0, None, "--from -1 is outside"), (None, 99.0, "which has 0 to 8.0 s"), (5.0, 4.0, "--from 5 is not before")],
 )
-def test_spans_that_are_none_are_refused(
+def test_impossible_spans_are_rejected(
     made: tuple[Path, dict[int, np.ndarray]], from_s: float | None, to_s: float | None, words: str
 ) -> None:
     with Recording.open(made[0]) as recording, pytest.raises(UserError, match=words):
         ReplaySession(recording, from_s=from_s, to_s=to_s)
 
 
-def test_a_damaged_place_holds_the_replay_and_the_rest_can_be_seen(tmp_path: Path) -> None:
+def test_a_damaged_place_holds_the_replay_and_the_rest_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "b.pxr"
     canvases = recorded.make(path, TICKS)
     with closing(sqlite3.connect(path)) as file, file:

@@ -1,4 +1,4 @@
-"""What `replay` leaves behind without a display: a picture of a moment, or a film of the window. Real panels draw."""
+"""`replay` without a display: a screenshot or a video of the window, with real panels."""
 
 import sys
 from contextlib import closing
@@ -41,7 +41,9 @@ def test_a_film_has_a_picture_of_the_window_for_every_tenth_of_a_second(path: Pa
     assert first != last  # Something moved: the canvas, the figures, the time.
 
 
-def test_a_film_begins_at_its_beginning_however_long_that_took(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_film_starts_at_the_first_moment_however_long_the_start_takes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(replay_command, "_PANELS_PATIENCE_NS", 0)
     with (
         Recording.open(path) as recording,
@@ -57,13 +59,13 @@ def test_a_film_begins_at_its_beginning_however_long_that_took(path: Path, monke
     assert at_s == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2])
 
 
-def test_panels_that_end_are_named(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_panels_that_end_are_reported(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vanish = {"panels": [sys.executable, "-c", ""]}
     with pytest.raises(RunError, match="panels: ended with exit code 0"):
         replay_recording(path, screenshot=tmp_path / "end.png", commands=vanish)
 
 
-def test_a_window_whose_panels_end_goes_on_and_says_so(
+def test_a_window_whose_panels_end_goes_on_and_reports_it(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def look_on(session: ReplaySession, stop: StopSignal) -> None:
@@ -82,6 +84,6 @@ def test_a_picture_is_of_the_window(path: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "end.png").size == (1600, 900)
 
 
-def test_a_film_of_another_kind_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_a_film_of_another_format_is_rejected_before_reading(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.foo: the window is filmed as \.mp4 only"):
         replay_recording(tmp_path / "none.pxr", video=tmp_path / "x.foo")

@@ -1,4 +1,4 @@
-"""A look at all connections: against the plain reckoning, and who counts."""
+"""The census of connections, compared with plain formulas, and which connections it counts."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def after_a_second(rows: np.ndarray, change) -> census.Census:
 class TestJain:
     @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40))
     @settings(deadline=None)
-    def test_is_the_plain_formula(self, shares: list[float]) -> None:
+    def test_equals_the_formula(self, shares: list[float]) -> None:
         squares = sum(share * share for share in shares)
         index = jain_index(np.array(shares))
         if squares == 0:
@@ -41,7 +41,7 @@ class TestJain:
         else:
             assert index == pytest.approx(sum(shares) ** 2 / (len(shares) * squares))
 
-    def test_ends(self) -> None:
+    def test_is_1_for_equal_shares_and_1_over_n_for_one(self) -> None:
         assert jain_index(np.full(9, 3.0)) == pytest.approx(1)
         assert jain_index(np.array([5.0] + [0.0] * 9)) == pytest.approx(0.1)
 
@@ -61,20 +61,20 @@ class TestFairness:
         assert shares(found) == pytest.approx(tuple(np.percentile(np.arange(10), (5, 50, 95))))
         assert found.fairness_index == pytest.approx(45**2 / (10 * 285))
 
-    def test_who_was_refused_is_counted(self) -> None:
+    def test_connections_over_the_limit_are_counted(self) -> None:
         def refuse(rows: np.ndarray) -> None:
             rows["throttled_count"][0, [1, 3]] += 4
 
         assert after_a_second(page(1, 10, 5), refuse).over_limit_count == 2
 
-    def test_another_connection_in_the_same_slot_is_another(self) -> None:
+    def test_a_slot_with_a_new_connection_is_ignored(self) -> None:
         def replace(rows: np.ndarray) -> None:
             rows["admitted_count"][0, :3] += 8
             rows["number"][0, 0], rows["admitted_count"][0, 0] = 99, 1_000_000
 
         assert shares(after_a_second(page(1, 10, 3), replace)) == (8, 8, 8)
 
-    def test_a_slot_that_is_given_on_while_it_is_read_is_nobodys(self) -> None:
+    def test_a_slot_that_changes_hands_while_it_is_read_is_ignored(self) -> None:
         rows = page(1, 4, 3)
         rows["admitted_count"][:] = 1000
 
@@ -87,11 +87,11 @@ class TestFairness:
         taker._rows = interrupted(rows, "admitted_count", give_on)
         assert shares(taker.poll(2 * SECOND, 10, TICK_NS)) == (50, 50, 50)
 
-    def test_nobody_is_unknown(self) -> None:
+    def test_without_connections_nothing_is_known(self) -> None:
         found = after_a_second(page(1, 10, 0), lambda rows: None)
         assert (found.fairness_index, shares(found), found.over_limit_count) == (None, (None, None, None), None)
 
-    def test_of_very_many_some_stand_for_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_very_many_only_some_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(census, "ROWS_MAX", 100)
 
         def admit(rows: np.ndarray) -> None:
@@ -103,7 +103,7 @@ class TestFairness:
 
 
 class TestLag:
-    def test_who_lacks_several_broadcasts_lags(self) -> None:
+    def test_a_viewer_that_lacks_several_broadcasts_lags(self) -> None:
         rows = page(1, 10, 6)
         rows["subscribed"][0, :5] = 1
         rows["cursor"][0, :6] = [10, 9, 7, 6, 0, 0]  # The last does not watch.
@@ -111,7 +111,7 @@ class TestLag:
         assert (found.watching_count, found.lagging_count) == (5, 2)
         assert found.lacked_count == 0 + 1 + 3 + 4 + 10
 
-    def test_who_asked_to_wait_does_not_lag_meanwhile(self) -> None:
+    def test_a_viewer_that_asked_for_fewer_deltas_does_not_lag(self) -> None:
         rows = page(1, 10, 2)
         rows["subscribed"][0, :2] = 1
         rows["interval_ns"][0, 0] = 10 * TICK_NS
@@ -119,7 +119,7 @@ class TestLag:
 
 
 class TestCost:
-    def test_it_looks_twice_a_second(self) -> None:
+    def test_is_taken_twice_per_second(self) -> None:
         rows = page(1, 10, 5)
         rows["subscribed"][0, :5] = 1
         taker = CensusTaker(rows)
@@ -128,7 +128,7 @@ class TestCost:
         assert taker.poll(SECOND + census.INTERVAL_NS - 1, 10, TICK_NS).lagging_count == 5
         assert taker.poll(SECOND + census.INTERVAL_NS, 10, TICK_NS).lagging_count == 0
 
-    def test_slots_behind_the_last_in_use_are_found_when_used(self) -> None:
+    def test_slots_behind_the_last_used_one_are_found_once_used(self) -> None:
         rows = page(2, 20_000, 100)
         rows["subscribed"] = rows["phase"] == Phase.FAST
         taker = CensusTaker(rows)

@@ -12,7 +12,7 @@ from workbench.telemetry.counters import Span
 ROOT = Path(__file__).parents[3]
 
 
-def test_each_figure_is_measured_from_a_field_that_there_is() -> None:
+def test_each_figure_is_measured_from_an_existing_field() -> None:
     fields = {"loops": layout.LOOP, "server": layout.SERVER, "fleet": layout.FLEET}
     for figure in FIGURES:
         if figure.measure:

@@ -1,4 +1,4 @@
-"""What the panels are given: samples with all fields, bands of latency, markers, and a brushed region alone."""
+"""The history for the panels: samples with all fields, bands of latency, markers, and a brushed region."""
 
 import math
 
@@ -51,7 +51,7 @@ class TestBands:
 
 
 class TestMarkers:
-    def test_a_marker_is_written_and_told(self, pages: SessionPages) -> None:
+    def test_a_marker_is_written_and_listed(self, pages: SessionPages) -> None:
         history = History(pages.history)
         history.mark(5, "knob", "rate limit 60 > 30")
         row = pages.history["markers"][0]
@@ -59,7 +59,7 @@ class TestMarkers:
         assert int(pages.history["marker_head"][0]) == 1
         assert [(m.time_ns, m.kind, m.text) for m in history.markers] == [(5, "knob", "rate limit 60 > 30")]
 
-    def test_the_ring_comes_round_and_the_newest_are_told(self, pages: SessionPages) -> None:
+    def test_the_ring_wraps_around_and_the_newest_are_listed(self, pages: SessionPages) -> None:
         history = History(pages.history)
         for number in range(MARKER_ROWS + 1):
             history.mark(number, "fault", str(number))
@@ -67,7 +67,7 @@ class TestMarkers:
         assert len(history.markers) == MARKERS_SHOWN and history.markers[-1].text == str(MARKER_ROWS)
 
     @pytest.mark.parametrize("text", ["x" * 100, "é" * 60, "ab" + "漢" * 30])
-    def test_a_long_text_is_cut_between_letters(self, pages: SessionPages, text: str) -> None:
+    def test_a_long_text_is_cut_between_characters(self, pages: SessionPages, text: str) -> None:
         History(pages.history).mark(1, "note", text)
         written = bytes(pages.history["markers"][0]["text"]).decode()
         assert text.startswith(written) and 70 <= len(written.encode()) <= 72
@@ -125,7 +125,7 @@ class TestSamples:
 
 
 class TestBrush:
-    def test_only_what_came_from_there(self, pages: SessionPages) -> None:
+    def test_only_placements_of_the_region_count(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         sampler.brush = TileBox(1, 0, 3, 2)
         sampler.take(SECOND)
@@ -147,7 +147,7 @@ class TestBrush:
         sampler.take(2 * SECOND + SECOND // 10)
         assert newest(pages)["admitted_per_s"] == pytest.approx(500 / 1.1)
 
-    def test_another_region_begins_anew(self, pages: SessionPages) -> None:
+    def test_another_region_starts_from_zero(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         pages.canvas["tiles"]["applied_count"] = 1000
         for step in range(3):

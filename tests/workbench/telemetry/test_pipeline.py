@@ -1,4 +1,4 @@
-"""Figures of the stages, from counters: against the plain sums they stand for; and the readings made of them."""
+"""Figures of the stages, compared with plain sums of the counters; and the readings made from them."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def samples(pages: SessionPages, count: int, seed: int) -> list[Counters]:
 
 class TestFigures:
     @pytest.mark.parametrize("seed", range(5))
-    def test_they_are_the_plain_sums(self, pages: SessionPages, seed: int) -> None:
+    def test_figures_equal_the_plain_sums(self, pages: SessionPages, seed: int) -> None:
         recent = samples(pages, 11, seed)
         figures = figures_of(recent)
         first, last = recent[0].stages, recent[-1].stages
@@ -84,7 +84,7 @@ class TestFigures:
         assert (figures.depth == 0).all() and (figures.throughput_per_s == 0).all()
         assert readings_of(recent)["apply"].service_us is None
 
-    def test_what_a_blocked_stage_was_last_seen_with_still_waits(self, pages: SessionPages) -> None:
+    def test_the_last_depth_of_a_blocked_stage_still_waits(self, pages: SessionPages) -> None:
         pages.telemetry["stages"][0, Stage.ADMIT]["depth"] = pages.telemetry["stages"][0, Stage.READ]["depth"] = 70
         recent = [read_counters(pages, 0, SECOND), read_counters(pages, 0, 2 * SECOND)]
         peak = np.zeros(layout.STAGE_COUNT)
@@ -104,7 +104,7 @@ class TestFigures:
         assert figures_of(recent).growth_per_s[Stage.APPLY] == pytest.approx(400)
         assert figures_of(recent).growth_per_s[Stage.READ] == 0
 
-    def test_without_a_server_or_a_second_look_nothing_is_told(self, pages: SessionPages) -> None:
+    def test_without_a_server_or_with_one_sample_nothing_is_known(self, pages: SessionPages) -> None:
         peak = np.zeros(layout.STAGE_COUNT)
         assert stage_figures([read_counters(pages, 0, SECOND)], peak) is None
         pages.telemetry["server"][0]["heartbeat_ns"] = 0
@@ -114,7 +114,7 @@ class TestFigures:
 
 
 class TestReadings:
-    def test_order_and_the_journal_only_when_there_is_one(self, pages: SessionPages) -> None:
+    def test_stages_are_in_order_and_the_journal_is_optional(self, pages: SessionPages) -> None:
         recent = [read_counters(pages, 0, SECOND), read_counters(pages, 0, 2 * SECOND)]
         plain = ["accept", "read", "decode", "admit", "apply", "encode", "fan-out", "viewers"]
         assert list(readings_of(recent)) == plain
@@ -122,13 +122,13 @@ class TestReadings:
         recent.append(read_counters(pages, 0, 3 * SECOND))
         assert list(readings_of(recent)) == [*plain[:5], "journal", *plain[5:]]
 
-    def test_peaks_and_limits_are_the_stages_own(self, pages: SessionPages) -> None:
+    def test_peaks_and_limits_are_those_of_the_stage(self, pages: SessionPages) -> None:
         pages.telemetry["stages"][:, Stage.ADMIT]["depth_max"] = 100
         readings = readings_of([read_counters(pages, 0, SECOND), read_counters(pages, 0, 2 * SECOND)])
         assert (readings["admit"].depth_max, readings["admit"].depth_peak) == (200, Stage.ADMIT)
         assert readings["viewers"].depth_max == 0
 
-    def test_drops_stand_where_they_happen_and_only_once(self, pages: SessionPages) -> None:
+    def test_drops_are_counted_once_at_their_stage(self, pages: SessionPages) -> None:
         first = read_counters(pages, 0, SECOND)
         loop = pages.telemetry["loops"][0]
         loop["throttled_count"], loop["out_of_bounds_count"], loop["conflated_count"] = 30, 2, 7
@@ -140,14 +140,14 @@ class TestReadings:
         assert readings["fan-out"].drops_per_s == (("conflated", 7),)
         assert readings["read"].drops_per_s == ()
 
-    def test_brakes_are_said(self, pages: SessionPages) -> None:
+    def test_brakes_are_shown(self, pages: SessionPages) -> None:
         recent = [read_counters(pages, 0, SECOND), read_counters(pages, 0, 2 * SECOND)]
         readings = readings_of(recent, brakes=Brakes(apply=Brake(item_us=20), encode=Brake(item_us=1, batch_ms=5)))
         assert readings["apply"].brake == "+ 20 us an item"
         assert readings["encode"].brake == "+ 1 us an item, 5 ms a batch"
         assert readings["read"].brake == brake_text(Brake()) == ""
 
-    def test_viewers_are_told_by_what_they_receive_and_lack(self, pages: SessionPages) -> None:
+    def test_viewers_are_measured_by_what_they_receive_and_lack(self, pages: SessionPages) -> None:
         first = read_counters(pages, 0, SECOND)
         pages.fleet["fleet"][0]["delta_count"] = 400
         recent = [first, read_counters(pages, 0, 2 * SECOND)]

@@ -1,4 +1,4 @@
-"""What a run comes to: counts over time, nulls for what is unknown, quantiles of the right buckets, samples in time."""
+"""The summary and the sampler: counts over time, null for the unknown, quantiles of the right buckets, sample times."""
 
 import io
 import math
@@ -130,12 +130,12 @@ class TestSummary:
         assert [summary[key] for key in fleet_side] == [None] * 4
         assert summary["received_per_s"] == 0
 
-    def test_nobody_alive_has_no_viewers(self, pages: SessionPages) -> None:
+    def test_without_fleet_and_server_viewers_are_unknown(self, pages: SessionPages) -> None:
         first, last = (read_counters(pages, 0, second * SECOND) for second in (1, 2))
         summary = summarise(measured(first, last, last))
         assert summary["viewers"] is summary["connections_per_loop"] is summary["tick_count"] is None
 
-    def test_processor_time_is_over_the_writers_own_time(self, pages: SessionPages) -> None:
+    def test_processor_time_is_divided_by_the_time_between_heartbeats(self, pages: SessionPages) -> None:
         server = pages.telemetry["server"][0]
         server["heartbeat_ns"], server["cpu_ns"] = SECOND, 0
         first = read_counters(pages, 0, SECOND + 90_000_000)
@@ -145,7 +145,7 @@ class TestSummary:
 
 
 class TestServing:
-    def test_the_drain_belongs_to_totals_alone(self, pages: SessionPages) -> None:
+    def test_the_drain_counts_for_totals_only(self, pages: SessionPages) -> None:
         readings = []
         for second in (1, 3, 9):
             work(pages, second * SECOND)
@@ -172,7 +172,7 @@ class TestQuantile:
         assert found is not None and abs(found * 1000 - exact) <= exact / 32 + 1
         assert maximum_ms(counts, max(values)) == max(values) / 1000
 
-    def test_of_nothing_is_unknown(self) -> None:
+    def test_an_empty_histogram_is_unknown(self) -> None:
         empty = np.zeros(layout.HISTOGRAM_BUCKETS, np.uint64)
         assert quantile_ms(empty, 5, 0.5) is None and maximum_ms(empty, 5) is None
 
@@ -193,7 +193,7 @@ class TestTickLog:
         assert log.collect()["tick"].tolist() == [4, 5]
         assert log.intervals_ns(200, 500).tolist() == [2, 3, 4]
 
-    def test_a_row_that_is_written_over_while_it_is_read_is_left_out(self, pages: SessionPages) -> None:
+    def test_a_row_that_is_overwritten_while_it_is_read_is_left_out(self, pages: SessionPages) -> None:
         self.write(pages, range(1, layout.TICK_ROWS + 1))
 
         def go_on() -> None:
@@ -205,7 +205,7 @@ class TestTickLog:
         assert log.collect()["tick"].tolist() == list(range(5, layout.TICK_ROWS + 1))
         assert log.collect()["tick"].tolist() == list(range(layout.TICK_ROWS + 1, layout.TICK_ROWS + 4))
 
-    def test_a_tick_that_does_not_come_makes_the_interval_longer(self, pages: SessionPages) -> None:
+    def test_a_missing_tick_lengthens_the_interval(self, pages: SessionPages) -> None:
         log, recent = TickLog(pages.telemetry), tick_log.RecentTicks(SECOND)
         recent.add(0, log.collect())
         assert recent.interval_ms(SECOND) is None
@@ -219,7 +219,7 @@ class TestTickLog:
         recent.add(4 * SECOND, log.collect())
         assert recent.interval_ms(4 * SECOND) == 2700
 
-    def test_of_very_many_some_stand_for_all(self, pages: SessionPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_very_many_only_some_are_kept(self, pages: SessionPages, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tick_log, "KEPT_MAX", 100)
         log = TickLog(pages.telemetry)
         for first in range(1, 3001, 50):
@@ -229,7 +229,7 @@ class TestTickLog:
         assert 50 <= len(kept) <= 100
         assert np.percentile(kept, [10, 50, 90]) == pytest.approx([300, 1500, 2700], abs=90)
 
-    def test_what_the_ring_lost_is_not_made_up(self, pages: SessionPages) -> None:
+    def test_ticks_that_the_ring_lost_are_left_out(self, pages: SessionPages) -> None:
         log = TickLog(pages.telemetry)
         self.write(pages, range(1, layout.TICK_ROWS + 101))
         rows = log.collect()
@@ -250,7 +250,7 @@ class TestSampler:
         assert sampler.reading.offered_per_s == 0
         assert sampler.reading.received_per_s is None
 
-    def test_a_server_that_tells_nothing_for_seconds_is_not_idle(self, pages: SessionPages) -> None:
+    def test_a_server_that_publishes_nothing_for_seconds_is_not_idle(self, pages: SessionPages) -> None:
         mailbox = ServerConfig(width=4, height=4, loop="mailbox")
         sampler = Sampler(pages, Scenario(server=mailbox, fleet=FleetConfig(connections=7)))
         stage = pages.telemetry["stages"][0, layout.Stage.APPLY]
@@ -273,7 +273,7 @@ class TestSampler:
         assert sampler.poll(SECOND + SAMPLE_INTERVAL_NS + 5)
         assert sampler.due_ns() == SECOND + 2 * SAMPLE_INTERVAL_NS, "a late poll does not shift the rest"
 
-    def test_history_holds_what_the_reading_says(self, pages: SessionPages) -> None:
+    def test_the_history_equals_the_reading(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         work(pages, SECOND)
         sampler.poll(SECOND)
@@ -287,7 +287,7 @@ class TestSampler:
         assert math.isnan(row["latency_ms_p50"])
         assert row["depth_peak"][layout.Stage.APPLY] == 9
 
-    def test_what_nobody_has_told_is_not_known(self, pages: SessionPages) -> None:
+    def test_a_page_that_was_never_written_is_unknown(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         for second in (1, 2):
             sampler.poll(second * SECOND)
@@ -296,7 +296,7 @@ class TestSampler:
             assert np.isnan(row[name]).all(), name
         assert sampler.reading.connection_count is sampler.reading.lost_count is None
 
-    def test_the_ring_comes_round(self, pages: SessionPages) -> None:
+    def test_the_ring_wraps_around(self, pages: SessionPages) -> None:
         sampler = Sampler(pages, SCENARIO)
         pages.history["head"][0] = pages.history["begun"][0] = SAMPLE_ROWS
         sampler.poll(SECOND)
@@ -311,13 +311,13 @@ class TestTable:
     def test_what_is_not_known_is_a_dash(self) -> None:
         assert line_of(self.view(Reading(), 1)).count("- ") == 15
 
-    def test_a_line_says_figures_with_units_and_dashes(self) -> None:
+    def test_a_line_has_figures_with_units_and_dashes(self) -> None:
         reading = Reading(offered_per_s=300_000, admitted_per_s=812, tick_ms=180, connection_count=5000)
         line = line_of(self.view(reading, 2.5))
-        assert "2.5 s  connections 5,000  offered 300.0 k/s" in line
+        assert "2.5 s  connections 5,000  offered 300 k/s" in line
         assert "admitted 812 /s" in line and "throttled -" in line and "tick 180 ms" in line
 
-    def test_before_the_load_it_says_what_the_parts_do(self) -> None:
+    def test_before_the_load_it_shows_the_state_of_the_processes(self) -> None:
         server = Part("server", "compiling", Progress("compiling decode", 3, 19))
         line = line_of(self.view(Reading(), 0, server, Part("fleet", "starting")))
         assert line == "server compiling decode 3 of 19, fleet starting"
