@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.config import LINK_SETTINGS, FleetConfig
-from devices.fleet.fleet import Fleet
-from devices.kernels import layout
+from devices.fleet.fleet import STEP_NS, Fleet
 from devices.kernels.layout import Phase, Probe
-from devices.kernels.memory import fill_block
 from devices.kernels.viewer import end_probe
 from devices.link import FleetLink
 from server.ipc.page import Page
@@ -28,12 +26,6 @@ from server.protocol.websocket import ProtocolViolation, parse_head
 from server.system import clock
 from server.wire import DELTA
 
-# Least time between two looks at all devices.
-STEP_NS = 1_000_000
-# Added to it per device: looking at a million takes a millisecond.
-STEP_NS_A_DEVICE = 10
-# Most time between two looks at all devices: a schedule may have been started meanwhile.
-IDLE_NS = 20_000_000
 # Settings of connections.
 _FIXED = ("connections", "viewers", "connect_per_s", "churn_s", *LINK_SETTINGS)
 _NO_LINKS = "devices without sockets have no links that could fail"
@@ -50,12 +42,10 @@ class MemoryLink(FleetLink):
         self.tick_ms = int(self._link["tick_ms"])
         self._blocks, self._segments, self._view = link["blocks"], link["segments"], link["view"]
         self._words = link["arenas"].view(np.uint32)
-        self._fills = np.zeros(1, layout.FILL)
         self._probed: list[int] = [-1] * len(self._blocks)
         # Devices whose probe is answered, and the tick that they were answered with.
         self._answered: deque[tuple[int, int]] = deque()
         self._next = self._oldest = self._under_way = 0
-        self._resume_ns = 0
         # Viewers that never read get nothing over memory either.
         self._viewers = np.flatnonzero(fleet.arrays.devices["viewer"] > fleet.arrays.devices["slow"])
 
@@ -98,7 +88,7 @@ class MemoryLink(FleetLink):
             now_ns = clock.now_ns()
             if now_ns >= until_ns:
                 return
-            pause_until_ns = min(self._resume_ns, until_ns)
+            pause_until_ns = min(self.fleet.resume_ns, until_ns)
             if now_ns < pause_until_ns:
                 clock.wait_s(min(pause_until_ns - now_ns, STEP_NS) / 1e9)
             elif self._blocks[self._next]["state"] == BlockState.FREE:
@@ -122,13 +112,7 @@ class MemoryLink(FleetLink):
 
     def _fill(self, now_ns: int) -> None:
         """Fill the next block and give it to the server, if anything is due."""
-        fill = self._fills[0]
-        is_full = fill_block(
-            self.fleet.arrays, self._fills, self._words[self._next], self._segments[self._next], now_ns
-        )
-        if not is_full:
-            least_ns = now_ns + STEP_NS + STEP_NS_A_DEVICE * self.fleet.config.connections
-            self._resume_ns = max(least_ns, min(int(fill["next_ns"]), now_ns + IDLE_NS))
+        fill = self.fleet.fill_block(self._words[self._next], self._segments[self._next], now_ns)
         if not fill["segment_count"]:
             return
         self._counters["sent_count"] += fill["frame_count"]

@@ -4,14 +4,18 @@ A `FleetLink` moves the bytes. Time is an argument, and nothing here touches a s
 fleet to an engine in memory.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.patterns import Life
 from devices.fleet.viewer import ViewerTable, new_tables
 from devices.fleet.workload import grown, new_arrays, new_epoch, write_settings
 from devices.kernels import schedule
-from devices.kernels.layout import EPOCHS_MAX, Arrays, Phase, Probe, Region, Verdict
+from devices.kernels.layout import EPOCHS_MAX, FILL, Arrays, Phase, Probe, Region, Verdict
+from devices.kernels.memory import fill_block
 from devices.kernels.viewer import receive_message
 from server.ipc.page import Page
 from server.protocol.messages import Subscribe
@@ -20,6 +24,12 @@ from server.protocol.websocket import CloseCode, ProtocolViolation
 _BOARD_NONE = (1, 1)
 # Least time between two counts of what is offered, which look at every device: they take 1 or 2 % of it.
 OFFERED_NS_A_DEVICE = 250
+# Least time between two blocks, for which all devices are looked at: a look at a million takes a millisecond.
+STEP_NS = 1_000_000
+# Added to it per device.
+STEP_NS_A_DEVICE = 10
+# Most time between two blocks: a schedule may have been started meanwhile.
+IDLE_NS = 20_000_000
 
 
 class Fleet:
@@ -32,6 +42,8 @@ class Fleet:
         self.seed = seed
         self._life: Life | None = None
         self._offered_ns = 0
+        self.resume_ns = 0  # When to fill the next block.
+        self._fills = np.zeros(1, FILL)
         self.arrays: Arrays = new_arrays(config, width, height, seed, page, np.zeros(_BOARD_NONE, np.uint8))
         self._set_pattern(0)
         self.viewers = ViewerTable(self.arrays, width, height)
@@ -164,6 +176,15 @@ class Fleet:
             verdict = receive_message(self.arrays, d, buffer, 0, len(payload), now_ns)
         if verdict != Verdict.DONE:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, describe_violation(payload))
+
+    def fill_block(self, words: NDArray[np.uint32], segments: NDArray[Any], now_ns: int) -> np.void:
+        """Write due batches into a block, for a link without sockets, and set `resume_ns`. Returns a FILL."""
+        is_full = fill_block(self.arrays, self._fills, words, segments, now_ns)
+        least_ns = now_ns + STEP_NS + STEP_NS_A_DEVICE * self.config.connections
+        next_ns = min(int(self._fills["next_ns"][0]), now_ns + IDLE_NS)
+        self.resume_ns = now_ns if is_full else max(least_ns, next_ns)
+        fill: np.void = self._fills[0]
+        return fill
 
     def owed_count(self) -> int:
         """Placements counted as offered that no socket has taken. Its cost grows with them."""

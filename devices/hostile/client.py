@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from enum import IntEnum
 from random import Random
 
-from server.protocol.handshake import new_handshake_key, upgrade_request
+from devices.client import MESSAGE_BYTES_MAX
+from server.protocol.connection import Connection
+from server.protocol.events import Closed, Event, Message, Opened, Refused
 from server.protocol.messages import Place
-from server.protocol.websocket import CloseCode, decode_close, encode_close, encode_frame, parse_head
+from server.protocol.websocket import CloseCode, encode_close, encode_frame
 from server.wire import HELLO, THROTTLED, Opcode, ServerOp
 
 HELLO_CHECK_S = 0.05
-# Longer messages are skipped; HELLO, THROTTLED and close frames are shorter.
-_KEPT_BYTES_MAX = 125
 
 
 class Leave(IntEnum):
@@ -24,65 +24,6 @@ class Leave(IntEnum):
     STAY = 0
     RESET = 1
     CLOSED = 2  # It has sent a close frame; the socket is closed when the server has answered.
-
-
-class Reply:
-    """What the server has answered on one connection. Long messages are skipped as they arrive, not stored."""
-
-    def __init__(self) -> None:
-        # HELLO has arrived.
-        self.is_open = False
-        # Of the canvas, once open.
-        self.width = self.height = 0
-        # The HTTP status or close code with which the server ends the connection; 0 before. Nothing is read after.
-        self.code = 0
-        # Placements dropped on this connection, from the newest THROTTLED.
-        self.dropped_count = 0
-        self._buffer = bytearray()
-        self._is_upgraded = False
-        self._skip_bytes = 0
-
-    def receive(self, data: bytes) -> None:
-        """Parse bytes of the stream, cut anywhere. Raises ProtocolViolation when it is no WebSocket."""
-        self._buffer += data
-        if not self._is_upgraded:
-            self._read_head()
-        while self._is_upgraded and not self.code and self._read_frame():
-            pass
-
-    def _read_head(self) -> None:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        status = int(self._buffer[:end].split(b" ", 2)[1])
-        del self._buffer[: end + 4]
-        self._is_upgraded = status == 101
-        self.code = 0 if self._is_upgraded else status
-
-    def _read_frame(self) -> bool:
-        """Read or skip one frame. Returns False while it is incomplete."""
-        skipped = min(self._skip_bytes, len(self._buffer))
-        del self._buffer[:skipped]
-        self._skip_bytes -= skipped
-        head = parse_head(self._buffer)
-        if head is None:
-            return False
-        end = head.head_bytes + head.payload_bytes
-        if head.payload_bytes > _KEPT_BYTES_MAX:
-            self._skip_bytes = end
-            return True
-        if len(self._buffer) < end:
-            return False
-        payload = bytes(self._buffer[head.head_bytes : end])
-        del self._buffer[:end]
-        if head.opcode == Opcode.CLOSE:
-            self.code = int(decode_close(payload)[0])
-        elif head.opcode == Opcode.BINARY and payload[0] == ServerOp.HELLO:
-            _, _, self.width, self.height, *_ = HELLO.unpack(payload)
-            self.is_open = True
-        elif head.opcode == Opcode.BINARY and payload[0] == ServerOp.THROTTLED:
-            *_, self.dropped_count = THROTTLED.unpack(payload)
-        return True
 
 
 class HostileClient:
@@ -95,9 +36,19 @@ class HostileClient:
 
     def __init__(self, host: str, path: str, random: Random, turn: int) -> None:
         self.random, self.turn = random, turn
-        self.request = upgrade_request(host, path, new_handshake_key(random.randbytes(16)))
+        # It parses the answers only: what it would send stays inside, because the script sends other things.
+        self._connection = Connection.client(
+            host, path, 0, message_bytes_max=MESSAGE_BYTES_MAX, random_bytes=random.randbytes
+        )
+        self._is_upgraded = False
+        self.request = self._connection.data_to_send()
         self.outgoing = bytearray()
-        self.reply = Reply()
+        self.is_open = False  # HELLO has arrived.
+        self.width = self.height = 0  # Of the canvas, once open.
+        # The HTTP status or close code with which the server ended the connection; 0 before, or without one.
+        self.code = 0
+        # Placements dropped on this connection, from the newest THROTTLED.
+        self.dropped_count = 0
         self.reads = True
         self.leave = Leave.STAY
         self.placed_count = 0
@@ -108,6 +59,30 @@ class HostileClient:
     def is_closing(self) -> bool:
         """Whether it has sent its close frame."""
         return self.leave is Leave.CLOSED
+
+    def receive(self, data: bytes) -> None:
+        """Parse bytes of the stream, cut anywhere; b"" is its end."""
+        events = self._connection.receive_data(data, 0) if data else self._connection.receive_eof(0)
+        for event in events:
+            self._on_event(event)
+        # The server waits for our close frame, which never comes: its own is the end here.
+        if self._is_upgraded and not self._connection.is_open and not self.code:
+            for event in self._connection.receive_eof(0):
+                self._on_event(event)
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Opened():
+                self._is_upgraded = True
+            case Refused(status, _):
+                self.code = status
+            case Closed(code, _) if code != CloseCode.ABNORMAL:
+                self.code = code
+            case Message(payload, is_text=False) if payload[0] == ServerOp.HELLO:
+                _, _, self.width, self.height, *_ = HELLO.unpack(payload)
+                self.is_open = True
+            case Message(payload, is_text=False) if payload[0] == ServerOp.THROTTLED:
+                *_, self.dropped_count = THROTTLED.unpack(payload)
 
     def script(self) -> Iterator[float]:
         """Misbehave; yield the seconds until the next step."""
@@ -120,7 +95,7 @@ class HostileClient:
 
     def wait_for_hello(self) -> Iterator[float]:
         """Yield until HELLO has arrived."""
-        while not self.reply.is_open:
+        while not self.is_open:
             yield HELLO_CHECK_S
 
     def frame(self, payload: bytes, opcode: int = Opcode.BINARY, *, is_final: bool = True) -> bytes:
@@ -134,7 +109,7 @@ class HostileClient:
     def placement(self) -> bytes:
         """A PLACE at a random pixel."""
         self.placed_count += 1
-        x, y = self.random.randrange(self.reply.width), self.random.randrange(self.reply.height)
+        x, y = self.random.randrange(self.width), self.random.randrange(self.height)
         return Place(x, y, self.random.randrange(256)).encode()
 
     def close(self) -> None:

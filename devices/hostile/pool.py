@@ -146,7 +146,7 @@ class HostilePool:
             self._send(link, now_ns)
 
     def _receive(self, link: _Link, now_ns: int) -> None:
-        reply, row = link.client.reply, self._rows[link.member.kind]
+        client, row = link.client, self._rows[link.member.kind]
         try:
             data = link.stream.recv(_READ_BYTES)
         except BlockingIOError:
@@ -154,13 +154,13 @@ class HostilePool:
         except OSError:
             data = b""
         row["received_bytes"] += len(data)
-        was_open = reply.is_open
-        reply.receive(data)
-        row["upgraded_count"] += reply.is_open and not was_open
+        was_open = client.is_open
+        client.receive(data)
+        row["upgraded_count"] += client.is_open and not was_open
         # THROTTLED counts since the connection was opened, and a later one for another reason includes earlier ones.
-        row["throttled_count"] += reply.dropped_count - link.throttled_count
-        link.throttled_count = reply.dropped_count
-        if not data or reply.code:
+        row["throttled_count"] += client.dropped_count - link.throttled_count
+        link.throttled_count = client.dropped_count
+        if not data or client.code:
             self._on_end(link, now_ns)
 
     def _send(self, link: _Link, now_ns: int) -> None:
@@ -192,7 +192,7 @@ class HostilePool:
         if link.client.is_closing:
             row["left_count"] += 1
         else:
-            count_end(row, link.client.reply.code)
+            count_end(row, link.client.code)
         self._pause(link.member, now_ns)
         self._drop(link, with_reset=False)
 

@@ -161,7 +161,7 @@ class OverLimit(HostileClient):
 
     def _excess(self) -> bytes:
         self.placed_count += EXCESS_COUNT
-        width, height, random = self.reply.width, self.reply.height, self.random
+        width, height, random = self.width, self.height, self.random
         places = [(random.randrange(width) + width * (i % 2), random.randrange(height)) for i in range(EXCESS_COUNT)]
         return PlaceMany(tuple((x, y, i % 256) for i, (x, y) in enumerate(places))).encode()
 

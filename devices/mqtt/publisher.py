@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet.fleet import Fleet
-from devices.kernels import layout
-from devices.kernels.memory import fill_block
 from devices.mqtt.gateway import Gateway
 from devices.mqtt.membership import Membership
 from server.kernels.layout import SEGMENT
@@ -25,11 +23,6 @@ from server.wire import PLACE, PLACE_FRAME_BYTES
 
 # Most publications that wait for the broker's sockets: 15 ms of work.
 OWED_MAX = 256
-# Least time between two looks at all devices.
-STEP_NS = 1_000_000
-# Added to it per device.
-STEP_NS_A_DEVICE = 10
-IDLE_NS = 20_000_000
 
 
 def unmask(words: NDArray[np.uint32], size: int) -> NDArray[Any]:
@@ -72,11 +65,9 @@ class Publisher:
     ) -> None:
         self._fleet, self._gateways, self._membership, self._expect = fleet, gateways, membership, expect
         self._counters = fleet.arrays.counters[0]
-        self._fills = np.zeros(1, layout.FILL)
         self._segments = np.zeros(OWED_MAX, SEGMENT)
         self._words = np.zeros(OWED_MAX * 64 * PLACE_FRAME_BYTES // 4, np.uint32)
         self._has_room = asyncio.Event()
-        self._resume_ns = 0
         self._is_full = False
 
     @property
@@ -88,14 +79,14 @@ class Publisher:
         """Publish what is due, until `until_ns`."""
         while (now_ns := clock.now_ns()) < until_ns:
             room = OWED_MAX - self.owed_count
-            is_due = now_ns >= self._resume_ns
+            is_due = now_ns >= self._fleet.resume_ns
             if room > 0 and is_due:
                 self._fill(room, now_ns)
                 await asyncio.sleep(0)  # The links publish now, as far as their sockets have room.
                 continue
             self._counters["blocked_count"] += room <= 0 and is_due
             self._is_full = room <= 0
-            await self._wait((min(until_ns, self._resume_ns) if room > 0 else until_ns) - now_ns)
+            await self._wait((min(until_ns, self._fleet.resume_ns) if room > 0 else until_ns) - now_ns)
 
     def on_published(self, publication: Publication) -> None:
         """Count what a socket took."""
@@ -120,10 +111,7 @@ class Publisher:
 
     def _fill(self, room: int, now_ns: int) -> None:
         """Give the links what is due, `room` publications at most."""
-        fill = self._fills[0]
-        is_full = fill_block(self._fleet.arrays, self._fills, self._words, self._segments[:room], now_ns)
-        least_ns = now_ns + STEP_NS + STEP_NS_A_DEVICE * self._fleet.config.connections
-        self._resume_ns = now_ns if is_full else max(least_ns, min(int(fill["next_ns"]), now_ns + IDLE_NS))
+        fill = self._fleet.fill_block(self._words, self._segments[:room], now_ns)
         count, probed = int(fill["segment_count"]), int(fill["probe"])
         if not count:
             return

@@ -4,13 +4,15 @@ The clock of the hostile clients is the test's, so no test waits for their pause
 """
 
 import contextlib
+import re
+from random import Random
 
 import msgspec
 import numpy as np
 import pytest
 
 from devices.hostile.__main__ import is_this_machine
-from devices.hostile.client import Reply
+from devices.hostile.client import HostileClient
 from devices.hostile.config import CONNECTIONS_MAX, KINDS, HostileConfig, kinds_of_members
 from devices.hostile.counters import CODES, by_kind, hostile_sections
 from devices.hostile.pool import HostilePool
@@ -263,8 +265,13 @@ def test_only_this_machine():
     assert not any(is_this_machine(host) for host in ("10.0.0.1", "0.0.0.0", "example.org", "localhost", ""))
 
 
-def test_reply_however_it_is_cut():
-    stream = upgrade_response("key", None)
+def plain_client():
+    return HostileClient("127.0.0.1", "/canvas", Random(3), 0)
+
+
+def test_replies_however_they_are_cut():
+    key = re.search(rb"Sec-WebSocket-Key: (\S+)", plain_client().request)[1].decode()  # The same seed, the same key.
+    stream = upgrade_response(key, None)
     stream += encode_frame(Opcode.BINARY, Hello(70, 45, 32, 10, 60, 120, 9).encode())
     stream += encode_frame(Opcode.BINARY, bytes([0x81]) * 70_000) + encode_frame(
         Opcode.BINARY, Throttled(1, 9, 5).encode()
@@ -272,14 +279,20 @@ def test_reply_however_it_is_cut():
     stream += encode_frame(Opcode.BINARY, Throttled(3, 9, 7).encode())  # Counts all reasons.
     stream += encode_frame(Opcode.CLOSE, encode_close(1008, "enough"))
     for size in (1, 7, len(stream)):
-        reply = Reply()
+        client = plain_client()
         for start in range(0, len(stream), size):
-            reply.receive(stream[start : start + size])
-        assert (reply.is_open, reply.width, reply.height) == (True, 70, 45)
-        assert (reply.dropped_count, reply.code) == (7, 1008)
+            client.receive(stream[start : start + size])
+        assert (client.is_open, client.width, client.height) == (True, 70, 45)
+        assert (client.dropped_count, client.code) == (7, 1008)
 
 
-def test_refusing_reply():
-    reply = Reply()
-    reply.receive(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-    assert (reply.code, reply.is_open) == (408, False)
+def test_a_stream_that_ends_without_a_code():
+    client = plain_client()
+    client.receive(b"")
+    assert (client.code, client.is_open) == (0, False)
+
+
+def test_a_refusing_reply():
+    client = plain_client()
+    client.receive(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+    assert (client.code, client.is_open) == (408, False)
