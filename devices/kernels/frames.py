@@ -19,28 +19,19 @@ from devices.kernels.layout import Pattern, Region
 from devices.kernels.patterns import heat_at, heat_color, owned_pixel, paint
 from devices.kernels.random import advance, mix
 from devices.kernels.schedule import batch_time, mask_word
+from server import wire
 from server.kernels.kernel import kernel
-from server.wire import (
-    BINARY_FRAME,
-    CLIENT_HEAD_BYTES,
-    MASK,
-    PING,
-    PING_FRAME_BYTES,
-    PLACE,
-    PLACE_FRAME_BYTES,
-    ClientOp,
-)
 
-_OP_PLACE, _OP_PING = int(ClientOp.PLACE), int(ClientOp.PING)
-_MASKED_PLACE, _MASKED_PING = MASK | PLACE.size, MASK | PING.size
-_PING_BYTES = PING.size
+_OP_PLACE, _OP_PING = int(wire.ClientOp.PLACE), int(wire.ClientOp.PING)
+_MASKED_PLACE, _MASKED_PING = wire.MASK | wire.PLACE.size, wire.MASK | wire.PING.size
+_PING_BYTES = wire.PING.size
 _LOW = np.uint64(0xFF)
-_PLACE_WORDS = PLACE_FRAME_BYTES // 4
+_PLACE_WORDS = wire.PLACE_FRAME_BYTES // 4
 # The heat at a pixel changes almost linearly within this time.
 _STEADY_NS = 1_000_000_000
 _SENSOR_FIELD, _WHOLE = int(Pattern.SENSOR_FIELD), int(Region.WHOLE)
 
-assert PLACE_FRAME_BYTES % 4 == 0
+assert wire.PLACE_FRAME_BYTES % 4 == 0
 
 
 @kernel
@@ -48,7 +39,7 @@ def put_place(words, at, x, y, color, mask):
     """Write one PLACE frame as three little-endian words at `at`. mask: its low 32 bits. words: (>= at + 3,) u4."""
     # The head takes two bytes, so mask and payload are shifted by half a word against the words of the frame.
     low, high = mask & 0xFFFF, (mask >> 16) & 0xFFFF
-    words[at] = np.uint32(BINARY_FRAME | _MASKED_PLACE << 8 | low << 16)
+    words[at] = np.uint32(wire.BINARY_FRAME | _MASKED_PLACE << 8 | low << 16)
     words[at + 1] = np.uint32(high | ((_OP_PLACE | color << 8) ^ low) << 16)
     words[at + 2] = np.uint32((x | y << 16) ^ (high | low << 16))
 
@@ -56,7 +47,7 @@ def put_place(words, at, x, y, color, mask):
 @kernel
 def put_ping(buffer, offset, nonce, mask):
     """Write one PING frame of 18 bytes at `offset`. `nonce`: uint64. `buffer`: (>= offset + 18,) u1."""
-    buffer[offset] = BINARY_FRAME
+    buffer[offset] = wire.BINARY_FRAME
     buffer[offset + 1] = _MASKED_PING
     for i in range(4):
         buffer[offset + 2 + i] = np.uint8((mask >> np.uint64(8 * i)) & _LOW)
@@ -67,7 +58,7 @@ def put_ping(buffer, offset, nonce, mask):
             plain = np.uint64(_OP_PING)
         elif i >= 4:
             plain = (nonce >> np.uint64(8 * (i - 4))) & _LOW
-        buffer[offset + CLIENT_HEAD_BYTES + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
+        buffer[offset + wire.CLIENT_HEAD_BYTES + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
 
 
 @kernel
@@ -124,7 +115,7 @@ def put_batch(arrays, d, words, at):
     else:
         _put_painted(arrays, d, words, at)
     device.sequence += device.batch_count
-    return count * PLACE_FRAME_BYTES
+    return count * wire.PLACE_FRAME_BYTES
 
 
 @kernel
@@ -137,4 +128,4 @@ def put_nonce(arrays, buffer, offset):
 
 
 # The longest write, in whole words: 64 placements, the most that a fleet's settings allow, and a probe.
-WRITE_BYTES_MAX = 64 * PLACE_FRAME_BYTES + (PING_FRAME_BYTES + 3) // 4 * 4
+WRITE_BYTES_MAX = 64 * wire.PLACE_FRAME_BYTES + (wire.PING_FRAME_BYTES + 3) // 4 * 4

@@ -12,21 +12,12 @@ from devices.kernels.layout import Phase, Probe, Region
 from devices.kernels.schedule import mask_word
 from devices.kernels.sockets import send_bytes, update_interest
 from devices.kernels.viewer import move_viewer
+from server import wire
 from server.kernels.kernel import kernel
-from server.wire import (
-    BINARY_FRAME,
-    CANCEL,
-    CLIENT_HEAD_BYTES,
-    MASK,
-    PING_FRAME_BYTES,
-    SUBSCRIBE,
-    SUBSCRIBE_FRAME_BYTES,
-    ClientOp,
-)
 
-_OP_SUBSCRIBE = int(ClientOp.SUBSCRIBE)
-_MASKED_SUBSCRIBE = MASK | SUBSCRIBE.size
-_SUBSCRIBE_BYTES = SUBSCRIBE.size
+_OP_SUBSCRIBE = int(wire.ClientOp.SUBSCRIBE)
+_MASKED_SUBSCRIBE = wire.MASK | wire.SUBSCRIBE.size
+_SUBSCRIBE_BYTES = wire.SUBSCRIBE.size
 _IDLE, _SLOW, _FAST, _GONE = int(Phase.IDLE), int(Phase.SLOW), int(Phase.FAST), int(Phase.GONE)
 _NONE, _PINGED, _FENCED = int(Probe.NONE), int(Probe.PINGED), int(Probe.FENCED)
 _WHOLE = int(Region.WHOLE)
@@ -38,7 +29,7 @@ def put_subscribe(buffer, offset, flags, words, mask):
 
     words: (x, y, width, height, interval_ms).
     """
-    buffer[offset] = BINARY_FRAME
+    buffer[offset] = wire.BINARY_FRAME
     buffer[offset + 1] = _MASKED_SUBSCRIBE
     for i in range(4):
         buffer[offset + 2 + i] = np.uint8(np.int64(mask >> np.uint64(8 * i)) & 0xFF)
@@ -50,7 +41,7 @@ def put_subscribe(buffer, offset, flags, words, mask):
             plain = np.int64(flags)
         else:
             plain = np.int64(words[(i - 2) // 2]) >> (8 * (i & 1)) & 0xFF
-        buffer[offset + CLIENT_HEAD_BYTES + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
+        buffer[offset + wire.CLIENT_HEAD_BYTES + i] = np.uint8(plain) ^ buffer[offset + 2 + (i & 3)]
 
 
 @kernel
@@ -73,14 +64,14 @@ def subscribe(arrays, links, d, flags, is_fenced):
         device.probe_nonce = put_nonce(arrays, links.outgoing, 0)
         device.probe_count = 0
         device.probe = _FENCED
-        at = PING_FRAME_BYTES
+        at = wire.PING_FRAME_BYTES
     zero, interval_ms = np.int64(0), np.int64(arrays.settings[0].interval_ms)
     words = (zero, zero, zero, zero, interval_ms)
     if arrays.settings[0].region != _WHOLE:
         group = arrays.groups[device.group]
         words = (np.int64(group.x), np.int64(group.y), np.int64(group.width), np.int64(group.height), interval_ms)
     put_subscribe(links.outgoing, at, flags, words, mask_word(arrays.settings[0]))
-    send_bytes(arrays, links, d, links.outgoing[: at + SUBSCRIBE_FRAME_BYTES])
+    send_bytes(arrays, links, d, links.outgoing[: at + wire.SUBSCRIBE_FRAME_BYTES])
 
 
 @kernel
@@ -101,7 +92,7 @@ def change_views(arrays, links, viewers, slow, resubscribe):
             update_interest(arrays, links, d)
         if not device.viewer:
             if was_viewer:
-                subscribe(arrays, links, d, CANCEL, True)
+                subscribe(arrays, links, d, wire.CANCEL, True)
         elif resubscribe or not was_viewer or (was_slow and not device.slow):
             subscribe(arrays, links, d, 0, True)
         # It stops reading, so its view would stay as it is and count as wrong.
@@ -127,7 +118,7 @@ def send_last_pings(arrays, links, asked):
             device.probe = _PINGED
             device.probe_count = 0
             asked[d] = True
-            send_bytes(arrays, links, d, links.outgoing[:PING_FRAME_BYTES])
+            send_bytes(arrays, links, d, links.outgoing[: wire.PING_FRAME_BYTES])
         if not asked[d] or device.probe == _PINGED:
             unanswered += 1
     return unanswered

@@ -9,19 +9,10 @@ no canvas if all states are in use.
 import numpy as np
 
 from devices.kernels.layout import BRANCHES, REGION_SIDE, Verdict
+from server import wire
 from server.kernels.kernel import address_of, kernel
 from server.kernels.libc import memcmp, memcpy
-from server.wire import (
-    BITMAP_BYTES,
-    BLOCK_HEAD,
-    DELTA,
-    SNAPSHOT,
-    SPARSE_ITEM,
-    TILE_PIXELS,
-    TILE_SIDE,
-    BlockKind,
-    ServerOp,
-)
+from server.wire import BITMAP_BYTES, TILE_PIXELS, TILE_SIDE
 
 
 @kernel
@@ -36,8 +27,8 @@ def read_u32(buffer, at):
     return read_u16(buffer, at) | read_u16(buffer, at + 2) << 16
 
 
-_BLOCK_HEAD, _ITEM_BYTES = BLOCK_HEAD.size, SPARSE_ITEM.size
-_SPARSE, _BITMAP, _FULL = int(BlockKind.SPARSE), int(BlockKind.BITMAP), int(BlockKind.FULL)
+_BLOCK_HEAD, _ITEM_BYTES = wire.BLOCK_HEAD.size, wire.SPARSE_ITEM.size
+_SPARSE, _BITMAP, _FULL = int(wire.BlockKind.SPARSE), int(wire.BlockKind.BITMAP), int(wire.BlockKind.FULL)
 
 
 @kernel
@@ -134,8 +125,8 @@ def apply_blocks(pixels, before, body, count):
     return apply_region_blocks(pixels, before, body, count, (np.int64(0), np.int64(0)), canvas)
 
 
-_SNAPSHOT = int(ServerOp.SNAPSHOT)
-_DELTA_HEAD, _SNAPSHOT_HEAD = DELTA.size, SNAPSHOT.size
+_SNAPSHOT = int(wire.ServerOp.SNAPSHOT)
+_DELTA_HEAD, _SNAPSHOT_HEAD = wire.DELTA.size, wire.SNAPSHOT.size
 _DONE, _VIOLATION = int(Verdict.DONE), int(Verdict.VIOLATION)
 _REGION_BYTES = REGION_SIDE * REGION_SIDE
 

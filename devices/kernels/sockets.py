@@ -14,19 +14,10 @@ from devices.kernels.layout import EVENTS_MAX, NEVER_NS, READ_BYTES_MAX, Phase, 
 from devices.kernels.regions import read_u32
 from devices.kernels.schedule import arm, fill_batch, next_due
 from devices.kernels.viewer import begin_probe, is_probed, move_viewer, receive_message
+from server import wire
 from server.kernels import libc
 from server.kernels.histogram import record
 from server.kernels.kernel import address_of, kernel
-from server.wire import (
-    BINARY_FRAME,
-    LENGTH_16,
-    MASK,
-    PING_FRAME_BYTES,
-    PLACE_FRAME_BYTES,
-    SERVER_HEAD_BYTES,
-    SERVER_HEAD_BYTES_MAX,
-    ServerOp,
-)
 
 _SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
 _CONTROL_EVENT = EVENTS_MAX * libc.EVENT_BYTES
@@ -131,7 +122,7 @@ _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdi
 _HANDOVER, _CONNECTED, _ENDED = int(Verdict.HANDOVER), int(Verdict.CONNECTED), int(Verdict.ENDED)
 _NO_PROBE = int(Probe.NONE)
 _READABLE = libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP | libc.EPOLLRDHUP
-_DELTA = int(ServerOp.DELTA)
+_DELTA = int(wire.ServerOp.DELTA)
 
 
 @kernel
@@ -141,7 +132,7 @@ def _add_probe(arrays, links, d, size, now_ns):
         return size
     arrays.devices[d].probe_nonce = put_nonce(arrays, links.outgoing, size)
     begin_probe(arrays, d, links.words, size // 4, libc.monotonic_ns())
-    return size + PING_FRAME_BYTES
+    return size + wire.PING_FRAME_BYTES
 
 
 @kernel
@@ -156,7 +147,7 @@ def _write_batch(arrays, links, d, now_ns):
     size = _add_probe(arrays, links, d, size, now_ns)
     address = address_of(links.outgoing)
     taken = send_some(arrays, d, address, size)
-    frames = min(taken // PLACE_FRAME_BYTES, count)
+    frames = min(taken // wire.PLACE_FRAME_BYTES, count)
     counters.sent_count += frames
     fill_batch(arrays, d)
     # A frame that was cut is counted when its rest leaves: `flush` adds `rest_frames`.
@@ -247,18 +238,18 @@ def _frame_size(links, at, available):
     """Head and payload length of the server frame at `at`, or (0, 0) while its head is incomplete."""
     arena = links.arena
     size = np.int64(arena[at + 1])
-    if size < LENGTH_16:
-        return SERVER_HEAD_BYTES, size
-    if size == LENGTH_16:
-        if available < SERVER_HEAD_BYTES + 2:
+    if size < wire.LENGTH_16:
+        return wire.SERVER_HEAD_BYTES, size
+    if size == wire.LENGTH_16:
+        if available < wire.SERVER_HEAD_BYTES + 2:
             return 0, 0
-        return SERVER_HEAD_BYTES + 2, np.int64(arena[at + 2]) << 8 | np.int64(arena[at + 3])
-    if available < SERVER_HEAD_BYTES_MAX:
+        return wire.SERVER_HEAD_BYTES + 2, np.int64(arena[at + 2]) << 8 | np.int64(arena[at + 3])
+    if available < wire.SERVER_HEAD_BYTES_MAX:
         return 0, 0
     size = 0
     for i in range(8):
         size = size << 8 | np.int64(arena[at + 2 + i])
-    return SERVER_HEAD_BYTES_MAX, size
+    return wire.SERVER_HEAD_BYTES_MAX, size
 
 
 @kernel
@@ -268,7 +259,7 @@ def _decode(arrays, links, now_ns):
     d = cursor.device
     while cursor.end - cursor.start >= 2:
         at, available = np.int64(cursor.start), np.int64(cursor.end - cursor.start)
-        if links.arena[at] != BINARY_FRAME or links.arena[at + 1] & MASK:
+        if links.arena[at] != wire.BINARY_FRAME or links.arena[at + 1] & wire.MASK:
             # Control frames, fragments and masked frames go to the Connection, which stays the only judge of RFC 6455.
             arrays.devices[d].phase = _SLOW
             arm(arrays, d)

@@ -6,28 +6,15 @@ once, kept as the connection's carry, or handed over; none is dropped.
 
 import numpy as np
 
+from server import wire
 from server.kernels.kernel import kernel
 from server.kernels.layout import CARRY_BYTES, Kind, Phase, Reason
-from server.wire import (
-    BINARY_FRAME,
-    CLIENT_HEAD_BYTES,
-    LENGTH_16,
-    LENGTH_64,
-    MASK,
-    PING,
-    PLACE,
-    PLACE_FRAME_BYTES,
-    PLACE_ITEM,
-    PLACE_MANY,
-    PLACEMENTS_MAX,
-    ClientOp,
-)
 
-_PLACE_LENGTH = MASK | PLACE.size  # The second byte of a masked frame with a short payload.
-_PLACE_BYTES, _PING_BYTES = PLACE.size, PING.size
-_HEAD_BYTES, _ITEM_BYTES = PLACE_MANY.size, PLACE_ITEM.size
-_PLACE, _PLACE_MANY = int(ClientOp.PLACE), int(ClientOp.PLACE_MANY)
-_SUBSCRIBE, _PING = int(ClientOp.SUBSCRIBE), int(ClientOp.PING)
+_PLACE_LENGTH = wire.MASK | wire.PLACE.size  # The second byte of a masked frame with a short payload.
+_PLACE_BYTES, _PING_BYTES = wire.PLACE.size, wire.PING.size
+_HEAD_BYTES, _ITEM_BYTES = wire.PLACE_MANY.size, wire.PLACE_ITEM.size
+_PLACE, _PLACE_MANY = int(wire.ClientOp.PLACE), int(wire.ClientOp.PLACE_MANY)
+_SUBSCRIBE, _PING = int(wire.ClientOp.SUBSCRIBE), int(wire.ClientOp.PING)
 
 DONE, UNKNOWN, FULL = 0, 1, 2
 """What became of a payload: queued; not a message the fast path knows; no room in a queue, try again later."""
@@ -116,7 +103,7 @@ def _push_places(loop, slot, buffer, start, length, mask):
     if length < _HEAD_BYTES:
         return UNKNOWN
     count = _u16(buffer, start + 2, _turn(mask, 2))
-    if count < 1 or count > PLACEMENTS_MAX or length != _HEAD_BYTES + _ITEM_BYTES * count:
+    if count < 1 or count > wire.PLACEMENTS_MAX or length != _HEAD_BYTES + _ITEM_BYTES * count:
         return UNKNOWN
     if loop.queues[0].message_end + count > len(loop.messages):
         return FULL
@@ -159,8 +146,8 @@ def _take_places(arena, position, end, messages, message_end, limit, slot):
     Nearly all bytes belong to these frames. It takes the two arrays that it needs: passing all of a
     loop costs ten times what a frame does. Returns (position, message_end) behind the last one.
     """
-    while end - position >= PLACE_FRAME_BYTES and message_end < limit:
-        if arena[position] != BINARY_FRAME or arena[position + 1] != _PLACE_LENGTH:
+    while end - position >= wire.PLACE_FRAME_BYTES and message_end < limit:
+        if arena[position] != wire.BINARY_FRAME or arena[position + 1] != _PLACE_LENGTH:
             break
         if arena[position + 6] ^ arena[position + 2] != _PLACE:
             break
@@ -173,7 +160,7 @@ def _take_places(arena, position, end, messages, message_end, limit, slot):
         message.color = arena[position + 7] ^ arena[position + 3]
         message.kind = Kind.PLACE
         message_end += 1
-        position += PLACE_FRAME_BYTES
+        position += wire.PLACE_FRAME_BYTES
     return position, message_end
 
 
@@ -201,22 +188,22 @@ def _decode_segment(loop, segment, limit):
         if first >= limit:
             result = FULL
             break
-        if arena[position] != BINARY_FRAME:
+        if arena[position] != wire.BINARY_FRAME:
             result = UNKNOWN
             break
         if end - position < 2:
             break
         length = np.int64(arena[position + 1] & 0x7F)
-        header = CLIENT_HEAD_BYTES
-        if arena[position + 1] < MASK or length == LENGTH_64 or length == 0:
+        header = wire.CLIENT_HEAD_BYTES
+        if arena[position + 1] < wire.MASK or length == wire.LENGTH_64 or length == 0:
             result = UNKNOWN
             break
-        if length == LENGTH_16:
-            header = CLIENT_HEAD_BYTES + 2
+        if length == wire.LENGTH_16:
+            header = wire.CLIENT_HEAD_BYTES + 2
             if end - position < 4:
                 break
             length = (np.int64(arena[position + 2]) << 8) | np.int64(arena[position + 3])
-            if length < LENGTH_16:
+            if length < wire.LENGTH_16:
                 result = UNKNOWN
                 break
         if end - position < header + length:

@@ -5,30 +5,16 @@ Nothing is cleared: a pixel is dirty for a receiver when its tick is newer than 
 arrays serve the tick's one broadcast and any viewer that lags.
 """
 
+from server import wire
 from server.kernels.kernel import kernel
 from server.kernels.layout import HEAD_ROOM
-from server.wire import (
-    BINARY_FRAME,
-    BITMAP_BYTES,
-    BLOCK_HEAD,
-    DELTA,
-    LENGTH_16,
-    LENGTH_64,
-    SERVER_HEAD_BYTES,
-    SERVER_HEAD_BYTES_MAX,
-    SPARSE_COUNT_MAX,
-    SPARSE_ITEM,
-    TILE_PIXELS,
-    TILE_SIDE,
-    BlockKind,
-    ServerOp,
-)
+from server.wire import BITMAP_BYTES, TILE_PIXELS, TILE_SIDE
 
-SPARSE, BITMAP, FULL = int(BlockKind.SPARSE), int(BlockKind.BITMAP), int(BlockKind.FULL)
-_HEAD_BYTES, _ITEM_BYTES = BLOCK_HEAD.size, SPARSE_ITEM.size
+SPARSE, BITMAP, FULL = int(wire.BlockKind.SPARSE), int(wire.BlockKind.BITMAP), int(wire.BlockKind.FULL)
+_HEAD_BYTES, _ITEM_BYTES = wire.BLOCK_HEAD.size, wire.SPARSE_ITEM.size
 _BITMAP_MAX = TILE_PIXELS - BITMAP_BYTES
-_DELTA = int(ServerOp.DELTA)
-_DELTA_HEAD = DELTA.size
+_DELTA = int(wire.ServerOp.DELTA)
+_DELTA_HEAD = wire.DELTA.size
 
 
 @kernel
@@ -66,7 +52,7 @@ def _write_sparse(canvas, tile_x, tile_y, since, out, at):
         first = (tile_y * TILE_SIDE + row) * width + tile_x * TILE_SIDE
         for column in range(columns):
             if canvas.pixel_tick[first + column] > since:
-                if count == SPARSE_COUNT_MAX:
+                if count == wire.SPARSE_COUNT_MAX:
                     return head, -1
                 _write_u16(out, at, row * TILE_SIDE + column)
                 out[at + 2] = canvas.pixels[first + column]
@@ -156,20 +142,20 @@ def write_frame_head(out, start_of_blocks, block_bytes, block_count, encoding, t
     _write_u16(out, at + 4, tick & 0xFFFF)
     _write_u16(out, at + 6, (tick >> 16) & 0xFFFF)
     length = block_bytes + _DELTA_HEAD
-    if length < LENGTH_16:
-        at -= SERVER_HEAD_BYTES
+    if length < wire.LENGTH_16:
+        at -= wire.SERVER_HEAD_BYTES
         out[at + 1] = length
     elif length < 65536:
-        at -= SERVER_HEAD_BYTES + 2
-        out[at + 1] = LENGTH_16
+        at -= wire.SERVER_HEAD_BYTES + 2
+        out[at + 1] = wire.LENGTH_16
         out[at + 2] = length >> 8
         out[at + 3] = length & 0xFF
     else:
-        at -= SERVER_HEAD_BYTES_MAX
-        out[at + 1] = LENGTH_64
+        at -= wire.SERVER_HEAD_BYTES_MAX
+        out[at + 1] = wire.LENGTH_64
         for i in range(8):
             out[at + 2 + i] = (length >> (8 * (7 - i))) & 0xFF
-    out[at] = BINARY_FRAME
+    out[at] = wire.BINARY_FRAME
     return at
 
 

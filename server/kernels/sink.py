@@ -9,36 +9,25 @@ divided by the length of a PLACE frame. Invariant: every byte of a connection is
              others  a part of a PLACE frame
 """
 
+from server import wire
 from server.kernels import libc
 from server.kernels.decode import hand_over
 from server.kernels.fan_out import end_connection, flush, post
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import LISTENER, READ_BYTES_MAX, WAKEUP, Phase, Reason, Wake
-from server.wire import (
-    BINARY_FRAME,
-    CLOSE_FRAME,
-    MASK,
-    PING,
-    PING_FRAME_BYTES,
-    PLACE_FRAME_BYTES,
-    PONG,
-    PONG_FRAME_BYTES,
-    ClientOp,
-    ServerOp,
-)
 
 LOOK_NS = 1_000_000
 """Least time between two looks at the sockets: a wake for each write of thousands would cost more than the reading."""
 _EVENTS_MAX = 1000
-_MASKED_PING = MASK | PING.size
-_PING, _PONG = int(ClientOp.PING), int(ServerOp.PONG)
-_PONG_BYTES = PONG.size
+_MASKED_PING = wire.MASK | wire.PING.size
+_PING, _PONG = int(wire.ClientOp.PING), int(wire.ServerOp.PONG)
+_PONG_BYTES = wire.PONG.size
 
 
 @kernel
 def _is_ping(arena, start):
     """Whether the 18 bytes at `start` are a masked PING: a PLACE frame there has another length in its second byte."""
-    if arena[start] != BINARY_FRAME or arena[start + 1] != _MASKED_PING:
+    if arena[start] != wire.BINARY_FRAME or arena[start + 1] != _MASKED_PING:
         return False
     return arena[start + 6] ^ arena[start + 2] == _PING
 
@@ -47,11 +36,11 @@ def _is_ping(arena, start):
 def _answer_ping(loop, epoll_fd, slot, start, now_ns):
     """Send PONG with the nonce of the PING at `start`: all that came before it is counted."""
     arena, frame = loop.arena, loop.scratch
-    frame[:PONG_FRAME_BYTES] = 0
-    frame[0], frame[1], frame[2] = BINARY_FRAME, _PONG_BYTES, _PONG
+    frame[: wire.PONG_FRAME_BYTES] = 0
+    frame[0], frame[1], frame[2] = wire.BINARY_FRAME, _PONG_BYTES, _PONG
     for i in range(8):
         frame[6 + i] = arena[start + 10 + i] ^ arena[start + 2 + (i & 3)]
-    post(loop, epoll_fd, slot, frame[:PONG_FRAME_BYTES], now_ns)
+    post(loop, epoll_fd, slot, frame[: wire.PONG_FRAME_BYTES], now_ns)
 
 
 @kernel
@@ -60,10 +49,10 @@ def _count(loop, epoll_fd, slot, start, taken, now_ns):
     connection = loop.connections[slot]
     counts = loop.counts[0]
     left = int(connection.carry_bytes) + taken
-    frames = left // PLACE_FRAME_BYTES
-    left -= frames * PLACE_FRAME_BYTES
-    ping = start + taken - PING_FRAME_BYTES
-    if left == PING_FRAME_BYTES - PLACE_FRAME_BYTES and ping >= start and _is_ping(loop.arena, ping):
+    frames = left // wire.PLACE_FRAME_BYTES
+    left -= frames * wire.PLACE_FRAME_BYTES
+    ping = start + taken - wire.PING_FRAME_BYTES
+    if left == wire.PING_FRAME_BYTES - wire.PLACE_FRAME_BYTES and ping >= start and _is_ping(loop.arena, ping):
         frames -= 1
         left = 0
         _answer_ping(loop, epoll_fd, slot, ping, now_ns)
@@ -85,7 +74,7 @@ def _read_socket(loop, epoll_fd, slot, now_ns):
         if taken == 0 or not libc.would_block():
             end_connection(loop, slot, Reason.ENDED)
         return
-    if connection.phase == Phase.FAST and connection.carry_bytes == 0 and loop.arena[start] == CLOSE_FRAME:
+    if connection.phase == Phase.FAST and connection.carry_bytes == 0 and loop.arena[start] == wire.CLOSE_FRAME:
         connection.phase = Phase.SLOW
     if connection.phase == Phase.FAST:
         _count(loop, epoll_fd, slot, start, taken, now_ns)

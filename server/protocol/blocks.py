@@ -17,22 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from server import wire
 from server.protocol.websocket import protocol_error
-from server.wire import (
-    BITMAP_BYTES,
-    BLOCK_HEAD,
-    SPARSE_COUNT_MAX,
-    SPARSE_ITEM,
-    TILE_PIXELS,
-    TILE_SIDE,
-    TILES_MAX,
-    BlockKind,
-    tile_shape,
-)
+from server.wire import BITMAP_BYTES, TILE_PIXELS, TILE_SIDE
 
 _SPARSE_DTYPE = np.dtype([("offset", "<u2"), ("color", "u1")])
 
-assert _SPARSE_DTYPE.itemsize == SPARSE_ITEM.size
+assert _SPARSE_DTYPE.itemsize == wire.SPARSE_ITEM.size
 
 
 class Block(NamedTuple):
@@ -53,21 +44,21 @@ def encode_block(tile: int, offsets: Sequence[int], colors: bytes, tile_colors: 
     changed = dict(zip(offsets, colors, strict=True))
     where = sorted(changed)
     newest = bytes(changed[offset] for offset in where)
-    bodies = [(BlockKind.BITMAP, _bitmap_body(where, newest))]
-    if len(where) <= SPARSE_COUNT_MAX:
-        bodies.insert(0, (BlockKind.SPARSE, _sparse_body(where, newest)))
+    bodies = [(wire.BlockKind.BITMAP, _bitmap_body(where, newest))]
+    if len(where) <= wire.SPARSE_COUNT_MAX:
+        bodies.insert(0, (wire.BlockKind.SPARSE, _sparse_body(where, newest)))
     if len(where) == TILE_PIXELS:
-        bodies.append((BlockKind.FULL, newest))
+        bodies.append((wire.BlockKind.FULL, newest))
     elif tile_colors is not None:
         assert len(tile_colors) == TILE_PIXELS
-        bodies.append((BlockKind.FULL, bytes(tile_colors)))
+        bodies.append((wire.BlockKind.FULL, bytes(tile_colors)))
     # Of equally short kinds `min` takes the first, which is the lowest: the compiled encoder does the same.
     kind, body = min(bodies, key=lambda choice: len(choice[1]))
-    return BLOCK_HEAD.pack(tile, kind) + body
+    return wire.BLOCK_HEAD.pack(tile, kind) + body
 
 
 def _sparse_body(offsets: Sequence[int], colors: bytes) -> bytes:
-    return bytes([len(offsets)]) + b"".join(map(SPARSE_ITEM.pack, offsets, colors))
+    return bytes([len(offsets)]) + b"".join(map(wire.SPARSE_ITEM.pack, offsets, colors))
 
 
 def _bitmap_body(offsets: Sequence[int], colors: bytes) -> bytes:
@@ -86,13 +77,13 @@ def decode_blocks(body: bytes, count: int) -> list[Block]:
     """The `count` blocks of which `body` consists. Raises ProtocolViolation."""
     blocks = []
     for tile, kind, start, cells in _walk(body, count):
-        if kind == BlockKind.SPARSE:
-            pairs = list(SPARSE_ITEM.iter_unpack(body[start : start + cells * SPARSE_ITEM.size]))
+        if kind == wire.BlockKind.SPARSE:
+            pairs = list(wire.SPARSE_ITEM.iter_unpack(body[start : start + cells * wire.SPARSE_ITEM.size]))
             offsets, colors = tuple(offset for offset, _ in pairs), bytes(color for _, color in pairs)
             if max(offsets, default=0) >= TILE_PIXELS:
                 what = f"offset {max(offsets)} in the block of tile {tile}"
                 raise protocol_error(f"{what}; offsets are 0 to {TILE_PIXELS - 1}")
-        elif kind == BlockKind.BITMAP:
+        elif kind == wire.BlockKind.BITMAP:
             bits = body[start : start + BITMAP_BYTES]
             offsets = tuple(offset for offset in range(TILE_PIXELS) if bits[offset >> 3] >> (offset & 7) & 1)
             colors = body[start + BITMAP_BYTES : start + BITMAP_BYTES + cells]
@@ -103,24 +94,24 @@ def decode_blocks(body: bytes, count: int) -> list[Block]:
     return blocks
 
 
-def _walk(body: bytes, count: int, tile_count: int = TILES_MAX + 1) -> Iterator[tuple[int, int, int, int]]:
+def _walk(body: bytes, count: int, tile_count: int = wire.TILES_MAX + 1) -> Iterator[tuple[int, int, int, int]]:
     """Tile, kind, start of the body and number of cells of each block, whose lengths are checked."""
     at = 0
     for index in range(count):
-        start = at + BLOCK_HEAD.size
+        start = at + wire.BLOCK_HEAD.size
         if start > len(body):
             raise protocol_error(f"DELTA ends at block {index} of {count}")
-        tile, kind = BLOCK_HEAD.unpack_from(body, at)
+        tile, kind = wire.BLOCK_HEAD.unpack_from(body, at)
         if tile >= tile_count:
             raise protocol_error(f"tile {tile} of a canvas that has {tile_count}")
-        if kind == BlockKind.SPARSE:
+        if kind == wire.BlockKind.SPARSE:
             cells = int.from_bytes(body[start : start + 1], "little")
             start += 1
-            at = start + cells * SPARSE_ITEM.size
-        elif kind == BlockKind.BITMAP:
+            at = start + cells * wire.SPARSE_ITEM.size
+        elif kind == wire.BlockKind.BITMAP:
             cells = int.from_bytes(body[start : start + BITMAP_BYTES], "little").bit_count()
             at = start + BITMAP_BYTES + cells
-        elif kind == BlockKind.FULL:
+        elif kind == wire.BlockKind.FULL:
             cells, at = TILE_PIXELS, start + TILE_PIXELS
         else:
             raise protocol_error(f"block kind {kind} of tile {tile} is unknown; kinds are 0, 1 and 2")
@@ -137,7 +128,7 @@ def apply_blocks(pixels: NDArray[np.uint8], blocks: Iterable[Block]) -> None:
     Raises ProtocolViolation for a tile that is not on this canvas.
     """
     height, width = pixels.shape
-    across, down = tile_shape(width, height)
+    across, down = wire.tile_shape(width, height)
     for tile, offsets, colors in blocks:
         if tile >= across * down:
             raise protocol_error(f"tile {tile} of a canvas that has {across * down}")
@@ -151,7 +142,7 @@ def apply_blocks(pixels: NDArray[np.uint8], blocks: Iterable[Block]) -> None:
 def tile_colors(pixels: NDArray[Any], tile: int) -> bytes:
     """The 1024 colours of a tile by offset; cells beyond the canvas edge are 0. `pixels`: shape (height, width)."""
     height, width = pixels.shape
-    across, _ = tile_shape(width, height)
+    across, _ = wire.tile_shape(width, height)
     top, left = tile // across * TILE_SIDE, tile % across * TILE_SIDE
     # Edge tiles are cut by the canvas, but offsets always count 32 columns per row.
     square = np.zeros((TILE_SIDE, TILE_SIDE), np.uint8)
@@ -166,11 +157,11 @@ def changed_cells(body: bytes, count: int, width: int, height: int) -> tuple[NDA
     `body` consists of these blocks; the canvas is `width` x `height`, and cells beyond its edge are left out. The cells
     of sparse blocks come first, then those of bitmaps, then those of full blocks. Raises ProtocolViolation.
     """
-    across, down = tile_shape(width, height)
+    across, down = wire.tile_shape(width, height)
     # Only the walk from block to block is a loop; the cells of all blocks of a kind are then decoded together.
-    tiles: list[list[int]] = [[] for _ in BlockKind]
-    starts: list[list[int]] = [[] for _ in BlockKind]
-    counts: list[list[int]] = [[] for _ in BlockKind]
+    tiles: list[list[int]] = [[] for _ in wire.BlockKind]
+    starts: list[list[int]] = [[] for _ in wire.BlockKind]
+    counts: list[list[int]] = [[] for _ in wire.BlockKind]
     for tile, kind, start, cells in _walk(body, count, across * down):
         tiles[kind].append(tile)
         starts[kind].append(start)
@@ -181,7 +172,7 @@ def changed_cells(body: bytes, count: int, width: int, height: int) -> tuple[NDA
         _bitmap_cells(data, starts[1], counts[1]),
         _full_cells(data, starts[2]),
     ]
-    tile_of = np.concatenate([np.repeat(np.array(tiles[kind], np.int64), counts[kind]) for kind in BlockKind])
+    tile_of = np.concatenate([np.repeat(np.array(tiles[kind], np.int64), counts[kind]) for kind in wire.BlockKind])
     offset = np.concatenate([offsets for offsets, _ in parts]).astype(np.int64)
     color = np.concatenate([colors for _, colors in parts])
     if len(offset) and int(offset.max()) >= TILE_PIXELS:
@@ -204,7 +195,7 @@ def _sparse_cells(
     data: NDArray[np.uint8], starts: list[int], counts: list[int]
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Offsets and colours of all sparse blocks."""
-    where = _runs(starts, np.array(counts, np.int64) * SPARSE_ITEM.size)
+    where = _runs(starts, np.array(counts, np.int64) * wire.SPARSE_ITEM.size)
     items = np.ascontiguousarray(data[where]).view(_SPARSE_DTYPE)
     return items["offset"], items["color"]
 

@@ -43,28 +43,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from server import wire
 from server.protocol.blocks import Block, apply_blocks, decode_blocks, encode_blocks
 from server.protocol.websocket import protocol_error
-from server.wire import (
-    BLOCK_BYTES_MAX,
-    CANCEL,
-    DELTA,
-    HELLO,
-    NOTICE,
-    PING,
-    PLACE,
-    PLACE_ITEM,
-    PLACE_MANY,
-    PLACEMENTS_MAX,
-    PONG,
-    SNAPSHOT,
-    SUBSCRIBE,
-    THROTTLED,
-    VERSION,
-    ClientOp,
-    Encoding,
-    ServerOp,
-)
 
 PLACE_DTYPE = np.dtype([("op", "u1"), ("color", "u1"), ("x", "<u2"), ("y", "<u2")])
 PLACE_ITEM_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("color", "u1")])
@@ -72,8 +53,8 @@ PLACE_ITEM_DTYPE = np.dtype([("x", "<u2"), ("y", "<u2"), ("color", "u1")])
 # Level 1 gains most of what there is to gain in a tenth of the time of level 9.
 ZLIB_LEVEL = 1
 
-assert PLACE_DTYPE.itemsize == PLACE.size
-assert PLACE_ITEM_DTYPE.itemsize == PLACE_ITEM.size
+assert PLACE_DTYPE.itemsize == wire.PLACE.size
+assert PLACE_ITEM_DTYPE.itemsize == wire.PLACE_ITEM.size
 
 
 class CanvasMessage:
@@ -95,7 +76,7 @@ class Place(CanvasMessage):
     color: int
 
     def encode(self) -> bytes:
-        return PLACE.pack(ClientOp.PLACE, self.color, self.x, self.y)
+        return wire.PLACE.pack(wire.ClientOp.PLACE, self.color, self.x, self.y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +86,9 @@ class PlaceMany(CanvasMessage):
     placements: tuple[tuple[int, int, int], ...]
 
     def encode(self) -> bytes:
-        assert 1 <= len(self.placements) <= PLACEMENTS_MAX
-        items = b"".join(PLACE_ITEM.pack(*placement) for placement in self.placements)
-        return PLACE_MANY.pack(ClientOp.PLACE_MANY, 0, len(self.placements)) + items
+        assert 1 <= len(self.placements) <= wire.PLACEMENTS_MAX
+        items = b"".join(wire.PLACE_ITEM.pack(*placement) for placement in self.placements)
+        return wire.PLACE_MANY.pack(wire.ClientOp.PLACE_MANY, 0, len(self.placements)) + items
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +105,10 @@ class Subscribe(CanvasMessage):
     @property
     def is_cancel(self) -> bool:
         """Whether it ends the subscription."""
-        return bool(self.flags & CANCEL)
+        return bool(self.flags & wire.CANCEL)
 
     def encode(self) -> bytes:
-        return SUBSCRIBE.pack(ClientOp.SUBSCRIBE, *astuple(self))
+        return wire.SUBSCRIBE.pack(wire.ClientOp.SUBSCRIBE, *astuple(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +118,7 @@ class Ping(CanvasMessage):
     nonce: int
 
     def encode(self) -> bytes:
-        return PING.pack(ClientOp.PING, self.nonce)
+        return wire.PING.pack(wire.ClientOp.PING, self.nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +132,11 @@ class Hello(CanvasMessage):
     rate_per_s: int
     burst: int
     connection: int
-    version: int = VERSION
+    version: int = wire.VERSION
 
     def encode(self) -> bytes:
-        head = (ServerOp.HELLO, self.version, self.width, self.height, self.tile)
-        return HELLO.pack(*head, self.tick_ms, self.rate_per_s, self.burst, self.connection)
+        head = (wire.ServerOp.HELLO, self.version, self.width, self.height, self.tile)
+        return wire.HELLO.pack(*head, self.tick_ms, self.rate_per_s, self.burst, self.connection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +154,10 @@ class Snapshot(CanvasMessage):
         """The message's bytes, with `compress` as zlib if that is shorter."""
         assert len(self.pixels) == self.width * self.height
         encoding, body = write_body(self.pixels, compress)
-        return SNAPSHOT.pack(ServerOp.SNAPSHOT, encoding, self.tick, self.x, self.y, self.width, self.height) + body
+        return (
+            wire.SNAPSHOT.pack(wire.ServerOp.SNAPSHOT, encoding, self.tick, self.x, self.y, self.width, self.height)
+            + body
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +170,7 @@ class Delta(CanvasMessage):
     def encode(self, *, compress: bool = False) -> bytes:
         """The message's bytes, with `compress` as one zlib stream if that is shorter."""
         encoding, body = write_body(encode_blocks(self.blocks), compress)
-        return DELTA.pack(ServerOp.DELTA, encoding, len(self.blocks), self.tick) + body
+        return wire.DELTA.pack(wire.ServerOp.DELTA, encoding, len(self.blocks), self.tick) + body
 
     def apply_to(self, pixels: NDArray[np.uint8]) -> None:
         """Write the changes to a canvas, shape (height, width). Raises ProtocolViolation for a tile beyond it."""
@@ -202,7 +186,7 @@ class Throttled(CanvasMessage):
     dropped: int
 
     def encode(self) -> bytes:
-        return THROTTLED.pack(ServerOp.THROTTLED, self.reason, self.retry_ms, self.dropped)
+        return wire.THROTTLED.pack(wire.ServerOp.THROTTLED, self.reason, self.retry_ms, self.dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +197,7 @@ class Pong(CanvasMessage):
     tick: int
 
     def encode(self) -> bytes:
-        return PONG.pack(ServerOp.PONG, self.nonce, self.tick)
+        return wire.PONG.pack(wire.ServerOp.PONG, self.nonce, self.tick)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +208,7 @@ class Notice(CanvasMessage):
     text: str
 
     def encode(self) -> bytes:
-        return NOTICE.pack(ServerOp.NOTICE, self.code) + self.text.encode()
+        return wire.NOTICE.pack(wire.ServerOp.NOTICE, self.code) + self.text.encode()
 
 
 ClientMessage = Place | PlaceMany | Subscribe | Ping
@@ -232,13 +216,13 @@ ServerMessage = Hello | Snapshot | Delta | Throttled | Pong | Notice
 _Message = TypeVar("_Message")
 
 
-def write_body(raw: bytes, compress: bool) -> tuple[Encoding, bytes]:
+def write_body(raw: bytes, compress: bool) -> tuple[wire.Encoding, bytes]:
     """Encoding and bytes of a SNAPSHOT's pixels or a DELTA's blocks: compressed if wanted and if that is shorter."""
     if compress:
         packed = zlib.compress(raw, ZLIB_LEVEL)
         if len(packed) < len(raw):
-            return Encoding.ZLIB, packed
-    return Encoding.RAW, raw
+            return wire.Encoding.ZLIB, packed
+    return wire.Encoding.RAW, raw
 
 
 def read_body(name: str, encoding: int, body: bytes, bytes_max: int) -> bytes:
@@ -246,9 +230,9 @@ def read_body(name: str, encoding: int, body: bytes, bytes_max: int) -> bytes:
 
     Never inflates more than `bytes_max` bytes and one, however little was sent.
     """
-    if encoding == Encoding.RAW:
+    if encoding == wire.Encoding.RAW:
         return body
-    if encoding != Encoding.ZLIB:
+    if encoding != wire.Encoding.ZLIB:
         raise protocol_error(f"{name} has encoding {encoding}; encodings are 0 and 1")
     # One byte more than allowed tells a body that is too long from one that fits exactly.
     inflater = zlib.decompressobj()
@@ -284,56 +268,56 @@ def _fixed(name: str, layout: struct.Struct, make: Callable[..., _Message]) -> C
 
 
 def _read_place_many(payload: bytes) -> PlaceMany:
-    _check_head("PLACE_MANY", payload, PLACE_MANY.size)
-    count = PLACE_MANY.unpack_from(payload)[2]
-    if not 1 <= count <= PLACEMENTS_MAX:
-        raise protocol_error(f"PLACE_MANY has count {count}; it must be 1 to {PLACEMENTS_MAX}")
-    _check_size(f"PLACE_MANY of {count}", payload, PLACE_MANY.size + count * PLACE_ITEM.size)
-    return PlaceMany(tuple(PLACE_ITEM.iter_unpack(payload[PLACE_MANY.size :])))
+    _check_head("PLACE_MANY", payload, wire.PLACE_MANY.size)
+    count = wire.PLACE_MANY.unpack_from(payload)[2]
+    if not 1 <= count <= wire.PLACEMENTS_MAX:
+        raise protocol_error(f"PLACE_MANY has count {count}; it must be 1 to {wire.PLACEMENTS_MAX}")
+    _check_size(f"PLACE_MANY of {count}", payload, wire.PLACE_MANY.size + count * wire.PLACE_ITEM.size)
+    return PlaceMany(tuple(wire.PLACE_ITEM.iter_unpack(payload[wire.PLACE_MANY.size :])))
 
 
 def _read_snapshot(payload: bytes) -> Snapshot:
-    _check_head("SNAPSHOT", payload, SNAPSHOT.size)
-    _, encoding, tick, x, y, width, height = SNAPSHOT.unpack_from(payload)
-    pixels = read_body("SNAPSHOT", encoding, payload[SNAPSHOT.size :], width * height)
+    _check_head("SNAPSHOT", payload, wire.SNAPSHOT.size)
+    _, encoding, tick, x, y, width, height = wire.SNAPSHOT.unpack_from(payload)
+    pixels = read_body("SNAPSHOT", encoding, payload[wire.SNAPSHOT.size :], width * height)
     _check_size(f"the picture of a {width} x {height} SNAPSHOT", pixels, width * height)
     return Snapshot(tick, x, y, width, height, pixels)
 
 
 def _read_delta(payload: bytes) -> Delta:
-    _check_head("DELTA", payload, DELTA.size)
-    _, encoding, count, tick = DELTA.unpack_from(payload)
+    _check_head("DELTA", payload, wire.DELTA.size)
+    _, encoding, count, tick = wire.DELTA.unpack_from(payload)
     # Any encoder's blocks fit, so a longer body cannot consist of `count` blocks.
-    body = read_body("DELTA", encoding, payload[DELTA.size :], count * BLOCK_BYTES_MAX)
+    body = read_body("DELTA", encoding, payload[wire.DELTA.size :], count * wire.BLOCK_BYTES_MAX)
     return Delta(tick, tuple(decode_blocks(body, count)))
 
 
 def _read_notice(payload: bytes) -> Notice:
-    _check_head("NOTICE", payload, NOTICE.size)
+    _check_head("NOTICE", payload, wire.NOTICE.size)
     try:
-        return Notice(payload[1], payload[NOTICE.size :].decode())
+        return Notice(payload[1], payload[wire.NOTICE.size :].decode())
     except UnicodeDecodeError as error:
         raise protocol_error(f"NOTICE is not UTF-8: {error.reason}") from error
 
 
 # The arguments of `make` are in the order of the bytes, those of the classes in the order that reads best.
 _CLIENT_READERS: dict[int, Callable[[bytes], ClientMessage]] = {
-    ClientOp.PLACE: _fixed("PLACE", PLACE, lambda color, x, y: Place(x, y, color)),
-    ClientOp.PLACE_MANY: _read_place_many,
-    ClientOp.SUBSCRIBE: _fixed("SUBSCRIBE", SUBSCRIBE, Subscribe),
-    ClientOp.PING: _fixed("PING", PING, Ping),
+    wire.ClientOp.PLACE: _fixed("PLACE", wire.PLACE, lambda color, x, y: Place(x, y, color)),
+    wire.ClientOp.PLACE_MANY: _read_place_many,
+    wire.ClientOp.SUBSCRIBE: _fixed("SUBSCRIBE", wire.SUBSCRIBE, Subscribe),
+    wire.ClientOp.PING: _fixed("PING", wire.PING, Ping),
 }
 _SERVER_READERS: dict[int, Callable[[bytes], ServerMessage]] = {
-    ServerOp.HELLO: _fixed("HELLO", HELLO, lambda version, *fields: Hello(*[*fields, version])),
-    ServerOp.SNAPSHOT: _read_snapshot,
-    ServerOp.DELTA: _read_delta,
-    ServerOp.THROTTLED: _fixed("THROTTLED", THROTTLED, Throttled),
-    ServerOp.PONG: _fixed("PONG", PONG, Pong),
-    ServerOp.NOTICE: _read_notice,
+    wire.ServerOp.HELLO: _fixed("HELLO", wire.HELLO, lambda version, *fields: Hello(*[*fields, version])),
+    wire.ServerOp.SNAPSHOT: _read_snapshot,
+    wire.ServerOp.DELTA: _read_delta,
+    wire.ServerOp.THROTTLED: _fixed("THROTTLED", wire.THROTTLED, Throttled),
+    wire.ServerOp.PONG: _fixed("PONG", wire.PONG, Pong),
+    wire.ServerOp.NOTICE: _read_notice,
 }
 
-assert _CLIENT_READERS.keys() == set(ClientOp)
-assert _SERVER_READERS.keys() == set(ServerOp)
+assert _CLIENT_READERS.keys() == set(wire.ClientOp)
+assert _SERVER_READERS.keys() == set(wire.ServerOp)
 
 
 def decode_client_message(payload: bytes) -> ClientMessage:
