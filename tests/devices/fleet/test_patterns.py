@@ -1,4 +1,4 @@
-"""What the fleet paints, and the frames it paints with."""
+"""What the fleet paints, and the frames of its placements."""
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ def test_life_equals_its_naive_twin(width, height, seed):
         ages, following = following, ages
 
 
-def test_life_goes_on_with_time():
+def test_life_advances_with_time():
     torus = Life(32, 24, 1, 1e6)
     first = torus.board.copy()
     torus.advance(torus.generation_ns - 1)
@@ -143,7 +143,7 @@ def test_life_goes_on_with_time():
     assert torus.generation == 1 and (torus.board != first).any()
 
 
-def test_generation_lasts_until_it_is_painted():
+def test_a_generation_lasts_until_it_is_painted():
     assert Life(100, 100, 1, 10_000.0).generation_ns == pytest.approx(1.5 * SECOND_NS)
 
 
@@ -158,7 +158,7 @@ def read_frame(data):
 
 
 def batch_of(fleet, device):
-    """What a batch is to be, painted one by one, and what its frames say to an independent parser."""
+    """A batch painted one by one, and its frames as an independent parser reads them."""
     count = int(fleet.arrays.devices["batch_count"][device])
     seconds = [(batch_time(fleet.arrays, device, i) - SECOND_NS) / SECOND_NS for i in range(count)]
     expected = [painted(fleet, device, i, seconds[i]) for i in range(count)]
@@ -176,7 +176,7 @@ def batch_of(fleet, device):
 
 
 @pytest.mark.parametrize(("width", "height"), [(256, 200), (70, 40), (20, 31), (5, 100)])
-def test_devices_that_watch_what_is_around_them_paint_there(width, height):
+def test_devices_that_watch_their_surroundings_paint_there(width, height):
     fleet = fleet_of("sensor_field", 50, width, height, region="around")
     for device in range(50):
         asked = fleet.subscribe(device)
@@ -187,7 +187,7 @@ def test_devices_that_watch_what_is_around_them_paint_there(width, height):
 
 
 @pytest.mark.parametrize("arrivals", ["periodic", "poisson"])
-def test_frames_are_what_an_independent_parser_reads(arrivals):
+def test_frames_equal_those_an_independent_parser_reads(arrivals):
     fleet = fleet_of("image", 9, frames_per_write=7, arrivals=arrivals)
     for device in range(9):
         expected, seen = batch_of(fleet, device)

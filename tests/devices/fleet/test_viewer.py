@@ -1,4 +1,4 @@
-"""Viewers that share states: each equals its own naive decode, whatever they receive and in whatever order."""
+"""Viewers that share states: each equals its own naive decode, for any messages in any order."""
 
 import numpy as np
 import pytest
@@ -159,7 +159,7 @@ def test_compiled_blocks_equal_the_plain_decoder(seed, width, height):
 
 @given(st.binary(max_size=400), st.integers(0, 5))
 @settings(deadline=None, max_examples=300)
-def test_any_blocks_are_taken_or_refused_as_the_plain_decoder_does(body, count):
+def test_any_blocks_are_accepted_or_refused_like_the_plain_decoder(body, count):
     plain, compiled = (np.zeros((HEIGHT, WIDTH), np.uint8) for _ in range(2))
     payload = DELTA.pack(ServerOp.DELTA, 0, count, 1) + body
     try:
@@ -199,7 +199,7 @@ def test_the_same_frames_are_decoded_once():
     assert fleet.arrays.counters["delta_count"][0] == 200
 
 
-def test_ways_that_part_meet_again():
+def test_viewers_that_diverge_share_a_state_again():
     fleet = watching(2)
     pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
     for d in range(2):
@@ -213,7 +213,7 @@ def test_ways_that_part_meet_again():
     assert states[0] == states[1] != 0
 
 
-def test_memory_is_bounded_by_places():
+def test_memory_is_bounded():
     fleet = watching(2, 8, 8)
     fleet.viewers._states_max = 5
     naive = [NaiveViewer(), NaiveViewer()]
@@ -227,7 +227,7 @@ def test_memory_is_bounded_by_places():
         assert (fleet.viewers.canvas(d) == naive[d].pixels).all()
 
 
-def test_viewer_without_a_place_is_not_called_right_or_wrong():
+def test_a_viewer_without_a_state_is_not_checked():
     fleet = watching(3, 8, 8)
     fleet.viewers._states_max = 3  # Two canvases beside none.
     for d in range(3):
@@ -239,7 +239,7 @@ def test_viewer_without_a_place_is_not_called_right_or_wrong():
     assert fleet.viewers.check(np.full((8, 8), 1, np.uint8)) == (3, 1)
 
 
-def test_more_branches_than_are_remembered():
+def test_more_branches_than_are_kept():
     fleet = watching(1)
     blank, marked = np.zeros((HEIGHT, WIDTH), np.uint8), np.ones((HEIGHT, WIDTH), np.uint8)
     for i in range(3 * BRANCHES):
@@ -259,7 +259,7 @@ def test_more_branches_than_are_remembered():
         DELTA.pack(ServerOp.DELTA, 2, 0, 1), DELTA.pack(ServerOp.DELTA, 0, 1, 1) + b"\xff\xff\x00\x00",
     ],
 )  # fmt: skip
-def test_what_breaks_the_protocol_is_refused_and_changes_nothing(payload):
+def test_a_violation_is_refused_and_changes_nothing(payload):
     fleet = watching(1)
     pixels = np.full((HEIGHT, WIDTH), 3, np.uint8)
     fleet.receive(0, snapshot(pixels), 0)
@@ -268,7 +268,7 @@ def test_what_breaks_the_protocol_is_refused_and_changes_nothing(payload):
     assert (fleet.viewers.canvas(0) == pixels).all()
 
 
-def test_throttled_counts_what_is_new_for_its_reason():
+def test_throttled_counts_new_drops_for_its_reason():
     fleet = watching(1)
     for reason, dropped in ((1, 4), (1, 9), (2, 12), (3, 13), (1, 13)):
         fleet.receive(0, Throttled(reason, 10, dropped).encode(), 0)
@@ -276,7 +276,7 @@ def test_throttled_counts_what_is_new_for_its_reason():
     assert (counters["throttled_count"], counters["shed_count"], counters["out_of_bounds_count"]) == (9, 3, 1)
 
 
-def test_notice_is_for_people():
+def test_a_notice_is_ignored():
     fleet = watching(1)
     fleet.receive(0, Notice(1, "hello").encode(), 0)
     assert fleet.arrays.counters["protocol_error_count"][0] == 0

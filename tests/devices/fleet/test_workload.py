@@ -1,4 +1,4 @@
-"""When devices send: schedules against their naive twins, open loop, and the two places they are read from."""
+"""When devices send: schedules against naive twins, the open loop, and the two positions that read a schedule."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def batch_times(arrays, d):
 
 
 def drain_batches(arrays, until_ns):
-    """What a server that is never busy receives: for each device, the intended times in the order of the writes."""
+    """What an idle server receives: the intended times of each device in the order of its writes."""
     sent = [[] for _ in arrays.devices]
     while (arrays.due_ns <= until_ns).any():
         for d in np.flatnonzero(arrays.due_ns <= until_ns):
@@ -51,13 +51,13 @@ def test_gap_equals_its_naive_twin(kind, interval_ns, burst_ratio, word):
 
 
 @pytest.mark.parametrize("kind", ["periodic", "poisson", "bursty"])
-def test_mean_rate_is_the_rate_asked_for(kind):
+def test_mean_rate_is_the_configured_rate(kind):
     arrays = made(connections=400, rate_per_s=50, frames_per_write=3, arrivals=kind)
     offered = schedule.count_offered(arrays, START_NS + 20 * SECOND_NS)
     assert offered == pytest.approx(400 * 50 * 20, rel=0.02)
 
 
-def test_spread_of_gaps_tells_the_kinds_apart():
+def test_spread_of_gaps_distinguishes_the_kinds():
     variations = []
     for kind in ("periodic", "poisson", "bursty"):
         arrays = made(connections=100, rate_per_s=50, arrivals=kind)
@@ -82,7 +82,7 @@ def test_offered_and_written_are_one_schedule(kind, connections, frames, centise
     assert all(times == sorted(times) for times in sent)
 
 
-def test_stop_leaves_nothing_that_was_intended():
+def test_stop_sends_everything_that_was_due():
     arrays = made(connections=7, rate_per_s=30, frames_per_write=12)
     until_ns = START_NS + 130_000_000
     early = drain_batches(arrays, until_ns - 50_000_000)
@@ -112,7 +112,7 @@ def test_phases_are_spread_evenly():
     assert np.allclose(np.diff(first), 500_000, atol=2)
 
 
-def test_devices_that_only_watch_intend_nothing():
+def test_devices_that_only_watch_schedule_nothing():
     arrays = made(connections=5, rate_per_s=0)
     assert (arrays.due_ns == NEVER_NS).all()
     assert schedule.count_offered(arrays, NEVER_NS - 1) == 0
@@ -126,14 +126,14 @@ def test_greedy_devices_send_more():
 
 @given(st.integers(0, 50), st.integers(0, 50))
 @settings(deadline=None)
-def test_spread_takes_as_many_as_asked(count, of):
+def test_spread_chooses_the_given_number(count, of):
     count = min(count, of)
     assert spread(count, of).sum() == count
 
 
 @given(st.integers(1, 5000))
 @settings(deadline=None)
-def test_scatter_visits_everything_once(count):
+def test_scatter_visits_each_index_once(count):
     stride = schedule.scatter_stride(count)
     assert len(set((np.arange(count) * stride % count).tolist())) == count
 

@@ -28,15 +28,15 @@ turns = st.fixed_dictionaries(
 )
 
 
-def fleet_of(**told):
-    fleet = Fleet(FleetConfig(connections=DEVICES, **told), 16, 16, 3, Page.create(fleet_sections()))
+def fleet_of(**changes):
+    fleet = Fleet(FleetConfig(connections=DEVICES, **changes), 16, 16, 3, Page.create(fleet_sections()))
     fleet.arrays.devices["phase"] = Phase.FAST
     fleet.start(START_NS)
     return fleet
 
 
 class Sent:
-    """What sockets take of a fleet's batches, except those of devices that are held."""
+    """Take the batches of a fleet as sockets would, except those of devices in `held`."""
 
     def __init__(self, fleet):
         self.fleet = fleet
@@ -95,10 +95,10 @@ def test_changing_schedule_equals_its_naive_twin(plan):
     firsts = fleet.arrays.devices["offer_next_ns"].tolist()
     words = fleet.arrays.devices["offer_word"].tolist()
     epochs = [[epoch_of(fleet, START_NS, d)] for d in range(DEVICES)]
-    for told, milliseconds, held in plan:
+    for changes, milliseconds, held in plan:
         now_ns += milliseconds * 1_000_000 + 7
         sent.up_to(now_ns)
-        fleet.adjust(FleetConfig(connections=DEVICES, **told), 1.0, now_ns)
+        fleet.adjust(FleetConfig(connections=DEVICES, **changes), 1.0, now_ns)
         sent.hold(held)
         offered = int(fleet.arrays.counters["offered_count"][0])
         assert offered == sent.count + fleet.owed_count()
@@ -132,7 +132,7 @@ def test_rate_doubles_without_a_gap_or_a_burst():
         assert 50_000_000 <= gaps.max() <= 100_000_000
 
 
-def test_rate_of_nothing_and_back_keeps_phases():
+def test_a_rate_of_zero_and_back_keeps_phases():
     fleet = fleet_of(rate_per_s=10)
     sent = Sent(fleet)
     for second, factor in ((1, 0.0), (3, 1.0)):
@@ -146,7 +146,7 @@ def test_rate_of_nothing_and_back_keeps_phases():
         assert np.median(np.diff(times)) == 100_000_000
 
 
-def test_saved_up_placements_are_sent_when_the_rate_stops():
+def test_collected_placements_are_sent_when_the_rate_stops():
     fleet = fleet_of(rate_per_s=10, frames_per_write=12)
     now_ns = START_NS + 600_000_000
     fleet.adjust(fleet.config, 0.0, now_ns)
@@ -181,7 +181,7 @@ def test_fleet_grows_and_the_new_devices_are_idle():
     assert START_NS + 2 * SECOND_NS <= fleet.arrays.due_ns[8] < START_NS + 3 * SECOND_NS
 
 
-def test_device_that_lags_by_more_changes_than_are_remembered_goes_on():
+def test_a_device_that_lags_by_more_changes_than_are_kept_continues():
     fleet = fleet_of(rate_per_s=20)
     sent = Sent(fleet)
     sent.hold((0,))

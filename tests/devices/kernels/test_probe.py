@@ -1,4 +1,4 @@
-"""Latency probes: what is recorded of a batch when its device has seen it: in all, by tile, brushed, and followed."""
+"""Latency probes: what is recorded when a device has seen its batch: in total, by tile, brushed, and followed."""
 
 import numpy as np
 import pytest
@@ -24,9 +24,11 @@ MS = 1_000_000
 class Probed:
     """A fleet whose devices are open and seen, and whose batches are written and probed by hand."""
 
-    def __init__(self, **told):
+    def __init__(self, **changes):
         self.page = Page.create(fleet_sections())
-        config = FleetConfig(**{"connections": 40, "rate_per_s": 100, "frames_per_write": 4, "pattern": "noise"} | told)
+        config = FleetConfig(
+            **{"connections": 40, "rate_per_s": 100, "frames_per_write": 4, "pattern": "noise"} | changes
+        )
         self.fleet = Fleet(config, WIDTH, HEIGHT, 3, self.page)
         self.arrays = self.fleet.arrays
         devices = self.arrays.devices
@@ -56,8 +58,8 @@ def test_the_pixel_is_read_back_from_a_frame(x, y, color, mask):
 
 @given(st.integers(0, 2**32), st.tuples(*[st.integers(0, 5)] * 4))
 @settings(deadline=None, max_examples=30)
-def test_each_probe_counts_where_it_belongs(seed, box):
-    """Against a list: of all latencies, of those whose batch ended in the brushed tiles, and of each tile."""
+def test_each_probe_counts_in_its_histograms(seed, box):
+    """Compare with lists of all latencies, of those whose batch ended in the brushed tiles, and of each tile."""
     probed, lots = Probed(), np.random.default_rng(seed)
     probed.fleet.brush(*box)
     every, brushed, tiles = [], [], {}
@@ -81,7 +83,7 @@ def test_each_probe_counts_where_it_belongs(seed, box):
     assert {int(t): tuple(found[t].tolist()) for t in np.flatnonzero(found["count"])} == tiles
 
 
-def test_each_brush_begins_from_nothing():
+def test_each_brush_starts_an_empty_histogram():
     probed = Probed()
     probed.fleet.brush(0, 0, 5, 3)
     probed.write(0, START_NS)
@@ -95,7 +97,7 @@ def test_each_brush_begins_from_nothing():
     assert probed.page["latency"].sum() == 8
 
 
-def test_the_followed_device_tells_of_each_probe():
+def test_the_followed_device_records_each_probe():
     probed = Probed()
     probed.fleet.follow(105)
     rows = []
@@ -108,7 +110,7 @@ def test_the_followed_device_tells_of_each_probe():
     assert probed.page["journeys"][:2].tolist() == rows
 
 
-def test_a_followed_device_that_is_greedy_is_told_of_and_not_counted():
+def test_a_followed_greedy_device_is_recorded_and_not_counted():
     probed = Probed(greedy_ratio=1.0)
     probed.fleet.follow(101)
     probed.write(0, START_NS)
@@ -118,8 +120,8 @@ def test_a_followed_device_that_is_greedy_is_told_of_and_not_counted():
 
 
 @pytest.mark.parametrize("followed", [-1, 103])
-def test_who_is_probed(followed):
-    """The followed device always but while a probe of its own is under way, others when it is time, by their stride."""
+def test_which_devices_are_probed(followed):
+    """The followed device whenever it has no probe pending; others when a probe is due, by their stride."""
     probed = Probed(greedy_ratio=0.5)
     probed.fleet.follow(followed)
     devices = probed.arrays.devices
@@ -134,7 +136,7 @@ def test_who_is_probed(followed):
     assert not any(is_probed(probed.arrays, d, 1, START_NS) for d in range(40))
 
 
-def test_following_does_not_put_off_the_probes_of_others():
+def test_following_does_not_delay_the_probes_of_others():
     probed = Probed()
     probed.arrays.settings["probe_next_ns"] = START_NS + 10
     probed.write(0, START_NS)

@@ -45,7 +45,7 @@ def take_writes(fleet, now_ns):
 
 
 def probe(fleet, d, nonce, times_ns):
-    """Put device `d` where it is after a write with a probe."""
+    """Put device `d` into the state after a write with a probe."""
     devices, count = fleet.arrays.devices, len(times_ns)
     devices["probe"][d], devices["probe_nonce"][d], devices["probe_count"][d] = Probe.PINGED, nonce, count
     fleet.arrays.probe_times[d, :count] = times_ns
@@ -101,7 +101,7 @@ def test_last_ping_measures_nothing():
     assert page["latency"].sum() == 0
 
 
-def test_device_that_is_gone_intends_and_holds_nothing():
+def test_a_device_that_is_gone_schedules_and_holds_nothing():
     fleet, _ = fleet_of(connections=3)
     before = int(schedule.count_offered(fleet.arrays, START_NS + 1000 * MS))
     fleet.end(1, START_NS + 1000 * MS)
@@ -128,14 +128,14 @@ def test_violation_names_the_message():
         fleet.receive(0, b"", START_NS)
 
 
-def test_life_moves_on_with_the_fleet():
+def test_life_advances_with_the_fleet():
     fleet, _ = fleet_of(pattern="life", connections=50, rate_per_s=60)
     before = fleet.arrays.board.copy()
     fleet.advance(START_NS + 10_000 * MS)
     assert (fleet.arrays.board != before).any()
 
 
-def test_every_kernel_is_warmed_with_what_it_is_called_with():
+def test_every_kernel_is_warmed_with_its_real_argument_types():
     warms = warm_kernels()
     assert len({warm.name for warm in warms}) == len(warms)
     for warm in warms:
