@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from devices.hostile.config import KINDS as HOSTILE_KINDS
 from devices.hostile.counters import HOSTILE_SAMPLE
 from plots.figures import SAMPLED
-from server.ipc.page import Page, type_of_section
+from server.ipc.page import Page, Section
 from server.kernels.layout import STAGE_COUNT
 
 LATENCY_BANDS = 48
@@ -62,7 +62,7 @@ SPARE_ROWS = 32
 MARKERS_READ = MARKER_ROWS - 16
 
 
-def history_sections() -> dict[str, type_of_section]:
+def history_sections() -> dict[str, Section]:
     """Sections of the history page: two rings, of samples and of markers.
 
     `head` and `marker_head` are the numbers of rows written so far, `begun` and `marker_begun` those of rows that the

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.ipc.control import Stop
-from server.ipc.page import Page, type_of_section
+from server.ipc.page import Page, Section
 
 # The smallest picture that is drawn, whatever size is asked for.
 SIDE_MIN = 16
@@ -57,7 +57,7 @@ class ShowPanels(msgspec.Struct, frozen=True, tag=True):
 PanelsCommand = Stop | Resize | ShowPanels
 
 
-def picture_sections() -> dict[str, type_of_section]:
+def picture_sections() -> dict[str, Section]:
     """Sections of the picture page: a double buffer of RGBX; `front` is the index of the finished buffer.
 
     `size` holds width and height of the picture in each buffer, which fills the buffer's first width x height x 4

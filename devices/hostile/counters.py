@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.hostile.config import KINDS
-from server.ipc.page import type_of_section
+from server.ipc.page import Section
 
 # HTTP statuses and close codes with a counter each; one counter for all others follows.
 CODES = (400, 408, 426, 431, 503, 1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1013)
@@ -48,7 +48,7 @@ _ENDS = np.array([HOSTILE_RESET, *CODES, HOSTILE_OTHER], HOSTILE_SAMPLE["codes"]
 PROCESS = np.dtype([("state", "i8"), ("cpu_ns", "i8"), ("resident_bytes", "i8")], align=True)
 
 
-def hostile_sections() -> dict[str, type_of_section]:
+def hostile_sections() -> dict[str, Section]:
     """Sections of the page: a row for each of `KINDS`, and one for the process."""
     return {"hostile": (HOSTILE, (len(KINDS),)), "process": (PROCESS, (1,))}
 

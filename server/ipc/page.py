@@ -1,8 +1,8 @@
 """Shared memory pages: arrays that one process writes and others read, without waiting.
 
-A page is an anonymous file handed down by its descriptor, so it has no name, needs no clean-up and is gone with the
-last process that holds it, whatever ended that. Its head names the layout, so that a reader of another version
-refuses it. Counters need no lock (see `kernels.layout`).
+A page is an anonymous file that is inherited by its descriptor. So it has no name, needs no cleaning up, and disappears
+with the last process that has it open. Its head identifies the layout, so that a reader with another layout refuses it.
+Counters need no lock (see `kernels.layout`).
 
     OFFSET  SIZE  FIELD    MEANING
          0     8  magic    b"PXCANVAS"
@@ -31,13 +31,13 @@ from server.wire import FULL_BLOCK_BYTES, TILES_MAX, tile_shape
 _HEAD = struct.Struct("<8sII32s")
 _ALIGNMENT = 64
 
-type_of_section = tuple[np.dtype[Any], tuple[int, ...]]
+Section = tuple[np.dtype[Any], tuple[int, ...]]
 
 assert _HEAD.size <= _ALIGNMENT
 
 
 class PageError(Exception):
-    """A descriptor that holds no page, or one of another layout."""
+    """A descriptor of something else than a page, or of a page with another layout."""
 
 
 def _aligned(offset: int) -> int:
@@ -45,7 +45,7 @@ def _aligned(offset: int) -> int:
 
 
 def _anonymous_file(size: int) -> int:
-    """A descriptor of `size` zero bytes with no name in any folder."""
+    """A descriptor of a file without a name, of `size` zero bytes."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pixel-canvas", os.MFD_CLOEXEC)
     else:
@@ -58,10 +58,13 @@ def _anonymous_file(size: int) -> int:
 class Page:
     """Named arrays over one shared mapping. The creator makes it; others attach by descriptor."""
 
-    def __init__(self, descriptor: int, sections: Mapping[str, type_of_section], *, create: bool) -> None:
+    def __init__(self, descriptor: int, sections: Mapping[str, Section], *, create: bool) -> None:
         self.descriptor = descriptor
-        # A page that nobody closed takes its file with it; one that was attached to is another's to give back.
-        self._give_back = weakref.finalize(self, os.close, descriptor) if create else partial(os.close, descriptor)
+        # The creator's descriptor is closed with the object. An inherited one is closed by `close` only: the number
+        # belongs to the caller.
+        self._close_descriptor = (
+            weakref.finalize(self, os.close, descriptor) if create else partial(os.close, descriptor)
+        )
         self._mapping = mmap.mmap(descriptor, self.size_bytes(sections))
         digest = self._digest(sections)
         if create:
@@ -81,20 +84,20 @@ class Page:
             offset = _aligned(offset + count * dtype.itemsize)
 
     @classmethod
-    def create(cls, sections: Mapping[str, type_of_section]) -> "Page":
+    def create(cls, sections: Mapping[str, Section]) -> "Page":
         """A new page of zeros. `sections`: name to (dtype, shape)."""
         return cls(_anonymous_file(cls.size_bytes(sections)), sections, create=True)
 
     @classmethod
-    def attach(cls, descriptor: int, sections: Mapping[str, type_of_section]) -> "Page":
-        """The page behind an inherited descriptor. Raises PageError when it is of another layout."""
+    def attach(cls, descriptor: int, sections: Mapping[str, Section]) -> "Page":
+        """The page of an inherited descriptor. Raises PageError if it has another layout."""
         size, needed = os.fstat(descriptor).st_size, cls.size_bytes(sections)
         if size < needed:
             raise PageError(f"descriptor {descriptor} has {size} bytes, the page needs {needed}")
         return cls(descriptor, sections, create=False)
 
     @staticmethod
-    def size_bytes(sections: Mapping[str, type_of_section]) -> int:
+    def size_bytes(sections: Mapping[str, Section]) -> int:
         """Bytes of a page with these sections, head included."""
         offset = _ALIGNMENT
         for dtype, shape in sections.values():
@@ -102,7 +105,7 @@ class Page:
         return offset
 
     @staticmethod
-    def _digest(sections: Mapping[str, type_of_section]) -> bytes:
+    def _digest(sections: Mapping[str, Section]) -> bytes:
         text = ";".join(f"{name}:{dtype.descr}:{shape}" for name, (dtype, shape) in sections.items())
         return hashlib.sha256(text.encode()).digest()
 
@@ -110,27 +113,28 @@ class Page:
         return self._arrays[name]
 
     def close(self) -> None:
-        """Give the descriptor back. The mapping goes when its last array does."""
+        """Close the descriptor. The memory is unmapped with the last array."""
         self._arrays.clear()
         if self.descriptor >= 0:
-            self._give_back()
+            self._close_descriptor()
             self.descriptor = -1
 
 
 def newest_rows(ring: NDArray[Any], head: NDArray[np.int64], since: int = 0) -> NDArray[Any]:
-    """The rows of a ring, oldest first, a copy; of those before row number `since` none.
+    """A copy of the rows of a ring from row number `since` on, oldest first.
 
-    The writer writes a row and then counts it in `head`, shape (1,). Rows that it wrote over meanwhile, or may be
-    writing over, are left out: what is returned is whole.
+    The writer writes a row and then counts it in `head`, shape (1,). Rows that it has overwritten meanwhile, or may be
+    overwriting, are left out.
     """
     end, size = int(head[0]), len(ring)
     first = max(end - size, since, 0)
     rows: NDArray[Any] = ring[np.arange(first, end) % size]
-    oldest = int(head[0]) + 1 - size  # The row behind the newest may be half written.
+    # Read again after the copy. The row after the newest may be half written, so the oldest one is lost, too.
+    oldest = int(head[0]) + 1 - size
     return rows[max(oldest - first, 0) :]
 
 
-def telemetry_sections(loop_count: int) -> dict[str, type_of_section]:
+def telemetry_sections(loop_count: int) -> dict[str, Section]:
     """Sections of the server's telemetry page."""
     return {
         "server": (layout.SERVER, (1,)),
@@ -140,10 +144,10 @@ def telemetry_sections(loop_count: int) -> dict[str, type_of_section]:
     }
 
 
-def canvas_sections(width: int, height: int) -> dict[str, type_of_section]:
-    """Sections of the canvas page: colours, the tick that last changed each pixel and tile, and who and how much.
+def canvas_sections(width: int, height: int) -> dict[str, Section]:
+    """Sections of the canvas page: colours, the ticks of the last changes, painters, and counters of tiles.
 
-    `pixel_painter` is the number of the connection that last painted a pixel, plus one; 0: nobody yet.
+    `pixel_painter` is the number of the connection that last painted a pixel, plus one; 0: none yet.
     """
     across, down = tile_shape(width, height)
     return {
@@ -155,11 +159,11 @@ def canvas_sections(width: int, height: int) -> dict[str, type_of_section]:
     }
 
 
-def connection_sections(loop_count: int, slots: int) -> dict[str, type_of_section]:
-    """Sections of the connections page: every loop's connections as it works on them, and what it notes of one.
+def connection_sections(loop_count: int, slots: int) -> dict[str, Section]:
+    """Sections of the connections page: the connections that each loop works on, and records of a followed one.
 
-    `journeys` is a ring of what became of the followed connection's reads and `messages` one of what was last decoded
-    from it; their heads count what was ever written. Pages of slots that were never used cost nothing.
+    `journeys` is a ring of the outcomes of the followed connection's reads, `messages` one of its last decoded
+    messages; their heads count all rows ever written. Memory of slots that were never used costs nothing.
     """
     return {
         "connections": (layout.CONNECTION, (loop_count, slots)),
@@ -170,11 +174,11 @@ def connection_sections(loop_count: int, slots: int) -> dict[str, type_of_sectio
     }
 
 
-def fleet_sections() -> dict[str, type_of_section]:
+def fleet_sections() -> dict[str, Section]:
     """Sections of a fleet's telemetry page: placement-to-view latency and lateness of sends, in microseconds.
 
-    `brushed_latency` counts only what was placed in the brushed tiles, `tile_latency` sums up each tile's, in the order
-    of tile numbers; `journeys` is a ring of the followed device's probes, and its head counts all of them.
+    `brushed_latency` counts placements in the brushed tiles only; `tile_latency` has sums by tile number; `journeys` is
+    a ring of the followed device's probes, whose head counts all of them.
     """
     return {
         "fleet": (layout.FLEET, (1,)),
@@ -190,11 +194,11 @@ def fleet_sections() -> dict[str, type_of_section]:
     }
 
 
-def link_sections(width: int, height: int) -> dict[str, type_of_section]:
+def link_sections(width: int, height: int) -> dict[str, Section]:
     """Sections of a memory link: a ring of blocks of client frames, and a view of the newest broadcast.
 
-    A block is `arenas[i]`, of which each row of `segments[i]` names the bytes of one device. `view` has room for a
-    frame of the whole canvas.
+    A block is `arenas[i]`; each row of `segments[i]` locates the bytes of one device in it. `view` has room for a frame
+    of the whole canvas.
     """
     across, down = tile_shape(width, height)
     return {

@@ -135,7 +135,7 @@ class TestFaults:
             assert is_lasting(refused) and "requires a login" in explain(address, refused)
             assert not is_lasting(broken) and "login" not in explain(address, broken)
 
-    def test_what_a_broken_connection_leaves_behind_is_not_told_twice_and_a_bug_is_told(self, caplog):
+    def test_exceptions_of_a_broken_connection_are_ignored_and_bugs_are_logged(self, caplog):
         loop = asyncio.new_event_loop()
         loop.set_exception_handler(ignore_broken)
         for left in (aiomqtt.MqttError("disconnected"), OSError(9, "Bad file descriptor")):
@@ -156,7 +156,7 @@ class TestPayloads:
 
     @given(st.text(max_size=80))
     @settings(deadline=None)
-    def test_a_topic_names_its_device_or_nobody(self, device):
+    def test_a_topic_names_its_device_or_none(self, device):
         is_short = len(device.encode("utf-8", "surrogatepass")) <= ID_BYTES_MAX
         assert TOPICS.device_of(TOPICS.place(device)) == (None if "/" in device else device if is_short else "")
 
@@ -172,7 +172,7 @@ class TestPayloads:
             "a/place",
         ],
     )
-    def test_topics_that_are_not_subscribed_to_are_told_from_bad_names(self, topic):
+    def test_other_topics_differ_from_invalid_ids(self, topic):
         assert TOPICS.device_of(topic) is None
 
 
@@ -191,7 +191,7 @@ class TestInbox:
         inbox.put("c", places((1, 1, 1)))
         assert [(device, count) for device, _, count in inbox.take(9, 9)] == [("b", 1), ("c", 1)]
 
-    def test_pauses_grow_to_their_most(self):
+    def test_pauses_grow_to_their_maximum(self):
         assert pause_s(0, 1.0) < pause_s(3, 0.0) and pause_s(99, 1.0) == PAUSE_S_MOST
 
 
@@ -231,7 +231,7 @@ def test_a_server_that_comes_back_to_a_broker_counts_no_errors(kind, needs_broke
         broker.close()
 
 
-def test_each_device_has_a_limit_of_its_own(broker):
+def test_each_device_has_its_own_limit(broker):
     with bridged(broker.address, burst=5, rate_per_s=1) as (serving, _), Device(broker.address) as device:
         device.publish(TOPICS.place("greedy"), places(*[(1, 1, 1)] * 9))
         topic, report = device.hear(Throttled)
@@ -243,7 +243,7 @@ def test_each_device_has_a_limit_of_its_own(broker):
         assert int(serving.telemetry["server"]["ledger_gap"][0]) == 0
 
 
-def test_what_is_no_placement_is_counted_and_hurts_nobody(broker):
+def test_invalid_payloads_are_counted_and_have_no_effect(broker):
     bad = [b"", b"\x01", b"\x02" + bytes(5), places((1, 1, 1)) + b"\x01", bytes(70_000)]
     with bridged(broker.address) as (serving, _), Device(broker.address) as device:
         for payload in bad:
@@ -258,7 +258,7 @@ def test_what_is_no_placement_is_counted_and_hurts_nobody(broker):
         assert serving.counted("connection_count") == 2
 
 
-def test_a_retained_placement_counts_for_nobody(broker):
+def test_a_retained_placement_is_ignored(broker):
     with Device(broker.address) as device:
         device.publish(TOPICS.place("old"), places((9, 9, 9)), retain=True)
         with bridged(broker.address) as (serving, _):
@@ -270,7 +270,7 @@ def test_a_retained_placement_counts_for_nobody(broker):
         device.publish(TOPICS.place("old"), b"", retain=True)
 
 
-def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is(needs_broker):
+def test_a_broker_that_comes_back_is_found_and_gets_everything(needs_broker):
     needs_broker("mosquitto")
     broker = Broker("mosquitto")
     try:
@@ -292,7 +292,7 @@ def test_a_broker_that_comes_back_is_found_and_gets_all_that_there_is(needs_brok
         broker.close()
 
 
-def test_a_broker_of_our_own_ends_with_whoever_started_it(needs_broker):
+def test_a_broker_that_we_start_ends_with_the_process_that_started_it(needs_broker):
     needs_broker("mosquitto")
     code = (
         "from server.bridge.broker import Broker; b = Broker('mosquitto'); print(b.address.port, flush=True); input()"
@@ -308,7 +308,7 @@ def test_a_broker_of_our_own_ends_with_whoever_started_it(needs_broker):
 
 
 @pytest.mark.parametrize(("folder", "kinds"), [("bin", ["mosquitto"]), ("sbin", ["mosquitto"]), ("elsewhere", [])])
-def test_a_broker_is_looked_for_on_the_path_and_in_the_sbin_beside_it(folder, kinds, monkeypatch, tmp_path):
+def test_a_broker_is_searched_on_the_path_and_in_sbin(folder, kinds, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     program = tmp_path / folder / "mosquitto"
     program.parent.mkdir()
@@ -316,18 +316,18 @@ def test_a_broker_is_looked_for_on_the_path_and_in_the_sbin_beside_it(folder, ki
     assert [kind for kind in kinds_installed() if kind != SLOW_KIND] == kinds
 
 
-def test_without_a_broker_the_remedy_is_told(monkeypatch):
+def test_without_a_broker_the_error_names_the_remedy(monkeypatch):
     monkeypatch.setattr("server.bridge.broker.find_kind", lambda: "")
     with pytest.raises(CannotListen, match="install mosquitto"):
         Broker()
 
 
-def test_what_is_kept_of_a_scenario_holds_no_login():
+def test_a_stored_scenario_contains_no_login():
     scenario = load_scenario("first_light", ["server.mqtt=mqtts://me:secret@far:9"])
     assert 'mqtt = "mqtts://far:9"' in scenario_text(scenario) and scenario.server.mqtt.endswith("me:secret@far:9")
 
 
-def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost(needs_broker):
+def test_a_paused_broker_continues_and_nothing_is_lost(needs_broker):
     needs_broker("mosquitto")
     states = queue.Queue()
     serving = Serving(mqtt="embedded")
@@ -350,7 +350,7 @@ def test_a_broker_that_is_held_still_goes_on_and_nothing_is_lost(needs_broker):
             assert serving.counted("received_count") == serving.counted("applied_count") == 2
 
 
-def test_a_broker_can_be_paused_only_where_it_is_our_own():
+def test_only_a_broker_that_we_start_can_be_paused():
     with pytest.raises(UserError, match=r"set server\.mqtt to embedded"):
         load_scenario("first_light", ["faults=[{kind='pause broker'}]"])
     faults = load_scenario("first_light", ["server.mqtt=embedded", "faults=[{kind='pause broker'}]"]).faults

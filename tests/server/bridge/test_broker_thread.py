@@ -70,7 +70,7 @@ class Watched(deque[Publication]):
         return publication
 
 
-def test_what_is_being_published_is_owed_until_the_broker_has_it(broker: BrokerThread) -> None:
+def test_a_message_counts_as_owed_until_the_broker_has_it(broker: BrokerThread) -> None:
     link, counts, took = broker._link, list[int](), list[int]()
 
     class Client:

@@ -1,4 +1,4 @@
-"""Messages between a session and its processes: one JSON object a line, and an end of input that ends the child."""
+"""Messages between a session and its processes: one JSON object per line, and an end of input that ends the child."""
 
 import io
 import subprocess
@@ -75,7 +75,7 @@ done.wait()
 
 
 def child(*, is_deaf=False, is_hasty=False):
-    """A process that follows commands and says what it was told."""
+    """A process that follows commands and reports each one."""
     code = CHILD.format(is_deaf=is_deaf, is_hasty=is_hasty)
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -94,7 +94,7 @@ START = StartServer(ServerConfig(), 77, 0)
 
 
 class TestChild:
-    def test_it_is_told_all_in_order(self):
+    def test_it_receives_all_commands_in_order(self):
         said, code = talk(child(), START, CheckViewers(), StopSending())
         assert (said, code) == (["77", "CheckViewers", "StopSending", "Stop"], 0)
 
@@ -102,17 +102,17 @@ class TestChild:
         said, code = talk(child(), START)
         assert (said, code) == (["77", "Stop"], 0)
 
-    def test_one_that_does_not_end_in_time_is_ended(self):
+    def test_a_child_that_does_not_end_in_time_exits(self):
         said, code = talk(child(is_deaf=True, is_hasty=True), START)
         assert (said, code) == (["77", "Stop"], 1)
 
-    def test_one_that_is_started_by_hand_says_so(self):
+    def test_a_child_started_by_hand_says_so(self):
         process = child()
         _, errors = process.communicate(b"", timeout=PATIENCE_S)
         assert process.returncode == 1
         assert b"is started by the workbench" in errors
 
-    def test_a_parent_that_is_gone_need_not_hear_anything(self):
+    def test_a_closed_pipe_to_the_parent_is_no_error(self):
         process = child()
         process.stdout.close()
         process.stdin.write(msgspec.json.encode(START) + b"\n")

@@ -1,4 +1,4 @@
-"""Shared pages: made, attached, refused when they are of another layout, and gone with the last that holds them."""
+"""Shared pages: created, attached, refused with another layout, and gone with the last process that has them open."""
 
 import gc
 import mmap
@@ -53,7 +53,7 @@ def test_sections_do_not_overlap(page):
         assert (page[name].view(np.uint8) == value).all()
 
 
-def test_who_attaches_sees_what_is_written(page):
+def test_an_attached_page_shows_what_is_written(page):
     reader = Page.attach(page.descriptor, SECTIONS)
     page["counts"][1] = 42
     assert reader["counts"][1] == 42
@@ -80,7 +80,7 @@ def test_another_process_attaches_by_the_descriptor(page):
 
 
 class TestRefusals:
-    def test_a_file_that_is_no_page(self, tmp_path):
+    def test_a_file_that_is_not_a_page(self, tmp_path):
         file = tmp_path / "other"
         file.write_bytes(b"something else entirely".ljust(100_000))
         with file.open("r+b") as opened, pytest.raises(PageError, match="holds no page"):
@@ -111,7 +111,7 @@ class TestRefusals:
 
 
 @given(st.integers(0, 40), st.integers(0, 45), st.integers(0, 12), st.booleans())
-def test_rows_of_a_ring_come_oldest_first_and_none_that_is_written_over(head, since, more, is_writing):
+def test_rows_of_a_ring_come_oldest_first_without_overwritten_ones(head, since, more, is_writing):
     """Meanwhile `more` rows are written, and perhaps one more is half written."""
     ring, heads = np.zeros(8, np.int64), np.zeros(1, np.int64)
 
@@ -132,7 +132,7 @@ def test_rows_of_a_ring_come_oldest_first_and_none_that_is_written_over(head, si
     assert newest_rows(ring, heads).tolist() == list(range(max(0, end - 7), end))
 
 
-def test_close_gives_the_descriptor_back_once():
+def test_close_closes_the_descriptor_once():
     page = Page.create(SECTIONS)
     descriptor = page.descriptor
     page.close()
@@ -145,7 +145,7 @@ def test_a_page_has_no_name_in_any_folder(page):
     assert os.fstat(page.descriptor).st_nlink == 0
 
 
-def test_a_page_that_is_forgotten_gives_its_file_back():
+def test_a_page_that_is_garbage_collected_closes_its_file():
     page = Page.create(SECTIONS)
     descriptor = page.descriptor
     del page

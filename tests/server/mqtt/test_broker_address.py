@@ -32,7 +32,7 @@ class TestAddress:
             "mqtt://" + "a" * 64,
         ],
     )
-    def test_a_fault_is_told_with_its_remedy(self, url):
+    def test_an_error_names_the_remedy(self, url):
         with pytest.raises(ValueError, match=r"write it like mqtt://HOST:1883"):
             parse_broker(url)
 

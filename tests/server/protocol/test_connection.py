@@ -164,7 +164,7 @@ class TestAnyBytes:
 
     @given(st.lists(st.tuples(opcodes, st.booleans(), payloads), max_size=8))
     @settings(deadline=None)
-    def test_nor_in_frames_of_all_kinds(self, frames: list[tuple[int, bool, bytes]]) -> None:
+    def test_the_cuts_do_not_matter_in_frames_of_all_kinds(self, frames: list[tuple[int, bool, bytes]]) -> None:
         data = b"".join(to_server(opcode, payload, is_final=is_final) for opcode, is_final, payload in frames)
         outcomes = [self.run(open_server(), pieces) for pieces in (whole(data), bytewise(data), with_a_tail(data))]
         assert outcomes[0] == outcomes[1] == outcomes[2]
@@ -190,7 +190,7 @@ class TestAnyBytes:
         return events + connection.receive_eof(NOW), connection.data_to_send()
 
 
-def test_a_reader_that_is_left_early_gives_the_rest_to_the_next() -> None:
+def test_an_iterator_that_is_left_early_leaves_the_rest_to_the_next() -> None:
     """Also while the iterator that was left is still held: what it gave is not given again."""
     reader = FrameReader(is_masked=True, message_bytes_max=100)
     reader.feed(b"".join(to_server(Opcode.BINARY, bytes([number])) for number in range(4)) + b"\x82")
@@ -250,7 +250,7 @@ class TestTwoEnds:
                 for each in said
             ]
 
-    def test_every_client_frame_has_a_mask_of_its_own(self) -> None:
+    def test_every_client_frame_has_its_own_mask(self) -> None:
         client = Connection.client("a", "/", NOW, KEY)
         client.receive_data(ACCEPTED, NOW)
         client.data_to_send()
@@ -262,7 +262,7 @@ class TestTwoEnds:
             keys.add(head.mask_key)
         assert len(keys) > 1
 
-    def test_16_mib_for_those_who_allow_it(self) -> None:
+    def test_16_mib_if_allowed(self) -> None:
         connection = Connection(Role.SERVER, NOW)
         feed(connection, UPGRADE)
         connection.accept_upgrade(message_bytes_max=2**24)

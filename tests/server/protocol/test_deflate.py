@@ -125,7 +125,7 @@ class TestOffers:
     def test_declined(self, parameters: str) -> None:
         assert answer_offers(parse_extensions([f"permessage-deflate; {parameters}"])) is None
 
-    def test_nothing_else_is_spoken(self) -> None:
+    def test_other_extensions_are_declined(self) -> None:
         assert answer_offers(parse_extensions(["permessage-bzip2, Permessage-Deflate"])) is None
 
 
@@ -194,7 +194,7 @@ class TestTwoEnds:
         assert len(server.data_to_send()) < len(first) // 2 < len(text) // 4
         assert first[0] == 0xC1
 
-    def test_what_does_not_shrink_goes_as_it_is_and_is_not_referred_to(self) -> None:
+    def test_messages_that_do_not_shrink_are_sent_as_they_are_and_leave_no_context(self) -> None:
         noise = np.random.default_rng(7).bytes(500)
         server, client = two_ends()
         server.send_binary(noise)
@@ -244,7 +244,7 @@ class TestCost:
         assert idle < 2048
         assert LIMIT_BYTES // 2 < held < LIMIT_BYTES
 
-    def test_a_bomb_makes_one_byte_too_many_and_no_more(self) -> None:
+    def test_a_bomb_inflates_to_one_byte_too_many_and_no_more(self) -> None:
         inflater = Inflater(15, resets=False)
         bomb = zlib.compress(bytes(2**26), 9, wbits=-15)
         assert len(inflater.feed(bomb, 5000)) == 5001
@@ -304,7 +304,7 @@ class TestServed:
             plain.socket.close()
             deflated.socket.close()
 
-    def test_a_read_that_holds_a_million_placements_takes_its_turns(self, loop: str) -> None:
+    def test_a_read_with_a_million_placements_is_served_in_parts(self, loop: str) -> None:
         """13 KB in, over 3 million placements out: each is counted, the queues hold, and others are served."""
         stream, many = zlib.compressobj(9, wbits=-12), PlaceMany(((1, 1, 1),) * PLACEMENTS_MAX).encode()
         data = b"".join(masked_deflated(many, stream) for _ in range(100))

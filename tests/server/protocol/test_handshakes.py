@@ -248,7 +248,7 @@ class TestTimers:
         connection = Connection.client("a", "/", NOW, handshake_ns=7)
         assert connection.on_timer(NOW + 7) == [Closed(1006, "the peer did not answer in time", was_clean=False)]
 
-    def test_a_close_that_is_not_answered_counts_from_when_we_next_hear_the_time(self) -> None:
+    def test_the_deadline_of_a_close_counts_from_the_next_time_given(self) -> None:
         connection = open_server()
         connection.close(1001)
         much_later = NOW + 100 * CLOSE_NS

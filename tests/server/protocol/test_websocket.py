@@ -110,7 +110,7 @@ class TestHead:
         assert caught.value.close_code == CloseCode.PROTOCOL_ERROR
         assert parse_head(data[:-1]) is None
 
-    def test_a_negotiated_bit_lets_no_other_in(self) -> None:
+    def test_a_negotiated_bit_allows_no_other(self) -> None:
         assert parse_head(b"\xc1\x00", reserved_bits_allowed=RSV1) is not None
         with pytest.raises(ProtocolViolation, match="reserved bits 0x60"):
             parse_head(b"\xe1\x00", reserved_bits_allowed=RSV1)
