@@ -10,8 +10,8 @@ from server.mqtt.address import parse_broker
 from server.wire import CANVAS_SIDE_MAX, TILES_MAX, tile_shape
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+/?", re.IGNORECASE)
+# Characters that need no escape in a URL, in a header or in the name of a sub-protocol.
 _TOKEN = re.compile(r"[A-Za-z0-9\-_.~]{8,128}")
-"""Characters that need no escape in a URL, in a header or in the name of a sub-protocol."""
 BRAKE_ITEM_US_MAX, BRAKE_BATCH_MS_MAX = 500.0, 500.0
 LIVE_SETTINGS = ("rate_per_s", "burst", "tick_ms", "tick_ms_max", "stall_s", "evict_after_s", "brakes")
 """Fields of `ServerConfig` that may change while a server runs. Servers, sessions and knobs go by this list alone."""

@@ -37,8 +37,8 @@ from server.tls.certificate import context_of
 from server.tls.terminator import TlsTerminator
 from server.wire import NoticeCode
 
+# How long clients may take to answer the close frame before their sockets are closed.
 DRAIN_NS = 3_000_000_000
-"""How long clients may take to answer the close frame before their sockets are closed."""
 DRAIN_TICK_NS = 20_000_000
 
 
@@ -87,10 +87,10 @@ class Server:
         kind = kind_of_loop(config)
         self._loops = [kind(self._engine, slots, descriptors) for _ in range(config.loops)]
         self._memory_loops = [] if link is None else [MemoryLoop(self._engine, link)]
+        # Called from any thread with one line for people: news of the kernels' cache or the broker.
         self.on_news: Callable[[str], None] = lambda text: None
-        """Called from any thread with one line for people: news of the kernels' cache or the broker."""
+        # Called from any thread with the state of the connection to the broker.
         self.on_broker: Callable[[BrokerState], None] = lambda state: None
-        """Called from any thread with the state of the connection to the broker."""
         self._bridge = BridgeLoop(self._engine, self._take_broker_state) if config.has_bridge else None
         self._broker: Broker | None = None
         self._broker_address: BrokerAddress | None = None
@@ -104,8 +104,8 @@ class Server:
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
         self._tls: TlsTerminator | None = None
+        # What other threads ask for, to be carried out, with the time, at the barrier.
         self._orders: deque[Callable[[int], None]] = deque()
-        """What other threads ask for, to be carried out, with the time, at the barrier."""
         self._stop_requested = False
         self._drain_until_ns = 0
         self._resident_at_ns = 0

@@ -16,13 +16,13 @@ from typing import NamedTuple
 from server.config import ServerConfig
 from server.protocol.http import encode_response
 
+# Addresses whose pace is remembered: some megabytes, and more than come within the second that it matters. Those that
+# have been idle for longest are forgotten first.
 IDLE_SOURCES_MAX = 16_384
-"""Addresses whose pace is remembered: some megabytes, and more than come within the second that it matters. Those that
-have been idle for longest are forgotten first."""
+# Addresses in text form that need not be parsed again: whole fleets come from one.
 HOSTS_KEPT = 1024
-"""Addresses in text form that need not be parsed again: whole fleets come from one."""
+# The burst of an address, in seconds of its rate: a web page sends half a dozen requests, each on a connection.
 BURST_S = 2
-"""The burst of an address, in seconds of its rate: a web page sends half a dozen requests, each on a connection."""
 _SECOND_NS = 1_000_000_000
 _ANSWER_BYTES = 4096
 _TEXT = (("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close"))
@@ -77,10 +77,10 @@ class AddressLimits:
         self._burst_ns = BURST_S * per_s * self._token_ns
         self._limits_loopback = config.limits_loopback
         self._lock = threading.Lock()
+        # Connections by source: no more entries than connections.
         self._held: dict[bytes, int] = {}
-        """Connections by source: no more entries than connections."""
+        # By source, when its token bucket of handshakes will be full again; the most recent comes last.
         self._full_ns: OrderedDict[bytes, int] = OrderedDict()
-        """By source, when its token bucket of handshakes will be full again; the most recent comes last."""
 
     def take_in(self, accepted: socket.socket, host: str, now_ns: int) -> socket.socket | Refusal:
         """The socket to use instead of `accepted`, or why it is rejected. `host`: its peer's address."""

@@ -11,19 +11,19 @@ from server.system import open_files
 SEND_BUFFER_BYTES = 64 * 1024
 """What the system may hold for one connection (Linux takes twice as much). By default it grows to megabytes for a peer
 that does not read, and pins memory that sends to others would reuse."""
+# Descriptors of a connection over TLS: the accepted socket, and both ends of the socket pair behind it.
 FILES_OF_TLS = 3
-"""Descriptors of a connection over TLS: the accepted socket, and both ends of the socket pair behind it."""
 BACKLOG = 4096
 """Connections that the system holds while we are busy: a whole fleet may come at once."""
 
 NO_FILE_NS = 20_000_000
 """How long the listener rests when file descriptors have run out: it stays readable, and would wake us at once."""
 _NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# Errors of the pending connection, which Linux reports as errors of `accept`.
 _PEER_GONE = (
     errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH,
     errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOPROTOOPT,
 )  # fmt: skip
-"""Errors of the pending connection, which Linux reports as errors of `accept`."""
 
 
 class NoFileLeft(Exception):

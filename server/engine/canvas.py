@@ -135,13 +135,13 @@ class VisibleCanvas:
         if is_copy:
             copies = {name: getattr(arrays, name).copy() for name in ("pixels", "pixel_tick", "tile_tick")}
             arrays = arrays._replace(**copies)
+        # The last tick that is shown.
         self.tick = tick
-        """The last tick that is shown."""
         self.pixels: NDArray[np.uint8] = arrays.pixels.reshape(canvas.height, canvas.width)
+        # What loops send.
         self.broadcast: BroadcastArrays = new_broadcast_arrays(arrays)
-        """What loops send."""
+        # Where the encoder puts the next one.
         self.encoded: BroadcastArrays = new_broadcast_arrays(arrays) if is_copy else self.broadcast
-        """Where the encoder puts the next one."""
         for broadcast in (self.broadcast, self.encoded):
             broadcast.head["since"] = broadcast.head["tick"] = tick
 

@@ -29,17 +29,17 @@ from server.wire import CANCEL
 
 COMPRESS_BYTES_MIN = 512
 """Below this a zlib stream saves less than a client pays to open it."""
+# Up to here a broadcast is compressed as hard as zlib usually does: a fifth fewer bytes than the fastest way, times
+# thousands of receivers, for a fraction of a millisecond once a tick. Above, that would take milliseconds.
 COMPRESS_HARD_BYTES_MAX = 64 * 1024
-"""Up to here a broadcast is compressed as hard as zlib usually does: a fifth fewer bytes than the fastest way, times
-thousands of receivers, for a fraction of a millisecond once a tick. Above, that would take milliseconds."""
+# Ticks to leave the compressor alone after it gained nothing: noise stays noise for a while.
 COMPRESS_PAUSE_TICKS = 8
-"""Ticks to leave the compressor alone after it gained nothing: noise stays noise for a while."""
+# How soon to look again at a tick that waits for the journal, which wakes the loops as soon as it is done.
 COMMIT_LOOK_NS = 50_000_000
-"""How soon to look again at a tick that waits for the journal, which wakes the loops as soon as it is done."""
+# How long the server, before it ends, waits for the last ticks to be on disk.
 LAST_COMMIT_S = 3.0
-"""How long the server, before it ends, waits for the last ticks to be on disk."""
+# Service time of a stage that is stopped until its brake is released.
 HALT_NS = 3_600_000_000_000
-"""Service time of a stage that is stopped until its brake is released."""
 STRETCH_RATIO = 1.25
 SHRINK_RATIO = 0.5
 
@@ -96,10 +96,10 @@ class Engine:
         self.loops: list[LoopArrays] = []
         self.interval_ns = config.tick_ms * 1_000_000
         self.next_tick_ns = 0
+        # All loops are to meet at once, whatever `next_tick_ns` says.
         self.is_hurried = False
-        """All loops are to meet at once, whatever `next_tick_ns` says."""
+        # The next tick may be the last: what was read is to be in it, despite the brakes.
         self.is_ending = False
-        """The next tick may be the last: what was read is to be in it, despite the brakes."""
         self._encode_brake = EncodeBrake()
         self._braked_ns = 0  # Service time that the brake has added to the last tick.
         self._last_tick_ns = self._spacing_ns = 0  # The last one's start, and how far apart they are at present.

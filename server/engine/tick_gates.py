@@ -56,8 +56,8 @@ class CommitGate:
 
     def __init__(self, journal: Journal | None, telemetry: Page) -> None:
         self.journal = journal
+        # Placements are held up: what is on the canvas already cannot be shown.
         self.is_stuck = False
-        """Placements are held up: what is on the canvas already cannot be shown."""
         self._server = telemetry["server"]
         self._stage = telemetry["stages"][0, Stage.JOURNAL : Stage.JOURNAL + 1]
         self._pending = self._pending_ns = 0  # The tick that is held back, 0 for none, and since when.

@@ -28,19 +28,19 @@ from server.system import checks, clock
 from server.web.routes import CANVAS_PATH
 from server.wire import Opcode
 
+# Sockets accepted before the others are served again.
 ACCEPTS_A_STEP = 64
-"""Sockets accepted before the others are served again."""
 SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 """Smaller snapshots are not compressed: that would cost more than their bytes do."""
+# Snapshots of the whole canvas that one outbox may hold. A single read can bring hundreds of SUBSCRIBEs, each of which
+# is answered by one.
 SNAPSHOTS_HELD_MAX = 4
-"""Snapshots of the whole canvas that one outbox may hold. A single read can bring hundreds of SUBSCRIBEs, each of which
-is answered by one."""
+# How often deadlines of the slow path are looked at.
 TIMER_NS = 100_000_000
-"""How often deadlines of the slow path are looked at."""
+# How soon the next part of compressed messages is taken. Sockets are looked at in between.
 INFLATING_NS = 1_000_000
-"""How soon the next part of compressed messages is taken. Sockets are looked at in between."""
+# How often connections are looked at that wait for their last answers before they are closed.
 ENDING_NS = 10_000_000
-"""How often connections are looked at that wait for their last answers before they are closed."""
 
 
 class Loop(ABC):

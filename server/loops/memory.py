@@ -27,8 +27,8 @@ from server.system import clock
 
 LOOK_NS = 10_000_000
 """How long it waits for a block before it looks at the tick and the view again."""
+# Time between two looks while a brake holds a stage back.
 NAP_S = 0.001
-"""Time between two looks while a brake holds a stage back."""
 _NO_SOCKET = -1
 
 
@@ -54,8 +54,8 @@ class MemoryLoop:
             self.arrays._replace(arena=arena, segments=segments)
             for arena, segments in zip(link["arenas"], link["segments"], strict=True)
         ]
+        # The block to be taken next.
         self._next = 0
-        """The block to be taken next."""
         self._taken: deque[_Taken] = deque()
         canvas = engine.canvas.arrays
         self._unbraked = canvas._replace(brakes=np.zeros_like(canvas.brakes))

@@ -25,11 +25,11 @@ from server.web import dispatch, routes
 from server.web.png_worker import PngWorker
 from server.wire import PLACEMENTS_MAX
 
+# Most placements that one read may bring, of five bytes each: the end of the longest message, and, after the request
+# that opens a connection, all that was read with it.
 MESSAGE_ROOM = PLACEMENTS_MAX + 2 * READ_BYTES_MAX // 5
-"""Most placements that one read may bring, of five bytes each: the end of the longest message, and, after the request
-that opens a connection, all that was read with it."""
+# Most requests, of 18 bytes each.
 REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18
-"""Most requests, of 18 bytes each."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER without a time: closing the socket resets the connection."""
 

@@ -33,8 +33,8 @@ SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 LOOK_S = 0.5
 """Longest sleep of the tick task: a tick interval that is made shorter applies within this time."""
 
+# Tiles, half open, and the tick up to which their viewer has all changes.
 Watched = tuple[tuple[int, int, int, int], int]
-"""Tiles, half open, and the tick up to which their viewer has all changes."""
 
 
 def encode_delta(
@@ -79,8 +79,8 @@ class MailboxCanvas:
         assert journal is None or not journal.gates
         self._journal = journal
         self.config = config
+        # The last finished tick.
         self.tick = 0
-        """The last finished tick."""
         self._telemetry = telemetry
         self._canvas = Canvas(config, canvas_page)
         self._pixel_tick, self._tile_tick = canvas_page["pixel_tick"], canvas_page["tile_tick"]

@@ -27,10 +27,10 @@ from server.system import clock, open_files
 from server.web import dispatch, routes
 from server.wire import PLACE_FRAME_BYTES, Opcode, tile_shape
 
+# How long clients may take to answer the close frame before their sockets are closed.
 DRAIN_S = 3.0
-"""How long clients may take to answer the close frame before their sockets are closed."""
+# How often connections are looked at.
 WATCH_S = 0.1
-"""How often connections are looked at."""
 
 
 class Mailbox:

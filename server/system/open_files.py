@@ -4,9 +4,9 @@ import resource
 
 RESERVED_COUNT = 64
 """Files beside connections: listener, wake-ups, pages, pipes, epoll, and those of libraries."""
+# The limit to assume where the system sets none, or a billion: more connections than one address has ports for, and
+# small enough for a table with an entry per descriptor.
 UNLIMITED_COUNT = 1_048_576
-"""The limit to assume where the system sets none, or a billion: more connections than one address has ports for, and
-small enough for a table with an entry per descriptor."""
 
 
 def allowed_count() -> int:

@@ -7,8 +7,8 @@ shared memory, gets the number of a standard stream, and what is meant for the s
 import os
 import sys
 
+# By descriptor.
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
-"""By descriptor."""
 closed: set[int] = set()
 """Descriptors that the caller of this process has closed."""
 

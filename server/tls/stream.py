@@ -12,10 +12,10 @@ from contextlib import suppress
 from server.accept.listener import SEND_BUFFER_BYTES
 from server.protocol.http import encode_response
 
+# Most that is read at once: as much as one TLS record holds.
 CHUNK_BYTES = 16 * 1024
-"""Most that is read at once: as much as one TLS record holds."""
+# Nothing is read from a client that leaves this much untaken: TLS itself answers some of its messages.
 ANSWERS_BYTES_MAX = 64 * 1024
-"""Nothing is read from a client that leaves this much untaken: TLS itself answers some of its messages."""
 PLAIN_HTTP = encode_response(
     400,
     (("Content-Type", "text/plain; charset=utf-8"), ("Connection", "close")),
@@ -48,13 +48,13 @@ class TlsStream:
 
     def __init__(self, outer: socket.socket, context: ssl.SSLContext, until_ns: int) -> None:
         self.outer = outer
+        # Our end of the pair, once the handshake is done.
         self.inner: socket.socket | None = None
-        """Our end of the pair, once the handshake is done."""
         self.until_ns = until_ns  # 0: none.
+        # The loop has closed its end: what it sent before still goes out, and nothing more comes in.
         self.is_left = False
-        """The loop has closed its end: what it sent before still goes out, and nothing more comes in."""
+        # Epoll masks of the outer and the inner socket, kept here for the terminator.
         self.watched = (0, 0)
-        """Epoll masks of the outer and the inner socket, kept here for the terminator."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._cipher, self._plain = b"", b""  # On their way to the client, and to the loop.

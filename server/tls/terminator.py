@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from server.system import clock
 from server.tls.stream import Broken, TlsStream
 
+# How long a client may take for what it is still owed when the loop has closed its connection.
 DELIVER_NS = 3_000_000_000
-"""How long a client may take for what it is still owed when the loop has closed its connection."""
 LOOK_S = 0.1
 """How often deadlines are looked at."""
+# Sockets taken before the others are served again.
 ARRIVALS_A_STEP = 64
-"""Sockets taken before the others are served again."""
 _GONE = select.EPOLLHUP | select.EPOLLERR if hasattr(select, "epoll") else 0
 
 

@@ -19,8 +19,8 @@ from server.web.routes import CANVAS_PATH, ECHO_PATH, PICTURE_PATH, Response
 from server.wire import SUBPROTOCOL
 
 ECHO_BYTES_MAX = 16 * 1024 * 1024
+# Prefix of a token offered as a sub-protocol, which is the only header that a page can send with a WebSocket.
 TOKEN_SUBPROTOCOL = "pixelcanvas.token."
-"""Prefix of a token offered as a sub-protocol, which is the only header that a page can send with a WebSocket."""
 _REMEDY = (
     "this server wants its token: add ?token=TOKEN to the address, send 'Authorization: Bearer TOKEN', "
     f"or offer the sub-protocol {TOKEN_SUBPROTOCOL}TOKEN\n"

@@ -26,8 +26,8 @@ CANVAS_PATH = "/canvas"
 ECHO_PATH = "/echo"
 """Served only when configured."""
 PICTURE_PATH = "/canvas.png"
+# A tick may be two intervals and this much late before it is reported: a busy laptop is not a fault.
 TICK_SLACK_NS = 500_000_000
-"""A tick may be two intervals and this much late before it is reported: a busy laptop is not a fault."""
 
 _TEXT = "text/plain; charset=utf-8"
 _INDEX = "index.html"
