@@ -1,9 +1,4 @@
-"""Admit: bounds and token buckets, from messages to placements.
-
-A bucket is one number, `full_ns`: when it will be full again. A token costs `token_ns`; a placement is admitted
-while the bucket would be full again within `burst_ns`. That is a token bucket of `burst` tokens, exact to the
-nanosecond, without accumulated rounding and without refills. It polices: what does not fit is dropped and counted.
-"""
+"""Admit: bounds and token buckets, from messages to placements. What does not fit is dropped and counted."""
 
 import numpy as np
 
@@ -15,6 +10,9 @@ from server.wire import TILE_SHIFT
 @kernel
 def take_token(connection, rules, now_ns):
     """Take one token from a connection's bucket. Writes `full_ns`. Returns whether there was one."""
+    # A bucket is one number: when it will be full again. A token puts that off by `token_ns`, and is there as long as
+    # it stays within `burst_ns` from now. That is a bucket of `burst` tokens, exact to the nanosecond, without
+    # accumulated rounding and without refills.
     full_ns = max(int(connection.full_ns), now_ns) + rules.token_ns
     if full_ns - now_ns > rules.burst_ns:
         return False
@@ -39,6 +37,7 @@ def _admit_one(loop, canvas, message, now_ns):
         connection.throttled_count += 1
         counts.throttled_count += 1
         connection.over_ns = now_ns
+        # The patrol sets it back to 0 after a second without a refusal.
         if connection.over_since_ns == 0:
             connection.over_since_ns = now_ns
         return
@@ -66,6 +65,7 @@ def admit(loop, canvas, now_ns, items_max):
     queues = loop.queues[0]
     room = len(loop.placements)
     end = min(int(queues.message_end), int(queues.message_head) + items_max)
+    # Requests keep their place among the placements, so that answers come in order.
     while queues.message_head < end and queues.placement_end < room:
         message = loop.messages[queues.message_head]
         if message.kind == Kind.PLACE:

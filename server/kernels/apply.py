@@ -25,6 +25,7 @@ def apply(loop, canvas, items_max):
         if placement.kind == Kind.REQUEST:
             break
         pixel, place = placement.pixel, placement.tile
+        # Placements of one connection mostly follow each other: its number is read once.
         if placement.slot != slot:
             slot = placement.slot
             painter = loop.connections[slot].number + 1
@@ -41,6 +42,7 @@ def apply(loop, canvas, items_max):
     if position == queues.placement_end:
         queues.placement_head = 0
         queues.placement_end = 0
+        # Only now does nothing refer to a request: neither a message nor a placement waits.
         if queues.message_head == queues.message_end:
             queues.request_head = 0
             queues.request_end = 0

@@ -67,6 +67,7 @@ HOLD = np.dtype(
 )
 
 
+# A frame shared by viewers that lack the same changes: they lag, or their interval is longer than a tick.
 CONFLATION = np.dtype(
     [
         ("since", "i8"),  # Changes of the whole canvas after this tick,
@@ -77,10 +78,9 @@ CONFLATION = np.dtype(
     ],
     align=True,
 )
-"""A frame shared by viewers that lack the same changes: they lag, or their interval is longer than a tick."""
+# Frames kept at once: viewers with different intervals and cursors come in any order, and encoding a frame for each
+# costs more than sending it.
 CONFLATIONS = 8
-"""Frames kept at once: viewers with different intervals and cursors come in any order, and encoding a frame for each
-costs more than sending it."""
 
 
 class CanvasArrays(NamedTuple):
@@ -165,8 +165,8 @@ class LoopArrays(NamedTuple):
 
 ARENA_BYTES = 1 << 20
 SEGMENTS_MAX = 8192
+# More than an arena of the smallest frames (12 bytes) can hold, so that decoding rarely stops half way.
 MESSAGES_MAX = 1 << 17
-"""More than an arena of the smallest frames (12 bytes) can hold, so that decoding rarely stops half way."""
 
 
 def new_loop_arrays(

@@ -1,21 +1,19 @@
-"""Brakes: service time that is added to a stage, to show what a bottleneck does. No thread sleeps: a braked stage
-returns and is called again.
+"""Brakes: service time that is added to a stage, to show what a bottleneck does.
 
-A braked stage takes up what it can serve in a short step, and serves that when the time for it has passed; meanwhile it
-stays in the queue, the other stages go on and the tick comes when it is due. The time is the stage's `busy_ns`. What
-can be counted only afterwards, a stage pays for with a rest. Neither needs a system call. Invariant: without a brake a
-stage is never held back, and asking costs two comparisons.
+No thread sleeps. A braked stage takes up what it can serve in a short step, and serves that when the time for it has
+passed; meanwhile the items stay in the queue, the other stages go on and the tick comes when it is due. A stage whose
+items can be counted only afterwards pays for them with a rest. The added time counts as the stage's `busy_ns`.
 """
 
 from server.kernels.kernel import kernel
 from server.kernels.layout import STAGE_COUNT
 
+# Service time of the items that a braked stage takes up at once: short beside a tick, long beside a wake-up. One item
+# is always taken, and the time that is added to the batch comes on top.
 STEP_NS = 20_000_000
-"""Service time of the items that a braked stage takes up at once: short beside a tick, long beside a wake-up. One item
-is always taken, and the time that is added to the batch comes on top."""
+# While there is work, a step begins where the one before ended, however late the loop comes to see it: else a busy
+# machine would brake harder than asked. What is later than this was a pause.
 CATCH_UP_NS = 500_000_000
-"""While there is work, a step begins where the one before ended, however late the loop comes to see it: else a busy
-machine would brake harder than asked. What is later than this was a pause."""
 
 
 @kernel
@@ -32,6 +30,7 @@ def _spend(loop, stage, cost_ns, now_ns):
     """The stage works for so long, from now on or from the end of the step before, when it left something."""
     hold = loop.holds[stage]
     begun_ns = now_ns
+    # With work left, the stage has been busy since then: a late wake-up is not a pause.
     if hold.left > 0 and now_ns - hold.until_ns < CATCH_UP_NS:
         begun_ns = int(hold.until_ns)
     hold.until_ns = begun_ns + cost_ns
@@ -44,6 +43,7 @@ def take_up(loop, canvas, stage, waiting, now_ns):
     canvas.brakes: read. loop.holds: this stage's row written. loop.stages: `busy_ns` of what is served now. Cost: O(1).
     Returns 0 while the stage still works on what it took up, which then stays where it is.
     """
+    # Without a brake, which is the common case, asking costs two comparisons.
     brake = canvas.brakes[stage]
     if brake.item_ns == 0 and brake.batch_ns == 0:
         return waiting
@@ -52,6 +52,7 @@ def take_up(loop, canvas, stage, waiting, now_ns):
         if waiting == 0:
             return 0
         hold.items = step_items(canvas, stage, waiting)
+        # The debt of the last step is negative when it served less than it had paid for.
         hold.cost_ns = max(0, hold.items * brake.item_ns + brake.batch_ns + hold.debt_ns)
         hold.debt_ns = 0
         _spend(loop, stage, hold.cost_ns, now_ns)

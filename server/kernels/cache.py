@@ -5,10 +5,6 @@ A file holds one kernel for one signature and one processor:
     OFFSET  SIZE  FIELD    MEANING
          0    32  digest   SHA-256 over the file's name and the payload
         32        payload  what the compiler made
-
-Invariants: a folder belongs to one set of kernel sources, one interpreter and one version of the compiler, because a
-compiler looks only at a kernel's own file, not at the files it calls into. What is damaged, cut short or under another
-name is not loaded: machine code with a wrong byte ends the process, or computes something else.
 """
 
 import errno
@@ -24,8 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
+# Everything that a kernel is compiled from: a constant becomes part of the machine code.
 _SOURCES = ("server/kernels/*.py", "devices/kernels/*.py", "server/wire.py", "server/palette.py")
-"""Everything that a kernel is compiled from: a constant becomes part of the machine code."""
 _COMPILER = ("numba", "llvmlite", "numpy")
 _SUFFIX = ".kernel"
 _DIGEST_BYTES = 32
@@ -86,6 +82,7 @@ class Store:
         except OSError:
             self.note_damage()
             return None
+        # Damaged machine code ends the process or computes something else; so would another kernel under this name.
         digest, payload = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         if digest != _seal(path, payload):
             self.note_damage()

@@ -1,7 +1,7 @@
 """Decode: from bytes in the arena to messages. Takes only whole, masked, unfragmented binary frames of known messages.
 
-Everything else is handed over to the slow path with its bytes, in order. Invariant: a byte of the arena is decoded
-once, kept as the connection's carry, or handed over; none is dropped.
+Everything else is handed over to the slow path with its bytes, in order. Each byte of the arena is decoded, kept as the
+connection's carry, or handed over.
 """
 
 import numpy as np
@@ -30,6 +30,7 @@ def _u16(buffer, start, mask):
 @kernel
 def _turn(mask, count):
     """`mask` (4 bytes, low byte first) as it meets a payload `count` bytes further on."""
+    # The mask repeats every four bytes. Turned, its lowest byte is the one for the payload's byte `count`.
     shift = (count & 3) * 8
     return ((mask >> shift) | (mask << (32 - shift))) & 0xFFFFFFFF
 
@@ -69,6 +70,7 @@ def _push_place(loop, slot, x, y, color):
 def _push_request(loop, slot, op, buffer, start, mask):
     """Queue a SUBSCRIBE or PING of 12 bytes. Returns DONE, or FULL."""
     queues = loop.queues[0]
+    # Requests are a ring, unlike the queues: their numbers only grow.
     waiting = int(queues.request_end) - int(queues.request_head)
     if waiting == len(loop.requests) or queues.message_end == len(loop.messages):
         return FULL
@@ -105,6 +107,7 @@ def _push_places(loop, slot, buffer, start, length, mask):
     count = _u16(buffer, start + 2, _turn(mask, 2))
     if count < 1 or count > wire.PLACEMENTS_MAX or length != _HEAD_BYTES + _ITEM_BYTES * count:
         return UNKNOWN
+    # All or nothing: the rest of a message that is half queued could not be found again.
     if loop.queues[0].message_end + count > len(loop.messages):
         return FULL
     for i in range(count):
@@ -143,9 +146,10 @@ def decode_payload(loop, slot, buffer, start, length, mask):
 def _take_places(arena, position, end, messages, message_end, limit, slot):
     """Queue the PLACE frames that stand one after another from `position` on, up to `limit` in the queue.
 
-    Nearly all bytes belong to these frames. It takes the two arrays that it needs: passing all of a
-    loop costs ten times what a frame does. Returns (position, message_end) behind the last one.
+    Returns (position, message_end) behind the last one.
     """
+    # Nearly all bytes belong to these frames. It takes only the two arrays that it needs: passing all arrays of a loop
+    # costs ten times what a frame does.
     while end - position >= wire.PLACE_FRAME_BYTES and message_end < limit:
         if arena[position] != wire.BINARY_FRAME or arena[position + 1] != _PLACE_LENGTH:
             break
@@ -195,6 +199,7 @@ def _decode_segment(loop, segment, limit):
             break
         length = np.int64(arena[position + 1] & 0x7F)
         header = wire.CLIENT_HEAD_BYTES
+        # Unmasked, above 64 KiB or empty: the slow path closes the connection with the right code.
         if arena[position + 1] < wire.MASK or length == wire.LENGTH_64 or length == 0:
             result = UNKNOWN
             break
@@ -225,11 +230,13 @@ def _keep_rest(loop, segment, unknown):
     connection = loop.connections[segment.slot]
     start = int(segment.start)
     rest = int(segment.end) - start
+    # A frame that is cut off mostly continues in the next read, and needs no help from Python.
     if connection.phase == Phase.FAST and not unknown and rest <= CARRY_BYTES:
         for i in range(rest):
             loop.carry[segment.slot, i] = loop.arena[start + i]
         connection.carry_bytes = rest
     elif rest > 0 and connection.phase != Phase.FREE:
+        # From here on all its bytes go to Python, in order, until it is at a frame boundary again.
         if connection.phase == Phase.FAST:
             connection.phase = Phase.SLOW
         hand_over(loop, segment.slot, segment.start, segment.end, Reason.BYTES)
@@ -248,9 +255,11 @@ def decode(loop, messages_max):
     while queues.segment_head < queues.segment_end:
         segment = loop.segments[queues.segment_head]
         result = _decode_segment(loop, segment, limit)
+        # The segment stays at the head of its queue; its `start` says how far it is decoded.
         if result == FULL:
             return
         _keep_rest(loop, segment, result == UNKNOWN)
+        # Its next bytes may be read now: what was cut off is in its carry, or on the slow path.
         loop.connections[segment.slot].in_arena = 0
         queues.segment_head += 1
     queues.segment_head = 0

@@ -3,14 +3,6 @@
 A connection is a cursor: the tick up to which it has everything. A connection at the last broadcast gets the shared
 bytes; one that lags, for any reason, gets a frame of its own with the newest colours (conflation). This module decides
 and writes frames; the loops send them, so nothing here makes a system call.
-
-A connection that asked for an interval has a due time, which advances by the interval with each delta, so that the
-long-run rate is the one asked for. A delta goes with the sweep nearest to its due time, at most half a tick early.
-A sweep visits each slot once. A cursor moves only when the socket took at least a part of the frame. Two deltas of a
-connection are never closer than its interval less one tick.
-
-Offers serve the portable loop: it calls `recv` and `send` in Python, and one kernel call here handles hundreds of
-connections. The frames of a batch of offers stay valid until the next batch is chosen.
 """
 
 from server.kernels.arrays import CONFLATIONS
@@ -25,9 +17,9 @@ _THROTTLED_BYTES = THROTTLED.size
 _BY_RATE, _BY_OVERLOAD, _BY_BOUNDS = int(DropReason.RATE), int(DropReason.OVERLOAD), int(DropReason.OUT_OF_BOUNDS)
 _REPORT_NS = 1_000_000_000
 _PAUSE_NS = 1_000_000_000
+# Slots between the first of a sweep and of the next. A prime above every slot count: whatever that is, each slot is the
+# first in turn. Near the golden ratio of 2**32, so that the first ones of a few sweeps are far apart.
 _STRIDE = 2_654_435_761
-"""Slots between the first of a sweep and of the next. A prime above every slot count: whatever that is, each slot is
-the first in turn. Near the golden ratio of 2**32, so that the first ones of a few sweeps are far apart."""
 
 
 @kernel
@@ -61,6 +53,7 @@ def next_due(loop, broadcast, now_ns):
     """Advance the sweep to the next slot that is due a delta and can take one; -1 when the sweep is done."""
     queues = loop.queues[0]
     newest = broadcast.head[0].tick
+    # A delta goes with the nearest sweep, which may be half a tick before it is due.
     until_ns = now_ns + int(queues.tick_ns) // 2
     while queues.fanout_position < queues.slot_end:
         slot = (int(queues.fanout_first) + int(queues.fanout_position)) % int(queues.slot_end)
@@ -79,6 +72,7 @@ def conflation_of(loop, since, until):
     for index in range(CONFLATIONS):
         if loop.conflations[index].since == since and loop.conflations[index].until == until:
             return index, True
+    # The oldest one is overwritten. Viewers that still need it have it made again.
     return int(loop.queues[0].conflation_next), False
 
 
@@ -126,9 +120,8 @@ def choose_frame(loop, canvas, broadcast, connection, out):
             return Source.SHARED, int(head.frame_start), int(head.frame_end), int(head.pixel_count)
         start, end, pixels = gather_region(canvas, broadcast, tiles, out)
         return Source.OWN, start, end, pixels
-    if (
-        connection.interval_ns <= loop.queues[0].tick_ns
-    ):  # Otherwise its interval explains the gap, and it need not lag.
+    # With a longer interval, a viewer lacks several ticks because it asked for that, and does not lag.
+    if connection.interval_ns <= loop.queues[0].tick_ns:
         loop.counts[0].conflated_count += 1
     if whole:
         start, end, pixels = _conflated(loop, broadcast.shown, int(connection.cursor), int(head.tick))
@@ -145,7 +138,9 @@ def note_delta(loop, connection, count, pixels, now_ns):
     counts.delta_bytes += count
     counts.delta_pixel_count += pixels
     connection.delta_count += 1
-    # A viewer late by more than half a tick had no changes or no room: it gets no extra deltas for that.
+    # The due time advances by the interval with each delta, so that the long-run rate is the one asked for. A viewer
+    # late by more than half a tick had no changes or no room: it gets no extra deltas for that. So two deltas are never
+    # closer than the interval less one tick.
     due_ns = max(int(connection.due_ns), now_ns - int(loop.queues[0].tick_ns) // 2)
     connection.due_ns = due_ns + connection.interval_ns
 
@@ -155,6 +150,7 @@ def is_reported_to(connection, now_ns):
     """Whether to send a THROTTLED: placements were dropped since the last one, which is at least a second ago."""
     dropped = connection.throttled_count + connection.shed_count + connection.out_of_bounds_count
     unreported = (dropped & 0xFFFFFFFF) != connection.dropped_reported
+    # A report is not queued behind bytes that the peer does not take: its numbers would be old when it arrives.
     if not unreported or connection.closing or waiting(connection) > 0:
         return False
     return now_ns - connection.reported_ns >= _REPORT_NS
@@ -195,6 +191,7 @@ def check_conduct(loop, canvas, slot, now_ns):
     """Hand a connection to the slow path that takes no bytes for too long or stays over its limit. Writes its times."""
     rules = canvas.rules[0]
     connection = loop.connections[slot]
+    # A connection that is owed nothing is not stalled, however long it is silent.
     if not connection.blocked and waiting(connection) == 0:
         connection.progress_ns = now_ns
     elif now_ns - connection.progress_ns > rules.stall_ns:
@@ -239,6 +236,7 @@ def take_arrivals(loop, arrivals, count):
 def _fits(loop, canvas, broadcast, connection, scratch_end, conflations_used):
     """Whether this connection's frame can be made without overwriting one that waits to be sent."""
     if watches_whole(canvas, connection):
+        # A frame that an earlier offer of this batch refers to must stay until it is sent.
         index, is_made = conflation_of(loop, int(connection.cursor), int(broadcast.head[0].tick))
         return is_made or not (conflations_used >> index) & 1
     across = int(connection.tile_x1) - int(connection.tile_x0)
@@ -253,6 +251,8 @@ def choose_offers(loop, canvas, broadcast, now_ns, offers):
     offers: OFFER, filled from 0. loop.scratch, conflated: overwritten from their start. canvas, broadcast: read.
     Cost: O(slots) and one frame per slot that is not at the last broadcast. Returns their number; 0: the sweep is done.
     """
+    # The portable loop calls `recv` and `send` in Python; one call here handles hundreds of its connections. The frames
+    # of a batch stay valid until the next batch is chosen.
     queues = loop.queues[0]
     chosen = 0
     scratch_end = 0

@@ -1,8 +1,5 @@
 """Encode: from dirty tiles to tile blocks and DELTA frames, the smallest kind of each block; and from blocks back to
 pixels.
-
-Nothing is cleared: a pixel is dirty for a receiver when its tick is newer than the receiver's cursor, so the same
-arrays serve the tick's one broadcast and any viewer that lags.
 """
 
 from server import wire
@@ -26,6 +23,8 @@ def _write_u16(buffer, at, value):
 @kernel
 def _count_changed(canvas, tile_x, tile_y, since):
     """Pixels of a tile that changed after tick `since`."""
+    # Nothing is ever marked clean: a pixel is dirty for a receiver when its tick is newer than the receiver's cursor.
+    # So the same arrays serve the tick's one broadcast and any viewer that lags.
     rules = canvas.rules[0]
     width = int(rules.width)
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
@@ -77,6 +76,7 @@ def _write_bitmap(canvas, tile_x, tile_y, since, out, at):
         first = (tile_y * TILE_SIDE + row) * width + tile_x * TILE_SIDE
         for column in range(columns):
             if canvas.pixel_tick[first + column] > since:
+                # Another loop has painted since the pixels were counted. With this many, the full kind is as short.
                 if count == _BITMAP_MAX:
                     return bits, -1
                 offset = row * TILE_SIDE + column
@@ -93,6 +93,7 @@ def _write_full(canvas, tile_x, tile_y, out, at):
     width = int(rules.width)
     columns = min(TILE_SIDE, width - tile_x * TILE_SIDE)
     rows = min(TILE_SIDE, int(rules.height) - tile_y * TILE_SIDE)
+    # Cells beyond the edge of the canvas are sent as 0.
     if columns < TILE_SIDE or rows < TILE_SIDE:
         out[at : at + TILE_PIXELS] = 0
     for row in range(rows):
@@ -206,6 +207,7 @@ def encode_tick(canvas, broadcast, tick):
     for tile in range(across * down):
         broadcast.block_start[tile] = at
         broadcast.block_pixels[tile] = 0
+        # After tick - 1, not after the last broadcast: ticks without changes have none.
         if canvas.tile_tick[tile] == tick:
             at, changed = encode_block(canvas, tile % across, tile // across, tick - 1, broadcast.bytes, at)
             broadcast.block_pixels[tile] = changed
@@ -217,6 +219,7 @@ def encode_tick(canvas, broadcast, tick):
     head = broadcast.head[0]
     head.pixel_count = pixel_count
     head.tile_count = block_count
+    # A viewer whose cursor is there or later lacks only this broadcast.
     head.since = head.tick
     head.tick = tick
     head.frame_start = write_frame_head(broadcast.bytes, HEAD_ROOM, at - HEAD_ROOM, block_count, 0, tick)
@@ -236,6 +239,7 @@ def gather_region(canvas, broadcast, tiles, out):
     at, pixel_count, block_count = HEAD_ROOM, 0, 0
     for tile_y in range(y0, y1):
         row = tile_y * across
+        # Blocks of neighbours in a row of tiles are contiguous; a tile without changes has an empty one.
         first, last = int(broadcast.block_start[row + x0]), int(broadcast.block_start[row + x1])
         for i in range(last - first):
             out[at + i] = broadcast.bytes[first + i]

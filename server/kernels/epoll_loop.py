@@ -1,8 +1,6 @@
 """The native loop's compiled half: epoll, recv and send through the C library, and the stages between them.
 
-`run` is one call without the interpreter lock until Python is needed or the tick is due. It reads no more than the
-queues hold: what does not fit stays in the sockets, and TCP pushes back. A stage that a brake holds back keeps its
-queue, and a full queue delays only the connections that feed it. Linux only.
+`run` is one call without the interpreter lock until Python is needed or the tick is due. Linux only.
 """
 
 import numpy as np
@@ -30,11 +28,11 @@ from server.kernels.layout import (
 from server.kernels.queues import has_room, make_arena_room, make_message_room, make_placement_room
 from server.wire import BINARY_FRAME, PLACE_FRAME_BYTES, PONG, PONG_FRAME_BYTES, ClientOp, ServerOp
 
+# Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
+# write. One that comes alone, after a pause, is served at once.
 STEP_NS = 500_000
-"""Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
-write. One that comes alone, after a pause, is served at once."""
+# Longest sleep while something is held back: sockets, tick and bell are looked at in between.
 NAP_NS = 2_000_000
-"""Longest sleep while something is held back: sockets, tick and bell are looked at in between."""
 _EVENTS_MAX = 1000
 _PING, _PONG = int(ClientOp.PING), int(ServerOp.PONG)
 _PONG_BYTES = PONG.size
@@ -64,6 +62,7 @@ def _read_socket(loop, slot):
     connection = loop.connections[slot]
     start = int(queues.arena_end)
     carry = int(connection.carry_bytes)
+    # The bytes are received behind the carry, so that a frame cut in two becomes whole.
     target = address_of(loop.arena) + start + carry
     taken = libc.recv(connection.fd, target, READ_BYTES_MAX, libc.MSG_DONTWAIT)
     if taken <= 0:
@@ -115,6 +114,7 @@ def _await(loop, canvas, epoll_fd, timeout_ns):
     events_max = _EVENTS_MAX
     if is_braked:
         events_max = len(loop.events) // libc.EVENT_BYTES - 2  # All of them: they are the queue.
+    # Rounded up: rounded down, the last millisecond before a tick would be spent polling.
     timeout_ms = (timeout_ns + 999_999) // 1_000_000
     return libc.epoll_wait(epoll_fd, address_of(loop.events), events_max, timeout_ms)
 
@@ -135,6 +135,7 @@ def _poll(loop, canvas, epoll_fd, timeout_ns):
         allowed = take_up(loop, canvas, Stage.READ, count, begun_ns)
     served, first = 0, int(queues.segment_end)
     for i in range(count):
+        # epoll reports ready sockets in the same order each time. To be fair, the first one served moves on.
         at = (queues.read_first + i) % count * libc.EVENT_BYTES
         bits = libc.event_word(loop.events, at)
         slot = loop.slot_of_fd[libc.event_word(loop.events, at + libc.EVENT_DATA)]
@@ -143,8 +144,10 @@ def _poll(loop, canvas, epoll_fd, timeout_ns):
         elif slot == WAKEUP:
             wake |= Wake.SIGNAL
         elif slot >= 0:
+            # First, because it may end the connection.
             if bits & libc.EPOLLOUT:
                 flush(loop, epoll_fd, slot, begun_ns)
+            # What the queues have no room for stays in the sockets, and TCP slows the senders.
             if served < allowed and _is_readable(loop, slot, bits) and has_room(loop):
                 _read_socket(loop, slot)
                 served += 1
@@ -223,6 +226,7 @@ def _admit_some(loop, canvas, now_ns):
 def _apply_up_to(loop, canvas, epoll_fd, items_max, now_ns):
     """Apply up to `items_max` placements, answering each PING in order. True when it stops at a SUBSCRIBE."""
     queues = loop.queues[0]
+    # How many stay in the queue: a fixed number, while the head moves with each answered PING.
     last = int(queues.placement_end) - int(queues.placement_head) - items_max
     while True:
         index = apply(loop, canvas, int(queues.placement_end) - int(queues.placement_head) - last)
@@ -318,6 +322,7 @@ def run(loop, canvas, broadcast, epoll_fd, until_ns):
         # What was handed over names places in the arena, so nothing is read before Python has answered it.
         if wake == 0 and queues.handover_count == 0 and (held_ns > 0 or not _has_backlog(loop)):
             wake = _poll(loop, canvas, epoll_fd, _idle_ns(loop, until_ns, now_ns, held_ns))
+            # What was read just now comes before what Python will do.
             if wake != 0 and queues.segment_end > 0:
                 wake |= run_stages(loop, canvas, epoll_fd)
         if queues.handover_count > 0:

@@ -1,9 +1,7 @@
 """Fan-out of the native loop: outboxes of single connections, and each tick's deltas sent from the shared bytes.
 
-An outbox holds bytes that go before any further delta: answers, and the rest of a frame. Its memory comes from malloc
-and is freed when it is empty, so that an idle connection holds none. A frame begun on a socket is finished before any
-other; `outbox_bytes` of the loop is the sum held. A slow consumer delays no other connection and costs at most the rest
-of one frame.
+An outbox holds bytes that go before any further delta: answers, and the rest of a frame. `outbox_bytes` of the loop is
+the sum held. A slow consumer delays no other connection and costs at most the rest of one frame.
 """
 
 from server.kernels import libc
@@ -56,8 +54,10 @@ def release(loop, connection):
 @kernel
 def hold(loop, connection, source, count):
     """Append `count` bytes at address `source` to the outbox. False when there is no memory; nothing changed then."""
+    # From malloc, because kernels cannot allocate arrays; freed when it is empty, so that idle connections hold none.
     held = waiting(connection)
     if connection.outbox_end + count > connection.outbox_size:
+        # Doubled, so that many small answers are copied a few times only.
         size = max(held + count, 2 * held, 256)
         pointer = libc.malloc(size)
         if pointer == 0:
@@ -80,6 +80,7 @@ def hold(loop, connection, source, count):
 def end_connection(loop, slot, reason):
     """End the stream: nothing more is read or sent, and one handover tells Python."""
     connection = loop.connections[slot]
+    # Only once: `handovers` has room for one end of each slot.
     if connection.phase != Phase.DEAD and connection.phase != Phase.FREE:
         connection.phase = Phase.DEAD
         loop.counts[0].subscriber_count -= connection.subscribed
@@ -113,6 +114,7 @@ def _settle(loop, epoll_fd, connection):
     held = waiting(connection)
     armed = held > 0
     paused = held > HELD_BYTES_MAX or (connection.reading_paused and held > HELD_BYTES_RESUME)
+    # epoll_ctl is a system call, so it is told changes only.
     if armed != connection.writable_armed or paused != connection.reading_paused:
         connection.writable_armed = armed
         connection.reading_paused = paused
@@ -182,9 +184,11 @@ def _deliver(loop, canvas, broadcast, epoll_fd, slot, now_ns):
         taken = send_some(loop, slot, address, count, now_ns)
         if taken < 0:
             return
+        # Its cursor stays: the next frame brings these changes too, in the newest colours.
         if taken == 0:
             connection.blocked = 1
             return
+        # A frame once begun has to be finished before any other bytes.
         if taken < count and not send_or_hold(loop, epoll_fd, slot, address + taken, count - taken, now_ns):
             return
         note_delta(loop, connection, count, pixels, now_ns)

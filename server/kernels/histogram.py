@@ -6,8 +6,6 @@ beside the histogram.
 
     index(v) = v                                          for v < 64
              = 64 + (k - 6) * 32 + (v >> (k - 5)) - 32    with k = floor(log2(v)), for v >= 64
-
-Invariant: index is monotone in v and the buckets tile the axis without gap or overlap.
 """
 
 from server.kernels.kernel import kernel
@@ -24,6 +22,7 @@ def bucket_index(value_us):
     """The bucket of a duration in microseconds (int64; negative counts as 0). Always a valid index."""
     if value_us < _EXACT:
         return max(value_us, 0)
+    # floor(log2) by counting: it takes few steps, since most durations are short.
     shift = 0
     while (value_us >> shift) >= _EXACT:
         shift += 1

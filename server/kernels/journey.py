@@ -1,9 +1,7 @@
 """Journeys: when each read of the followed connection came through each stage. One row a read, on the connections page.
 
-A loop calls one of these after a batch of each stage. Queues keep their order, so counts tell how far a read has come,
-and no stage has to look at single placements. While no connection is followed each call is one comparison. Invariant:
-only the loop that owns the connection writes, and a journey that is not over when its connection is gone is left as it
-is.
+A loop calls one of these after a batch of each stage. While no connection is followed each call is one comparison. Only
+the loop that owns the connection writes.
 """
 
 from server.kernels.kernel import kernel
@@ -17,6 +15,7 @@ def _forget_if_gone(loop):
     following = loop.following[0]
     if following.first == following.end:
         return True
+    # The slot may belong to another connection by now.
     number = loop.journeys[following.first % JOURNEY_ROWS].number
     if loop.connections[following.slot].number == number:
         return False
@@ -27,6 +26,7 @@ def _forget_if_gone(loop):
 @kernel
 def _open(loop, slot, read_count, now_ns):
     """Begin a journey: a read of the followed connection, the `read_count`th of this loop. O(1)."""
+    # Queues keep their order, so counts tell how far a read has come, and no stage has to look at single placements.
     following = loop.following[0]
     connection = loop.connections[slot]
     end = int(loop.journey_head[0])
@@ -35,6 +35,7 @@ def _open(loop, slot, read_count, now_ns):
         following.read_end = end
         following.received_count = connection.received_count
         following.admitted_count = connection.admitted_count
+    # The ring is full of unfinished journeys: the oldest one gives up its row.
     elif end - following.first >= JOURNEY_ROWS:
         following.first = end - JOURNEY_ROWS + 1
         following.read_end = max(following.read_end, following.first)
@@ -114,6 +115,7 @@ def note_decoded(loop, now_ns):
     following, queues = loop.following[0], loop.queues[0]
     connection = loop.connections[following.slot]
     decoded = int(loop.counts[0].read_count) - (int(queues.segment_end) - int(queues.segment_head))
+    # Reads are decoded in order, so their count tells which are done.
     end = int(following.read_end)
     while end < following.end and loop.marks[end % JOURNEY_ROWS].read_count <= decoded:
         end += 1
@@ -238,6 +240,7 @@ def note_sent(loop, canvas, now_ns):
         if row.encoded_ns > 0 and row.sent_ns == 0 and connection.cursor >= row.tick:
             if _watches(connection, canvas, row.pixel):
                 row.sent_ns = now_ns
+    # Journeys end in order: one that is over waits for those before it.
     while following.first < following.read_end:
         row = loop.journeys[following.first % JOURNEY_ROWS]
         waits = row.pixel >= 0 and (row.encoded_ns == 0 or connection.cursor < row.tick)

@@ -1,9 +1,6 @@
 """The one door to numba: the `kernel` decorator, its cache, and compiling it all before it is needed.
 
-The cache is not numba's own. That keeps an index and its data in separate files, which two processes that compile at
-once can mix up, and it loads damaged files: they raise anything, or end the process.
-Invariant: a kernel never runs uncompiled in front of a client. Callers list their kernels as `Warm` entries and call
-`compile_all` first, which shows how far it is.
+Callers list their kernels as `Warm` entries and call `compile_all` first, so that no client waits for a compiler.
 """
 
 import hashlib
@@ -49,6 +46,8 @@ _OPTIONS = {
 _store = Store(find_place())
 
 
+# Not numba's own: that keeps an index and its data in separate files, which two processes that compile at once can mix
+# up, and it loads damaged files, which raise anything or end the process.
 class _Cache(NullCache):
     """Compiled forms of one function, as numba's dispatcher asks for them and hands them over."""
 

@@ -134,8 +134,8 @@ TICK = np.dtype(
     ],
     align=True,
 )
+# Rows of the tick ring: row of tick t is t % TICK_ROWS. Written before `SERVER.tick` names it.
 TICK_ROWS = 4096
-"""Rows of the tick ring: row of tick t is t % TICK_ROWS. Written before `SERVER.tick` names it."""
 
 
 # --- The telemetry page of a fleet ----------------------------------------------------------------------------------
@@ -192,12 +192,12 @@ FLEET_JOURNEY = np.dtype(
     align=True,
 )
 """One probed batch of the followed device, from its end of the wire."""
+# Rows of the rings of journeys, here and at the server: row of journey n is n % JOURNEY_ROWS.
 JOURNEY_ROWS = 256
-"""Rows of the rings of journeys, here and at the server: row of journey n is n % JOURNEY_ROWS."""
 
 HISTOGRAM_OCTAVES = 34
+# Log-linear buckets over microseconds: exact to 63, then 32 an octave (at most 3.2 % wide); see kernels/histogram.
 HISTOGRAM_BUCKETS = 64 + 32 * HISTOGRAM_OCTAVES
-"""Log-linear buckets over microseconds: exact to 63, then 32 an octave (at most 3.2 % wide); see kernels/histogram."""
 HISTOGRAM = np.dtype("i8")
 
 
@@ -213,8 +213,8 @@ class Phase(IntEnum):
     DEAD = 3  # The socket failed or ended; the loop's Python side is to close it.
 
 
+# Bytes of an unfinished frame that the fast path keeps by itself; a longer rest takes the slow path.
 CARRY_BYTES = 64
-"""Bytes of an unfinished frame that the fast path keeps by itself; a longer rest takes the slow path."""
 
 CONNECTION = np.dtype(
     [
@@ -308,8 +308,8 @@ REQUEST = np.dtype(
     ],
     align=True,
 )
+# Requests waiting at once in a loop; a full array stops the decoder until they are answered.
 REQUESTS_MAX = 4096
-"""Requests waiting at once in a loop; a full array stops the decoder until they are answered."""
 
 SEGMENT = np.dtype([("slot", "i4"), ("start", "i4"), ("end", "i4"), ("reason", "i4")], align=True)
 """Bytes of one connection in the arena: [start, end). `reason` is a `Reason` when handed over."""
@@ -432,8 +432,8 @@ JOURNEY = np.dtype(
     align=True,
 )
 """One read of the followed connection, through the stages."""
+# Rows of the ring of messages last decoded from the followed connection.
 FOLLOWED_MESSAGES = 64
-"""Rows of the ring of messages last decoded from the followed connection."""
 
 BROADCAST = np.dtype(
     [
@@ -454,23 +454,23 @@ assert REQUEST.itemsize == 24
 assert SEGMENT.itemsize == 16
 assert RULES.itemsize == 80
 
+# High-water mark of an outbox: above it we stop reading from the connection, so that answers cannot pile up.
 HELD_BYTES_MAX = 64 * 1024
-"""High-water mark of an outbox: above it we stop reading from the connection, so that answers cannot pile up."""
+# Low-water mark: below it we read again.
 HELD_BYTES_RESUME = 16 * 1024
-"""Low-water mark: below it we read again."""
 
+# Bytes before the first tile block: the longest server frame header and the head of DELTA.
 HEAD_ROOM = SERVER_HEAD_BYTES_MAX + DELTA.size
-"""Bytes before the first tile block: the longest server frame header and the head of DELTA."""
 
+# Marks in `slot_of_fd` of what is no connection: the listener, and the descriptor that wakes the loop.
 LISTENER, WAKEUP = -2, -3
-"""Marks in `slot_of_fd` of what is no connection: the listener, and what another thread rings."""
 
+# Most that one connection is read at once, so that a fast sender does not fill the arena alone.
 READ_BYTES_MAX = 16 * 1024
-"""Most that one connection is read at once, so that a fast sender does not fill the arena alone."""
+# Frames offered before the sockets are looked at again: about a millisecond.
 SENDS_A_STEP = 256
-"""Frames offered before the sockets are looked at again: about a millisecond."""
+# How often all connections are looked at for drops to report and for peers that stall.
 PATROL_NS = 100_000_000
-"""How often all connections are looked at for drops to report and for those who stall."""
 
 
 def stage_names() -> list[str]:

@@ -30,8 +30,8 @@ EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD = 1, 2, 3
 MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
 EAGAIN, EINTR = 11, 4
 
+# `struct epoll_event` (events u32, data u64) is packed on x86-64 and aligned elsewhere.
 EVENT_BYTES = 12 if platform.machine() in ("x86_64", "AMD64") else 16
-"""`struct epoll_event` (events u32, data u64) is packed on x86-64 and aligned elsewhere."""
 EVENT_DATA = EVENT_BYTES - 8
 
 
@@ -42,9 +42,11 @@ def monotonic_ns(typing_context):
     def codegen(context, builder, signature, args):
         i32, i64 = ir.IntType(32), ir.IntType(64)
         pair = ir.ArrayType(i64, 2)
+        # In the entry block: inside a loop, an alloca would take stack in each round.
         with builder.goto_entry_block():
             timespec = builder.alloca(pair)
         function_type = ir.FunctionType(i32, [i32, pair.as_pointer()])
+        # A module may declare a function only once.
         function = builder.module.globals.get("clock_gettime")
         if function is None:
             function = ir.Function(builder.module, function_type, "clock_gettime")

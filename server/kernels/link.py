@@ -37,8 +37,8 @@ LINK = np.dtype(
 )
 
 LINK_BLOCKS = 16
+# A block's arena: what becomes of it between the stages still fits the cache of one core.
 LINK_BYTES = 256 * 1024
-"""A block's arena: what becomes of it between the stages still fits the cache of one core."""
 LINK_SEGMENTS = 4096
 
 assert BLOCK.itemsize == 24

@@ -1,8 +1,4 @@
-"""Queues of a loop: freeing space in them, and counting what waits.
-
-Queues are plain arrays filled from 0. Without a backlog each is emptied whole and nothing moves; otherwise waiting
-records are moved to the front now and then. Order and content stay.
-"""
+"""Queues of a loop: freeing space in them, and counting what waits."""
 
 from server.kernels.kernel import kernel
 from server.kernels.layout import CARRY_BYTES, READ_BYTES_MAX, Kind
@@ -14,6 +10,7 @@ _SHARE = 8
 @kernel
 def _move_down(records, head, end):
     """Move records[head:end] to the front, which may overlap them. Returns their new end."""
+    # Queues are plain arrays filled from 0. Without a backlog each is emptied whole, and nothing ever moves.
     for i in range(head, end):
         records[i - head] = records[i]
     return end - head
@@ -56,12 +53,14 @@ def make_arena_room(loop):
     """
     queues = loop.queues[0]
     head = int(queues.segment_head)
+    # The common case: everything is decoded, and nothing has to move.
     if queues.segment_end == head:
         queues.segment_head = 0
         queues.segment_end = 0
         queues.arena_end = 0
         return True
     offset = int(loop.segments[head].start)
+    # Moving would not free a whole read, and would be repeated at each call.
     if has_room(loop) or (offset < CARRY_BYTES + READ_BYTES_MAX and queues.segment_end < len(loop.segments)):
         return has_room(loop)
     queues.arena_end = _move_down(loop.arena, offset, int(queues.arena_end))

@@ -1,19 +1,17 @@
-"""Waiting for a block of a memory link to change hands. Linux only.
-
-There is nothing to wake by: one side writes a word and the other looks at it now and then, without the interpreter
-lock. Invariant: a block is written only by the side that owns it.
-"""
+"""Waiting for a block of a memory link to change hands. Linux only."""
 
 from server.kernels import libc
 from server.kernels.kernel import kernel
 
+# Time between two looks: short beside a tick, and a percent of a core while there is nothing.
 LOOK_US = 100
-"""Time between two looks: short beside a tick, and a percent of a core while there is nothing."""
 
 
 @kernel
 def await_state(blocks, index, state, until_ns):
     """Wait until blocks[index] is in `state`, a BlockState, or until the time. blocks: (any,) BLOCK. True if it is."""
+    # Shared memory wakes no thread: one side writes the state, and the other looks at it now and then, without the
+    # interpreter lock. A block is written only by the side that its state names.
     while blocks[index].state != state:
         if libc.monotonic_ns() >= until_ns:
             return False

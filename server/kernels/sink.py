@@ -16,8 +16,8 @@ from server.kernels.fan_out import end_connection, flush, post
 from server.kernels.kernel import address_of, kernel
 from server.kernels.layout import LISTENER, READ_BYTES_MAX, WAKEUP, Phase, Reason, Wake
 
+# Least time between two looks at the sockets: a wake for each write of thousands would cost more than the reading.
 LOOK_NS = 1_000_000
-"""Least time between two looks at the sockets: a wake for each write of thousands would cost more than the reading."""
 _EVENTS_MAX = 1000
 _MASKED_PING = wire.MASK | wire.PING.size
 _PING, _PONG = int(wire.ClientOp.PING), int(wire.ServerOp.PONG)
@@ -48,6 +48,7 @@ def _count(loop, epoll_fd, slot, start, taken, now_ns):
     """Count the frames that end in `taken` bytes at `start`; what is left over waits for the rest of its frame."""
     connection = loop.connections[slot]
     counts = loop.counts[0]
+    # Only the number of carried bytes is kept: what they are does not matter here.
     left = int(connection.carry_bytes) + taken
     frames = left // wire.PLACE_FRAME_BYTES
     left -= frames * wire.PLACE_FRAME_BYTES
