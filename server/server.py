@@ -101,6 +101,7 @@ class Server:
         if self._bridge is not None:
             self._own_loops.append(self._bridge)
         self._all_loops: list[Loop | MemoryLoop | BridgeLoop] = [*self._loops, *self._own_loops]
+        # The last loop to arrive runs `_tick` while the others wait.
         self._barrier = threading.Barrier(len(self._all_loops), action=self._tick)
         self._listener: socket.socket | None = None
         self._tls: TlsTerminator | None = None
@@ -239,6 +240,7 @@ class Server:
 
     def _hand_out(self, accepted: socket.socket) -> None:
         """Give a new socket to the loop that has the fewest. Called by the first loop, which accepts."""
+        # Counts of other loops may be a moment old, which only makes the shares a little uneven.
         loop = min(self._loops, key=lambda candidate: candidate.client_count)
         loop.inbox.append(accepted)
         if loop is not self._loops[0]:
@@ -348,7 +350,7 @@ class Server:
         """Notify all clients that nothing can be shown now, or that it can again."""
         notice = Notice(NoticeCode.GOES_ON, "the canvas goes on")
         if self._engine.gate.is_stuck:
-            notice = Notice(NoticeCode.HELD, "the canvas stands still: changes cannot be written to disk just now")
+            notice = Notice(NoticeCode.HELD, "the canvas is on hold: changes cannot be written to disk now")
         for loop in self._all_loops:
             loop.notify(notice.encode(), now_ns)
 

@@ -66,7 +66,7 @@ def new_brakes(brakes: Brakes) -> NDArray[np.void]:
 
 
 def new_hello(config: ServerConfig, connection: int, *, is_viewer: bool = False) -> Hello:
-    """The first message to a connection. One that may only view is told a rate and a burst of 0."""
+    """The first message to a connection. For one that may only view, rate and burst are 0."""
     return Hello(
         width=config.width,
         height=config.height,

@@ -191,8 +191,10 @@ class Engine:
         tick = self.tick_number + 1
         if not is_last and self._is_encoding(tick, now_ns):
             return False
+        # A late tick makes the distance longer: due times of viewers with an interval go by the real one.
         self._spacing_ns = max(self.interval_ns, now_ns - self._last_tick_ns)
         self.next_tick_ns, self._braked_ns = self._encode_brake.finish(self.next_tick_ns)
+        # Where a journal gates, this is beside the broadcast that loops may still be sending.
         merged = encode_tick(self.canvas.arrays, self.shown.encoded, tick)
         if merged:
             blocks_start = self._compress(tick)
@@ -203,6 +205,7 @@ class Engine:
             self._show(tick)
         elif is_last:
             self._wait_for_journal(now_ns)
+        # A tick in time: a stretched interval shrinks back quickly, and grows again if that was too early.
         self.interval_ns = max(self.config.tick_ms * 1_000_000, int(self.interval_ns * SHRINK_RATIO))
         return True
 
@@ -341,6 +344,7 @@ class Engine:
             connection[name] = value
         connection["interval_ns"] = int(request["interval_ms"]) * 1_000_000
         connection["due_ns"] = now_ns + connection["interval_ns"]
+        # The snapshot shows all up to this tick, and some changes since, which come again with the next delta.
         connection["cursor"] = self.shown.tick
         connection["subscribed"] = 1
         loop.counts[0]["subscriber_count"] += 1
@@ -354,6 +358,7 @@ class Engine:
         if overdue_ns >= max(most_ns, self.interval_ns):
             return False
         self.interval_ns = min(most_ns, max(self.interval_ns, int(overdue_ns * STRETCH_RATIO)))
+        # Looked at again soon, as the broadcast may be done long before the interval is over.
         self.next_tick_ns = now_ns + max(1_000_000, self.interval_ns // 16)
         self.telemetry["server"][0]["tick_stretch_count"] += 1
         return True
@@ -370,6 +375,7 @@ class Engine:
         if end - HEAD_ROOM < COMPRESS_BYTES_MIN or tick < self._compress_after:
             return HEAD_ROOM
         level = 6 if end - HEAD_ROOM <= COMPRESS_HARD_BYTES_MAX else 1
+        # Behind the plain frame, which stays: frames for regions are copied from its blocks.
         packed = zlib.compress(broadcast.bytes[HEAD_ROOM:end].data, level)
         if len(packed) >= end - HEAD_ROOM:
             self._compress_after = tick + COMPRESS_PAUSE_TICKS

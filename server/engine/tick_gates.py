@@ -1,6 +1,6 @@
 """What a tick may have to wait for: a braked encoder before it is finished, and the journal before it is shown.
 
-The engine asks while the loops stand still. Nothing here holds a canvas or calls a loop.
+The engine asks while no loop runs. Nothing here holds a canvas or calls a loop.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class EncodeBrake:
 class CommitGate:
     """Holds a tick back until the journal has it on disk, at most one at a time. Without a journal it is always open.
 
-    It also writes to the telemetry page how the journal is doing.
+    It also writes the journal's state to the telemetry page.
     """
 
     def __init__(self, journal: Journal | None, telemetry: Page) -> None:
@@ -102,7 +102,7 @@ class CommitGate:
             self.journal.wait_committed(self._pending, timeout_s)
 
     def look(self, now_ns: int, most_ns: int) -> bool:
-        """Write down how the journal is doing. True when `is_stuck` has changed.
+        """Publish the journal's state. True when `is_stuck` has changed.
 
         It is stuck when the disk refuses a tick, or has not taken one for `most_ns`.
         """

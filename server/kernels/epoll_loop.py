@@ -31,7 +31,7 @@ from server.wire import BINARY_FRAME, PLACE_FRAME_BYTES, PONG, PONG_FRAME_BYTES,
 # Least time between two looks at the sockets while they are busy: a wake-up for each write would cost more than the
 # write. One that comes alone, after a pause, is served at once.
 STEP_NS = 500_000
-# Longest sleep while something is held back: sockets, tick and bell are looked at in between.
+# Longest sleep while something is held back: sockets, tick and wake-up are looked at in between.
 NAP_NS = 2_000_000
 _EVENTS_MAX = 1000
 _PING, _PONG = int(ClientOp.PING), int(ServerOp.PONG)
@@ -121,7 +121,7 @@ def _await(loop, canvas, epoll_fd, timeout_ns):
 
 @kernel
 def _poll(loop, canvas, epoll_fd, timeout_ns):
-    """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the bell."""
+    """Wait for sockets, then read and flush them. Returns Wake bits of the listener and the wake-up."""
     queues = loop.queues[0]
     is_roomy = make_arena_room(loop)
     count = _await(loop, canvas, epoll_fd, timeout_ns)

@@ -114,7 +114,7 @@ def _settle(loop, epoll_fd, connection):
     held = waiting(connection)
     armed = held > 0
     paused = held > HELD_BYTES_MAX or (connection.reading_paused and held > HELD_BYTES_RESUME)
-    # epoll_ctl is a system call, so it is told changes only.
+    # epoll_ctl is a system call: it is made for changes only.
     if armed != connection.writable_armed or paused != connection.reading_paused:
         connection.writable_armed = armed
         connection.reading_paused = paused

@@ -81,7 +81,7 @@ LOOP = np.dtype(
         ("delta_count", "i8"),  # DELTA frames handed to the kernel.
         ("delta_bytes", "i8"),
         ("delta_pixel_count", "i8"),  # Pixel changes in these, summed over connections.
-        ("conflated_count", "i8"),  # DELTA frames made for one laggard.
+        ("conflated_count", "i8"),  # DELTA frames made for one viewer that lagged.
         ("snapshot_count", "i8"),
         ("handover_count", "i8"),  # Times that bytes went to the slow path.
         ("outbox_bytes", "i8"),  # Held now for sockets that did not take them.
@@ -329,7 +329,7 @@ class Source(IntEnum):
     """Which bytes a frame for one connection stands in."""
 
     SHARED = 0  # The broadcast's.
-    CONFLATED = 1  # `conflated`: the whole canvas, for laggards.
+    CONFLATED = 1  # `conflated`: the whole canvas, for viewers that lag.
     OWN = 2  # `scratch`: made for this connection.
 
 

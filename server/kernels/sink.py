@@ -1,7 +1,7 @@
 """The sink's compiled loop: it reads, counts what came, and does nothing with it. The least that any server must do.
 
 A bound to compare with, not a server: no frame is unmasked, no placement looked at. What a connection sent is its bytes
-divided by the length of a PLACE frame. Invariant: every byte of a connection is counted once, or handed to Python.
+divided by the length of a PLACE frame. Every byte of a connection is counted once, or handed to Python.
 
     BYTES LEFT OVER  WHAT CAME
                   0  whole PLACE frames, 12 bytes each; or, when the read begins with 0x88, a close frame

@@ -90,6 +90,7 @@ class Loop(ABC):
                 until_ns = min(until_ns, now_ns + (INFLATING_NS if self.slow_path.can_go_on else ENDING_NS))
             if self._accept_rests:
                 until_ns = min(until_ns, int(self.arrays.holds[Stage.ACCEPT]["until_ns"]))
+            # A time in the past makes `turn` look once at all its work and return.
             wake = self.turn(until_ns)
             now_ns = clock.now_ns()
             if wake & ~Wake.TICK:
@@ -111,6 +112,7 @@ class Loop(ABC):
 
     def close_clients(self, now_ns: int) -> None:
         """Begin the close handshake of every connection, once it was offered the last broadcast."""
+        # The last tick holds all that was accepted, and is to be offered to every viewer.
         while sweep_rest(self.arrays) > 0:
             self._sweep()
         for slot in list(self.slow_path.clients):
@@ -195,6 +197,7 @@ class Loop(ABC):
 
     def owes_answers(self, slot: int) -> bool:
         """Whether requests of this connection still wait in the queues."""
+        # Only requests have answers; they are few, so this looks at all of them.
         queues, requests = self.arrays.queues[0], self.arrays.requests
         waiting = np.arange(queues["request_head"], queues["request_end"]) % len(requests)
         return bool((requests["slot"][waiting] == slot).any())
@@ -303,11 +306,13 @@ class Loop(ABC):
             hold = self.arrays.holds[Stage.ACCEPT]
             hold["until_ns"] = max(int(hold["until_ns"]), now_ns + NO_FILE_NS)
         if is_resting(self.arrays, Stage.ACCEPT, now_ns):
+            # While it rests, connections wait in the system's backlog: that is the queue of this stage.
             self._accept_rests = True
             self._unwatch(listener)
 
     def _adopt(self, accepted: socket.socket, now_ns: int) -> None:
         descriptor = accepted.fileno()
+        # Other files of the process may have taken low numbers, so that a descriptor is beyond the table.
         if not self._free or descriptor >= len(self.arrays.slot_of_fd):
             accepted.close()
             self.arrays.counts[0]["closed_count"] += 1
@@ -360,6 +365,7 @@ class Loop(ABC):
         is_over = bool(row["phase"] == Phase.DEAD)
         if is_over or held <= HELD_BYTES_MAX + SNAPSHOTS_HELD_MAX * len(self.engine.canvas.arrays.pixels):
             return is_over
+        # Reset by the slow path as stalled: it would not read a close frame either.
         row["phase"] = Phase.DEAD
         self.arrays.counts[0]["subscriber_count"] -= row["subscribed"]
         row["subscribed"] = 0

@@ -129,6 +129,7 @@ class MemoryLoop:
     def step(self, now_ns: int) -> bool:
         """Take the next block if it is full, and run the stages as far as brakes allow. False when nothing happened."""
         queues = self.arrays.queues[0]
+        # What has changed shows there: queues are a few words, and no stage reports what it did.
         before = queues.tobytes(), self._next
         if not queues["segment_end"]:
             self._take_block(now_ns)
@@ -203,6 +204,7 @@ class MemoryLoop:
         """Put what the viewers lack into the view, once they have taken what it held."""
         link, head = self._link, self._engine.broadcast.head[0]
         viewers, newest = int(link["viewer_count"]), int(head["tick"])
+        # The view is one buffer. While the fleet has not taken it, changes are conflated into the next delta.
         if not viewers or self._cursor >= newest or link["view_taken"] != link["view_serial"]:
             return
         begun_ns = clock.now_ns()

@@ -91,6 +91,7 @@ class PortableLoop(Loop):
 
     def post(self, slot: int, data: bytes, now_ns: int) -> None:
         if data:
+            # Never past bytes that wait already.
             taken = 0 if slot in self._outboxes else self._send_some(slot, data, now_ns)
             if 0 <= taken < len(data):
                 self._hold(slot, memoryview(data)[taken:])
@@ -157,7 +158,6 @@ class PortableLoop(Loop):
         return wake
 
     def _select(self, timeout_ns: int) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for sockets."""
         brake = self.engine.canvas.arrays.brakes[Stage.READ]
         # While a stage is held back, more sockets are ready than may be read, and waiting for them would not wait.
         is_full_up = brake["item_ns"] or brake["batch_ns"] or self._has_backlog()
@@ -173,6 +173,7 @@ class PortableLoop(Loop):
         if allowed == 0:
             self._stages.look(Stage.READ, depth)
             return
+        # To be fair, the first of the ready sockets is another one each time.
         first = int(arrays.queues[0]["read_first"]) % len(readers)
         arrivals = list(self._receive(readers[first:] + readers[:first], allowed))
         self._arrivals[: len(arrivals)] = arrivals
@@ -331,7 +332,7 @@ class PortableLoop(Loop):
             self._selector.modify(self.slow_path.clients[slot].socket, interest, slot)
 
     def _end(self, slot: int, reason: Reason) -> None:
-        """End the stream: nothing more is read or sent, and the slow path is told once."""
+        """End the stream: nothing more is read or sent, and one handover tells the slow path."""
         row = self.arrays.connections[slot]
         if row["phase"] not in (Phase.DEAD, Phase.FREE):
             row["phase"] = Phase.DEAD

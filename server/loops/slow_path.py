@@ -198,6 +198,7 @@ class SlowPath:
             event = events[position]
             position += 1
             if isinstance(event, Request):
+                # Bytes that came behind the request are messages already; they are served before later events.
                 events[position:position] = self._answer(slot, client, event, now_ns)
             elif isinstance(event, Message):
                 self._take_message(slot, client, event)
@@ -246,10 +247,12 @@ class SlowPath:
             except ProtocolViolation as violation:
                 self._refuse(client, violation)
             else:
+                # Both decoders follow one table; and room is not lacking, for it was asked for.
                 raise AssertionError(f"the decoders disagree about {message.data[:20]!r}")
 
     def _queue(self, slot: int, payload: bytes) -> int:
         """Join the message queue as the fast path would."""
+        # 0 as the mask: the payload is unmasked already.
         return int(decode_payload(self.loop, slot, np.frombuffer(payload, np.uint8), 0, len(payload), 0))
 
     def _refuse(self, client: Client, violation: ProtocolViolation) -> None:
@@ -280,6 +283,7 @@ class SlowPath:
         is_fast = client.route == routes.CANVAS_PATH and connection.at_frame_boundary
         if row["phase"] != Phase.DEAD:
             row["phase"] = Phase.FAST if is_fast else Phase.SLOW
+            # The loop ends the stream behind the last of these bytes, when the socket has taken them.
             if connection.output_ended:
                 row["closing"] = 1
             self.shell.post(slot, connection.data_to_send(), now_ns)

@@ -111,6 +111,7 @@ class MailboxCanvas:
         elif not client.take_token(now_ns):
             self._counts["throttled_count"] += 1
             self._tiles.throttled[self._tiles.tile_of(x, y)] += 1
+        # Waiting for room would let one fast connection hold up its own PINGs and reads, so placements are dropped.
         elif self._mailbox.full():
             client.shed_count += 1
             self._counts["shed_count"] += 1
@@ -155,6 +156,7 @@ class MailboxCanvas:
         await client.outbox.join()
 
     def _answer(self, client: MailboxClient, order: Subscribe | Ping) -> None:
+        # By the canvas task, so that it comes after all placements before it.
         payload = b""
         if isinstance(order, Ping):
             payload = Pong(order.nonce, self.tick).encode()
@@ -267,4 +269,5 @@ class MailboxCanvas:
         row["tick"] = self.tick  # Last: it says that the row above is whole.
         assert not checks.ARE_THOROUGH or row["ledger_gap"] == 0
         self._tick_ns = now_ns
+        # After a late tick the schedule is kept, but never with less than half an interval between two.
         self._due_ns = max(self._due_ns + self._interval_ns, now_ns + self._interval_ns // 2)

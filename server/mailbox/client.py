@@ -140,6 +140,7 @@ class MailboxClient:
         if not self.connection.can_send or not self.outbox.empty():
             return None
         reason, retry_ms = DropReason.OUT_OF_BOUNDS, 0
+        # The reason is that of the newest drops. When to retry is known for the rate only.
         if self.over_ns > self.reported_ns:
             wait_ns = max(0, self.full_ns + self.limits.token_ns - self.limits.burst_ns - now_ns)
             reason, retry_ms = DropReason.RATE, min(-(-wait_ns // 1_000_000), 65535)
@@ -150,6 +151,7 @@ class MailboxClient:
 
     def has_stalled(self, now_ns: int) -> bool:
         """Whether it has taken none of the bytes that it is owed for too long."""
+        # Fewer bytes than at the last look: the peer has taken some.
         owed_bytes = self.writer.transport.get_write_buffer_size()
         if owed_bytes == 0 or owed_bytes < self.owed_bytes:
             self.progress_ns = now_ns

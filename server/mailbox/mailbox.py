@@ -158,6 +158,7 @@ class Mailbox:
         while True:
             await asyncio.sleep(WATCH_S)
             now_ns = clock.now_ns()
+            # A connection without a route is still in its opening handshake.
             self._tally.queued(Stage.ACCEPT, sum(not client.route for client in self._clients))
             for client in self._clients:
                 self._keep_deadline(client, now_ns)
@@ -209,6 +210,7 @@ class Mailbox:
             self._all_left.clear()
             try:
                 async with asyncio.TaskGroup() as pair:
+                    # If one of the pair fails, the group ends the other one as well.
                     sender = pair.create_task(self._send(client))
                     await self._receive(client)
                     sender.cancel()
@@ -274,6 +276,7 @@ class Mailbox:
             elif isinstance(event, Request):
                 events[position:position] = self._answer_request(client, event)
                 if client.route == routes.PICTURE_PATH:
+                    # Compressing a large canvas takes long, and would stop all connections.
                     answer = await asyncio.to_thread(routes.picture, self._page["pixels"])
                     if client.connection.awaits_answer:
                         client.connection.respond(*answer)

@@ -12,12 +12,8 @@ from server.kernels.layout import CONNECTION, LOOP, STAGE, STAGE_COUNT, Phase, S
 from server.mailbox.client import MailboxClient
 from server.wire import TILE_SIDE
 
-# Fields that a client and a row of dtype CONNECTION have in common.
-_SAME = (
-    "number", "cursor", "interval_ns", "due_ns", "full_ns", "over_ns", "over_since_ns", "progress_ns",
-    "received_count", "admitted_count", "throttled_count", "shed_count", "out_of_bounds_count", "delta_count",
-    "opened_ns", "received_bytes", "sent_bytes",
-)  # fmt: skip
+# What a client and a row of dtype CONNECTION call by the same name.
+_SAME = [name for name in CONNECTION.names or () if name in MailboxClient.__slots__]
 
 
 class Tally:

@@ -94,7 +94,6 @@ def _unauthorized() -> Response:
 
 
 def _tokens_of(request: Request) -> Iterator[str]:
-    """Every token that a request brings."""
     for field in request.head.target.partition("?")[2].split("&"):
         name, _, value = field.partition("=")
         if name == "token":

@@ -108,6 +108,7 @@ class PageCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families of the page."""
         server, loops, ticks = (self._telemetry[name] for name in ("server", "loops", "ticks"))
+        # The newest row that is whole: `tick` is written after it.
         last = int(server["tick"][0]) % TICK_ROWS
         yield from _families(_SERVER, server, ())
         yield from _families(_TICK, ticks[last : last + 1], ())

@@ -71,6 +71,7 @@ def respond(request: RequestHead, telemetry: Page, now_ns: int) -> Response:
         return _response(metrics.CONTENT_TYPE, metrics.exposition(telemetry))
     if path == "/healthz":
         return _health(telemetry, now_ns)
+    # A plain GET, as from a browser's address line.
     if path == CANVAS_PATH:
         return _refusal(HTTPStatus.UPGRADE_REQUIRED, f"{path} is a WebSocket; ask for an upgrade", _UPGRADE)
     return not_found()
@@ -102,6 +103,7 @@ def canvas_png(pixels: NDArray[np.uint8]) -> bytes:
     height, width = pixels.shape
     picture = Image.frombytes("P", (width, height), pixels.tobytes())
     picture.putpalette(PALETTE.tobytes())
+    # Level 1: the higher ones take several times as long for a few percent.
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=1)
     return file.getvalue()
@@ -162,6 +164,7 @@ def _static(name: str, request: RequestHead) -> Response:
         return not_found()
     body, tag = _shipped()[name]
     headers = (("ETag", tag), *_PAGE_HEADERS)
+    # Proxies that compress mark the tag as weak; the file is still the same.
     held = [member.removeprefix("W/") for member in request.headers.tokens("If-None-Match")]
     if tag in held or "*" in held:
         return Response(HTTPStatus.NOT_MODIFIED, (*_COMMON, *headers), b"")

@@ -205,7 +205,7 @@ class TestServed:
                 client.ping()
 
     def test_encode(self, serve):
-        """The tick is put off by what encoding takes; nobody else is."""
+        """The tick is put off by what encoding takes; nothing else is."""
         with serve(brakes=Brakes(encode=Brake(batch_ms=400.0))) as serving, serving.client() as client:
             for color in range(1, 50):
                 client.send(Place(1, 1, color))

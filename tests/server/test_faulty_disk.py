@@ -44,7 +44,7 @@ def hurry(monkeypatch):
 
 
 class Watched:
-    """A journal's life on that disk: what it told, and what it was told by its store."""
+    """A journal's life on that disk: what it reported, and what its store reported to it."""
 
     def __init__(self, path):
         self.path = path
@@ -127,7 +127,7 @@ def killed(path, folder):
 @pytest.mark.parametrize("kind", FAULTS)
 def test_nothing_is_claimed_that_is_not_on_disk(tmp_path, disk, kind, count):
     operation, code, is_short, trouble = FAULTS[kind]
-    number, refusals, told = 0, 0, 0
+    number, refusals, reported = 0, 0, 0
     while True:
         number += 1
         path = tmp_path / f"{number}.pxj"
@@ -144,7 +144,7 @@ def test_nothing_is_claimed_that_is_not_on_disk(tmp_path, disk, kind, count):
         watched.require_all(path)
         troubles = [found for found in watched.troubles if found is not DiskError.NONE]
         assert set(troubles) <= {trouble}
-        told += len(troubles)
+        reported += len(troubles)
     assert number > 1
     if operation != "truncate":
-        assert refusals > 0 and told > 0
+        assert refusals > 0 and reported > 0

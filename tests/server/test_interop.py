@@ -113,7 +113,7 @@ class TestWebsocketsClient:
 
         asyncio.run(asyncio.wait_for(visit(), PATIENCE_S))
 
-    def test_it_is_told_why_it_is_closed(self, serving):
+    def test_it_gets_the_reason_when_it_is_closed(self, serving):
         async def visit():
             async with connect(self.address(serving)) as client:
                 await client.recv()
@@ -190,7 +190,7 @@ class TestPicowsClient:
 
         self.visit(serving, act)
 
-    def test_it_is_told_why_it_is_closed(self, serving):
+    def test_it_gets_the_reason_when_it_is_closed(self, serving):
         async def act(transport, inbox):
             await inbox.payloads.get()
             transport.send(picows.WSMsgType.BINARY, b"\x09")

@@ -1,4 +1,4 @@
-"""Each kind of loop on real sockets: how bytes arrive, who misbehaves, who is slow, and what others notice of it."""
+"""Each kind of loop on real sockets: how bytes arrive, clients that misbehave or are slow, and what others notice."""
 
 import contextlib
 import functools
@@ -97,8 +97,8 @@ class TestBytes:
 
 
 class TestSlowPath:
-    def test_a_slot_is_handed_on_clean(self, serve):
-        """What one connection placed and was refused in its last bytes is not told to the next one in its slot."""
+    def test_a_slot_is_reused_clean(self, serve):
+        """What one connection placed and was refused in its last bytes is not reported to the next one in its slot."""
         with serve(rate_per_s=1, burst=2) as strict:
             places = PlaceMany(((1, 1, 1),) * 100).encode()
             with strict.client() as first:
@@ -165,7 +165,7 @@ class TestOpening:
             ("http://127.0.0.1:{port}", 101),
         ],
     )
-    def test_pages_of_other_origins_are_kept_out(self, serving, origin, status):
+    def test_pages_of_other_origins_are_rejected(self, serving, origin, status):
         with Client(serving.port, headers=[("Origin", origin.format(port=serving.port))]) as client:
             assert int(client.upgrade().split()[1]) == status
 

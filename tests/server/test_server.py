@@ -34,7 +34,7 @@ def serve(request):
 
 @pytest.fixture(scope="module")
 def generous(serve):
-    """A server whose limits nobody meets by accident."""
+    """A server whose limits no test meets by accident."""
     with serve(rate_per_s=65_535, burst=65_535) as serving:
         yield serving
 
@@ -46,7 +46,7 @@ def client(generous):
 
 
 class TestHello:
-    def test_it_is_the_first_message_and_tells_the_settings(self, serve):
+    def test_it_is_the_first_message_and_has_the_settings(self, serve):
         with serve(width=33, height=7, tick_ms=12, rate_per_s=9, burst=3) as serving, serving.client() as first:
             assert first.hello == Hello(33, 7, TILE, 12, 9, 3, first.hello.connection)
             with serving.client() as second:

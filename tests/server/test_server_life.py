@@ -1,4 +1,4 @@
-"""A server's life on real sockets: listening, loops side by side, stopping; every placement let in is on the canvas."""
+"""A server on real sockets from start to end: listening, loops side by side, stopping; admitted changes are shown."""
 
 import random
 import socket
@@ -22,11 +22,11 @@ class TestListening:
             with pytest.raises(CannotListen, match=f"port {port}: Address already in use; choose another port"):
                 Serving(port=port).server.listen()
 
-    def test_an_address_of_another_machine_is_told(self):
+    def test_an_address_of_another_machine_is_one_line_with_a_remedy(self):
         with pytest.raises(CannotListen, match=r"203\.0\.113\.1 .* choose another host"):
             Serving(host="203.0.113.1").server.listen()
 
-    def test_the_page_tells_port_and_state(self):
+    def test_the_page_has_port_and_state(self):
         serving = Serving()
         row = serving.telemetry["server"][0]
         assert row["state"] == State.STARTING
@@ -98,7 +98,7 @@ def place_until_closed(client, column):
 @KINDS
 @pytest.mark.parametrize("loops", [1, 2])
 def test_stopping_drains(loop, loops, monkeypatch):
-    """Clients in full swing are told 1001; what was let in before is on the canvas, and was shown to who watches."""
+    """Busy clients get 1001; what was admitted before is on the canvas, and was shown to viewers."""
     monkeypatch.setattr("server.server.DRAIN_NS", PATIENCE_S * 1_000_000_000)  # All of them answer, however late.
     with Serving(loop=loop, loops=loops, rate_per_s=65_535, burst=65_535) as serving:
         clients = [serving.client() for _ in range(6)]
@@ -116,7 +116,7 @@ def test_stopping_drains(loop, loops, monkeypatch):
                 if vouched:
                     assert serving.pixels[vouched % 45, column] == vouched
         serving.stop()
-        assert (viewer.pixels == serving.pixels).all(), "who watches has seen all that was let in before the goodbye"
+        assert (viewer.pixels == serving.pixels).all(), "a viewer has seen all that was admitted before the close frame"
         assert serving.counted("admitted_count") == serving.counted("applied_count")
         assert serving.counted("connection_count") == 0
         for client in [*clients, viewer]:

@@ -138,7 +138,7 @@ def test_a_handshake_goes_to_python(fed: Fed) -> None:
     assert fed.counts["received_bytes"] == 0
 
 
-def test_the_end_of_a_stream_is_told_once(fed: Fed) -> None:
+def test_the_end_of_a_stream_is_handed_over_once(fed: Fed) -> None:
     fed.peer.shutdown(socket.SHUT_WR)
     assert fed.until_python() & Wake.HANDOVER
     assert [reason for _, reason in fed.handed_over()] == [Reason.ENDED]

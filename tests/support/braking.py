@@ -1,6 +1,6 @@
 """A served server under brakes: painters who write more than it takes, and how full its queues are. What tests share.
 
-Invariant: whoever waits here waits for a condition, never for a time.
+All waiting here is for a condition, never for a time.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from server.wire import PLACE_MANY
 from support.serving import PATIENCE_S
 
 HARD = Brake(item_us=500.0)
-"""Two thousand items a second: nothing that a test sends is through before it is let go."""
+"""Two thousand items a second: what a test sends is not served before the brake is released."""
 
 
 def wait_until(condition):
-    """The server goes on meanwhile; nobody waits for a time."""
+    """The server goes on meanwhile; no test waits for a time."""
     deadline_ns = now_ns() + PATIENCE_S * 1_000_000_000
     while not condition():
         assert now_ns() < deadline_ns, "what is waited for does not come"

@@ -33,7 +33,7 @@ MASK = b"\x5a\xc3\x0f\x99"
 
 
 class Serving:
-    """`with Serving(rate_per_s=9) as serving:` runs a small server, and sees to it that it ends in order.
+    """`with Serving(rate_per_s=9) as serving:` runs a small server, and ends it in order.
 
     It is as patient with its clients as the tests are, unless a test is about its deadlines.
     """
@@ -236,7 +236,7 @@ class Client:
             self.message()
 
     def serve_until(self, condition):
-        """Go round trips until `condition()` holds: the server goes on meanwhile, and nobody waits for a time."""
+        """Go round trips until `condition()` holds: the server goes on meanwhile, and no test waits for a time."""
         deadline_ns = now_ns() + PATIENCE_S * 1_000_000_000
         while not condition():
             assert now_ns() < deadline_ns, "what is waited for does not come"
@@ -258,6 +258,6 @@ class Client:
         return bytes(self._buffer)
 
     def reset(self):
-        """End the connection without ceremony."""
+        """Reset the connection."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()

@@ -426,7 +426,7 @@ class Hand {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || !board || element("help").open) return;
-    if (event.target === element("token")) return;  // Its letters are the token's, and no deeds.
+    if (event.target === element("token")) return;  // Letters typed there are the token's, not shortcuts.
     this.isSpaceDown ||= event.key === " ";
     const isOnCanvas = document.activeElement === view.surface || document.activeElement === document.body;
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];

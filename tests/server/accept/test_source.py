@@ -1,4 +1,4 @@
-"""Limits per source address: who is turned away, what that costs, and that every way to close gives a place back."""
+"""Limits per source address: what is rejected, what that costs, and that each way to close frees a place."""
 
 import contextlib
 import socket
@@ -28,8 +28,8 @@ def rules(connections=0, handshakes=0, **others):
     return ServerConfig(connections_per_address_max=connections, handshakes_per_address_per_s=handshakes, **others)
 
 
-def let_in(sources, host, now_ns=0):
-    """Whether a connection from there is let in, which is closed at once."""
+def is_accepted(sources, host, now_ns=0):
+    """Whether a connection from there is accepted. It is closed at once."""
     with contextlib.closing(socket.socket()) as accepted:
         taken = sources.take_in(accepted, host, now_ns)
         if not isinstance(taken, Refusal):
@@ -38,19 +38,19 @@ def let_in(sources, host, now_ns=0):
 
 
 class TestSources:
-    def test_so_many_at_once(self):
+    def test_the_number_at_once_is_limited(self):
         sources = AddressLimits(rules(connections=2))
         held = [sources.take_in(socket.socket(), "192.0.2.1", 0) for _ in range(2)]
         with socket.socket() as third:
             assert sources.take_in(third, "192.0.2.1", 0) is TOO_MANY_CONNECTIONS
-            assert third.fileno() >= 0, "it is the caller's to tell why and close"
-        assert let_in(sources, "192.0.2.2")
+            assert third.fileno() >= 0, "answering and closing is left to the caller"
+        assert is_accepted(sources, "192.0.2.2")
         held.pop().close()
-        assert let_in(sources, "192.0.2.1") and sources.held_count == 1
+        assert is_accepted(sources, "192.0.2.1") and sources.held_count == 1
         held.pop().close()
         assert sources.held_count == 0
 
-    def test_a_place_is_given_back_once(self):
+    def test_a_place_is_freed_once(self):
         sources = AddressLimits(rules(connections=5))
         one, _other = (sources.take_in(socket.socket(), "192.0.2.1", 0) for _ in range(2))
         one.close()
@@ -70,11 +70,11 @@ class TestSources:
         for pause_ms in pauses_ms:
             now_ns += pause_ms * 1_000_000
             tokens_ns = min(most_ns, tokens_ns + pause_ms * 1_000_000)
-            is_let_in = tokens_ns >= token_ns
-            tokens_ns -= token_ns * is_let_in
-            assert let_in(sources, "192.0.2.1", now_ns) is is_let_in
+            is_in_pace = tokens_ns >= token_ns
+            tokens_ns -= token_ns * is_in_pace
+            assert is_accepted(sources, "192.0.2.1", now_ns) is is_in_pace
 
-    def test_who_is_too_fast_is_told_so_before_who_is_too_many(self):
+    def test_the_rate_is_checked_before_the_number(self):
         sources = AddressLimits(rules(connections=1, handshakes=1))
         held = sources.take_in(socket.socket(), "192.0.2.1", 0)
         with socket.socket() as other:
@@ -97,28 +97,28 @@ class TestSources:
     def test_what_counts_as_one_address(self, one, other, are_same):
         sources = AddressLimits(rules(connections=1))
         held = sources.take_in(socket.socket(), one, 0)
-        assert let_in(sources, other) is not are_same
+        assert is_accepted(sources, other) is not are_same
         held.close()
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
     def test_this_machine_has_no_limits_unless_asked_for(self, host):
         free, bound = AddressLimits(rules(handshakes=1)), AddressLimits(rules(handshakes=1, limits_loopback=True))
-        assert all(let_in(free, host) for _ in range(10)) and free.remembered_count == 0
-        assert [let_in(bound, host) for _ in range(3)] == [True, True, False]
+        assert all(is_accepted(free, host) for _ in range(10)) and free.remembered_count == 0
+        assert [is_accepted(bound, host) for _ in range(3)] == [True, True, False]
 
-    def test_without_limits_all_are_let_in(self):
+    def test_without_limits_all_are_accepted(self):
         sources = AddressLimits(rules())
-        assert all(let_in(sources, "192.0.2.1") for _ in range(1000)) and sources.remembered_count == 0
+        assert all(is_accepted(sources, "192.0.2.1") for _ in range(1000)) and sources.remembered_count == 0
 
-    def test_what_is_remembered_is_bounded_and_the_longest_idle_go_first(self):
+    def test_memory_is_bounded_and_the_longest_idle_are_forgotten_first(self):
         sources = AddressLimits(rules(handshakes=1))
         for number in range(IDLE_SOURCES_MAX):
-            let_in(sources, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-        let_in(sources, "10.0.0.0")
-        assert not let_in(sources, "10.0.0.0")
-        let_in(sources, "192.0.2.1")  # For which 10.0.0.1 is forgotten, who was idle for longest.
+            is_accepted(sources, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        is_accepted(sources, "10.0.0.0")
+        assert not is_accepted(sources, "10.0.0.0")
+        is_accepted(sources, "192.0.2.1")  # 10.0.0.1, idle for longest, is forgotten for it.
         assert sources.remembered_count == IDLE_SOURCES_MAX
-        assert not let_in(sources, "10.0.0.0") and [let_in(sources, "10.0.0.1") for _ in range(3)] == [
+        assert not is_accepted(sources, "10.0.0.0") and [is_accepted(sources, "10.0.0.1") for _ in range(3)] == [
             True,
             True,
             False,
@@ -141,11 +141,11 @@ def while_patient():
     pytest.fail("what is waited for does not come")
 
 
-def first_let_in(serving):
+def first_is_accepted(serving):
     """An open client, as soon as there is a place for it."""
     for _ in while_patient():
         client = Client(serving.port)
-        with contextlib.suppress(ConnectionError, AssertionError):  # Turned away, or the answer to that lost.
+        with contextlib.suppress(ConnectionError, AssertionError):  # Rejected, or the answer to that lost.
             client.open()
             return client
         client.socket.close()
@@ -154,7 +154,7 @@ def first_let_in(serving):
 
 class TestServed:
     @pytest.mark.parametrize("kind", LOOPS)
-    def test_a_crowd_from_one_address_keeps_nobody_else_out(self, kind):
+    def test_many_connections_from_one_address_do_not_keep_others_out(self, kind):
         limits = {"connections_per_address_max": 2, "limits_loopback": True}
         with Serving(loop=kind, **limits) as serving, serving.client() as good, serving.client() as other:
             with Client(serving.port) as third:
@@ -168,7 +168,7 @@ class TestServed:
 
     @pytest.mark.parametrize("kind", LOOPS)
     @pytest.mark.parametrize("way", ["in order", "reset", "by the server", "in the handshake"])
-    def test_every_way_to_end_gives_the_place_back(self, kind, way):
+    def test_every_way_to_end_frees_the_place(self, kind, way):
         """There is one place, which is taken again and again."""
         limits = {"connections_per_address_max": 1, "handshakes_per_address_per_s": 0, "limits_loopback": True}
         with Serving(loop=kind, handshake_s=0.1 if way == "in the handshake" else 500, **limits) as serving:
@@ -176,7 +176,7 @@ class TestServed:
                 if way == "in the handshake":
                     self._keep_silent(serving)
                     continue
-                client = first_let_in(serving)
+                client = first_is_accepted(serving)
                 if way == "reset":
                     client.reset()
                     continue
@@ -189,14 +189,14 @@ class TestServed:
 
     @staticmethod
     def _keep_silent(serving):
-        """Be let in, say nothing, and be sent away for that."""
+        """Connect, send nothing, and be closed for that."""
         for _ in while_patient():
             with Client(serving.port) as silent:
                 if not silent.ended().startswith(b"HTTP/1.1 503 "):
                     return
 
     @pytest.mark.parametrize("kind", LOOPS)
-    def test_who_comes_too_fast_is_told_to_wait(self, kind):
+    def test_connections_above_the_rate_get_429(self, kind):
         with Serving(loop=kind, handshakes_per_address_per_s=1, limits_loopback=True) as serving:
             for _ in while_patient():
                 with Client(serving.port) as client:

@@ -1,4 +1,4 @@
-"""Settings that change while a server runs: buckets, what newcomers are told, the tick; and connections reset."""
+"""Settings that change while a server runs: buckets, HELLO, the tick; and connections that are reset."""
 
 import functools
 from fractions import Fraction
@@ -51,7 +51,7 @@ class TestRefill:
 
     @given(rates, bursts, rates, bursts, st.integers(0, 500))
     @settings(deadline=None)
-    def test_nobody_waits_longer_than_the_new_rate_says(self, rate, burst, new_rate, new_burst, taken):
+    def test_the_next_token_comes_at_the_new_rate_at_latest(self, rate, burst, new_rate, new_burst, taken):
         canvas = new_canvas(rate_per_s=rate, burst=burst)
         connection = new_loop(canvas).connections[1]
         for _ in range(taken):
@@ -85,18 +85,18 @@ def refilled(since_ns):
 
 
 class TestServed:
-    def test_a_newcomer_is_told_and_all_are_held_to_it(self, serve):
+    def test_hello_has_the_new_limits_and_they_apply_to_all(self, serve):
         with serve(rate_per_s=1, burst=5) as serving, serving.client() as first:
             began_ns = now_ns()
             first.send(PlaceMany(((1, 1, 1),) * 4))
             first.ping()
             adjust(serving, rate_per_s=2, burst=50, tick_ms=11)
 
-            def told():
+            def is_in_hello():
                 with serving.client() as newcomer:
                     return (newcomer.hello.rate_per_s, newcomer.hello.burst, newcomer.hello.tick_ms) == (2, 50, 11)
 
-            wait_until(told)
+            wait_until(is_in_hello)
             first.send(PlaceMany(((1, 1, 1),) * 100))
             dropped = first.until(Throttled).dropped
             assert dropped >= 98 - refilled(began_ns), "a larger bucket is not a full one"

@@ -30,7 +30,7 @@ class TestTick:
         row = bench.row()
         assert (row["tick"], row["pixel_count"], row["tile_count"], row["frame_bytes"]) == (1, 0, 0, 0)
 
-    def test_a_row_tells_what_was_broadcast(self, bench):
+    def test_a_row_has_what_was_broadcast(self, bench):
         bench.paint(1, 1, 5)
         bench.paint(1, 1, 6)
         bench.paint(69, 44, 7)
@@ -46,7 +46,7 @@ class TestTick:
         assert bench.row()["pixel_count"] == 0
         assert server["merged_count"] == 2
 
-    def test_lateness_is_told_and_the_next_tick_keeps_its_time(self, bench):
+    def test_lateness_is_recorded_and_the_next_tick_keeps_its_time(self, bench):
         late_ns = bench.engine.next_tick_ns + 30 * MS
         assert bench.engine.tick(late_ns)
         bench.engine.publish(late_ns, 0)
@@ -113,8 +113,8 @@ class TestStretch:
         assert 400 * MS <= bench.row()["interval_ns"] < 500 * MS
         assert bench.engine.tick_number == 2
 
-    def test_whoever_is_new_puts_no_tick_off(self, bench):
-        """Nobody who came since the last tick is owed any of it."""
+    def test_a_new_connection_puts_no_tick_off(self, bench):
+        """A connection that came since the last tick is owed nothing of it."""
         for slot in (0, 2, 1):
             assert bench.tick()
             bench.loop.queues[0]["fanout_position"] = bench.loop.queues[0]["slot_end"]  # The sweep is done.
@@ -124,7 +124,7 @@ class TestStretch:
         assert bench.tick()
         assert bench.telemetry["server"][0]["tick_stretch_count"] == 0
 
-    def test_whoever_is_new_ends_no_sweep(self, bench):
+    def test_a_new_connection_ends_no_sweep(self, bench):
         bench.tick()
         bench.loop.queues[0]["slot_end"], bench.loop.queues[0]["fanout_position"] = 3, 2
         use_slot(bench.loop, 3)
@@ -175,7 +175,7 @@ class TestEncodeBrake:
         assert bench.engine.next_tick_ns == START_NS + 200 * MS
         assert bench.telemetry["stages"][0, Stage.ENCODE]["busy_ns"] == 31 * MS + 7
 
-    def test_an_encoder_that_is_let_go_is_done_at_once(self):
+    def test_an_encoder_whose_brake_is_released_is_done_at_once(self):
         bench = Bench(brakes=Brakes(encode=Brake(batch_ms=300.0)))
         assert not bench.tick()
         bench.engine.adjust(msgspec.structs.replace(bench.config, brakes=Brakes()), bench.now_ns)
@@ -226,7 +226,7 @@ class TestCompression:
 
 
 class TestSubscribe:
-    def test_hello_tells_the_settings_and_numbers_connections(self, bench):
+    def test_hello_has_the_settings_and_numbers_connections(self, bench):
         assert bench.engine.hello() == Hello(70, 45, 32, 100, 60, 120, 1)
         assert bench.engine.hello().connection == 2
 

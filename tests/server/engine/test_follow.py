@@ -158,7 +158,7 @@ def through(pipeline):
         stage(4096)
 
 
-def test_of_nobody_nothing_is_noted():
+def test_without_a_followed_connection_nothing_is_noted():
     pipeline = Pipeline()
     pipeline.canvas.rules[0]["followed"] = -1
     pipeline.read(SLOT, Place(1, 2, 3))
@@ -166,7 +166,7 @@ def test_of_nobody_nothing_is_noted():
     assert pipeline.loop.journey_head[0] == pipeline.loop.message_head[0] == 0
 
 
-def test_a_read_of_which_nothing_is_let_in_has_no_pixel_and_is_over():
+def test_a_read_of_which_nothing_is_admitted_has_no_pixel_and_is_over():
     pipeline = Pipeline(burst=2)
     pipeline.read(SLOT, Place(1, 0, 3), Place(2, 0, 3), Place(3, 0, 3))
     through(pipeline)
@@ -260,7 +260,7 @@ class TestServed:
         assert row["pixel"] == 3 * 70 + 60 and row["placement_count"] % 2 == 0
         assert 0 < row["tick"] <= serving.tick
 
-    def test_after_that_nobody_is(self, loop):
+    def test_after_that_none_is(self, loop):
         with Serving(loop=loop) as serving, serving.client() as client:
             head = serving.connections["journey_head"]
             serving.server.follow(client.hello.connection)

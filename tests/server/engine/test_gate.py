@@ -1,4 +1,4 @@
-"""Nothing is shown before it is on disk: an engine whose journal commits when it likes, and clients who do not notice.
+"""Nothing is shown before it is on disk: an engine whose journal commits at any time, and what clients see of it.
 
 Everything is in one thread and without a clock: hypothesis chooses what happens next.
 """
@@ -24,7 +24,7 @@ SLOTS = 4
 
 
 class HeldJournal:
-    """A journal that commits when it is told to, and knows what the canvas was after each commit."""
+    """A journal that commits when a test says so, and knows the canvas after each commit."""
 
     gates = True
     depth_max = 1
@@ -100,7 +100,7 @@ class GatedBench(Bench):
         self.views = {}
 
     def meet(self):
-        """All loops stand still: show what was committed, and finish the tick when it is due."""
+        """While no loop runs: show what was committed, and finish the tick when it is due."""
         self.now_ns = max(self.now_ns + MS, self.engine.next_tick_ns)
         self.engine.look_at_journal(self.now_ns)
         if self.engine.tick(self.now_ns):
@@ -204,7 +204,7 @@ class TestGate:
         assert bench.engine.shown.tick == bench.engine.tick_number == 3
         assert bench.journal.waiting is None
 
-    def test_a_refusing_disk_lets_nothing_more_in_until_it_takes_the_tick(self, bench):
+    def test_a_failing_disk_stops_apply_until_it_takes_the_tick(self, bench):
         brakes = bench.engine.canvas.arrays.brakes
         bench.paint(1, 1, 5)
         bench.meet()

@@ -13,7 +13,7 @@ from support.stages import ALL, new_canvas, new_loop, picture
 WIDTH, HEIGHT = 70, 45
 placed = st.tuples(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1), st.integers(0, 255), st.integers(0, 3))
 NUMBERS = (0, 7, 2**32 - 2, 2**32 + 5)
-"""Of the connections in the four slots. Painters are told by the low 32 bits of what comes after."""
+"""Of the connections in the four slots. A painter is known by the low 32 bits of its number plus one."""
 entries = st.one_of(placed, placed, placed, st.just("request"))
 
 

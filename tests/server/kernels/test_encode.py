@@ -165,9 +165,9 @@ def test_viewers_who_apply_every_frame_hold_the_canvas(ticks):
         canvas.rules[0]["tick_next"] = tick
         for x, y, color in batch:
             paint(canvas, x, y, color)
-        told = {(x, y) for x, y, _ in batch}
-        merged += Counter(y // 32 * 3 + x // 32 for x, y in told)
-        merged_ticks |= dict.fromkeys((y // 32 * 3 + x // 32 for x, y in told), tick)
+        placed = {(x, y) for x, y, _ in batch}
+        merged += Counter(y // 32 * 3 + x // 32 for x, y in placed)
+        merged_ticks |= dict.fromkeys((y // 32 * 3 + x // 32 for x, y in placed), tick)
         if encode_tick(canvas, broadcast, tick):
             start, end = int(broadcast.head[0]["frame_start"]), int(broadcast.head[0]["frame_end"])
             apply_blocks(seen, read_delta(broadcast.bytes[start:end].tobytes()).blocks)
@@ -179,7 +179,7 @@ def test_viewers_who_apply_every_frame_hold_the_canvas(ticks):
             cursor = tick
             assert (late == picture(canvas)).all()
     for name, expected in (("merged_count", merged), ("merged_tick", merged_ticks)):
-        assert {tile: int(told) for tile, told in enumerate(canvas.tiles[name]) if told} == expected
+        assert {tile: int(placed) for tile, placed in enumerate(canvas.tiles[name]) if placed} == expected
 
 
 @needs_compiler

@@ -1,4 +1,4 @@
-"""Fan-out: who is owed which frame, against a naive server that asks each viewer in turn; and what is told of conduct.
+"""Fan-out: which frame each viewer is owed, against a naive server that asks each in turn; and reports of conduct.
 
 Sockets are played by the test: it says how much each one takes.
 """
@@ -201,14 +201,14 @@ class TestPatrol:
 
     def test_drops_are_told_at_most_once_a_second_and_all_in_the_end(self, tower):
         row = tower.loop.connections[1]
-        told = []
+        sent = []
         for step in range(30):
             if step < 21:
                 row["throttled_count"] += 3
                 row["over_ns"] = NOW_NS + step * SECOND // 10
-            told += [(step, *report) for report in self.reports(tower, NOW_NS + step * SECOND // 10)]
-        assert [(step, slot, report.dropped) for step, slot, report in told] == [(0, 1, 3), (10, 1, 33), (20, 1, 63)]
-        assert all(report.reason == 1 for _, _, report in told)
+            sent += [(step, *report) for report in self.reports(tower, NOW_NS + step * SECOND // 10)]
+        assert [(step, slot, report.dropped) for step, slot, report in sent] == [(0, 1, 3), (10, 1, 33), (20, 1, 63)]
+        assert all(report.reason == 1 for _, _, report in sent)
 
     def test_reason_is_of_the_latest(self, tower):
         row = tower.loop.connections[0]

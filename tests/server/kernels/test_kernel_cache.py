@@ -64,7 +64,7 @@ def only_file(folder: Path) -> Path:
 
 
 class Mischief:
-    """Raises when it is unpickled, what nobody who loads a pickle expects."""
+    """Raises when it is unpickled, which no reader of a pickle expects."""
 
     def __reduce__(self) -> object:
         return truediv, (1, 0)
@@ -202,7 +202,7 @@ class TestForeign:
 class TestPlace:
     @pytest.fixture
     def blocked(self, tmp_path: Path) -> Path:
-        """A file where a folder should be: nobody can make one there, not even root."""
+        """A file where a folder should be: not even root can make one there."""
         (tmp_path / "blocked").touch()
         return tmp_path / "blocked"
 

@@ -37,8 +37,8 @@ class Joined:
 
     def __init__(self, **settings):
         self.server_config = ServerConfig(width=SIDE, height=SIDE, rate_per_s=1000, burst=4000)
-        told = {"connections": 300, "rate_per_s": 100.0, "frames_per_write": 8, "pattern": "noise"} | settings
-        self.fleet_config = FleetConfig(**told)
+        wanted = {"connections": 300, "rate_per_s": 100.0, "frames_per_write": 8, "pattern": "noise"} | settings
+        self.fleet_config = FleetConfig(**wanted)
         pages = SessionPages.create(self.server_config, self.fleet_config)
         self.telemetry, self.page, self.link = pages.telemetry, pages.fleet, pages.link
         self.connections = pages.connections
@@ -201,7 +201,7 @@ def test_a_probe_ends_with_the_first_delta_after_the_tick_of_its_block():
     assert joined.page["latency"].sum() == 8
 
 
-def test_the_followed_device_is_probed_first_and_told_of_at_both_ends():
+def test_the_followed_device_is_probed_first_and_noted_at_both_ends():
     """One probe a block: that of the followed device takes the place of another's, which is then not under way."""
     joined = Joined(frames_per_write=1)
     joined.engine.follow(201)
@@ -229,7 +229,7 @@ def test_the_followed_device_is_probed_first_and_told_of_at_both_ends():
     assert rows["received_bytes"].sum() == joined.counts["received_bytes"] and rows["number"][:3].tolist() == [1, 2, 3]
 
 
-def test_nobody_watches_and_nothing_is_shown():
+def test_without_viewers_nothing_is_shown():
     joined = Joined(viewers="none")
     joined.devices._fill(START_NS + 200 * MS)
     joined.serve()
@@ -281,7 +281,7 @@ def test_a_whole_run_beside_a_server_that_also_listens(settings):
     assert row["viewer_wrong_count"] == row["protocol_error_count"] == row["lost_count"] == 0
 
 
-def test_pages_tell_what_is_linked():
+def test_pages_show_what_is_linked():
     page = Page.create(link_sections(SIDE, SIDE))
     assert Page.attach(page.descriptor, link_sections(SIDE, SIDE))["blocks"].shape == (LINK_BLOCKS,)
     assert page["view"].size > Page.create(canvas_sections(SIDE, SIDE))["pixels"].size
@@ -289,7 +289,7 @@ def test_pages_tell_what_is_linked():
     assert fleet_sections().keys() >= {"fleet", "latency"}
 
 
-def test_load_is_turned_without_sockets_and_what_needs_them_is_named():
+def test_load_changes_without_sockets_and_knobs_that_need_them_are_named():
     joined = Joined(rate_per_s=0.0)
     config = msgspec.structs.replace(
         joined.fleet_config, rate_per_s=50.0, frames_per_write=20, arrivals="poisson", pattern="image", connections=9

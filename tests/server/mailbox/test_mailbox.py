@@ -55,7 +55,7 @@ class TestMailbox:
 
 
 class TestAnswers:
-    def test_they_keep_the_order_of_what_they_answer(self):
+    def test_they_keep_the_order_of_the_requests(self):
         """A WebSocket's own PING too, though the canvas task has no part in that."""
         with Serving(loop="mailbox") as serving, serving.client() as client:
             client.send_raw(masked(b"before", Opcode.PING) + masked(Ping(2)))
@@ -172,7 +172,7 @@ class TestServer:
         assert ServerConfig(loop="mailbox", host=host).host == host
 
     def test_one_that_takes_nothing_is_reset(self):
-        """Closed in order, it would be sent the rest for as long as it likes."""
+        """After an orderly close, the system would offer it the rest for minutes."""
         settings = {"width": 4000, "height": 4000, "stall_s": 0.2}
         with Serving(loop="mailbox", **settings) as serving, serving.client() as witness:
             serving.pixels[:] = np.random.default_rng(1).integers(0, 256, serving.pixels.shape, np.uint8)
@@ -183,7 +183,7 @@ class TestServer:
                     while deaf.socket.recv(1 << 16):
                         pass
 
-    def test_one_that_asks_without_reading_waits_for_itself_alone(self):
+    def test_one_that_asks_without_reading_delays_only_itself(self):
         """However many pictures it asks for, one is owed at a time; others go on, and in the end it is closed."""
         settings = {"width": 1000, "height": 1000, "stall_s": 0.5, "rate_per_s": 65_535, "burst": 65_535}
         with Serving(loop="mailbox", **settings) as serving, serving.client() as other:

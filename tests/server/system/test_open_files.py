@@ -1,4 +1,4 @@
-"""Open files: what is asked for is had up to the hard limit, and never beyond it; and a loop that has none left."""
+"""Open files: as many as wanted up to the hard limit, and never beyond it; and a loop that has none left."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def test_as_many_as_wanted_up_to_the_hard_limit(limits: list[int], wanted: int, 
     assert limits == [had, 4096]
 
 
-def test_all_that_may_be_had(limits: list[int]) -> None:
+def test_all_that_the_hard_limit_allows(limits: list[int]) -> None:
     assert open_files.raise_to_hard() == open_files.allowed_count() == 4096
     assert limits == [4096, 4096]
 
@@ -83,7 +83,7 @@ class PoorListener(socket.socket):
 
 
 class HastyListener(PoorListener):
-    """One at which nobody waits yet, the first `POOR_COUNT` times."""
+    """One without pending connections, the first `POOR_COUNT` times."""
 
     fault = errno.EAGAIN
 
@@ -96,7 +96,7 @@ def accept_by_loop(kind: str, listener: socket.socket) -> None:
     begun_ns = now_ns()
     loop.listen(listener, loop.inbox.append)
     while loop.client_count == 0:
-        assert now_ns() - begun_ns < PATIENCE_S * 1_000_000_000, "nobody is let in although there are files again"
+        assert now_ns() - begun_ns < PATIENCE_S * 1_000_000_000, "nothing is accepted although there are files again"
         engine.next_tick_ns = now_ns() + NO_FILE_NS
         loop.serve()
     loop.stop_listening()
@@ -104,7 +104,7 @@ def accept_by_loop(kind: str, listener: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("kind", ["native", "portable"])
-def test_without_a_file_left_who_knocks_waits_and_costs_nothing(kind: str) -> None:
+def test_without_a_file_left_connections_wait_and_cost_nothing(kind: str) -> None:
     with socket.socket() as peer, PoorListener.known_to(peer) as listener:
         begun_ns = now_ns()
         accept_by_loop(kind, listener)
@@ -112,21 +112,21 @@ def test_without_a_file_left_who_knocks_waits_and_costs_nothing(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["native", "portable"])
-def test_a_listener_at_which_nobody_waits_is_not_left_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next may come at once. If it were left alone, it would be for longer than this test has patience."""
+def test_a_listener_without_pending_connections_does_not_rest(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next connection may come at once. If the listener rested, it would be for longer than this test waits."""
     monkeypatch.setattr("server.loops.loop.NO_FILE_NS", 2 * PATIENCE_S * 1_000_000_000)
     with socket.socket() as peer, HastyListener.known_to(peer) as listener:
         accept_by_loop(kind, listener)
 
 
-def test_no_file_left_is_not_nobody_there() -> None:
+def test_no_file_left_differs_from_no_connection() -> None:
     with socket.socket() as peer, PoorListener.known_to(peer) as listener, pytest.raises(NoFileLeft):
         accept_next(listener)
     with socket.socket() as peer, HastyListener.known_to(peer) as listener:
         assert accept_next(listener) is None
 
 
-def test_what_befell_one_peer_keeps_nobody_else_out() -> None:
+def test_the_error_of_one_connection_does_not_keep_others_out() -> None:
     faults = [errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ETIMEDOUT]
 
     class Unlucky(PoorListener):

@@ -30,7 +30,7 @@ opened = os.memfd_create("page")
 found = [number for number in range(3) if os.fstat(number).st_rdev == null and os.get_inheritable(number)]
 streams = [stream.fileno() for stream in (sys.stdin, sys.stdout, sys.stderr)]
 print("said", flush=True)
-print("told", file=sys.stderr, flush=True)
+print("written", file=sys.stderr, flush=True)
 right = sorted(standard_streams.closed) == found and streams == [0, 1, 2] and opened > 2 and sys.stdin.read() == ""
 os._exit(sum(1 << number for number in found) if right else 99)
 """
@@ -64,7 +64,7 @@ def test_what_was_closed_is_the_null_device(closed: tuple[int, ...], tmp_path: P
     done = run(closing(closed, sys.executable, "-c", LOOK), tmp_path)
     assert done.returncode == sum(1 << number for number in closed), done
     assert done.stdout == ("" if 1 in closed else "said\n")
-    assert done.stderr == ("" if 2 in closed else "told\n")
+    assert done.stderr == ("" if 2 in closed else "written\n")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_command_does_as_with_the_null_device(
 @pytest.mark.parametrize(
     "module", ["server", "devices", "devices.hostile", "plots", "workbench.rerun", "workbench.bench.peers"]
 )
-def test_a_part_that_is_started_by_hand_says_what_it_is(module: str, tmp_path: Path) -> None:
+def test_a_process_that_is_started_by_hand_says_what_it_is(module: str, tmp_path: Path) -> None:
     done = run(closing((0, 1), sys.executable, "-m", module, "websockets"), tmp_path)
     line = "this program is started by the workbench and reads its orders from standard input\n"
     assert (done.returncode, done.stderr) == (1, line)
@@ -131,7 +131,7 @@ def test_serve_and_a_fleet_without_any_stream(tmp_path: Path) -> None:
 
 
 def await_listening(serving: subprocess.Popen[bytes], port: int) -> None:
-    """Return once it lets clients in, which it cannot say; fail when it ends."""
+    """Return once it accepts clients, which it cannot print; fail when it ends."""
     while True:
         assert serving.poll() is None, f"it ended with {serving.returncode}"
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""TLS: the same server behind it, what bad handshakes get, and that whoever is in notices none of them."""
+"""TLS: the same server behind it, what bad handshakes get, and that open connections notice none of them."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ def serving(request, folder):
 
 
 class TestClients:
-    def test_paint_and_look_on_and_close_in_order(self, serving, trusting):
+    def test_paint_view_and_close(self, serving, trusting):
         with serving.client(tls=trusting) as client:
             client.send(Subscribe(), Place(1, 2, 3))
             client.ping()
@@ -81,7 +81,7 @@ class TestClients:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.lower().startswith(said) or said in done.stdout
 
-    def test_plain_http_is_told_what_to_use(self, serving):
+    def test_plain_http_gets_an_answer(self, serving):
         with Client(serving.port) as client:
             client.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = client.ended()
@@ -103,7 +103,7 @@ class TestClients:
             good.serve_until(lambda: serving.counted("connection_count") == 1)
 
 
-def test_a_copy_of_its_sockets_in_a_starting_process_confuses_nobody(folder, trusting):
+def test_a_copy_of_its_sockets_in_a_starting_process_does_no_harm(folder, trusting):
     with Serving(**tls_settings(folder)) as serving, serving.client(tls=trusting) as good:
         bad = serving.client(tls=trusting)
         held = [end for stream in serving.server._tls._streams for end in (stream.outer, stream.inner)]
@@ -148,7 +148,7 @@ class TestEnds:
             client.ended()
 
     @pytest.mark.parametrize("kind", LOOPS)
-    def test_a_drain_says_good_bye_and_ends_though_some_stall(self, folder, trusting, kind):
+    def test_a_drain_closes_all_and_ends_though_some_stall(self, folder, trusting, kind):
         settings = tls_settings(folder, loop=kind, handshake_s=LONG_S)
         with Serving(**settings) as serving:
             good, stalled = serving.client(tls=trusting), Client(serving.port)
@@ -160,7 +160,7 @@ class TestEnds:
             stalled.socket.close()
 
     @pytest.mark.parametrize("kind", LOOPS)
-    def test_a_slow_reader_gets_a_large_picture_whole_and_stops_nobody(self, folder, trusting, kind):
+    def test_a_slow_reader_gets_a_large_picture_whole_and_delays_no_other(self, folder, trusting, kind):
         settings = tls_settings(folder, loop=kind, width=1024, height=512)
         with Serving(**settings) as serving, serving.client(tls=trusting) as good:
             serving.canvas["pixels"][:] = np.random.default_rng(5).integers(0, 256, serving.pixels.shape)
@@ -172,18 +172,18 @@ class TestEnds:
             assert np.array_equal(slow.pixels, serving.pixels)
             slow.socket.close()
 
-    def test_who_takes_nothing_is_evicted(self, folder, trusting):
+    def test_a_client_that_takes_nothing_is_evicted(self, folder, trusting):
         settings = tls_settings(folder, width=2048, height=1024, stall_s=0.2)
         with Serving(**settings) as serving, serving.client(tls=trusting) as good:
             serving.canvas["pixels"][:] = np.random.default_rng(5).integers(0, 256, serving.pixels.shape)
             bad = serving.client(tls=trusting, receive_bytes=4096)
-            bad.send(*[Subscribe()] * 4)  # At once: whoever is held up between two may find itself evicted.
+            bad.send(*[Subscribe()] * 4)  # At once: a client that is delayed between two may be evicted.
             good.serve_until(lambda: serving.counted("evicted_count") == 1)
             bad.socket.close()
 
 
 class InMemory:
-    """A stream and a client, joined by socket pairs; nothing moves unless told to."""
+    """A stream and a client, joined by socket pairs; bytes move only when a test says so."""
 
     def __init__(self, folder, trusting):
         near, self.wire = socket.socketpair()
@@ -237,7 +237,7 @@ def joined(folder, trusting):
     joined.close()
 
 
-class TestTunnel:
+class TestStream:
     @pytest.mark.parametrize("step", [1, 7, CHUNK_BYTES])
     def test_bytes_come_through_however_they_are_cut(self, joined, step):
         joined.shake_hands(step)

@@ -194,9 +194,11 @@ class TestViewersWithoutToken:
             while viewer.pixels[8, 8] != 9:
                 viewer.message()
             assert open_to_viewers.pixels[5, 5] == open_to_viewers.pixels[6, 6] == 0
-            told = next((seen for seen in viewer.seen if isinstance(seen, Throttled)), None) or viewer.until(Throttled)
-            assert (told.reason, told.retry_ms) == (DropReason.RATE, 65_535)
-            assert told.dropped == 11
+            report = next((seen for seen in viewer.seen if isinstance(seen, Throttled)), None) or viewer.until(
+                Throttled
+            )
+            assert (report.reason, report.retry_ms) == (DropReason.RATE, 65_535)
+            assert report.dropped == 11
 
     def test_no_change_of_the_limits_gives_it_tokens(self, open_to_viewers):
         serving = open_to_viewers

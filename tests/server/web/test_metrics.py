@@ -27,10 +27,10 @@ OF_OTHER_TYPES = ("_count", "_sum", "_bucket", "_info", "_created", "_gauge", "_
 @pytest.fixture(scope="module")
 def families() -> dict[str, Metric]:
     """By name, as an expression writes it: a counter's with `_total`."""
-    told = metrics.exposition(Page.create(telemetry_sections(2))).decode()
+    listed = metrics.exposition(Page.create(telemetry_sections(2))).decode()
     return {
         family.name + ("_total" if family.type == "counter" else ""): family
-        for family in text_string_to_metric_families(told)
+        for family in text_string_to_metric_families(listed)
     }
 
 
@@ -74,12 +74,12 @@ def test_what_breaks_them_is_found(name: str, kind: str, text: str) -> None:
 
 
 def test_the_page_about_them_lists_all(families: dict[str, Metric]) -> None:
-    told = [[cell.strip("`") for cell in row] for row in cells((DOCS / "metrics.md").read_text(), "metrics")]
+    listed = [[cell.strip("`") for cell in row] for row in cells((DOCS / "metrics.md").read_text(), "metrics")]
     real = [
         [name, family.type, ", ".join(family.samples[0].labels), family.documentation]
         for name, family in families.items()
     ]
-    assert told == real
+    assert listed == real
 
 
 def test_the_page_about_them_names_the_stages() -> None:
@@ -134,11 +134,11 @@ def test_connections_that_may_compress_are_told_while_they_are_open(loop: str) -
     offer = (("Sec-WebSocket-Extensions", "permessage-deflate"),)
     with Serving(loop=loop) as serving, serving.client() as plain:
         with serving.client(headers=offer):
-            plain.serve_until(lambda: told(serving, "connections_deflated") == 1)
-        plain.serve_until(lambda: told(serving, "connections_deflated") == 0)
+            plain.serve_until(lambda: metric(serving, "connections_deflated") == 1)
+        plain.serve_until(lambda: metric(serving, "connections_deflated") == 0)
 
 
-def told(serving: Serving, name: str) -> float:
+def metric(serving: Serving, name: str) -> float:
     """The first value of a family in the exposition."""
     lines = metrics.exposition(serving.telemetry).decode().splitlines()
     return float(next(line for line in lines if line.startswith(f"pixelcanvas_{name}{{")).rpartition(" ")[2])

@@ -210,8 +210,8 @@ class TestFingers:
 
 
 def let_all_in(serving: Serving) -> None:
-    """From now on the server drops nothing; pages that are open keep to what they were told. Else who is held up on the
-    way between them would come too fast."""
+    """From now on the server drops nothing; open pages keep to the limits of their HELLO. Otherwise placements that are
+    delayed on the way would come too fast."""
     serving.server.adjust(msgspec.structs.replace(serving.config, rate_per_s=65_535, burst=65_535))
 
     def is_told() -> bool:
@@ -239,15 +239,15 @@ class TestBucket:
     def test_what_the_server_drops_is_told_and_empties_the_ring(self, browser: Browser) -> None:
         with Serving(rate_per_s=1, burst=10) as serving:
             page = live(browser, serving)
-            # As if this page had been told of a larger bucket than the server's.
+            # As if the HELLO of this page had a larger bucket than the server's.
             page.evaluate("bucket.fullAt = 0; bucket.burst = 1000; bucket.tokenMs = 1; hand.choose(8)")
             page.drag(middle(page, 5, 5), middle(page, 35, 5))
             # A slow drag finds a token more in the bucket: what the server counted is what the page must tell.
             wait_until(lambda: serving.counted("received_count") == 31)
             dropped = serving.counted("throttled_count")
             assert 0 < dropped <= 21
-            told = f"{dropped} of your pixels were dropped: faster than the rate limit"
-            page.wait_for(f"element('notice').textContent === {told!r}")
+            notice = f"{dropped} of your pixels were dropped: faster than the rate limit"
+            page.wait_for(f"element('notice').textContent === {notice!r}")
 
 
 def test_it_comes_back_when_the_server_does(browser: Browser) -> None:
