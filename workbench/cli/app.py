@@ -173,21 +173,14 @@ def serve(
     if journal == "none" and journal_sync != _SERVER.journal_sync:
         raise UserError(f"--journal-sync {journal_sync} needs --journal FILE; name one, or leave it out")
     width, height = _parse_size(size)
-    values = {"host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst}
-    values |= {
-        "loops": loops,
-        "loop": loop,
-        "tick_ms": tick_ms,
-        "echo": echo,
-        "origins": tuple(origin or ()),
-        "token": token,
-        "viewers_only_without_token": viewers_only_without_token,
-        "deflate": deflate,
+    values = {
+        "host": host, "port": port, "width": width, "height": height, "rate_per_s": rate_per_s, "burst": burst,
+        "loops": loops, "loop": loop, "tick_ms": tick_ms, "echo": echo, "origins": tuple(origin or ()), "token": token,
+        "viewers_only_without_token": viewers_only_without_token, "deflate": deflate, "cert": cert, "key": key,
         "connections_per_address_max": connections_per_address,
         "handshakes_per_address_per_s": handshakes_per_address_per_s,
-    }
-    values |= {"cert": cert, "key": key}
-    values |= {"journal": "" if journal == "none" else journal, "journal_sync": journal_sync, "mqtt": mqtt}
+        "journal": "" if journal == "none" else journal, "journal_sync": journal_sync, "mqtt": mqtt,
+    }  # fmt: skip
     config = _typed(values, ServerConfig)
     from workbench.cli.serve import serve as serve_canvas
 
@@ -222,14 +215,12 @@ def fleet(
     if address.token and token not in ("", address.token, os.environ.get(_TOKEN_VARIABLE)):
         raise UserError("--token is one token and the URL has another; leave one of them out")
     address = replace(address, token=address.token or token)
-    values: dict[str, Any] = {
-        "connections": connections,
-        "rate_per_s": rate_per_s,
-        "frames_per_write": frames_per_write,
-    }
-    values |= {"pattern": pattern, "arrivals": arrivals}
-    # A negative number is passed on as a number, so that the settings name its range.
-    values |= {"viewers": int(viewers) if viewers.removeprefix("-").isdecimal() else viewers}
+    values = {
+        "connections": connections, "rate_per_s": rate_per_s, "frames_per_write": frames_per_write, "pattern": pattern,
+        "arrivals": arrivals,
+        # A negative number is passed on as a number, so that the settings name its range.
+        "viewers": int(viewers) if viewers.removeprefix("-").isdecimal() else viewers,
+    }  # fmt: skip
     config = _typed(values, FleetConfig)
     run_values = {"name": "fleet", "title": f"A fleet at {address.url}", "seconds": seconds, "seed": seed}
     scenario = _typed({**run_values, "fleet": msgspec.to_builtins(config)}, Scenario)

@@ -13,6 +13,7 @@ from server.ipc.page import Page, newest_rows
 from workbench.telemetry.view import Journey
 
 _NEVER_NS = 2**63 - 1
+_SERVER_TIMES = ("decoded_ns", "admitted_ns", "applied_ns", "journaled_ns", "encoded_ns", "fanned_out_ns")
 
 
 def join_journeys(fleet_rows: NDArray[Any], server_rows: NDArray[Any], width: int) -> list[Journey]:
@@ -47,27 +48,16 @@ def _read_of(row: Any, server_rows: NDArray[Any], until_ns: int) -> Any | None:
 
 def _journey(row: Any, read: Any | None, width: int) -> Journey:
     y, x = divmod(int(row["pixel"]), width)
-    ends = {"intended_ns": int(row["intended_ns"]), "sent_ns": int(row["sent_ns"]), "seen_ns": int(row["seen_ns"])}
-    if read is None:
-        return Journey(number=int(row["number"]), x=x, y=y, **ends)
-    return Journey(
-        number=int(row["number"]),
-        x=x,
-        y=y,
-        **ends,
-        read_ns=int(read["read_ns"]),
-        decoded_ns=_known(read["decoded_ns"]),
-        admitted_ns=_known(read["admitted_ns"]),
-        applied_ns=_known(read["applied_ns"]),
-        journaled_ns=_known(read["journaled_ns"]),
-        encoded_ns=_known(read["encoded_ns"]),
-        fanned_out_ns=_known(read["sent_ns"]),
-    )
-
-
-def _known(time_ns: Any) -> int | None:
-    """A row's time; 0 in the row means unknown."""
-    return int(time_ns) or None
+    times: dict[str, Any] = {
+        "intended_ns": int(row["intended_ns"]),
+        "sent_ns": int(row["sent_ns"]),
+        "seen_ns": int(row["seen_ns"]),
+    }
+    if read is not None:
+        times["read_ns"] = int(read["read_ns"])
+        # 0 in the server's row means unknown. Its `sent_ns` is when the broadcast was sent, the fleet's the placement.
+        times |= {name: int(read[name.replace("fanned_out", "sent")]) or None for name in _SERVER_TIMES}
+    return Journey(number=int(row["number"]), x=x, y=y, **times)
 
 
 def journeys_of(connections_page: Page, fleet_page: Page, number: int, width: int) -> Sequence[Journey]:

@@ -72,16 +72,6 @@ class Window:
         self.draw()
 
     @property
-    def fps(self) -> float | None:
-        """Redraws per second over the last second of `run`; None before it is known."""
-        return self._pace.fps
-
-    @property
-    def cpu_cores(self) -> float | None:
-        """CPU time of this process / time over the last second of `run`; None before it is known."""
-        return self._pace.cpu_cores
-
-    @property
     def closed(self) -> bool:
         """Whether the user closed it."""
         return self._closed
@@ -302,7 +292,7 @@ class Window:
         # One reading for all views: figures next to each other must be of the same moment.
         if self._reading is None or now_ns - self._reading_ns >= FIGURES_INTERVAL_NS:
             self._reading, self._reading_ns = view.reading, now_ns
-            self._shown_fps, self._shown_cores = self.fps, self.cpu_cores
+            self._shown_fps, self._shown_cores = self._pace.fps, self._pace.cpu_cores
         pixels = view.pixels if self._held_pixels is None else self._held_pixels
         picture = self._session.picture
         return Scene(

@@ -120,32 +120,19 @@ class ReplayBinding:
     binds: tuple[tuple[ReplayAction, int, bool], ...]
 
 
+def _bind_replay(
+    keys: str, hint: str, meaning: str, actions: str, codes: tuple[int, ...], *, with_shift: bool = False
+) -> ReplayBinding:
+    binds = zip(actions.split(), codes, strict=True)
+    return ReplayBinding(keys, hint, meaning, tuple((ReplayAction[name], code, with_shift) for name, code in binds))
+
+
 REPLAY_BINDINGS: tuple[ReplayBinding, ...] = (
-    ReplayBinding("space", "play", "Play / pause", ((ReplayAction.PLAY, pygame.K_SPACE, False),)),
-    ReplayBinding(
-        "left right",
-        "tick",
-        "Previous / next tick (pauses)",
-        ((ReplayAction.TICK_BEFORE, pygame.K_LEFT, False), (ReplayAction.TICK, pygame.K_RIGHT, False)),
-    ),
-    ReplayBinding(
-        "Shift arrows",
-        "event",
-        "Previous / next event",
-        ((ReplayAction.MARK_BEFORE, pygame.K_LEFT, True), (ReplayAction.MARK, pygame.K_RIGHT, True)),
-    ),
-    ReplayBinding(
-        "up down",
-        "speed",
-        "Faster / slower (0.1x to 100x)",
-        ((ReplayAction.FASTER, pygame.K_UP, False), (ReplayAction.SLOWER, pygame.K_DOWN, False)),
-    ),
-    ReplayBinding(
-        "Home End",
-        "ends",
-        "Start / end of the recording",
-        ((ReplayAction.BEGIN, pygame.K_HOME, False), (ReplayAction.END, pygame.K_END, False)),
-    ),
+    _bind_replay("space", "play", "Play / pause", "PLAY", (pygame.K_SPACE,)),
+    _bind_replay("left right", "tick", "Previous / next tick (pauses)", "TICK_BEFORE TICK", _ARROWS[:2]),
+    _bind_replay("Shift arrows", "event", "Previous / next event", "MARK_BEFORE MARK", _ARROWS[:2], with_shift=True),
+    _bind_replay("up down", "speed", "Faster / slower (0.1x to 100x)", "FASTER SLOWER", _ARROWS[2:]),
+    _bind_replay("Home End", "ends", "Start / end of the recording", "BEGIN END", (pygame.K_HOME, pygame.K_END)),
 )
 
 _REPLAY_BY_KEY = {(code, shift): action for binding in REPLAY_BINDINGS for action, code, shift in binding.binds}

@@ -19,16 +19,13 @@ class Filmstrip(Protocol):
     @property
     def times_ns(self) -> Sequence[int]:
         """The moments, in ascending order."""
-        ...
 
     @property
     def made_count(self) -> int:
         """Number of thumbnails that are ready, from the first on."""
-        ...
 
     def picture(self, index: int) -> NDArray[Any] | None:
         """Palette indices, shape (height, width), uint8, never modified; None while not ready."""
-        ...
 
 
 class Replay(Protocol):
@@ -37,21 +34,17 @@ class Replay(Protocol):
     @property
     def transport(self) -> Transport:
         """Position and speed."""
-        ...
 
     @property
     def filmstrip(self) -> Filmstrip:
         """Thumbnails of its canvas."""
-        ...
 
     @property
     def markers(self) -> Sequence[Marker]:
         """The events of the run, such as changed knobs and faults, oldest first."""
-        ...
 
     def step_tick(self, step: int) -> None:
         """Pause at the next tick (1) or the previous one (-1)."""
-        ...
 
 
 class Session(Protocol):
@@ -60,64 +53,50 @@ class Session(Protocol):
     @property
     def picture(self) -> Page:
         """The panels' double buffer: `page.picture_sections()`."""
-        ...
 
     @property
     def canvas_page(self) -> Page:
         """Pixels, who painted them and when, and counters per tile: `page.canvas_sections()`. Read only."""
-        ...
 
     @property
     def connections_page(self) -> Page:
         """The server's live connection table: `page.connection_sections()`. Read only."""
-        ...
 
     @property
     def fleet_page(self) -> Page:
         """What the fleet sees: `page.fleet_sections()`. Read only."""
-        ...
 
     @property
     def replay(self) -> Replay | None:
         """Controls of a recorded session; None for a live one."""
-        ...
 
     @property
     def controls(self) -> Controls:
         """Knobs, brakes and faults, with undo."""
-        ...
 
     def poll(self, now_ns: int) -> None:
         """Update the state, without blocking."""
-        ...
 
     def view(self) -> View:
         """The frozen state to show."""
-        ...
 
     def resize_panels(self, width: int, height: int, scale: float) -> None:
         """Ask for panels of this size in pixels."""
-        ...
 
     def show_panels(self, order: ShowPanels) -> None:
         """Ask for these panels."""
-        ...
 
     def brush(self, tiles: TileBox | None) -> None:
         """Let the panels count only placements in these tiles; None: in the whole canvas."""
-        ...
 
     def follow(self, number: int | None) -> None:
         """Trace this connection's placements; None: trace none."""
-        ...
 
     def journeys(self) -> Sequence[Journey]:
         """The latest journeys of the traced connection, oldest first."""
-        ...
 
     def paint(self, x: int, y: int, color: int) -> None:
         """Place one pixel by hand, over a connection of its own."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
