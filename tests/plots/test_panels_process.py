@@ -130,7 +130,7 @@ def test_history_is_read_in_order_across_the_end_of_the_ring():
     page.close()
 
 
-def test_what_is_written_over_while_it_is_read_is_known():
+def test_rows_overwritten_while_they_are_read_are_detected():
     page = Page.create(history_sections())
     history, (ring, marked) = HistoryReader(page), history_rings(page)
     ring.append(samples(SAMPLE_ROWS))

@@ -1,4 +1,4 @@
-"""What tests of knobs view share."""
+"""Shared by the tests of the column of knobs."""
 
 from support.window_stage import FakeSession
 from workbench.window.shell.window import Window

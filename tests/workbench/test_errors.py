@@ -1,4 +1,4 @@
-"""What a machine has no more of is no bug, in this process or, by its last line, in another."""
+"""Running out of a resource is no bug, in this process or, by its last line of output, in another."""
 
 import errno
 import os
@@ -86,7 +86,7 @@ def test_a_command_says_it_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
         ("raise ValueError(1)", True, "ended with exit code 1: ValueError: 1"),
     ],
 )
-def test_a_child_that_ended_for_want_of_something_has_no_traceback(program: str, is_bug: bool, line: str) -> None:
+def test_a_child_that_ran_out_of_something_has_no_traceback(program: str, is_bug: bool, line: str) -> None:
     child = Process("server", [sys.executable, "-c", program], (), SimpleQueue())
     assert child.wait(PATIENCE_S)
     child.stop(0)
@@ -99,6 +99,6 @@ def test_an_error_of_the_system_begins_with_its_file() -> None:
     assert line_of(OSError("odd")) == "odd"
 
 
-def test_bytes_that_are_no_letters_are_spelt_out() -> None:
+def test_undecodable_bytes_are_escaped() -> None:
     assert shown(os.fsdecode(b"a\xffb")) == "a\\udcffb"
     assert shown("Ümläut 空") == "Ümläut 空"

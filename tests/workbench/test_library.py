@@ -146,7 +146,7 @@ class TestRun:
         with pytest.raises(UserError, match=text):
             run_scenario("first_light", set=values, seconds=1)
 
-    def test_a_recording_takes_the_place_of_nothing(self, tmp_path: Path) -> None:
+    def test_an_existing_file_is_not_overwritten(self, tmp_path: Path) -> None:
         (tmp_path / "run.pxr").write_text("mine")
         with pytest.raises(UserError, match=r"run\.pxr"):
             run_scenario("first_light", seconds=1, record=tmp_path / "run.pxr")

@@ -1,4 +1,4 @@
-"""The commands in odd places: each does its work there, or says in one line what is missing, with the right exit code.
+"""The commands in odd places: each works there, or says in one line what is missing, with the right exit code.
 
 A row of a table is a place, a command, its exit code and its line. What can be borne is borne all at once in one place,
 as in a narrow container: no current folder, an unknown user without a home, a root that cannot be written, letters of

@@ -1,4 +1,4 @@
-"""Files that commands leave: the one rule for all of them, at each option, and what is written into, not replaced."""
+"""Output files of commands: one rule for all options, and which files are written into, not replaced."""
 
 import json
 import os
@@ -158,7 +158,7 @@ class TestOneRule:
             shown = capsys.readouterr()
             assert "is not a regular file" in shown.err and len(shown.err.splitlines()) == 1
 
-    def test_what_is_read_is_not_written_over(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_inputs_are_not_overwritten(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         scenario, link = tmp_path / "mine.toml", tmp_path / "link"
         scenario.write_text("")
         link.symlink_to(scenario)
@@ -182,7 +182,7 @@ class TestOneRule:
             require_outputs({"--json": STANDARD_OUTPUT, "--plot": Path("/dev/stdout")})
         require_outputs({"--json": Path("/dev/null"), "--plot": Path("/dev/null")})
 
-    def test_what_cannot_be_is_refused_before(self, tmp_path: Path) -> None:
+    def test_impossible_outputs_are_refused_early(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         for path in (tmp_path, tmp_path / "file" / "x", tmp_path / "none" / "x", Path("a" * 300)):
             with pytest.raises(UserError, match="--summary"):
@@ -230,7 +230,7 @@ class TestWrittenInto:
             write_atomically(tmp_path / "pipe", b"whole")
 
     @pytest.mark.parametrize("place", ["/dev/fd/{}", "/proc/self/fd/{}", "/proc/thread-self/fd/{}", "{link}"])
-    def test_what_is_open_is_added_to(self, place: str, tmp_path: Path) -> None:
+    def test_an_open_file_is_appended_to(self, place: str, tmp_path: Path) -> None:
         """The log of a night, to which the shell appends: `--summary /dev/fd/3 3>> nightly.log`."""
         log, link = tmp_path / "nightly.log", tmp_path / "link.json"
         log.write_bytes(b"yesterday\n")
@@ -244,7 +244,7 @@ class TestWrittenInto:
             kept.write(b"end\n")
         assert log.read_bytes() == b"yesterday\ntoday\ntonight\nend\n" and link.is_symlink()
 
-    def test_what_another_process_holds_open_is_added_to(self, tmp_path: Path) -> None:
+    def test_a_file_that_another_process_has_open_is_appended_to(self, tmp_path: Path) -> None:
         log = tmp_path / "nightly.log"
         log.write_bytes(b"yesterday\n")
         with log.open("ab") as kept, subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=kept) as other:
@@ -272,7 +272,7 @@ class TestWrittenInto:
         assert leads_to_stdout(STANDARD_OUTPUT) and leads_to_stdout(Path("/dev/fd/1"))
         assert talk_file(None, STANDARD_OUTPUT) is sys.stderr and talk_file(None, Path("/dev/null")) is sys.stdout
 
-    def test_nobody_who_reads_is_told_in_one_line(self) -> None:
+    def test_a_missing_reader_is_one_line(self) -> None:
         reading, writing = os.pipe()
         os.close(reading)
         with pytest.raises(RunError, match="cannot be written: Broken pipe"):

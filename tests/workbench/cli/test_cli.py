@@ -1,4 +1,4 @@
-"""The command line: what each command says and leaves, and that each mistake is one line and exit code 2."""
+"""The command line: what each command prints and writes; each mistake is one line and exit code 2."""
 
 import json
 import os
@@ -147,7 +147,7 @@ class TestMistakes:
         errors = capsys.readouterr().err
         assert "Traceback" in errors and str(bug) in errors
 
-    def test_what_could_not_be_done_is_told_with_1(
+    def test_a_failed_request_exits_with_1(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def give_up(*_: object, **how: object) -> int:
@@ -176,7 +176,7 @@ class TestWords:
         assert (second.name, second.seed, second.server.port, second.seconds) == ("crowd", 7, 4000, 2.5)
         assert outputs.headless
 
-    def test_who_chooses_nothing_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_choice_the_picker_opens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
         monkeypatch.setattr(run_command, "run_scenario", lambda *given, asks=False: asked.append(asks) or 0)
         for words in ("", "run"):
@@ -187,13 +187,13 @@ class TestWords:
             assert cli.run_main(["run", *words.split()]) == 0
         assert asked[2:] == [False] * len(chosen)
 
-    def test_options_go_over_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_options_override_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
         monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
         cli.run_main(["run", "--seed", "7", "--set", "seed=3", "--set", "loops=2"])
         assert (asked[0][0].seed, asked[0][0].server.loops) == (7, 2)
 
-    def test_serve_takes_all_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_serve_passes_on_all_options(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
         monkeypatch.setattr(serve_command, "serve", lambda *given: asked.append(given) or 0)
         words = "serve --host ::1 --port 9 --size 20x10 --rate-per-s 5 --burst 6 --loops 2 --loop portable --tick-ms 50"
@@ -204,7 +204,7 @@ class TestWords:
         )  # fmt: skip
         assert asked == [(config, Path("s.json"))]
 
-    def test_fleet_takes_all_it_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fleet_passes_on_all_options(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked = []
         monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
         words = "fleet ws://[::1]:9/board --connections 4 --rate-per-s 2.5 --frames-per-write 3 --pattern noise"
@@ -236,7 +236,7 @@ class TestAddress:
         assert parse_url("ws://127.0.0.1:8765/canvas").url == "ws://127.0.0.1:8765/canvas"
         assert parse_url("ws://[::1]:8765").url == "ws://[::1]:8765/canvas"
 
-    def test_a_server_on_all_interfaces_is_met_on_loopback(self) -> None:
+    def test_a_server_on_all_interfaces_is_reached_on_loopback(self) -> None:
         assert parse_url("ws://0.0.0.0:1/x").reachable_host == "127.0.0.1"
 
     def test_any_free_port_is_free(self) -> None:
@@ -248,13 +248,13 @@ class TestAddress:
 
 
 class TestFileLimit:
-    def test_what_fits_is_let_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_fits_is_accepted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, 1024))
         facts.require_connections(1024 - facts.RESERVED_COUNT, "n")
         with pytest.raises(UserError):
             facts.require_connections(1025 - facts.RESERVED_COUNT, "n")
 
-    def test_the_limit_that_there_is_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_actual_limit_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda which: (20, 20))
         line = "n is 8, but the open-file limit of 20 allows 0 connections; raise the limit: ulimit -Hn 104"
         with pytest.raises(UserError, match=f"^{line}$"):
@@ -265,7 +265,7 @@ class TestFileLimit:
         facts.require_connections(1_000_000, "n")
 
 
-def test_a_stop_signal_is_noted_and_handlers_come_back() -> None:
+def test_a_stop_signal_sets_the_flag_and_handlers_are_restored() -> None:
     former = signal.getsignal(signal.SIGTERM)
     rung = []
     with StopSignal(lambda: rung.append(1)) as stop:
@@ -318,7 +318,7 @@ class TestForReal:
         assert summary["placement_to_view_ms_p99"] > 0
         assert summary["received_per_s"] is summary["server_cpu_cores"] is summary["canvas_checksum"] is None
 
-    def test_run_adds_up(self, tmp_path: Path) -> None:
+    def test_a_run_is_balanced(self, tmp_path: Path) -> None:
         path = tmp_path / "run.json"
         picture = tmp_path / "run.png"
         words = ["run", "--headless", "--seconds", "2.5"]

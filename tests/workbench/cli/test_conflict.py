@@ -1,4 +1,4 @@
-"""Options that cannot go together: each pair of the table is refused in one line, and nothing else is."""
+"""Conflicting options: each pair of the table is refused in one line, and no other."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def test_the_table_names_options_that_there_are() -> None:
         assert {name for conflict in conflicts for name in (conflict.option, *conflict.others)} <= known
 
 
-def test_what_is_not_in_the_table_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_outside_the_table_do_not_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(run_command, "run_tour", lambda *given: asked.append(given) or 0)
     words = (
@@ -73,7 +73,7 @@ def test_what_is_not_in_the_table_goes_together(monkeypatch: pytest.MonkeyPatch)
     assert overrides == ["loops=2", "seconds=2.0", "seed=3", "server.port=0"]
 
 
-def test_what_the_environment_says_is_not_given_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_conflicts_with_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(run_command, "run_scenario", lambda *given, **how: asked.append(given) or 0)
     monkeypatch.setenv("PIXELCANVAS_TOKEN", "of-the-environment")

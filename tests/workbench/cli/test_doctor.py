@@ -1,4 +1,4 @@
-"""The doctor: every machine gets the finding, the mark and the remedy that it deserves."""
+"""The doctor: findings, verdicts and remedies for different machines."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ GOOD = Facts(
 DEMANDS = {"first_light": 1000, "small": 10, "crowd": 5000}
 
 
-def test_a_good_machine_has_nothing_to_mend() -> None:
+def test_a_good_machine_has_no_findings() -> None:
     findings = examine(GOOD, DEMANDS)
     assert {finding.mark for finding in findings} == {Mark.OK}
     assert not any(finding.remedy for finding in findings)
@@ -78,7 +78,7 @@ def test_one_fault_gives_one_finding_with_its_remedy(change: dict[str, object], 
         (10, Mark.FAIL, 0, "ulimit"),
     ],
 )
-def test_open_files_are_told_for_server_and_fleet(hard: int, mark: Mark, fit: int, remedy: str) -> None:
+def test_open_files_are_reported_for_server_and_fleet(hard: int, mark: Mark, fit: int, remedy: str) -> None:
     server, fleet = doctor.check_open_files(replace(GOOD, open_files_hard=hard), DEMANDS)
     assert (server.subject, fleet.subject) == ("server sockets", "fleet sockets")
     for finding in (server, fleet):
@@ -111,13 +111,13 @@ def test_a_machine_is_measured_by_the_sockets_of_a_scenario(
     assert load_scenario("million").socket_count == needed
 
 
-def test_what_the_system_does_not_tell_is_no_fault() -> None:
+def test_unknown_facts_are_no_faults() -> None:
     findings = examine(replace(GOOD, ports=None, memory_bytes_available=None), DEMANDS)
     assert {finding.mark for finding in findings} == {Mark.OK}
     assert sum("does not say" in finding.found for finding in findings) == 2
 
 
-def test_what_only_later_use_needs_is_told_without_alarm() -> None:
+def test_what_only_later_use_needs_is_no_warning() -> None:
     findings = examine(replace(GOOD, compiled_count=0, brokers=(), has_memfd=False), DEMANDS)
     assert {finding.mark for finding in findings} == {Mark.OK}
     lines = "\n".join(finding.line() for finding in findings)
@@ -126,7 +126,7 @@ def test_what_only_later_use_needs_is_told_without_alarm() -> None:
     assert "unlinked files" in lines
 
 
-def test_brokers_are_named_and_a_slow_one_alone_is_told() -> None:
+def test_brokers_are_named_and_a_slow_one_alone_is_a_warning() -> None:
     (line,) = (finding.line() for finding in examine(GOOD, DEMANDS) if finding.subject == "brokers")
     assert "mosquitto, amqtt" in line and "apt" not in line
     (line,) = (f.line() for f in examine(replace(GOOD, brokers=("amqtt",)), DEMANDS) if f.subject == "brokers")
@@ -155,7 +155,7 @@ def test_files_of_the_kernel_are_read_or_missing() -> None:
     assert ports_of("") is None
 
 
-def test_this_machine_is_read_and_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_machine_is_examined(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "read_facts", lambda: replace(GOOD, display=""))
     assert run_doctor() == 0
     lines = capsys.readouterr().out.splitlines()

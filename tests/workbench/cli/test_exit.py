@@ -15,7 +15,7 @@ from workbench.cli import exit
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_reader_that_leaves_is_told_nothing() -> None:
+def test_a_closed_pipe_gives_no_message() -> None:
     reader, writer = os.pipe()
     os.close(reader)  # Before the first line is written, however slow this test is.
     process = subprocess.Popen(
@@ -28,7 +28,7 @@ def test_a_reader_that_leaves_is_told_nothing() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("buffered", ["", "1"])
-def test_an_output_without_room_is_told_in_one_line(buffered: str) -> None:
+def test_a_full_disk_is_one_line(buffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "workbench", "scenarios"],
@@ -60,7 +60,7 @@ def test_ctrl_c_before_or_after_a_session(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_comes_while_it_loads(number: signal.Signals) -> None:
+def test_a_signal_during_the_imports(number: signal.Signals) -> None:
     """Whichever module is being loaded: the first that the command line asks for sends it."""
     program = f"""
 import signal, sys

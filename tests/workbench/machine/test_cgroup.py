@@ -1,4 +1,4 @@
-"""What a container leaves of cores and memory, by the files of both versions of control groups."""
+"""Limits of a container on cores and memory, from the files of both versions of control groups."""
 
 from pathlib import Path
 

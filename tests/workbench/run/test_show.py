@@ -1,4 +1,4 @@
-"""Tour and show: the table holds what it says, and sessions are run one after another in one window or none."""
+"""Tour and show: the table is valid, and sessions run one after another in one window or none."""
 
 import json
 import re
@@ -31,7 +31,7 @@ class TestTour:
         assert 150 <= sum(leg.seconds for leg in TOUR) <= 200
 
     @pytest.mark.parametrize("leg", [*TOUR, tour_for(0, 1)[-1]], ids=lambda leg: leg.scenario)
-    def test_each_leg_loads_and_all_its_turns_are_turns(self, leg: Leg) -> None:
+    def test_each_leg_loads_and_all_its_settings_change_something(self, leg: Leg) -> None:
         scenario = scenario_of_leg(leg)
         controls = Controls(scenario, lambda _: None, lambda *_: None)
         assert scenario.seconds == leg.seconds and leg.cues[0].at_s == 0
@@ -49,7 +49,7 @@ class TestTour:
             for cue, end_s in zip(leg.cues, ends, strict=True):
                 assert len(cue.caption) / (end_s - cue.at_s) <= 25, f"{leg.scenario}: {cue.caption}"
 
-    def test_a_small_machine_is_shown_the_crowd(self) -> None:
+    def test_a_small_machine_gets_the_crowd(self) -> None:
         assert [leg.scenario for leg in tour_for(20_000, 2)][-1] == "million"
         assert [leg.scenario for leg in tour_for(5_000, 2)][-1] == "crowd"
         assert [leg.scenario for leg in tour_for(20_000, 1)][-1] == "crowd"
@@ -118,7 +118,7 @@ class TestShow:
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
         assert FakeWindow.last.shown == ["first", "second", "third"] and not FakeWindow.last.is_open
 
-    def test_what_could_not_be_run_next_is_refused_while_this_one_runs(
+    def test_an_impossible_next_run_is_refused_while_this_one_runs(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         from workbench.window.shell import window
@@ -151,12 +151,12 @@ class TestShow:
                 asked._require(scenario)
             asked._require(scenario, running=scenario)
 
-    def test_one_is_asked_once(self, wishes: list[Scenario | int | None]) -> None:
+    def test_the_picker_opens_once(self, wishes: list[Scenario | int | None]) -> None:
         wishes += [named("second"), None]
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands(), asks=True) == 0
         assert FakeWindow.last.shown == ["first", "?", "second"]
 
-    def test_what_is_started_anew_has_the_turns_of_the_run_before(
+    def test_a_restart_keeps_the_undo_history(
         self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         undoable = []
@@ -175,7 +175,7 @@ class TestShow:
         assert run_scenario(named("first"), Outputs(headless=False), commands=commands()) == 0
         assert undoable == [False, True, False]
 
-    def test_a_tour_ends_with_what_somebody_would_rather_see(
+    def test_picking_a_scenario_ends_the_tour(
         self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
@@ -183,7 +183,7 @@ class TestShow:
         assert run_tour(Outputs(headless=False), commands=commands()) == 0
         assert FakeWindow.last.shown == ["first_light", "mine"]
 
-    def test_one_may_go_on_and_back_in_a_tour(
+    def test_page_keys_move_through_the_tour(
         self, wishes: list[Scenario | int | None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_command, "load_scenario", lambda name, overrides: named(name))
@@ -206,7 +206,7 @@ class TestShow:
         assert run_tour(HEADLESS, ["fleet.connections=5"], commands=commands(fleet="failed")) == 1
         assert capsys.readouterr().err == "fleet: no room on the shelf\n"
 
-    def test_what_failed_is_told_also_when_the_summary_cannot_be_written(
+    def test_failures_are_printed_even_if_the_summary_cannot_be_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def refuse(path: Path, tree: Any, remedy: str) -> None:
@@ -222,7 +222,7 @@ class TestShow:
         assert run_scenario(scenario, Outputs(headless=True, summary=path), commands=commands()) == 0
         assert json.loads(path.read_text())["seconds"] >= 0.6 and capsys.readouterr().err == ""
 
-    def test_too_few_are_told_and_null(
+    def test_a_run_too_short_says_so_and_has_null_figures(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr("workbench.session.session.MEASURED_NS_LEAST", 10**18)  # However long it really takes.
@@ -245,7 +245,9 @@ class TestShow:
         text = address_of(server).warning
         assert text.startswith(warning) and ":0/" not in text and "12345678" not in text
 
-    def test_a_window_that_cannot_be_leaves_no_recording(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_window_that_does_not_open_leaves_no_recording(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def refuse(*_: object, **__: object) -> None:
             raise NoDisplay("no display")
 
@@ -272,7 +274,7 @@ class TestShow:
 
 
 class TestGallery:
-    def test_it_leaves_a_picture_of_every_view(
+    def test_it_writes_a_picture_of_every_view(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from workbench.cli import gallery
@@ -286,7 +288,7 @@ class TestGallery:
         assert sorted(path.name for path in folder.iterdir()) == expected
         assert len(capsys.readouterr().out.splitlines()) == len(VIEWS)
 
-    def test_a_folder_that_cannot_be_is_refused(self, tmp_path: Path) -> None:
+    def test_an_impossible_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         for folder, words in ((tmp_path / "file", "is a file"), (tmp_path / "no" / "folder", "there is no folder")):
             with pytest.raises(UserError, match=words):

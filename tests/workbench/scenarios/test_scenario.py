@@ -1,4 +1,4 @@
-"""Scenarios: what is read is what was written, and each fault is one line that begins with its place."""
+"""Scenarios: reading, writing and changing them; each error is one line that begins with its place."""
 
 from pathlib import Path
 
@@ -64,10 +64,10 @@ class TestOverrides:
         assert scenario.server.origins == ("http://a",)
         assert scenario.title == "x y"
 
-    def test_the_last_one_holds(self) -> None:
+    def test_the_last_override_wins(self) -> None:
         assert load_scenario("crowd", ["seed=2", "seed=3"]).seed == 3
 
-    def test_loop_and_loops_are_short_for_the_servers(self) -> None:
+    def test_loop_and_loops_are_shorthands(self) -> None:
         server = load_scenario("crowd", ["loop=portable", "loops=2"]).server
         assert (server.loop, server.loops) == ("portable", 2)
 
@@ -185,7 +185,7 @@ class TestDirections:
             ("faults=[{kind='kill loop clients', loop=1}]", "a fault's loop is 1 and server.loops is 1"),
         ],
     )
-    def test_each_fault_is_told(self, override: str, line: str) -> None:
+    def test_each_fault_is_described(self, override: str, line: str) -> None:
         assert line in refusal("first_light", override)
 
     def test_memory_has_nothing_to_cut(self) -> None:

@@ -101,7 +101,7 @@ def test_before_the_first_journey_it_says_what_it_waits_for(person: Person, writ
     assert all(entry.whole for entry in written)
 
 
-def test_with_nobody_to_follow_nothing_opens(person: Person) -> None:
+def test_without_connections_no_card_opens(person: Person) -> None:
     person.key(pygame.K_j)
     assert person.canvas_area.opened == "none" and person.asked("follow") == []
 

@@ -1,4 +1,4 @@
-"""The map of connections and the time line of a journey as numbers, against their obvious forms."""
+"""The map of connections and the timeline of a journey as numbers, against naive versions."""
 
 import itertools
 
@@ -80,7 +80,7 @@ def test_rates_are_those_of_the_naive_twin(seed: int) -> None:
 
 
 @pytest.mark.parametrize("field", ["admitted_count", "throttled_count"])
-def test_a_slot_that_is_given_on_while_it_is_read_has_no_rate(field: str) -> None:
+def test_a_slot_reused_while_it_is_read_has_no_rate(field: str) -> None:
     connections = np.zeros((1, 3), CONNECTION)
     connections["phase"], connections["number"], connections["admitted_count"] = Phase.FAST, [[4, 5, 6]], 1000
 
@@ -156,7 +156,7 @@ def test_cells_are_painted_as_by_the_naive_twin() -> None:
     assert Grid(4, 3, 5).index_at(20, 0) is None and Grid(4, 3, 5).index_at(0, -1) is None
 
 
-def test_a_connection_is_found_by_its_number_and_a_free_slot_is_nobody() -> None:
+def test_a_connection_is_found_by_its_number_and_a_free_slot_is_none() -> None:
     connections = np.zeros((2, 5), CONNECTION)
     assert place_of(connections, 0) is None and first_number(connections) is None
     row = connections[1, 3:4]
@@ -196,7 +196,7 @@ def test_lengths_fill_the_line_and_keep_the_order_of_times(times: list[int], wid
     assert all(later >= earlier - 1 for earlier, later in itertools.pairwise(shortest_first))
 
 
-def test_the_newest_that_was_seen_is_shown_before_one_under_way() -> None:
+def test_the_newest_complete_journey_is_shown_first() -> None:
     seen, under_way = Journey(7, 0, 0, 1, seen_ns=5), Journey(7, 0, 0, 2, sent_ns=3)
     assert newest_complete([seen, under_way]) == seen
     assert newest_complete([under_way]) == under_way and newest_complete([]) is None

@@ -1,4 +1,4 @@
-"""The column of knobs: what it shows, and that mouse, wheel and keys turn the controls, through pygame's own events."""
+"""The column of knobs: what it shows, and what mouse, wheel and keys change, through pygame's events."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_slider_dragged_turns_its_knob(hand: Hand) -> None:
     assert controls.value(RATE) == controls.knob(RATE).most
 
 
-def test_a_slider_shows_where_it_stands(hand: Hand) -> None:
+def test_a_slider_shows_its_value(hand: Hand) -> None:
     box = hand.box(RATE)
     lit = []
     for value in (0, 1000):
@@ -227,7 +227,7 @@ def test_the_column_folds_and_opens(hand: Hand) -> None:
 # --- Brakes -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_click_on_a_stage_has_its_brakes_at_hand(hand: Hand, written: list[Written]) -> None:
+def test_a_click_on_a_stage_shows_its_brakes(hand: Hand, written: list[Written]) -> None:
     strip = hand.window._layout.boxes.pipeline
     slot = strip.width // len(STAGES)
     index = [stage.name for stage in STAGES].index("apply")
@@ -316,7 +316,7 @@ def test_every_view_can_be_shown_and_left(hand: Hand, name: str) -> None:
     assert np.array_equal(rgb(hand.window.draw()), before)
 
 
-def test_a_view_that_is_none_is_refused(hand: Hand) -> None:
+def test_an_unknown_view_is_refused(hand: Hand) -> None:
     with pytest.raises(ValueError, match="view is 'nowhere'; it must be one of overview"):
         hand.window.show_view("nowhere")
 

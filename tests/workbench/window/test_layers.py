@@ -1,4 +1,4 @@
-"""What the canvas can be painted with: overlays by pixel and by tile, against their obvious forms."""
+"""The overlays of the canvas, by pixel and by tile, against naive versions."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_a_scale_grows_at_once_and_shrinks_seldom() -> None:
     assert [top.cover(value) for value in (3, 45, 20, 12, 9, 0)] == [10, 50, 50, 50, 10, 10]
 
 
-def test_names_next_to_each_other_differ() -> None:
+def test_neighbouring_names_have_different_colours() -> None:
     levels = ramp.name_levels(np.arange(1, 600, dtype=np.uint32))
     colors = np.array(ramp.NAME_COLORS)[levels].astype(int)
     assert (np.abs(np.diff(colors, axis=0)).sum(axis=1) > 60).all()
@@ -92,7 +92,7 @@ def test_pixels_are_the_canvas() -> None:
 
 
 @pytest.mark.parametrize(("name", "span"), [("changes", CHANGE_TICKS), ("age", AGE_TICKS)])
-def test_what_changed_is_brighter_the_newer_it_is(name: str, span: int) -> None:
+def test_newer_changes_are_brighter(name: str, span: int) -> None:
     session = FakeSession(heat_map(64, 64))
     changed = session.canvas_page["pixel_tick"]
     changed[0, :6] = [0, 1, TICK - 3, TICK - 1, TICK, TICK + 1]
@@ -131,7 +131,7 @@ def test_a_paused_view_holds_what_it_looks_at() -> None:
         ("overwrites", {"applied_count": 100, "merged_count": 30}, 70.0),
     ],
 )
-def test_rates_by_tile_stand_in_their_tile(name: str, grown: dict[str, int], value: float) -> None:
+def test_rates_are_in_their_tile(name: str, grown: dict[str, int], value: float) -> None:
     session, layer = FakeSession(heat_map(80, 64)), layer_of(name)
     readings = read_twice(session, **grown)
     levels = levels_of(layer, readings, session)

@@ -42,11 +42,11 @@ def panels_of(person: Person) -> pygame.Rect:
 # --- The choice -------------------------------------------------------------------------------------------------------
 
 
-def test_at_first_it_is_what_the_panels_show_unasked() -> None:
+def test_the_initial_choice_is_the_default_of_the_panels() -> None:
     assert PanelChoice().order("light") == ShowPanels(DEFAULT_NAMES, "light")
 
 
-def test_where_clients_misbehave_one_sees_how_until_one_chooses() -> None:
+def test_hostile_clients_have_a_default_panel_until_the_user_chooses() -> None:
     choice = PanelChoice()
     choice.begin(is_harassed=True)
     assert choice.names == HARASSED_NAMES
@@ -178,7 +178,7 @@ def test_a_picture_that_is_drawn_over_while_it_is_looked_at_is_not_shown(
     assert not part_of(person.see(), box).any()
 
 
-def test_what_is_not_live_is_framed_and_says_so(person: Person, written: list[Written]) -> None:
+def test_panels_that_are_not_live_have_a_frame_and_a_note(person: Person, written: list[Written]) -> None:
     box = panels_of(person)
     person.session.finish_picture(np.zeros((box.height, box.width, 3), np.uint8))
     live = part_of(person.see(), box)
@@ -266,7 +266,7 @@ def test_the_list_names_all_panels_whole(written: list[Written]) -> None:
     assert all(entry.whole for entry in written)
 
 
-def test_what_is_brushed_is_said_beside_the_titles(person: Person) -> None:
+def test_the_selection_is_named_beside_the_titles(person: Person) -> None:
     person.canvas_area.mouse.brushed = TileBox(1, 2, 4, 6)
     person.see()
     assert order(person).note == "brushed: tiles 1,2 to 3,5"

@@ -1,4 +1,4 @@
-"""What is seen of the canvas: zoom, pan, and which pixel is where."""
+"""The visible part of the canvas: zoom, pan, and which pixel is where."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def moved(size: tuple[int, int], moves: list[tuple]) -> Viewport:
     return viewport
 
 
-def test_at_first_the_whole_canvas_is_seen() -> None:
+def test_at_first_the_whole_canvas_is_visible() -> None:
     viewport = Viewport((256, 128), ROOM)
     assert not viewport.zoomed
     assert viewport.area.size == fit((256, 128), ROOM.size) and viewport.area.center == ROOM.center
@@ -39,7 +39,7 @@ def test_at_first_the_whole_canvas_is_seen() -> None:
 
 @given(SIZES, MOVES)
 @settings(deadline=None)
-def test_what_is_seen_lies_in_the_canvas_and_the_area_in_the_room(size: tuple[int, int], moves: list[tuple]) -> None:
+def test_the_visible_part_is_in_the_canvas_and_the_area_in_the_room(size: tuple[int, int], moves: list[tuple]) -> None:
     viewport = moved(size, moves)
     left, top, width, height = viewport.seen
     assert ROOM.contains(viewport.area)
