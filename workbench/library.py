@@ -111,7 +111,7 @@ def _run(scenario: "Scenario", record: Path | None, stop: threading.Event) -> di
     from server.system import clock, open_files
     from workbench.recording.facts import facts_of
     from workbench.recording.writer import RecordingWriter
-    from workbench.run.show import require_runnable, too_short
+    from workbench.run.show import require_runnable, rest_s, too_short
     from workbench.session.session import Session
     from workbench.session.shutdown import UNASKED_PATIENCE
     from workbench.telemetry.summary import machine, summarise
@@ -131,7 +131,7 @@ def _run(scenario: "Scenario", record: Path | None, stop: threading.Event) -> di
                 while not (stop.is_set() or session.failed or session.is_finished):
                     if wanted_ns is not None and session.steady_ns >= wanted_ns:
                         break
-                    session.wait(_WAIT_S)
+                    session.wait(min(_WAIT_S, rest_s(session)))
                     session.poll(clock.now_ns())
             finally:
                 session.end(patience=lambda: 1.0 if stop.is_set() else UNASKED_PATIENCE)

@@ -46,32 +46,31 @@ class Finding:
         return f"{self.mark.value:<5} {self.subject:<18} {self.found}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+def _judged(subject: str, found: str, is_ok: bool, mark: Mark, remedy: str) -> Finding:
+    """OK, or a finding with this mark and remedy."""
+    return Finding(Mark.OK, subject, found) if is_ok else Finding(mark, subject, found, remedy)
+
+
 def check_python(facts: Facts) -> Finding:
     """Whether the interpreter is new enough."""
     found = f"{'.'.join(map(str, facts.python))} on {facts.platform}"
-    if facts.python >= PYTHON_LEAST:
-        return Finding(Mark.OK, "python", found)
-    return Finding(Mark.FAIL, "python", found, "install Python 3.11 or newer and make the environment with it")
+    remedy = "install Python 3.11 or newer and make the environment with it"
+    return _judged("python", found, facts.python >= PYTHON_LEAST, Mark.FAIL, remedy)
 
 
 def check_cores(facts: Facts) -> Finding:
     """Whether server and fleet can have one core each."""
-    found = f"{facts.core_count:g} usable"
-    if facts.core_count >= CORES_WANTED:
-        return Finding(Mark.OK, "cores", found)
-    return Finding(Mark.WARN, "cores", found, f"provide {CORES_WANTED}, or expect the fleet to be late at high load")
+    remedy = f"provide {CORES_WANTED}, or expect the fleet to be late at high load"
+    return _judged("cores", f"{facts.core_count:g} usable", facts.core_count >= CORES_WANTED, Mark.WARN, remedy)
 
 
 def check_memory(facts: Facts) -> Finding:
     """Whether the memory is enough for all processes of a run."""
-    total = f"{facts.memory_bytes / 2**30:.1f} GiB"
-    free = facts.memory_bytes_available
+    total, free = f"{facts.memory_bytes / 2**30:.1f} GiB", facts.memory_bytes_available
     if free is None:
         return Finding(Mark.OK, "memory", f"{total}; this system does not say how much is free")
-    found = f"{free / 2**30:.1f} of {total} free"
-    if free >= MEMORY_BYTES_WANTED:
-        return Finding(Mark.OK, "memory", found)
-    return Finding(Mark.WARN, "memory", found, f"free {MEMORY_BYTES_WANTED / 2**30:g} GiB, or run fewer connections")
+    remedy = f"free {MEMORY_BYTES_WANTED / 2**30:g} GiB, or run fewer connections"
+    return _judged("memory", f"{free / 2**30:.1f} of {total} free", free >= MEMORY_BYTES_WANTED, Mark.WARN, remedy)
 
 
 def check_open_files(facts: Facts, demands: Mapping[str, int]) -> list[Finding]:
@@ -122,16 +121,14 @@ def _judge(fit: int, demands: Mapping[str, int]) -> tuple[Mark, str]:
 
 def check_display(facts: Facts) -> Finding:
     """Whether a window can open. Without one every scenario runs with --headless."""
-    if facts.display:
-        return Finding(Mark.OK, "display", facts.display)
-    return Finding(Mark.WARN, "display", "none", "use --headless, or start it in a desktop session or under xvfb-run")
+    remedy = "use --headless, or start it in a desktop session or under xvfb-run"
+    return _judged("display", facts.display or "none", bool(facts.display), Mark.WARN, remedy)
 
 
 def check_epoll(facts: Facts) -> Finding:
     """Whether epoll exists, which the native loops need."""
-    if facts.has_epoll:
-        return Finding(Mark.OK, "epoll", "available")
-    return Finding(Mark.FAIL, "epoll", "not available", "run it on Linux, for instance in a container")
+    found = "available" if facts.has_epoll else "not available"
+    return _judged("epoll", found, facts.has_epoll, Mark.FAIL, "run it on Linux, for instance in a container")
 
 
 def check_kernels(facts: Facts) -> Finding:

@@ -343,7 +343,7 @@ def _counting(until: Callable[[], bool], session: Session) -> Callable[[], bool]
     return count_and_ask
 
 
-def _rest_s(session: Session) -> float:
+def rest_s(session: Session) -> float:
     """How long to wait for events: until the end of the measured time, at most `_PACE_S`."""
     seconds, measured_s = session.scenario.seconds, session.steady_ns / NANOSECONDS
     return min(_PACE_S, max(0.0, seconds - measured_s)) if seconds is not None and measured_s else _PACE_S
@@ -352,7 +352,7 @@ def _rest_s(session: Session) -> float:
 def _run_headless(session: Session, until: Callable[[], bool], talk: TextIO) -> None:
     with LiveTable(talk) as table:
         while not until():
-            session.wait(_rest_s(session))
+            session.wait(rest_s(session))
             session.poll(clock.now_ns())
             table.show(session.view())
 

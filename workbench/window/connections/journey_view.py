@@ -180,9 +180,8 @@ class JourneyView(Drawable):
 
     def _draw_notice(self, target: pygame.Surface, box: pygame.Rect) -> None:
         self._rows, self._bars, height = [], [], self._pen.line_height(theme.NOTE)
-        for index, text in enumerate(self._pen.wrapped(NOTICE, box.width, theme.NOTE, box.height // height)):
-            row = pygame.Rect(box.left, box.top + index * height, box.width, height)
-            self._pen.write(target, text, row, theme.NOTE)
+        rows = self._pen.wrapped(NOTICE, box.width, theme.NOTE, box.height // height)
+        self._pen.write_rows(target, rows, box, theme.NOTE)
 
     def _title(self, spans: Sequence[Span]) -> tuple[str, str]:
         name = "" if self.number is None else format_whole(self.number)

@@ -133,10 +133,7 @@ class AddressCard(Overlay):
             lettering = pen.lettering_that_fits(url, row.width, (theme.FIGURE, theme.TITLE, theme.BODY, theme.LABEL))
             pen.write(target, url, row, lettering, "center")
             row.top = row.bottom + gap
-        row.height = pen.line_height(theme.NOTE)
-        for text in self._note(scene, pen):
-            pen.write(target, text, row, theme.NOTE, "center")
-            row.top = row.bottom
+        pen.write_rows(target, self._note(scene, pen), row, theme.NOTE, "center")
 
     def _note(self, scene: Scene, pen: Painter) -> list[str]:
         view = scene.view

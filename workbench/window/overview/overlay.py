@@ -103,9 +103,8 @@ class Toast(Overlay):
         pen.dot(target, (box.left + pen.px(18), box.centery), color)
         height, width = pen.line_height(theme.BODY), box.width - pen.px(self._BESIDE)
         rows = self._rows(width, pen)
-        row = pygame.Rect(box.left + pen.px(32), box.centery - len(rows) * height // 2, width, height)
-        for index, text in enumerate(rows):
-            pen.write(target, text, row.move(0, index * height), theme.BODY)
+        room = pygame.Rect(box.left + pen.px(32), box.centery - len(rows) * height // 2, width, 0)
+        pen.write_rows(target, rows, room, theme.BODY)
 
     def _rows(self, width: int, pen: Painter) -> list[str]:
         return pen.wrapped(self._text, width, theme.BODY, self.ROWS_MAX)
@@ -165,10 +164,7 @@ class Caption(Overlay):
 
     def draw(self, target: pygame.Surface, box: pygame.Rect, scene: Scene, pen: Painter) -> None:
         pen.card(target, box, pen.theme.raised, pen.theme.sky, radius=8)
-        height = pen.line_height(theme.CAPTION)
-        row = pygame.Rect(box.left, box.top + pen.px(8), box.width, height)
-        for index, text in enumerate(self._rows(box.width, pen)):
-            pen.write(target, text, row.move(0, index * height), theme.CAPTION, "center")
+        pen.write_rows(target, self._rows(box.width, pen), box.move(0, pen.px(8)), theme.CAPTION, "center")
         if self.guided:
             note = self._note_height(pen)
             foot = pygame.Rect(box.left, box.bottom - note - pen.px(4), box.width - pen.px(12), note)

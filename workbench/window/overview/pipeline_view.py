@@ -32,14 +32,8 @@ _WIDTH, _LEFT, _LIMIT_WIDTH, _ARROW = 12, 4, 18, 5
 UNBOUNDED_MIN, UNBOUNDED_ROOM = 8.0, 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Heights in pixels, from the bottom of the bar."""
-
-    filled: int
-    peak: int
-    has_limit: bool
-    color: Color
+# What is drawn: heights in pixels of the filling and of the high-water mark, whether there is a limit, and the colour.
+_Shape = tuple[int, int, bool, Color]
 
 
 class QueueBar:
@@ -62,12 +56,8 @@ class QueueBar:
         # Only grows: without a limit, a shrinking scale would make a draining queue look full.
         self._deepest = max(self._deepest, stage.depth_peak, stage.depth)
         limit = stage.depth_max or self._deepest * UNBOUNDED_ROOM
-        shape = _Shape(
-            _height(stage.depth / limit, inside.height),
-            _height(stage.depth_peak / limit, inside.height),
-            stage.depth_max > 0,
-            color,
-        )
+        filled, peak = (_height(depth / limit, inside.height) for depth in (stage.depth, stage.depth_peak))
+        shape = (filled, peak, stage.depth_max > 0, color)
         # Compared in pixels, not in items: most changes of a depth are too small to see.
         if shape == self._drawn:
             return []
@@ -77,13 +67,12 @@ class QueueBar:
         return [self._gutter]
 
     def _draw_shape(self, target: pygame.Surface, shape: _Shape, inside: pygame.Rect, pen: Painter) -> None:
+        (filled, peak, has_limit, color), line = shape, pen.px(2)
         target.fill(pen.theme.track, inside)
-        target.fill(shape.color, (inside.left, inside.bottom - shape.filled, inside.width, shape.filled))
-        line = pen.px(2)
-        if shape.peak > shape.filled:
-            top = max(inside.top, inside.bottom - shape.peak)
-            target.fill(pen.theme.text, (inside.left, top, inside.width, line))
-        if shape.has_limit:
+        target.fill(color, (inside.left, inside.bottom - filled, inside.width, filled))
+        if peak > filled:
+            target.fill(pen.theme.text, (inside.left, max(inside.top, inside.bottom - peak), inside.width, line))
+        if has_limit:
             extra = (pen.px(_LIMIT_WIDTH) - inside.width) // 2
             target.fill(pen.theme.dim, (inside.left - extra, inside.top - line, inside.width + 2 * extra, line))
         x, y, size = self._gutter.right - pen.px(_ARROW + 1), inside.centery, pen.px(_ARROW)

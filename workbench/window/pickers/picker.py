@@ -199,9 +199,7 @@ class Picker(CardGrid):
             rows, line = pen.wrapped(pick.text, room.width, lettering, self._TEXT_ROWS_MAX), pen.line_height(lettering)
             if height + len(rows) * line + foot <= room.height and pen.width(rows[-1], lettering) <= room.width:
                 break
-        for number, row in enumerate(rows):
-            top = room.top + height + number * line
-            pen.write(target, row, pygame.Rect(room.left, top, room.width, line), lettering)
+        pen.write_rows(target, rows, room.move(0, height), lettering)
         if note:
             pen.write(target, note, pygame.Rect(room.left, room.bottom - foot, room.width, foot), note_lettering)
 
@@ -336,9 +334,8 @@ class StartPicker(CardGrid):
         if pen.width(text, lettering) > rest.width and not refusal:
             lettering = theme.LABEL
         rows, line = pen.wrapped(text, rest.width, lettering, self._SENTENCE_ROWS), pen.line_height(lettering)
-        top = rest.centery - len(rows) * line // 2
-        for index, row in enumerate(rows):
-            pen.write(target, row, pygame.Rect(rest.left, top + index * line, rest.width, line), lettering)
+        rest.top = rest.centery - len(rows) * line // 2
+        pen.write_rows(target, rows, rest, lettering)
 
 
 def _short(pick: Pick) -> str:

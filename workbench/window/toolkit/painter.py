@@ -95,6 +95,15 @@ class Painter:
         target.blit(letters, place)
         return place
 
+    def write_rows(
+        self, target: pygame.Surface, rows: Sequence[str], box: pygame.Rect, lettering: Lettering, align: Align = "left"
+    ) -> None:
+        """Write rows below each other, from the top of `box`, as wide as it is."""
+        height = self.line_height(lettering)
+        for index, text in enumerate(rows):
+            row = pygame.Rect(box.left, box.top + index * height, box.width, height)
+            self.write(target, text, row, lettering, align)
+
     def dot(self, target: pygame.Surface, center: tuple[int, int], color: Color, radius: int = 4) -> None:
         """A small round mark; `radius` in units."""
         pygame.draw.aacircle(target, color, center, self.px(radius))
