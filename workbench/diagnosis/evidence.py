@@ -158,16 +158,11 @@ class Evidence:
         return (reading.throttled_per_s or 0.0) / reading.received_per_s if reading.received_per_s else None
 
     @property
-    def cores(self) -> float:
-        """Cores that all processes of the session use."""
+    def is_machine_full(self) -> bool:
+        """Whether the processes of the session use all cores."""
         one = self.reading
         parts = (one.server_cpu_cores, one.fleet_cpu_cores, one.panels_cpu_cores, one.window_cpu_cores)
-        return sum(part or 0.0 for part in parts)
-
-    @property
-    def is_machine_full(self) -> bool:
-        """Whether all cores are in use."""
-        return self.cores >= MACHINE_RATIO * self.core_count
+        return sum(part or 0.0 for part in parts) >= MACHINE_RATIO * self.core_count
 
     @property
     def is_server_starved(self) -> bool:

@@ -56,12 +56,16 @@ class Recording:
 
     def __init__(self, database: Database) -> None:
         """Use `open`. Raises UserError for impossible facts."""
-        self._database = database
+        self._database, self.path = database, database.path
         self.meta: Mapping[str, str] = database.facts
         """The facts when the file was opened; see docs/recording.md."""
         self.width, self.height = (self._whole_fact(key, CANVAS_SIDE_MAX) for key in ("width", "height"))
         self.first_ns = self._whole_fact("started_ns", _LAST)
         """The start of the session, on the clock of all times here."""
+        self.machine = self._json(self.meta.get("machine")) or {}
+        """The machine that it ran on."""
+        self.versions = self._json(self.meta.get("versions")) or {}
+        """The versions of Python and of the packages of the run."""
         self._film = Film(database, self.width, self.height)
         tables = ("samples", "stage_samples", "hostile_samples", "tick_log", "readings", "markers", "diagnoses")
         self._tables = {name: FigureTable(database, name) for name in tables}
@@ -90,11 +94,6 @@ class Recording:
     # --- Facts ---
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self._database.path
-
-    @property
     def scenario(self) -> Scenario:
         """The scenario at the start of the run. Raises UserError for one that this version does not accept."""
         return scenario_of(self.scenario_tree, f"{self.path}: its scenario")
@@ -111,16 +110,6 @@ class Recording:
     def summary(self) -> dict[str, Any] | None:
         """The summary, as `--summary` writes it; None while the run goes on, or if it did not end in order."""
         return self._json(self._database.fact("ended"))
-
-    @property
-    def machine(self) -> dict[str, Any]:
-        """The machine that it ran on."""
-        return self._json(self.meta.get("machine")) or {}
-
-    @property
-    def versions(self) -> dict[str, Any]:
-        """The versions of Python and of the packages of the run."""
-        return self._json(self.meta.get("versions")) or {}
 
     @property
     def palette(self) -> list[str]:

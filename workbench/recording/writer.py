@@ -54,10 +54,10 @@ _SENTENCE_SAMPLES = 10
 class _Taken:
     """A sample and what a view showed with it."""
 
+    number: int
     sample: NDArray[Any]
     ticks: NDArray[Any]
     stages: Sequence[StageReading]
-    diagnosis: Diagnosis
     reading: Reading
 
 
@@ -73,9 +73,9 @@ class RecordingWriter:
         self._lock = threading.Lock()
         self._bell = threading.Event()
         self._taken: list[_Taken] = []
-        self._marks: list[Marker] = []
-        self._turns: list[Turn] = []
-        self._number = 0
+        self._rows: list[tuple[str, tuple[Any, ...]]] = []
+        """The other rows that wait, each with the statement that adds it."""
+        self._count = 0
         self._diagnosed, self._diagnosed_number = Diagnosis(""), 0
         self._is_closing = False
         self._thread = threading.Thread(target=self._live, name="recording", daemon=True)
@@ -117,21 +117,19 @@ class RecordingWriter:
         with self._lock:
             has_room = len(self._taken) < WAITING_MAX
             if has_room:
-                self._taken.append(_Taken(sample, ticks, stages, diagnosis, reading))
+                self._count += 1
+                self._taken.append(_Taken(self._count, sample, ticks, stages, reading))
+                self._add_diagnosis(diagnosis)
         if not has_room:
             self._note_state("the disk is too slow; record to another one")
 
     def mark(self, marker: Marker) -> None:
         """Add a marker."""
-        if not self.state.failure:
-            with self._lock:
-                self._marks.append(marker)
+        self._add(schema.MARKERS.add, marker_row(marker))
 
     def turn(self, turn: Turn) -> None:
         """Add a change of the settings."""
-        if not self.state.failure:
-            with self._lock:
-                self._turns.append(turn)
+        self._add(TURNS.add, turn_row(turn))
 
     def state_at(self, now_ns: int) -> RecordingState:
         """Its state at this time, as a view shows it."""
@@ -162,6 +160,19 @@ class RecordingWriter:
 
     # --- Inside ---
 
+    def _add(self, statement: str, row: tuple[Any, ...]) -> None:
+        if not self.state.failure:
+            with self._lock:
+                self._rows.append((statement, row))
+
+    def _add_diagnosis(self, new: Diagnosis) -> None:
+        """Add the diagnosis of the newest sample if it differs from the last that has a row."""
+        last = self._diagnosed
+        is_due = self._count - self._diagnosed_number >= _SENTENCE_SAMPLES and new.sentence != last.sentence
+        if new.bottleneck and (new.bottleneck != last.bottleneck or is_due):
+            self._rows.append((DIAGNOSES.add, diagnosis_row(self._count, new)))
+            self._diagnosed, self._diagnosed_number = new, self._count
+
     def _live(self) -> None:
         """Commit about once per second, until the end or a failure."""
         while not self.state.failure:
@@ -173,39 +184,32 @@ class RecordingWriter:
     def _commit(self) -> None:
         """Write what waits. If the server holds the file's lock, it waits for the next time."""
         with self._lock:
-            taken, marks, turns = self._taken[:], self._marks[:], self._turns[:]
+            taken, rows = self._taken[:], self._rows[:]
         try:
-            self._write(taken, marks, turns)
+            self._write(taken, rows)
         except sqlite3.Error as error:
             if disk_error_of(error) != DiskError.LOCKED:
                 self._note_state(describe(disk_error_of(error)))
             return
         with self._lock:
-            del self._taken[: len(taken)], self._marks[: len(marks)], self._turns[: len(turns)]
+            del self._taken[: len(taken)], self._rows[: len(rows)]
         self._note_state()
 
-    def _write(self, taken: Sequence[_Taken], marks: Sequence[Marker], turns: Sequence[Turn]) -> None:
+    def _write(self, taken: Sequence[_Taken], rows: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """Write everything in one transaction."""
         # The server waits for this transaction, so that it must be short: all rows are made before it.
-        numbered = list(enumerate(taken, self._number + 1))
-        samples = [sample_row(number, one.sample) for number, one in numbered]
-        stages = [row for number, one in numbered for row in stage_rows(number, one.sample, one.stages)]
-        hostile = [row for number, one in numbered for row in hostile_rows(number, one.sample)]
-        ticks = [row for one in taken for row in tick_rows(one.ticks)]
-        readings = [reading_row(number, one.reading) for number, one in numbered]
-        diagnoses, newest, newest_number = self._changes(numbered)
-        file = self._file
+        tables = (
+            (ADD_SAMPLE, [sample_row(one.number, one.sample) for one in taken]),
+            (ADD_STAGE_SAMPLE, [row for one in taken for row in stage_rows(one.number, one.sample, one.stages)]),
+            (ADD_HOSTILE_SAMPLE, [row for one in taken for row in hostile_rows(one.number, one.sample)]),
+            (ADD_TICK_LOG, [row for one in taken for row in tick_rows(one.ticks)]),
+            (READINGS.add, [reading_row(one.number, one.reading) for one in taken]),
+        )
         with self._transaction():
-            file.executemany(ADD_SAMPLE, samples)
-            file.executemany(ADD_STAGE_SAMPLE, stages)
-            file.executemany(ADD_HOSTILE_SAMPLE, hostile)
-            file.executemany(ADD_TICK_LOG, ticks)
-            file.executemany(READINGS.add, readings)
-            file.executemany(DIAGNOSES.add, diagnoses)
-            file.executemany(schema.MARKERS.add, [marker_row(mark) for mark in marks])
-            file.executemany(TURNS.add, [turn_row(turn) for turn in turns])
-        self._number += len(taken)
-        self._diagnosed, self._diagnosed_number = newest, newest_number
+            for statement, several in tables:
+                self._file.executemany(statement, several)
+            for statement, row in rows:
+                self._file.execute(statement, row)
 
     def _set_facts(self, facts: Mapping[str, str]) -> None:
         # In one transaction: a reader must not see facts without their checksums.
@@ -224,21 +228,10 @@ class RecordingWriter:
                 self._file.execute("ROLLBACK")
             raise
 
-    def _changes(self, numbered: Sequence[tuple[int, _Taken]]) -> tuple[list[tuple[Any, ...]], Diagnosis, int]:
-        """Rows of the samples from which on another diagnosis holds; then the last that has a row, and its number."""
-        rows, last, last_number = [], self._diagnosed, self._diagnosed_number
-        for number, one in numbered:
-            new = one.diagnosis
-            is_due = number - last_number >= _SENTENCE_SAMPLES and new.sentence != last.sentence
-            if new.bottleneck and (new.bottleneck != last.bottleneck or is_due):
-                rows.append(diagnosis_row(number, new))
-                last, last_number = new, number
-        return rows, last, last_number
-
     def _end(self, summary: Mapping[str, Any] | None) -> None:
         """The last commit; then move the write-ahead log into the file, which a read-only folder needs."""
         self._commit()
-        if (self._taken or self._marks or self._turns) and not self.state.failure:
+        if (self._taken or self._rows) and not self.state.failure:
             self._note_state(describe(DiskError.LOCKED))
         if self.state.failure:
             return
