@@ -14,18 +14,18 @@ FIN = 0x80
 RSV1 = 0x40
 RESERVED_BITS = 0x70
 MASK = 0x80
+# In the 7-bit length: a u16 follows.
 LENGTH_16 = 126
-"""In the 7-bit length: a u16 follows."""
+# In the 7-bit length: a u64 follows.
 LENGTH_64 = 127
-"""In the 7-bit length: a u64 follows."""
+# A control frame fits the shortest length form.
 CONTROL_BYTES_MAX = 125
-"""A control frame fits the shortest length form."""
+# Head of a client's frame with a payload below `LENGTH_16`: two bytes and the mask.
 CLIENT_HEAD_BYTES = 6
-"""Head of a client's frame with a payload below `LENGTH_16`: two bytes and the mask."""
+# Head of a server's frame with a payload below `LENGTH_16`.
 SERVER_HEAD_BYTES = 2
-"""Head of a server's frame with a payload below `LENGTH_16`."""
+# The longest head of a server's frame: with a u64 length.
 SERVER_HEAD_BYTES_MAX = 10
-"""The longest head of a server's frame: with a u64 length."""
 
 
 class Opcode(IntEnum):
@@ -39,8 +39,8 @@ class Opcode(IntEnum):
     PONG = 10
 
 
+# First byte of a frame that is a whole binary message, as nearly all are.
 BINARY_FRAME = FIN | Opcode.BINARY
-"""First byte of a frame that is a whole binary message, as nearly all are."""
 CLOSE_FRAME = FIN | Opcode.CLOSE
 
 assert LENGTH_16 == CONTROL_BYTES_MAX + 1
@@ -95,12 +95,12 @@ class Encoding(IntEnum):
     ZLIB = 1
 
 
+# In the flags of SUBSCRIBE: end the subscription.
 CANCEL = 0x01
-"""In the flags of SUBSCRIBE: end the subscription."""
+# The most placements of one PLACE_MANY: one message cannot occupy a loop for long.
 PLACEMENTS_MAX = 4096
-"""The most placements of one PLACE_MANY: one message cannot occupy a loop for long."""
+# The longest message a client may send; a longer one is closed with 1009.
 MESSAGE_BYTES_MAX = 65_536
-"""The longest message a client may send; a longer one is closed with 1009."""
 
 # Messages of variable size have a head here, with the rest behind it.
 PLACE = struct.Struct("<BBHH")
@@ -138,10 +138,10 @@ assert PLACE_MANY.size + PLACEMENTS_MAX * PLACE_ITEM.size <= MESSAGE_BYTES_MAX
 TILE_SHIFT = 5
 TILE_SIDE = 1 << TILE_SHIFT
 TILE_PIXELS = TILE_SIDE * TILE_SIDE
+# 256 x 256 tiles are as many as a tile number of 16 bits can name.
 CANVAS_SIDE_MAX = 8192
-"""256 x 256 tiles are as many as a tile number of 16 bits can name."""
+# As many tile blocks as the count of a DELTA can name.
 TILES_MAX = 65535
-"""As many tile blocks as the count of a DELTA can name."""
 
 
 class BlockKind(IntEnum):
@@ -156,10 +156,10 @@ BLOCK_HEAD = struct.Struct("<HB")
 SPARSE_ITEM = struct.Struct("<HB")
 SPARSE_COUNT_MAX = 255
 BITMAP_BYTES = TILE_PIXELS // 8
+# The longest block that a decoder takes: a bitmap with every bit set.
 BLOCK_BYTES_MAX = BLOCK_HEAD.size + BITMAP_BYTES + TILE_PIXELS
-"""The longest block that a decoder takes: a bitmap with every bit set."""
+# The longest block that our encoders make: they write a full block before a bitmap gets as long.
 FULL_BLOCK_BYTES = BLOCK_HEAD.size + TILE_PIXELS
-"""The longest block that our encoders make: they write a full block before a bitmap gets as long."""
 
 assert TILE_SIDE == 32
 assert (CANVAS_SIDE_MAX // TILE_SIDE) ** 2 == TILES_MAX + 1 == 2**16

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from server.accept.listener import CannotListen
@@ -53,7 +52,7 @@ def kinds_installed() -> tuple[str, ...]:
 
 def find_kind() -> str:
     """The first of KINDS that is installed; "" if none is."""
-    return next((kind for kind in KINDS if _is_installed(kind)), "")
+    return next(iter(kinds_installed()), "")
 
 
 def _is_installed(kind: str) -> bool:
@@ -117,14 +116,13 @@ class Broker:
         self._folder.cleanup()
 
     def _command(self) -> list[str]:
-        folder, port = Path(self._folder.name), self.address.port
-        writers: dict[str, Callable[[], list[str]]] = {
-            "mosquitto": lambda: ["-c", _written(folder, _MOSQUITTO.format(port=port))],
-            "nats-server": lambda: ["-c", _written(folder, _NATS.format(port=port, folder=folder / "store"))],
-            SLOW_KIND: lambda: [str(port)],
-        }
-        program = find_program(self.kind) if self.kind != SLOW_KIND else None
-        return [program or self.kind, *writers[self.kind]()]
+        """The arguments of `broker_process`. Writes the configuration."""
+        if self.kind == SLOW_KIND:
+            return [SLOW_KIND, str(self.address.port)]
+        path = Path(self._folder.name) / "broker.conf"
+        text = _MOSQUITTO if self.kind == "mosquitto" else _NATS
+        path.write_text(text.format(port=self.address.port, folder=path.with_name("store")), encoding="utf-8")
+        return [find_program(self.kind) or self.kind, "-c", str(path)]
 
     def _await_listening(self) -> None:
         deadline_ns = clock.now_ns() + int(START_S * 1e9)
@@ -142,13 +140,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _written(folder: Path, text: str) -> str:
-    """Write a configuration file. Returns its path."""
-    path = folder / "broker.conf"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
 
 
 def _root() -> Path:

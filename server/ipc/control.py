@@ -139,6 +139,7 @@ def write_line(stream: IO[bytes], message: msgspec.Struct) -> None:
 
 def say(event: Event) -> None:
     """Send an event to the parent, if it still runs."""
+    # Events come from several threads; a line must not be torn. A parent that has ended ends this process, too.
     with _output_lock, suppress(BrokenPipeError):
         # Without the interpreter's buffer, whose flush at exit would fail once more.
         write_line(io.FileIO(sys.stdout.fileno(), "wb", closefd=False), event)
@@ -167,6 +168,7 @@ def follow_commands(on_command: Callable[[Any], None], command_type: Any = Comma
     """
 
     def follow() -> None:
+        # An unknown command is a bug of the session and ends this thread with a traceback.
         decoder = msgspec.json.Decoder(command_type)
         with _open_orders() as orders:
             for line in orders:
@@ -176,6 +178,7 @@ def follow_commands(on_command: Callable[[Any], None], command_type: Any = Comma
         # The orderly end did not come in time, and there is no parent to end this process.
         os._exit(1)
 
+    # A daemon: a process that ends by itself does not wait for its parent.
     thread = threading.Thread(target=follow, name="commands", daemon=True)
     thread.start()
     return thread

@@ -79,6 +79,7 @@ class Page:
         offset = _ALIGNMENT
         for name, (dtype, shape) in sections.items():
             count = int(np.prod(shape))
+            # An array keeps the mapping alive, so it stays valid after `close`.
             flat = np.frombuffer(self._mapping, dtype, count, offset)
             self._arrays[name] = flat.reshape(shape)
             offset = _aligned(offset + count * dtype.itemsize)
@@ -106,6 +107,7 @@ class Page:
 
     @staticmethod
     def _digest(sections: Mapping[str, Section]) -> bytes:
+        # `descr` includes names, types and padding, so that any change of a layout is noticed.
         text = ";".join(f"{name}:{dtype.descr}:{shape}" for name, (dtype, shape) in sections.items())
         return hashlib.sha256(text.encode()).digest()
 
@@ -127,6 +129,7 @@ def newest_rows(ring: NDArray[Any], head: NDArray[np.int64], since: int = 0) -> 
     overwriting, are left out.
     """
     end, size = int(head[0]), len(ring)
+    # `head` is read before the rows, so each of them was complete then.
     first = max(end - size, since, 0)
     rows: NDArray[Any] = ring[np.arange(first, end) % size]
     # Read again after the copy. The row after the newest may be half written, so the oldest one is lost, too.

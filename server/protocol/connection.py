@@ -86,6 +86,7 @@ class Connection:
         self.state = State.HANDSHAKE
         self._now_ns = now_ns
         self._close_ns = close_ns
+        # The deadline of the current state; None while the connection is open.
         self._deadline_ns: int | None = now_ns + handshake_ns
         self._is_deadline_certain = True
         self._random_bytes = random_bytes
@@ -358,6 +359,7 @@ class Connection:
             # The peer answers our close frame: code and reason remain those of the first one.
             assert self._outcome is not None
             self._end(Closed(self._outcome.code, self._outcome.reason, was_clean=True))
+        # RFC 6455, 7.1.1: the server closes the TCP connection, the client waits for that.
         if self.role == Role.SERVER:
             events.extend(self._report_outcome())
 

@@ -151,6 +151,7 @@ class FrameReader:
             received = Received(head.opcode, bytes(self._control))
             self._control.clear()
             return received
+        # Only the last fragment completes a message; control frames may come in between.
         if not head.is_final:
             return None
         assert self._message_opcode is not None

@@ -88,6 +88,7 @@ class RequestHead:
     def path(self) -> str:
         """The path of the target, percent-decoded, without the query."""
         target = self.target
+        # A proxy may send the whole URL as the target (RFC 9112, 3.2.2).
         if not target.startswith("/"):
             target = "/" + target.partition("://")[2].partition("/")[2]
         return unquote(target.partition("?")[0])
@@ -204,6 +205,7 @@ def is_origin_allowed(request: RequestHead, origins: Sequence[str] = ()) -> bool
     values = request.headers.all("Origin")
     if not values:
         return True
+    # Two Origins are a forgery, or the work of a broken proxy.
     if len(values) > 1:
         return False
     origin = values[0].lower()

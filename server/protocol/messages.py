@@ -333,6 +333,7 @@ def decode_server_message(payload: bytes) -> ServerMessage:
 def _decode(payload: bytes, readers: Mapping[int, Callable[[bytes], _Message]], allowed: str) -> _Message:
     if not payload:
         raise protocol_error("an empty message; its first byte must be an op")
+    # Readers differ by direction: an op of a server is unknown when a client sends it.
     if payload[0] not in readers:
         raise protocol_error(f"op 0x{payload[0]:02x} is unknown; {allowed}")
     return readers[payload[0]](payload)

@@ -21,45 +21,26 @@ _OPCODES = {int(opcode): opcode for opcode in Opcode}
 class CloseCode(IntEnum):
     """Why a connection ended (RFC 6455, 7.4.1, and the registry of close codes)."""
 
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
-    NO_STATUS = 1005
-    ABNORMAL = 1006
-    INVALID_DATA = 1007
-    POLICY_VIOLATION = 1008
-    MESSAGE_TOO_BIG = 1009
-    MANDATORY_EXTENSION = 1010
-    INTERNAL_ERROR = 1011
-    SERVICE_RESTART = 1012
-    TRY_AGAIN_LATER = 1013
-    BAD_GATEWAY = 1014
-    TLS_HANDSHAKE = 1015
+    NORMAL = 1000  # Done.
+    GOING_AWAY = 1001  # The server stops or the page is left.
+    PROTOCOL_ERROR = 1002  # The bytes break the protocol.
+    UNSUPPORTED_DATA = 1003  # A kind of message that is not spoken here.
+    NO_STATUS = 1005  # The close frame gave no code.
+    ABNORMAL = 1006  # The stream ended without a close frame.
+    INVALID_DATA = 1007  # Text that is not UTF-8.
+    POLICY_VIOLATION = 1008  # Over the rate limit for too long.
+    MESSAGE_TOO_BIG = 1009  # A message above the limit.
+    MANDATORY_EXTENSION = 1010  # An extension that the client needs was not granted.
+    INTERNAL_ERROR = 1011  # The server failed.
+    SERVICE_RESTART = 1012  # The server restarts.
+    TRY_AGAIN_LATER = 1013  # Too slow or too many; come back later.
+    BAD_GATEWAY = 1014  # A server behind the server failed.
+    TLS_HANDSHAKE = 1015  # The TLS handshake failed.
 
 
-EXPLANATIONS: dict[CloseCode, str] = {
-    CloseCode.NORMAL: "done",
-    CloseCode.GOING_AWAY: "the server stops or the page is left",
-    CloseCode.PROTOCOL_ERROR: "the bytes break the protocol",
-    CloseCode.UNSUPPORTED_DATA: "a kind of message that is not spoken here",
-    CloseCode.NO_STATUS: "the close frame gave no code",
-    CloseCode.ABNORMAL: "the stream ended without a close frame",
-    CloseCode.INVALID_DATA: "text that is not UTF-8",
-    CloseCode.POLICY_VIOLATION: "over the rate limit for too long",
-    CloseCode.MESSAGE_TOO_BIG: "a message above the limit",
-    CloseCode.MANDATORY_EXTENSION: "an extension that the client needs was not granted",
-    CloseCode.INTERNAL_ERROR: "the server failed",
-    CloseCode.SERVICE_RESTART: "the server restarts",
-    CloseCode.TRY_AGAIN_LATER: "too slow or too many; come back later",
-    CloseCode.BAD_GATEWAY: "a server behind the server failed",
-    CloseCode.TLS_HANDSHAKE: "the TLS handshake failed",
-}
 # For the local application only; in a close frame they are a violation.
 NEVER_SENT = frozenset({CloseCode.NO_STATUS, CloseCode.ABNORMAL, CloseCode.TLS_HANDSHAKE})
 SENT_CODES = frozenset(CloseCode) - NEVER_SENT
-
-assert set(EXPLANATIONS) == set(CloseCode)
 
 
 class ProtocolViolation(Exception):
@@ -126,6 +107,7 @@ def parse_head(data: bytes | bytearray, start: int = 0, *, reserved_bits_allowed
     key_at = start + 2 + length_bytes
     if len(data) < key_at:
         return None
+    # Lengths are big-endian, unlike all integers of canvas messages.
     length = int.from_bytes(data[start + 2 : key_at], "big") if length_bytes else short_length
     _check_length(length, length_bytes)
     head_end = key_at + 4 if second & MASK else key_at
@@ -200,6 +182,7 @@ def decode_close(payload: bytes) -> tuple[CloseCode | int, str]:
         return CloseCode.NO_STATUS, ""
     if len(payload) == 1:
         raise protocol_error("a close frame of 1 byte; it has none, or at least the 2 of its code")
+    # 3000 to 3999 are for libraries, 4000 to 4999 for applications.
     code = int.from_bytes(payload[:2], "big")
     if code not in SENT_CODES and not 3000 <= code <= 4999:
         raise protocol_error(f"close code {code} must not be sent")

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from server.protocol.handshake import accept_key, is_handshake_key, new_handshake_key
 from server.protocol.websocket import (
-    EXPLANATIONS,
     CloseCode,
     LocalError,
     ProtocolViolation,
@@ -166,9 +165,6 @@ class TestClose:
         text = decode_close(payload)[1]
         assert reason.startswith(text)
         assert text == reason or len((text + reason[len(text)]).encode()) > 123
-
-    def test_every_code_is_explained(self) -> None:
-        assert all(EXPLANATIONS[code] for code in CloseCode)
 
 
 class TestUtf8:
