@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from plots.number import with_unit
+from plots.number import percent, whole, with_unit
 from workbench.comparison.command import overlay_runs
 from workbench.comparison.comparison import Comparison, Difference, compare
 from workbench.comparison.metric import METRICS_BY_KEY, MeasuredRun, measure
@@ -79,10 +79,9 @@ def single_report(recording: Recording) -> bytes:
 
 def clock(recording: Recording, time_ns: int) -> str:
     """A time of the run in minutes and seconds since its start."""
-    seconds = max(time_ns - recording.first_ns, 0) / 1e9
-    whole = int(seconds)
-    hours = f"{whole // 3600}:" if whole >= 3600 else ""
-    return f"{hours}{whole // 60 % 60:02}:{whole % 60:02}"
+    minutes, seconds = divmod(max(time_ns - recording.first_ns, 0) // 1_000_000_000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
 
 
 def machine_tables(run: MeasuredRun) -> Iterator[Markup]:
@@ -140,7 +139,7 @@ def _plain(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             # Compared digit by digit, so it has no commas.
             yield key, str(value)
         else:
-            yield key, f"{value:,.4g}" if isinstance(value, float) and value < 1000 else f"{value:,.0f}"
+            yield key, f"{value:,.4g}" if isinstance(value, float) and value < 1000 else whole(value)
 
 
 def _bottleneck(recording: Recording) -> Iterator[Markup]:
@@ -148,8 +147,8 @@ def _bottleneck(recording: Recording) -> Iterator[Markup]:
     if not periods:
         yield paragraph("No bottleneck was detected.")
         return
-    whole = sum(period.duration_s for period in periods) or 1.0
-    rows = [(name, f"{seconds:,.1f} s", f"{seconds / whole:.0%}") for name, seconds in tables.total_times(periods)]
+    total = sum(period.duration_s for period in periods) or 1.0
+    rows = [(name, f"{seconds:,.1f} s", percent(seconds / total)) for name, seconds in tables.total_times(periods)]
     yield table("Total time as the bottleneck", ("bottleneck", "time", "share"), rows)
     shown = tables.longest_periods(periods)
     yield _log(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plots.history import LATENCY_BAND_EDGES_MS
-from plots.number import with_unit
+from plots.number import whole, with_unit
 from workbench.recording.reader import Diagnosed
 from workbench.telemetry.pipeline import ITEMS
 
@@ -55,7 +55,7 @@ def _items(values: NDArray[np.float64], of: Callable[[NDArray[np.float64]], Any]
     if not len(known):
         return UNKNOWN
     value = float(of(known))
-    return at_zero if value == 0 else f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+    return at_zero if value == 0 else whole(value) if value >= 9.95 else f"{value:.1f}"
 
 
 class BottleneckPeriod(NamedTuple):
