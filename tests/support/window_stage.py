@@ -110,7 +110,7 @@ class FakeSession:
         self.shown = View(
             now_ns=0,
             scenario_name="first_light",
-            scenario_title="A thousand devices paint one picture together, and a few greedy ones meet the rate limit.",
+            scenario_title="A thousand devices paint one picture together, and a few greedy ones hit the rate limit.",
             url="ws://127.0.0.1:43121/canvas",
             parts=RUNNING,
             reading=READING,

@@ -254,7 +254,7 @@ def test_text_of_the_panels_doubles_with_the_window() -> None:
 def test_the_header_names_the_scenario_and_its_figures(written: list[Written]) -> None:
     headless(FakeSession(heat_map(64, 64)))
     said = words(written).split("\n")
-    assert "A thousand devices paint one picture together, and a few greedy ones meet the rate limit." in " ".join(said)
+    assert "A thousand devices paint one picture together, and a few greedy ones hit the rate limit." in " ".join(said)
     for text in ("1,000", "61.2 k/s", "58.3 k/s", "2.79 k/s", "17.4 k/s", "118 ms", "100 ms", "live", "02:14"):
         assert text in said
 
