@@ -145,6 +145,7 @@ class Fleet:
 
     def publish_offered(self, now_ns: int) -> None:
         """Update the count of offered placements to `now_ns`."""
+        assert now_ns >= self._offered_ns, "offers are counted in the order of time"
         self._offered_ns = now_ns
         if self.is_started:
             self._counters["offered_count"] += schedule.count_offered(self.arrays, now_ns)

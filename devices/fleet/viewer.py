@@ -16,7 +16,7 @@ from devices.kernels import layout
 from devices.kernels.layout import FRAMES_MAX, STATES_MAX, Arrays, Region, Verdict
 from devices.kernels.patterns import home_pixel
 from devices.kernels.regions import apply_blocks, learn
-from server.protocol.messages import read_body
+from server.protocol.messages import Snapshot, decode_server_message, read_body
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.wire import BLOCK_BYTES_MAX, DELTA, SNAPSHOT, TILE_SIDE, ServerOp, tile_shape
 
@@ -130,17 +130,14 @@ class ViewerTable:
         return np.zeros(self._shape, np.uint8) if canvas is None else self._pixels(canvas)
 
     def _read_snapshot(self, state: int, payload: bytes) -> tuple[int, bytes | None, int]:
-        if len(payload) < SNAPSHOT.size:
-            raise _fault(f"a SNAPSHOT of {len(payload)} bytes; its head alone has {SNAPSHOT.size}")
-        _, encoding, tick, x, y, width, height = SNAPSHOT.unpack_from(payload)
+        snapshot = decode_server_message(payload)
+        assert isinstance(snapshot, Snapshot)
+        x, y, width, height = snapshot.x, snapshot.y, snapshot.width, snapshot.height
         if x + width > self._shape[1] or y + height > self._shape[0]:
             raise _fault(f"a SNAPSHOT of {width} x {height} at {x}, {y} leaves the canvas")
-        body = read_body("SNAPSHOT", encoding, payload[SNAPSHOT.size :], width * height)
-        if len(body) != width * height:
-            raise _fault(f"a SNAPSHOT of {width} x {height} with {len(body)} pixels")
         pixels = self._base(state).copy()
-        pixels[y : y + height, x : x + width] = np.frombuffer(body, np.uint8).reshape(height, width)
-        return tick, pixels.tobytes(), 0
+        pixels[y : y + height, x : x + width] = np.frombuffer(snapshot.pixels, np.uint8).reshape(height, width)
+        return snapshot.tick, pixels.tobytes(), 0
 
     def _read_delta(self, state: int, payload: bytes) -> tuple[int, bytes | None, int]:
         if len(payload) < DELTA.size:

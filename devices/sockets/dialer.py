@@ -102,6 +102,7 @@ class Dialer(SocketLinks):
             self._budget -= 1
             self._dialled += 1
             self._dial_one(self._dialled - 1, now_ns)
+            assert len(self._pending) <= IN_FLIGHT_MAX
             if self._counters["refused_count"] >= REFUSALS_MAX and not self._is_proven:
                 raise FleetFailed(f"{self._url} refuses all connections: {self.reason}")
         while self._dialled > config.connections and self._budget >= 1:
@@ -226,6 +227,7 @@ class Dialer(SocketLinks):
             if opened is not None:
                 self._end(d, "")
         self._epoll.close()
+        assert not self.open_count and not self._pending, "a connection was not counted when it ended"
 
     def _begin_close(self, d: int, cause: CloseCause, reason: str, now_ns: int) -> None:
         """Begin to close the connection of device `d`, if there is one, and note why."""

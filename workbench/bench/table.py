@@ -5,8 +5,7 @@ never 0.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from plots.number import with_prefix
 from workbench.bench.program import OURS, PEERS, SINK
@@ -22,42 +21,31 @@ def amount(value: float) -> str:
     return f"{scaled:.3g}{prefix}"
 
 
-def _fixed(digits: int) -> Callable[[float], str]:
-    return lambda value: f"{value:,.{digits}f}"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One column."""
-
-    heading: str
-    write: Callable[[float], str] = amount
-
-
-FIGURES: dict[str, Figure] = {
-    "messages_per_core_s": Figure("messages/core-s"),
-    "message_ns": Figure("ns/message", _fixed(0)),
-    "offered_per_s": Figure("offered/s"),
-    "received_per_s": Figure("received/s"),
-    "admitted_per_s": Figure("admitted/s"),
-    "deltas_per_s": Figure("deltas/s"),
-    "deltas_per_core_s": Figure("deltas/core-s"),
-    "deltas_per_viewer_per_s": Figure("deltas/s per viewer", _fixed(1)),
-    "broadcast_bytes_per_s": Figure("broadcast B/s"),
-    "placement_to_view_ms_p50": Figure("view ms p50", _fixed(0)),
-    "placement_to_view_ms_p99": Figure("view ms p99", _fixed(0)),
-    "tick_ms_p99": Figure("tick ms p99", _fixed(0)),
-    "server_cpu_cores": Figure("server cores", _fixed(2)),
-    "fleet_cpu_cores": Figure("fleet cores", _fixed(2)),
-    "server_resident_bytes": Figure("server B"),
-    "connects_per_s": Figure("connects/s"),
-    "connects_per_core_s": Figure("connects/core-s"),
-    "connect_seconds": Figure("all in s", _fixed(2)),
-    "refused": Figure("refused", _fixed(0)),
-    "decode_ns": Figure("decode ns", _fixed(1)),
-    "admit_ns": Figure("admit ns", _fixed(1)),
-    "apply_ns": Figure("apply ns", _fixed(1)),
-    "tick_ms": Figure("tick ms", _fixed(2)),
+# By key: the heading of its column, and its decimals; None: three digits with a prefix.
+FIGURES: dict[str, tuple[str, int | None]] = {
+    "messages_per_core_s": ("messages/core-s", None),
+    "message_ns": ("ns/message", 0),
+    "offered_per_s": ("offered/s", None),
+    "received_per_s": ("received/s", None),
+    "admitted_per_s": ("admitted/s", None),
+    "deltas_per_s": ("deltas/s", None),
+    "deltas_per_core_s": ("deltas/core-s", None),
+    "deltas_per_viewer_per_s": ("deltas/s per viewer", 1),
+    "broadcast_bytes_per_s": ("broadcast B/s", None),
+    "placement_to_view_ms_p50": ("view ms p50", 0),
+    "placement_to_view_ms_p99": ("view ms p99", 0),
+    "tick_ms_p99": ("tick ms p99", 0),
+    "server_cpu_cores": ("server cores", 2),
+    "fleet_cpu_cores": ("fleet cores", 2),
+    "server_resident_bytes": ("server B", None),
+    "connects_per_s": ("connects/s", None),
+    "connects_per_core_s": ("connects/core-s", None),
+    "connect_seconds": ("all in s", 2),
+    "refused": ("refused", 0),
+    "decode_ns": ("decode ns", 1),
+    "admit_ns": ("admit ns", 1),
+    "apply_ns": ("apply ns", 1),
+    "tick_ms": ("tick ms", 2),
 }
 
 
@@ -105,7 +93,7 @@ def _table(result: CaseResult, columns: Sequence[str]) -> list[str]:
 
 
 def _heads(result: CaseResult, columns: Sequence[str]) -> list[str]:
-    heads = [FIGURES[key].heading for key in (result.primary, *columns)]
+    heads = [FIGURES[key][0] for key in (result.primary, *columns)]
     return ["", heads[0], "spread", *_ratio_heads(result), *heads[1:]]
 
 
@@ -180,4 +168,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def _written(key: str, value: float | None) -> str:
-    return "-" if value is None else FIGURES[key].write(value)
+    digits = FIGURES[key][1]
+    if value is None:
+        return "-"
+    return amount(value) if digits is None else f"{value:,.{digits}f}"

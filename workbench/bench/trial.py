@@ -41,35 +41,6 @@ class Outcome(msgspec.Struct, frozen=True):
     work: Work
 
 
-class _Storm:
-    """The counters when the fleet began to connect, and when it was connected."""
-
-    def __init__(self) -> None:
-        self.first: Counters | None = None
-        self.last: Counters | None = None
-
-    def watch(self, session: Session, now_ns: int) -> None:
-        """Call after each poll."""
-        # Not earlier: while kernels compile, the server's processor time says nothing about connecting.
-        if self.first is None and _is_connecting(session):
-            self.first = read_counters(session.pages, 0, now_ns)
-        if self.last is None and session.load_started_ns:
-            self.last = read_counters(session.pages, 0, now_ns)
-
-    def figures(self, connections: int) -> Figures:
-        """How fast all connections were accepted."""
-        if self.first is None or self.last is None or self.first.time_ns == self.last.time_ns:
-            return {}
-        span = Span(self.first, self.last)
-        cores = span.server_cores()
-        return {
-            "connect_seconds": span.seconds,
-            "connects_per_s": connections / span.seconds,
-            "connects_per_core_s": connections / (span.seconds * cores) if cores else None,
-            "refused": float(self.last.fleet["refused_count"]),
-        }
-
-
 def run_trial(
     scenario: Scenario,
     commands: Mapping[str, Sequence[str]],
@@ -84,7 +55,8 @@ def run_trial(
     Raises RunError when a process fails or the load does not begin in time.
     """
     session = Session(scenario, with_panels=False, commands=commands)
-    storm = _Storm()
+    connecting: Counters | None = None
+    connected: Counters | None = None
     try:
         try:
             session.start(clock.now_ns())
@@ -92,7 +64,11 @@ def run_trial(
             while not _is_over(session, seconds) and not is_stopped():
                 session.wait(0.5)
                 session.poll(clock.now_ns())
-                storm.watch(session, clock.now_ns())
+                # Not earlier: while kernels compile, the server's processor time says nothing about connecting.
+                if connecting is None and _is_connecting(session):
+                    connecting = read_counters(session.pages, 0, clock.now_ns())
+                if connected is None and session.load_started_ns:
+                    connected = read_counters(session.pages, 0, clock.now_ns())
                 if not session.load_started_ns and clock.now_ns() > until_ns:
                     raise RunError(f"the load did not begin within {START_SECONDS_MAX:g} s")
         finally:
@@ -104,7 +80,7 @@ def run_trial(
             return None
         if session.failed:
             raise RunError("; ".join(session.failures))
-        return _outcome(session, storm, overloads=overloads)
+        return _outcome(session, connecting, connected, overloads=overloads)
     finally:
         session.close()
 
@@ -117,12 +93,24 @@ def _is_over(session: Session, seconds: float) -> bool:
     return session.failed or (session.load_started_ns > 0 and session.steady_ns >= seconds * NANOSECONDS)
 
 
-def _outcome(session: Session, storm: _Storm, *, overloads: bool) -> Outcome:
+def _outcome(session: Session, connecting: Counters | None, connected: Counters | None, *, overloads: bool) -> Outcome:
     summary = summarise(session.measured())
     figures: Figures = {key: value for key, value in summary.items() if isinstance(value, int | float)}
-    figures |= storm.figures(session.scenario.fleet.connections)
+    if connecting is not None and connected is not None and connecting.time_ns < connected.time_ns:
+        figures |= _connect_figures(Span(connecting, connected), session.scenario.fleet.connections)
     figures |= _per_core(figures)
     return Outcome(figures, _work(session, summary, overloads=overloads))
+
+
+def _connect_figures(span: Span, connections: int) -> Figures:
+    """How fast all connections were accepted."""
+    cores = span.server_cores()
+    return {
+        "connect_seconds": span.seconds,
+        "connects_per_s": connections / span.seconds,
+        "connects_per_core_s": connections / (span.seconds * cores) if cores else None,
+        "refused": float(span.last.fleet["refused_count"]),
+    }
 
 
 def _per_core(figures: Figures) -> Figures:
