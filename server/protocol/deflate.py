@@ -44,10 +44,9 @@ _FINAL_BLOCK = b"\x03\x00"
 _FLAGS = frozenset({"server_no_context_takeover", "client_no_context_takeover"})
 _BITS = {str(bits): bits for bits in range(8, WINDOW_BITS_MAX + 1)}
 
-_GAP = re.compile(r"[ \t,]*")
-_NAME = re.compile(TOKEN)
-_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"((?:[^"\\]|\\.)*)"))?')
-_END = re.compile(r"[ \t]*(?:,|$)")
+_PARAMETER_TEXT = rf'[ \t]*;[ \t]*({TOKEN})(?:[ \t]*=[ \t]*(?:({TOKEN})|"((?:[^"\\]|\\.)*)"))?'
+_PARAMETER = re.compile(_PARAMETER_TEXT)
+_EXTENSION = re.compile(rf"[ \t,]*({TOKEN})((?:{_PARAMETER_TEXT})*)[ \t]*(?:,|$)")
 
 
 class Extension(NamedTuple):
@@ -62,42 +61,25 @@ def parse_extensions(values: list[str], fault_status: int = 400) -> list[Extensi
 
     A header that breaks the grammar is refused as a whole, never read in part.
     """
-    text, found, position = ", ".join(values), [], 0
-    while (position := _match_end(_GAP.match(text, position))) < len(text):
-        name = _NAME.match(text, position)
-        if name is None:
-            raise _malformed(text, fault_status)
-        parameters, position = _parse_parameters(text, name.end(), fault_status)
-        end = _END.match(text, position)
-        if end is None:
-            raise _malformed(text, fault_status)
-        position = end.end()
-        found.append(Extension(name[0], parameters))
-    if values and not found:
-        raise _malformed(text, fault_status)
-    return found
-
-
-def _parse_parameters(text: str, position: int, fault_status: int) -> tuple[tuple[tuple[str, str | None], ...], int]:
-    parameters = []
-    while (match := _PARAMETER.match(text, position)) is not None:
-        name, value, quoted = match.groups()
-        if quoted is not None:
-            value = re.sub(r"\\(.)", r"\1", quoted)
-            if not re.fullmatch(TOKEN, value):
-                raise _malformed(text, fault_status)
-        parameters.append((name, value))
+    text = ", ".join(values).strip(" \t,")
+    malformed = HttpFault(fault_status, f"{HEADER} {', '.join(values)[:60]!r} is malformed")
+    if values and not text:
+        raise malformed
+    found, position = [], 0
+    while position < len(text):
+        match = _EXTENSION.match(text, position)
+        if match is None:
+            raise malformed
+        parameters = []
+        for name, value, quoted in (parameter.groups() for parameter in _PARAMETER.finditer(match[2])):
+            unquoted = value if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+            # A quoted value must be a token, too, once it is unquoted.
+            if quoted is not None and not re.fullmatch(TOKEN, unquoted):
+                raise malformed
+            parameters.append((name, unquoted))
+        found.append(Extension(match[1], tuple(parameters)))
         position = match.end()
-    return tuple(parameters), position
-
-
-def _match_end(match: re.Match[str] | None) -> int:
-    assert match is not None
-    return match.end()
-
-
-def _malformed(text: str, status: int) -> HttpFault:
-    return HttpFault(status, f"{HEADER} {text[:60]!r} is malformed")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
