@@ -85,7 +85,7 @@ class MailboxCanvas:
         self._canvas = Canvas(config, canvas_page)
         self._pixel_tick, self._tile_tick = canvas_page["pixel_tick"], canvas_page["tile_tick"]
         self._painter, self._tiles = canvas_page["pixel_painter"], TileCounts(canvas_page)
-        self._tally, self._counts = tally, tally.counts
+        self._tally, self._counts, self._admit_row = tally, tally.counts, tally.stages[Stage.ADMIT]
         self._clients = clients
         self._mailbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue(MAILBOX_MAX)
         self._interval_ns = config.tick_ms * 1_000_000
@@ -120,7 +120,8 @@ class MailboxCanvas:
             self._counts["admitted_count"] += 1
             client.admitted_count += 1
             self._mailbox.put_nowait(partial(self._apply, client.number, x, y, color))
-        self._tally.served(Stage.ADMIT, 1, clock.now_ns() - now_ns)
+        self._admit_row["item_count"] += 1
+        self._admit_row["busy_ns"] += clock.now_ns() - now_ns
 
     async def in_turn(self, action: Callable[[], None]) -> None:
         """Do this after all that is in the queue, and wait until it is done. It is never shed: its sender waits."""

@@ -36,8 +36,9 @@ class Tally:
 
     def served(self, stage: Stage, items: int, busy_ns: int) -> None:
         """Count what a stage has done."""
-        self.stages[stage]["item_count"] += items
-        self.stages[stage]["busy_ns"] += busy_ns
+        row = self.stages[stage]
+        row["item_count"] += items
+        row["busy_ns"] += busy_ns
 
     def take_peaks(self) -> list[int]:
         """The longest queue before each stage since the last call."""
