@@ -5,6 +5,7 @@ imports nothing, so that any process can use it.
 """
 
 import math
+from typing import Any
 
 UNKNOWN = "\N{EN DASH}"
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -91,3 +92,8 @@ def with_unit(value: float, unit: str) -> str:
     scaled, prefix = with_prefix(value) if unit == "/s" else (value, "")
     digits = three_digits(scaled, grouped=True) if value else "0"
     return f"{digits}/s" if unit == "/s" and not prefix else f"{digits} {prefix}{unit}"
+
+
+def none_if_nan(value: Any) -> float | None:
+    """A number as a float; None for None, and for NaN, which stands for the unknown in arrays."""
+    return None if value is None or math.isnan(value) else float(value)

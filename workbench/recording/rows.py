@@ -5,7 +5,6 @@ those that an earlier version did not write. It opens no file.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from devices.hostile.config import KINDS as HOSTILE_KINDS
 from plots.figures import UNSAMPLED
 from plots.history import SAMPLE
+from plots.number import none_if_nan
 from server.journal.schema import MARKERS
 from server.kernels import layout
 from workbench.recording import schema
@@ -37,17 +37,13 @@ ADD_HOSTILE_SAMPLE = schema.HOSTILE_SAMPLES.add
 ADD_TICK_LOG = schema.TICK_LOG.add.replace("INSERT", "INSERT OR IGNORE", 1)
 
 
-def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
-
-
 # --- Samples, with their stages and hostile clients ---
 
 
 def sample_row(number: int, sample: NDArray[Any]) -> tuple[Any, ...]:
     """A row of `samples`. `sample`: shape (), dtype SAMPLE."""
     counts = sample["latency_counts"]
-    figures = (_known(float(sample[name])) for name in schema.SAMPLE_COLUMNS)
+    figures = (none_if_nan(sample[name]) for name in schema.SAMPLE_COLUMNS)
     bands = counts.astype("<u4").tobytes() if counts.any() else None
     return schema.SAMPLES.row(number, int(sample["time_ns"]), *figures, bands)
 
@@ -73,7 +69,7 @@ def _stage_figures(sampled: Mapping[str, float], reading: StageReading | None) -
         figures = {name: getattr(reading, name) for name in schema.STAGE_SAMPLE_COLUMNS if name != "drops_per_s"}
         figures["drops_per_s"] = sum(rate for _, rate in reading.drops_per_s)
     figures |= sampled
-    return [_known(figures.get(name)) for name in schema.STAGE_SAMPLE_COLUMNS]
+    return [none_if_nan(figures.get(name)) for name in schema.STAGE_SAMPLE_COLUMNS]
 
 
 def hostile_rows(number: int, sample: NDArray[Any]) -> list[tuple[Any, ...]]:

@@ -6,10 +6,10 @@ A figure is the last that was recorded before the moment, and at most a second o
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from plots.figures import SAMPLED
+from plots.number import none_if_nan
 from workbench.recording.reader import Diagnosed, Recording
 from workbench.recording.rows import STAGE_NAMES
 from workbench.recording.schema import STAGE_SAMPLE_COLUMNS
@@ -46,7 +46,7 @@ class ReplayFigures:
         base = replace(base, connection_target=scenario.fleet.connections)
         if sample is None:
             return base
-        sampled: dict[str, Any] = {figure.name: _known(float(sample[figure.column])) for figure in SAMPLED}
+        sampled: dict[str, Any] = {figure.name: none_if_nan(sample[figure.column]) for figure in SAMPLED}
         return replace(base, **sampled)
 
     def stages(self, sample: NDArray[Any] | None, scenario: Scenario) -> tuple[StageReading, ...]:
@@ -62,7 +62,7 @@ class ReplayFigures:
         return tuple(
             _stage(found[name], brakes[name], _admit_drops(sample) if name == _ADMIT else None)
             for name in ITEMS
-            if name in found and (name == VIEWERS or _known(found[name]["throughput_per_s"]) is not None)
+            if name in found and (name == VIEWERS or none_if_nan(found[name]["throughput_per_s"]) is not None)
         )
 
     def diagnosis(self, time_ns: int) -> Diagnosis:
@@ -87,7 +87,7 @@ class ReplayFigures:
 
 def _stage(row: NDArray[Any], brake: str, drops: tuple[tuple[str, float], ...] | None) -> StageReading:
     """One stage. A recording has the sum of its drops; `drops`: by reason, if they are known from elsewhere."""
-    figures: dict[str, Any] = {name: _known(float(row[name])) for name in STAGE_SAMPLE_COLUMNS}
+    figures: dict[str, Any] = {name: none_if_nan(row[name]) for name in STAGE_SAMPLE_COLUMNS}
     dropped = figures.pop("drops_per_s") or 0.0
     # A queue without a figure is empty; rates and times without one are unknown.
     figures |= {name: int(figures[name] or 0) for name in ("depth_peak", "depth_max")}
@@ -99,9 +99,5 @@ def _stage(row: NDArray[Any], brake: str, drops: tuple[tuple[str, float], ...] |
 
 def _admit_drops(sample: NDArray[Any]) -> tuple[tuple[str, float], ...]:
     reasons = (("rate", "throttled_per_s"), ("out of bounds", "out_of_bounds_per_s"), ("overload", "shed_per_s"))
-    rates = ((reason, _known(float(sample[name])) or 0.0) for reason, name in reasons)
+    rates = ((reason, none_if_nan(sample[name]) or 0.0) for reason, name in reasons)
     return tuple((reason, rate) for reason, rate in rates if rate > 0)
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

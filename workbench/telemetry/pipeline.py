@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plots.number import none_if_nan
 from server.config import Brake, ServerConfig
 from server.kernels.layout import STAGE_COUNT, Stage, stage_names
 from workbench.telemetry.counters import NANOSECONDS, Counters, Span
@@ -94,8 +95,8 @@ def stage_readings(
             item_name=item_name,
             throughput_per_s=float(figures.throughput_per_s[stage]),
             utilisation_ratio=float(figures.utilisation_ratio[stage]),
-            service_us=_known(figures.service_us[stage]),
-            waiting_ms=_known(figures.waiting_ms[stage]),
+            service_us=none_if_nan(figures.service_us[stage]),
+            waiting_ms=none_if_nan(figures.waiting_ms[stage]),
             depth=float(figures.depth[stage]),
             depth_peak=int(depth_peak[stage]),
             depth_max=int(limits[stage]),
@@ -174,7 +175,3 @@ def _drops(span: Span) -> list[dict[str, float]]:
 def _per(total: NDArray[Any], count: NDArray[Any]) -> NDArray[Any]:
     """`total` / `count`, NaN where `count` is 0."""
     return np.where(count > 0, total / np.where(count > 0, count, 1), np.nan)
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
