@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels.layout import Probe
+from devices.kernels.probes import forget_answered
 
 _QUIET_NS_LEAST = 300_000_000
 _TICKS = 3
@@ -123,9 +123,8 @@ class Drain:
         unanswered = self._link.count_unanswered()
         is_still = now_ns - self._changed_ns >= self._patience_ns()
         if is_still:
-            # A placement that changed nothing is in no delta: its probe has nothing to wait for.
-            devices = fleet.arrays.devices
-            devices["probe"][devices["probe"] == Probe.ANSWERED] = Probe.NONE
+            # A placement that changed nothing is in no delta: its probe waits for nothing.
+            forget_answered(fleet.arrays)
         return is_still and unanswered == 0 and fleet.backlog_count(now_ns) == 0
 
     def _patience_ns(self) -> int:

@@ -2,12 +2,11 @@
 
 Frames go into a ring of blocks, each of which the server returns once it is served; blocks are filled and returned in
 one order. All viewers see the same, so one stands for all of them: it takes each broadcast from the link's view,
-decodes and checks it as it would from a socket, and what it counts is counted for each. A probed batch is answered by
-the tick with which its block is returned, as a PING behind it would be. Rate, arrivals, pattern and frames per write
+decodes and checks it as it would from a socket, and what it counts is counted for each. Probed batches are answered by
+the tick with which their block is returned, as a PING behind them would be; they are all in that viewer's queue.
+Rate, arrivals, pattern and frames per write
 may change while it runs; there are no connections here that could come, go or fail. Linux only.
 """
-
-from collections import deque
 
 import msgspec
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from devices.config import LINK_SETTINGS, FleetConfig
 from devices.fleet.fleet import STEP_NS, Fleet
-from devices.kernels.layout import Phase, Probe
-from devices.kernels.viewer import end_probe
+from devices.kernels.layout import Phase
+from devices.kernels.probes import answer_probes
 from devices.link import FleetLink
 from server.ipc.page import Page
 from server.kernels.link import BlockState
@@ -24,7 +23,6 @@ from server.kernels.ring import await_state
 from server.protocol.messages import Snapshot
 from server.protocol.websocket import ProtocolViolation, parse_head
 from server.system import clock
-from server.wire import DELTA
 
 # Settings of connections.
 _FIXED = ("connections", "viewers", "connect_per_s", "churn_s", *LINK_SETTINGS)
@@ -42,12 +40,13 @@ class MemoryLink(FleetLink):
         self.tick_ms = int(self._link["tick_ms"])
         self._blocks, self._segments, self._view = link["blocks"], link["segments"], link["view"]
         self._words = link["arenas"].view(np.uint32)
-        self._probed: list[int] = [-1] * len(self._blocks)
-        # Devices whose probe is answered, and the tick that they were answered with.
-        self._answered: deque[tuple[int, int]] = deque()
+        # Numbers of the blocks, which are the nonces of their probes.
+        self._serials = [0] * len(self._blocks)
         self._next = self._oldest = self._under_way = 0
         # Viewers that never read get nothing over memory either.
         self._viewers = np.flatnonzero(fleet.arrays.devices["viewer"] > fleet.arrays.devices["slow"])
+        # The viewer that stands for all, in whose queue all probes are.
+        self._viewer = int(self._viewers[0]) if len(self._viewers) else 0
 
     @property
     def is_complete(self) -> bool:
@@ -112,13 +111,13 @@ class MemoryLink(FleetLink):
 
     def _fill(self, now_ns: int) -> None:
         """Fill the next block and give it to the server, if anything is due."""
-        fill = self.fleet.fill_block(self._words[self._next], self._segments[self._next], now_ns)
+        fill = self.fleet.fill_block(self._words[self._next], self._segments[self._next], now_ns, self._viewer)
         if not fill["segment_count"]:
             return
         self._counters["sent_count"] += fill["frame_count"]
         self._counters["sent_bytes"] += fill["size"]
         self._counters["write_count"] += fill["segment_count"]
-        self._probed[self._next] = int(fill["probe"])
+        self._serials[self._next] = int(fill["serial"])
         block = self._blocks[self._next]
         block["segment_count"] = fill["segment_count"]
         block["state"] = BlockState.FULL
@@ -128,11 +127,8 @@ class MemoryLink(FleetLink):
     def _take_back(self) -> None:
         """Take the served blocks back, with the ticks that answer their probes."""
         while self._under_way and self._blocks[self._oldest]["state"] == BlockState.FREE:
-            d, tick = self._probed[self._oldest], int(self._blocks[self._oldest]["tick"])
-            if d >= 0:
-                self.fleet.arrays.devices["probe"][d] = Probe.ANSWERED
-                self.fleet.arrays.devices["probe_tick"][d] = tick
-                self._answered.append((d, tick))
+            serial, tick = self._serials[self._oldest], int(self._blocks[self._oldest]["tick"])
+            answer_probes(self.fleet.arrays, self._viewer, serial, tick)
             self._oldest = (self._oldest + 1) % len(self._blocks)
             self._under_way -= 1
         assert (self._next - self._oldest - self._under_way) % len(self._blocks) == 0
@@ -150,27 +146,16 @@ class MemoryLink(FleetLink):
         try:
             head = parse_head(frame)
             assert head is not None, "a view holds a whole frame"
-            payload = frame[head.head_bytes :]
-            self._receive(payload, now_ns)
+            self._receive(frame[head.head_bytes :], now_ns)
         except ProtocolViolation as violation:
             self._counters["protocol_error_count"] += 1
             self.reason = violation.reason
-            return
-        self._end_probes(DELTA.unpack_from(payload)[-1], now_ns)
-
-    def _end_probes(self, tick: int, now_ns: int) -> None:
-        """Record the latency of probes that were answered before `tick`: its DELTA shows their placements."""
-        devices = self.fleet.arrays.devices
-        while self._answered and self._answered[0][1] < tick:
-            d, _ = self._answered.popleft()
-            if devices["probe"][d] == Probe.ANSWERED:
-                end_probe(self.fleet.arrays, d, tick, now_ns)
 
     def _receive(self, payload: bytes, now_ns: int) -> None:
         """Let the viewer that stands for all receive a message, and count it for each."""
         counters, others = self._counters, len(self._viewers) - 1
         names = ("delta_count", "delta_pixel_count", "snapshot_count")
         before = [int(counters[name]) for name in names]
-        self.fleet.receive(int(self._viewers[0]), payload, now_ns)
+        self.fleet.receive(self._viewer, payload, now_ns)
         for name, count in zip(names, before, strict=True):
             counters[name] += (int(counters[name]) - count) * others

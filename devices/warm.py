@@ -9,7 +9,7 @@ import numpy as np
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels import memory, messages, patterns, random, regions, schedule, sockets, viewer
+from devices.kernels import memory, messages, patterns, probes, random, regions, schedule, sockets, viewer
 from devices.kernels.layout import FILL, Arrays, PollState
 from devices.sockets.socket_links import new_poll_state
 from server.ipc.page import Page, fleet_sections
@@ -47,7 +47,11 @@ def warm_kernels() -> list[Warm]:
         Warm("change of schedule", schedule.change_schedule, lambda: (_example()[0], 0)),
         Warm("regions", regions.learn, lambda: (_example()[0], 0, _BYTES, 0, 0, _BYTES)),
         Warm("viewers", viewer.receive_message, lambda: (_example()[0], 0, _BYTES, 0, 0, 0)),
-        Warm("seen probes", viewer.end_probe, lambda: (_example()[0], 0, 0, 0)),
+        Warm("seen probes", probes.end_probe, lambda: (_example()[0], 0, 0, 0)),
+        Warm("dropped probes", probes.drop_probe, lambda: (_example()[0], 0)),
+        Warm("answered probes", probes.answer_probes, lambda: (_example()[0], 0, 0, 0)),
+        Warm("unseen probes", probes.forget_answered, lambda: (_example()[0],)),
+        Warm("first probe", probes.take_first, lambda: (_example()[0], 0)),
         Warm(
             "blocks",
             memory.fill_block,

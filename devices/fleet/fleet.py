@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from devices.config import FleetConfig
 from devices.fleet.patterns import Life
 from devices.fleet.viewer import ViewerTable, new_tables
-from devices.fleet.workload import grown, new_arrays, new_epoch, write_settings
+from devices.fleet.workload import clear_probes, grown, new_arrays, new_epoch, write_settings
 from devices.kernels import schedule
-from devices.kernels.layout import EPOCHS_MAX, FILL, Arrays, Phase, Probe, Region, Verdict
+from devices.kernels.layout import EPOCHS_MAX, FILL, Arrays, Phase, Region, Verdict
 from devices.kernels.memory import fill_block
 from devices.kernels.viewer import receive_message
 from server.ipc.page import Page
@@ -100,7 +100,7 @@ class Fleet:
     def _change_region(self) -> None:
         devices, settings = self.arrays.devices, self.arrays.settings
         settings["region"] = Region[self.config.region.upper()]
-        devices["probe"] = Probe.NONE
+        clear_probes(self.arrays)
         self._counters["subscriber_count"] -= devices["seen"].sum()
         devices["seen"] = 0
         # The tables depend on the region: frames and states of the other kind are of no use.
@@ -178,9 +178,12 @@ class Fleet:
         if verdict != Verdict.DONE:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, describe_violation(payload))
 
-    def fill_block(self, words: NDArray[np.uint32], segments: NDArray[Any], now_ns: int) -> np.void:
-        """Write due batches into a block, for a link without sockets, and set `resume_ns`. Returns a FILL."""
-        is_full = fill_block(self.arrays, self._fills, words, segments, now_ns)
+    def fill_block(self, words: NDArray[np.uint32], segments: NDArray[Any], now_ns: int, q: int) -> np.void:
+        """Write due batches into a block, for a link without sockets, and set `resume_ns`. Returns a FILL.
+
+        Their probes are in the queue of device `q`.
+        """
+        is_full = fill_block(self.arrays, self._fills, q, words, segments, now_ns)
         least_ns = now_ns + STEP_NS + STEP_NS_A_DEVICE * self.config.connections
         next_ns = min(int(self._fills["next_ns"][0]), now_ns + IDLE_NS)
         self.resume_ns = now_ns if is_full else max(least_ns, next_ns)

@@ -41,11 +41,12 @@ def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Pa
     devices["viewer"], devices["slow"] = watchers(config)
     devices["greedy"] = spread(int(epochs["greedy_count"][0]), count)
     devices["interval_ns"] = np.where(devices["greedy"], epochs["greedy_interval_ns"][0], epochs["interval_ns"][0])
-    return Arrays(
+    arrays = Arrays(
         devices=devices,
         due_ns=np.full(count, layout.NEVER_NS, np.int64),
         times=np.zeros((count, frames), np.int64),
-        probe_times=np.zeros((count, frames), np.int64),
+        probes=np.zeros(layout.PROBES_MAX, layout.PROBE),
+        probe_times=np.zeros((layout.PROBES_MAX, frames), np.int64),
         epochs=epochs,
         settings=settings,
         counters=page["fleet"],
@@ -54,6 +55,8 @@ def new_arrays(config: FleetConfig, width: int, height: int, seed: int, page: Pa
         **new_tables(settings, devices),
         **{name: page[name] for name in _PAGE_SECTIONS},
     )
+    clear_probes(arrays)
+    return arrays
 
 
 def grown(arrays: Arrays, count: int, frames: int) -> Arrays:
@@ -67,12 +70,23 @@ def grown(arrays: Arrays, count: int, frames: int) -> Arrays:
     join_groups(arrays.settings, devices, arrays.states, have)
     due_ns = np.full(count, layout.NEVER_NS, np.int64)
     due_ns[:have] = arrays.due_ns
-    wider = {}
-    for name in ("times", "probe_times"):
-        before = getattr(arrays, name)
-        wider[name] = np.zeros((count, frames), np.int64)
-        wider[name][:have, : before.shape[1]] = before
-    return arrays._replace(devices=devices, due_ns=due_ns, **wider)
+    times, probe_times = _wider(arrays.times, count, frames), _wider(arrays.probe_times, layout.PROBES_MAX, frames)
+    return arrays._replace(devices=devices, due_ns=due_ns, times=times, probe_times=probe_times)
+
+
+def clear_probes(arrays: Arrays) -> None:
+    """Drop all probes: every queue is empty, every row but the first is free."""
+    for name in ("probe_first", "probe_waiting", "probe_last", "ping_nonce", "fenced"):
+        arrays.devices[name] = 0
+    arrays.probes["next"] = np.arange(1, layout.PROBES_MAX + 1) % layout.PROBES_MAX
+    arrays.settings["probe_free"] = 1
+    arrays.settings["probe_free_count"] = layout.PROBES_MAX - 1
+
+
+def _wider(before: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
+    wider = np.zeros((rows, columns), np.int64)
+    wider[: before.shape[0], : before.shape[1]] = before
+    return wider
 
 
 def new_epoch(config: FleetConfig, rate_factor: float = 1.0) -> NDArray[np.void]:

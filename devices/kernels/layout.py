@@ -21,6 +21,8 @@ EPOCHS_MAX = 4096
 
 # Mean time between two latency probes of a fleet: 2,000 a second are plenty for p99.9 and cost little.
 PROBE_INTERVAL_NS = 500_000
+# Number of probes under way at a time: half of them are in use after a stall of four seconds.
+PROBES_MAX = 16384
 
 # Skylines of the picture: three mountain ranges, far to near, and the near shore.
 RIDGES = 4
@@ -78,15 +80,6 @@ class Phase(IntEnum):
     GONE = 5  # Lost, refused or closed.
 
 
-class Probe(IntEnum):
-    """State of a device's latency probe."""
-
-    NONE = 0
-    PINGED = 1  # A PING follows the placements; its PONG carries the tick.
-    ANSWERED = 2  # Waits for the first DELTA of a later tick.
-    FENCED = 3  # No probe: messages before this PONG belong to the previous subscription.
-
-
 class Verdict(IntEnum):
     """Result of a message or a step of the compiled pass."""
 
@@ -106,7 +99,7 @@ DEVICE = np.dtype(
         ("offer_next_ns", "i8"),  # Intended time of the next placement to count as offered.
         ("wake_ns", "i8"),  # Intended time of the batch's last placement.
         ("interval_ns", "i8"),  # Mean time between placements.
-        ("probe_nonce", "u8"),
+        ("ping_nonce", "u8"),  # Of a PING that no placements precede and that is not answered yet; 0: there is none.
         ("rest_pointer", "i8"),  # malloc'ed bytes that the socket did not take.
         ("carry_pointer", "i8"),  # malloc'ed bytes of an unfinished frame.
         ("rest_start", "u4"),
@@ -115,15 +108,16 @@ DEVICE = np.dtype(
         ("rest_frames", "u4"),  # Placements in the rest.
         ("sequence", "u4"),  # Placements of the batches written so far.
         ("batch_count", "u4"),  # Placements in the batch.
-        ("probe_tick", "u4"),
-        ("probe_count", "u4"),  # Placements in the probed batch.
+        ("probe_first", "u4"),  # Its queue of probes, rows of `probes`; 0: none.
+        ("probe_waiting", "u4"),  # The first one without an answer.
+        ("probe_last", "u4"),
         ("dropped", "u4"),  # As of the last THROTTLED.
         ("epoch", "u4"),  # The epoch that `send_next_ns` lies in.
         ("fd", "i4"),
         ("state", "i4"),  # The canvas it sees: index into `states`.
         ("group", "i4"),  # The region it watches: index into `groups`.
         ("phase", "u1"),
-        ("probe", "u1"),
+        ("fenced", "u1"),  # Messages before the PONG of `ping_nonce` belong to the previous subscription.
         ("greedy", "u1"),
         ("viewer", "u1"),
         ("seen", "u1"),  # Received its SNAPSHOT.
@@ -132,8 +126,6 @@ DEVICE = np.dtype(
         ("stalled", "u1"),  # Neither reads nor sends, until a fault ends.
         ("timed", "u1"),  # The batch's times are in `times`; otherwise they are periodic and derive from the last.
         ("number", "i8"),  # Connection number from HELLO; over a memory link, counted from 1. 0: not known yet.
-        ("probe_sent_ns", "i8"),
-        ("probe_pixel", "i8"),  # Of the probed batch's last placement, y * width + x.
     ],
     align=True,
 )
@@ -145,7 +137,10 @@ SETTINGS = np.dtype(
         ("nonce", "u8"),  # Of the last PING sent.
         ("started_ns", "i8"),  # First intended send time.
         ("stop_ns", "i8"),  # No placement is intended after this.
-        ("probe_next_ns", "i8"),
+        ("probe_gap", "i8"),  # The next probe is that many batches ahead.
+        ("probe_mean", "i8"),  # Mean of such gaps when it was drawn; 0: none was drawn yet.
+        ("probe_free", "i8"),  # First of the free rows of `probes`, linked by `next`; 0: none.
+        ("probe_free_count", "i8"),
         ("device_count", "u4"),
         ("width", "u4"),
         ("height", "u4"),
@@ -165,6 +160,22 @@ SETTINGS = np.dtype(
         ("brush_y0", "i8"),
         ("brush_x1", "i8"),
         ("brush_y1", "i8"),
+    ],
+    align=True,
+)
+
+# A batch whose latency is measured. See `probes`.
+PROBE = np.dtype(
+    [
+        ("nonce", "u8"),  # Of the PING behind the batch, or the number of its block.
+        ("sent_ns", "i8"),
+        ("pixel", "i8"),  # Of the batch's last placement, y * width + x.
+        ("weight", "i8"),  # Number of batches that it stands for; 0: it is for its journey alone.
+        ("device", "u4"),
+        ("tick", "u4"),  # Its answer: later ticks show it.
+        ("count", "u4"),  # Placements in the batch.
+        ("next", "u4"),  # The next one in the queue, or among the free rows; 0: none.
+        ("color", "u1"),
     ],
     align=True,
 )
@@ -246,15 +257,16 @@ FILL = np.dtype(
         ("size", "i8"),  # Bytes in it.
         ("frame_count", "i8"),  # Placements in it.
         ("next_ns", "i8"),  # When to write next; NEVER_NS when nothing is scheduled.
-        ("probe", "i8"),  # The device whose batch in it is probed, or -1.
+        ("serial", "i8"),  # Number of the block, from 1: the nonce of its probes.
     ],
     align=True,
 )
 
-assert DEVICE.itemsize == 160
+assert DEVICE.itemsize == 152
 assert CURSOR.itemsize == 96
 assert EPOCH.itemsize == 56
 assert FILL.itemsize == 48
+assert PROBE.itemsize == 56
 
 
 class Arrays(NamedTuple):
@@ -263,7 +275,8 @@ class Arrays(NamedTuple):
     devices: NDArray[Any]  # (n,) DEVICE
     due_ns: NDArray[Any]  # (n,) i8: when to write, or NEVER_NS.
     times: NDArray[Any]  # (n, f) i8: intended times of the batch, where it is `timed`; unused otherwise.
-    probe_times: NDArray[Any]  # (n, f) i8: intended times of the probed batch.
+    probes: NDArray[Any]  # (PROBES_MAX,) PROBE. Row 0 is none.
+    probe_times: NDArray[Any]  # (PROBES_MAX, f) i8: intended times of each probed batch.
     epochs: NDArray[Any]  # (EPOCHS_MAX,) EPOCH: a ring, number e in row e % EPOCHS_MAX.
     settings: NDArray[Any]  # (1,) SETTINGS
     counters: NDArray[Any]  # (1,) server.kernels.layout.FLEET, on the page of the fleet.

@@ -8,7 +8,8 @@ that does not read stays there.
 import numpy as np
 
 from devices.kernels.frames import put_nonce
-from devices.kernels.layout import Phase, Probe, Region
+from devices.kernels.layout import Phase, Region
+from devices.kernels.probes import forget_probes
 from devices.kernels.schedule import mask_word
 from devices.kernels.sockets import send_bytes, update_interest
 from devices.kernels.viewer import move_viewer
@@ -19,7 +20,6 @@ _OP_SUBSCRIBE = int(wire.ClientOp.SUBSCRIBE)
 _MASKED_SUBSCRIBE = wire.MASK | wire.SUBSCRIBE.size
 _SUBSCRIBE_BYTES = wire.SUBSCRIBE.size
 _IDLE, _SLOW, _FAST, _GONE = int(Phase.IDLE), int(Phase.SLOW), int(Phase.FAST), int(Phase.GONE)
-_NONE, _PINGED, _FENCED = int(Probe.NONE), int(Probe.PINGED), int(Probe.FENCED)
 _WHOLE = int(Region.WHOLE)
 
 
@@ -46,11 +46,13 @@ def put_subscribe(buffer, offset, flags, words, mask):
 
 @kernel
 def forget_view(arrays, d):
-    """Reset the view of device d to no canvas, and cancel its probe, which cannot be answered any more."""
+    """Reset the view of device d to no canvas, and drop its probes, which cannot be seen any more."""
     device = arrays.devices[d]
     arrays.counters[0].subscriber_count -= device.seen
     device.seen = 0
-    device.probe = _NONE
+    device.ping_nonce = 0
+    device.fenced = 0
+    forget_probes(arrays, d)
     move_viewer(arrays, d, -1)
 
 
@@ -61,9 +63,8 @@ def subscribe(arrays, links, d, flags, is_fenced):
     forget_view(arrays, d)
     at = 0
     if is_fenced:
-        device.probe_nonce = put_nonce(arrays, links.outgoing, 0)
-        device.probe_count = 0
-        device.probe = _FENCED
+        device.ping_nonce = put_nonce(arrays, links.outgoing, 0)
+        device.fenced = 1
         at = wire.PING_FRAME_BYTES
     zero, interval_ms = np.int64(0), np.int64(arrays.settings[0].interval_ms)
     words = (zero, zero, zero, zero, interval_ms)
@@ -112,13 +113,10 @@ def send_last_pings(arrays, links, asked):
         device = arrays.devices[d]
         if device.phase in (_IDLE, _GONE) or device.slow:
             continue
-        # Only with an idle probe, because the PONG answers the device's one nonce.
-        if not asked[d] and device.phase == _FAST and device.probe == _NONE and device.batch_count == 0:
-            device.probe_nonce = put_nonce(arrays, links.outgoing, 0)
-            device.probe = _PINGED
-            device.probe_count = 0
+        if not asked[d] and device.phase == _FAST and device.ping_nonce == 0 and device.batch_count == 0:
+            device.ping_nonce = put_nonce(arrays, links.outgoing, 0)
             asked[d] = True
             send_bytes(arrays, links, d, links.outgoing[: wire.PING_FRAME_BYTES])
-        if not asked[d] or device.probe == _PINGED:
+        if not asked[d] or device.ping_nonce != 0:
             unanswered += 1
     return unanswered

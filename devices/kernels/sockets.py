@@ -10,10 +10,11 @@ bytes it is off its schedule, and EPOLLOUT is registered unless it is stalled.
 import numpy as np
 
 from devices.kernels.frames import put_batch, put_nonce
-from devices.kernels.layout import EVENTS_MAX, NEVER_NS, READ_BYTES_MAX, Phase, Probe, Verdict
+from devices.kernels.layout import EVENTS_MAX, NEVER_NS, READ_BYTES_MAX, Phase, Verdict
+from devices.kernels.probes import begin_probe, forget_probes, probe_weight
 from devices.kernels.regions import read_u32
 from devices.kernels.schedule import arm, fill_batch, next_due
-from devices.kernels.viewer import begin_probe, is_probed, move_viewer, receive_message
+from devices.kernels.viewer import move_viewer, receive_message
 from server import wire
 from server.kernels import libc
 from server.kernels.histogram import record
@@ -120,18 +121,18 @@ _SLEEP_NS_LEAST = 1_000_000
 _CONNECTING, _SLOW, _FAST = int(Phase.CONNECTING), int(Phase.SLOW), int(Phase.FAST)
 _DONE, _UNKNOWN, _VIOLATION = int(Verdict.DONE), int(Verdict.UNKNOWN), int(Verdict.VIOLATION)
 _HANDOVER, _CONNECTED, _ENDED = int(Verdict.HANDOVER), int(Verdict.CONNECTED), int(Verdict.ENDED)
-_NO_PROBE = int(Probe.NONE)
 _READABLE = libc.EPOLLIN | libc.EPOLLERR | libc.EPOLLHUP | libc.EPOLLRDHUP
 _DELTA = int(wire.ServerOp.DELTA)
 
 
 @kernel
-def _add_probe(arrays, links, d, size, now_ns):
-    """Append a PING to a write of `size` bytes if a probe is due. Returns the new size."""
-    if not is_probed(arrays, d, 1, now_ns):
+def _add_probe(arrays, links, d, size):
+    """Append a PING to a write of `size` bytes if the batch is probed. Returns the new size."""
+    weight = probe_weight(arrays, d)
+    if weight < 0:
         return size
-    arrays.devices[d].probe_nonce = put_nonce(arrays, links.outgoing, size)
-    begin_probe(arrays, d, links.words, size // 4, libc.monotonic_ns())
+    nonce = put_nonce(arrays, links.outgoing, size)
+    begin_probe(arrays, d, d, weight, nonce, links.words, size // 4, libc.monotonic_ns())
     return size + wire.PING_FRAME_BYTES
 
 
@@ -144,7 +145,7 @@ def _write_batch(arrays, links, d, now_ns):
     arrays.lateness_max_us[0] = max(arrays.lateness_max_us[0], late_us)
     count = np.int64(device.batch_count)
     size = put_batch(arrays, d, links.words, 0)
-    size = _add_probe(arrays, links, d, size, now_ns)
+    size = _add_probe(arrays, links, d, size)
     address = address_of(links.outgoing)
     taken = send_some(arrays, d, address, size)
     frames = min(taken // wire.PLACE_FRAME_BYTES, count)
@@ -391,7 +392,9 @@ def release(arrays, d):
     device.rest_end = 0
     device.rest_frames = 0
     device.carry_bytes = 0
-    device.probe = _NO_PROBE
+    forget_probes(arrays, d)
+    device.ping_nonce = 0
+    device.fenced = 0
     device.seen = 0
     device.dropped = 0
     device.stalled = 0

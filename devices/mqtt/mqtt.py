@@ -6,6 +6,7 @@ begin again when it is back. What was offered is what the broker's socket took, 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -14,8 +15,7 @@ from numpy.typing import NDArray
 
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
-from devices.kernels.layout import Probe
-from devices.kernels.viewer import end_probe
+from devices.kernels.probes import drop_probe, end_probe
 from devices.limits import BROKER_CONNECTIONS, FleetFailed
 from devices.link import FleetLink
 from devices.mqtt.gateway import Gateway, GatewayOwner
@@ -40,47 +40,64 @@ class ViewProbes:
     """Latency probes without an answer, of devices that see one canvas.
 
     MQTT has no PING behind a placement. So a probed placement is looked for in what its device sees: it is seen with
-    the first DELTA that sets its pixel to its colour. One that changes nothing is not probed; and when another
-    placement changes the pixel first, the probe ends without a result. Each probe ends once.
+    the first DELTA that sets its pixel to its colour, or that shows a later one of its device, since their order is
+    kept. One that changes nothing is not probed; and when another placement changes the pixel first, the probe ends
+    without a result. Each probe ends once. A probe is named by its
+    row in `Arrays.probes`.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, tuple[int, int, int]] = {}
+        self._waiting: dict[int, tuple[int, int, int, int]] = {}
+        """By row: pixel, its colour when it was placed, the placement's colour, and the device."""
+        self._rows: defaultdict[int, set[int]] = defaultdict(set)
+        """By device."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def expect(self, device: int, pixel: int, color: int, seen: NDArray[np.uint8]) -> bool:
+    def expect(self, row: int, device: int, pixel: int, color: int, seen: NDArray[np.uint8]) -> bool:
         """Look for this placement from now on; `seen`: (height, width) u1, what its device sees.
 
         `pixel` is y * width + x. False when the pixel has this colour already.
         """
         now = int(seen.flat[pixel])
         if now != color:
-            self._waiting[device] = (pixel, now, color)
+            self._waiting[row] = (pixel, now, color, device)
+            self._rows[device].add(row)
         return now != color
 
     def look(self, seen: NDArray[np.uint8]) -> Iterator[tuple[int, bool]]:
-        """Each device whose probe ends with what is seen now, and whether the pixel has its colour."""
+        """Each probe that ends with what is seen now, and whether the pixel has its colour."""
         if not self._waiting:
             return
-        devices = np.fromiter(self._waiting, np.int64)
+        rows = np.fromiter(self._waiting, np.int64)
         waiting = np.array(list(self._waiting.values()), np.int64)
         now = seen.reshape(-1)[waiting[:, 0]]
-        for i in np.flatnonzero(now != waiting[:, 1]).tolist():
-            device = int(devices[i])
-            del self._waiting[device]
-            yield device, bool(now[i] == waiting[i, 2])
+        changed = np.flatnonzero(now != waiting[:, 1])
+        is_own = now[changed] == waiting[changed, 2]
+        latest = dict(zip(waiting[changed[is_own], 3].tolist(), changed[is_own].tolist(), strict=True))
+        for i in changed.tolist():
+            row, (pixel, _, color, device) = int(rows[i]), waiting[i].tolist()
+            if i > latest.get(device, len(rows)):  # What is seen came before it: its own is still to come.
+                self._waiting[row] = (pixel, int(now[i]), color, device)
+                continue
+            del self._waiting[row]
+            self._rows[device].discard(row)
+            yield row, device in latest
 
-    def drop(self, device: int) -> bool:
-        """End this device's probe without a result. Returns whether it had one."""
-        return self._waiting.pop(device, None) is not None
+    def drop(self, device: int) -> set[int]:
+        """End this device's probes without a result. Returns their rows."""
+        rows = self._rows.pop(device, set())
+        for row in rows:
+            del self._waiting[row]
+        return rows
 
     def clear(self) -> list[int]:
-        """End all probes. Returns their devices."""
-        devices = list(self._waiting)
+        """End all probes. Returns their rows."""
+        rows = list(self._waiting)
         self._waiting.clear()
-        return devices
+        self._rows.clear()
+        return rows
 
 
 class MqttLink(FleetLink, GatewayOwner):
@@ -103,7 +120,7 @@ class MqttLink(FleetLink, GatewayOwner):
             Gateway(number, broker, topics, self, fetch if number < viewer_count else None) for number in range(count)
         ]
         self._probes = [ViewProbes() for _ in self._gateways]
-        self._membership = Membership(fleet, self._gateways, topics, self._forget_probe, self._begun_ns)
+        self._membership = Membership(fleet, self._gateways, topics, self._forget_probes, self._begun_ns)
         self._publisher = Publisher(fleet, self._gateways, self._membership, self._expect)
         self._is_proven = self._is_ending = False
         self._failure = ""
@@ -188,21 +205,19 @@ class MqttLink(FleetLink, GatewayOwner):
 
     # Probes.
 
-    def _expect(self, d: int, place: np.void) -> None:
+    def _expect(self, row: int) -> None:
         """Look for the last placement of the probed batch in what its gateway sees."""
+        probe = self.fleet.arrays.probes[row]
+        d = int(probe["device"])
         gateway = self._membership.gateway_of(d)
         seen = self.fleet.viewers.canvas(gateway.number)
-        pixel = int(place["y"]) * self.fleet.width + int(place["x"])
-        if (
-            seen is None
-            or gateway.tick < 0
-            or not self._probes[gateway.number].expect(d, pixel, int(place["color"]), seen)
-        ):
-            self.fleet.arrays.devices["probe"][d] = Probe.NONE
+        probes, pixel, color = self._probes[gateway.number], int(probe["pixel"]), int(probe["color"])
+        if seen is None or gateway.tick < 0 or not probes.expect(row, d, pixel, color, seen):
+            drop_probe(self.fleet.arrays, row)
 
-    def _forget_probe(self, d: int) -> None:
-        self._probes[self._membership.gateway_of(d).number].drop(d)
-        self.fleet.arrays.devices["probe"][d] = Probe.NONE
+    def _forget_probes(self, d: int) -> None:
+        for row in self._probes[self._membership.gateway_of(d).number].drop(d):
+            drop_probe(self.fleet.arrays, row)
 
     # Events of the gateways.
 
@@ -225,8 +240,8 @@ class MqttLink(FleetLink, GatewayOwner):
         devices, step = self.fleet.arrays.devices, len(self._gateways)
         self._counters["subscriber_count"] -= int(devices["seen"][number]) if not self._is_ending else 0
         devices["seen"][number::step] = 0
-        for d in self._probes[number].clear():
-            devices["probe"][d] = Probe.NONE
+        for row in self._probes[number].clear():
+            drop_probe(self.fleet.arrays, row)
 
     def on_canvas(self, number: int, message: bytes) -> None:
         """Its first device receives for all that it carries. Probes whose placement is seen end."""
@@ -243,20 +258,21 @@ class MqttLink(FleetLink, GatewayOwner):
         seen = fleet.viewers.canvas(number)
         if seen is None:
             return
-        for d, is_own in self._probes[number].look(seen):
+        for row, is_own in self._probes[number].look(seen):
             if is_own:
-                end_probe(fleet.arrays, d, self._gateways[number].tick, now_ns)
-            fleet.arrays.devices["probe"][d] = Probe.NONE
+                end_probe(fleet.arrays, row, self._gateways[number].tick, now_ns)
+            else:
+                drop_probe(fleet.arrays, row)
 
     def on_message(self, topic: str, payload: bytes) -> None:
-        """The server's HELLO, or THROTTLED for one device, whose probe then ends without a result."""
+        """The server's HELLO, or THROTTLED for one device, whose probes then end without a result."""
         self._counters["received_bytes"] += publication_bytes(topic, payload)
         try:
             if topic == self._topics.info:
                 hello = decode_server_message(payload)
                 self.tick_ms = hello.tick_ms if isinstance(hello, Hello) else self.tick_ms
             elif (d := self._membership.device_of(topic)) >= 0:
-                self._forget_probe(d)
+                self._forget_probes(d)
                 self.fleet.receive(d, payload, clock.now_ns())
         except ProtocolViolation as violation:
             self._counters["protocol_error_count"] += 1

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.fleet.fleet import Fleet
+from devices.kernels.probes import take_first
 from devices.mqtt.gateway import Gateway
 from devices.mqtt.membership import Membership
 from server.kernels.layout import SEGMENT
@@ -54,14 +55,14 @@ def publication_bytes(topic: str, payload: bytes) -> int:
 
 
 class Publisher:
-    """Publishes for `fleet` through `gateways`. `expect` is called with each placement whose latency is probed."""
+    """Publishes for `fleet` through `gateways`. `expect` is called with the row of each probe."""
 
     def __init__(
         self,
         fleet: Fleet,
         gateways: Sequence[Gateway],
         membership: Membership,
-        expect: Callable[[int, np.void], None],
+        expect: Callable[[int], None],
     ) -> None:
         self._fleet, self._gateways, self._membership, self._expect = fleet, gateways, membership, expect
         self._counters = fleet.arrays.counters[0]
@@ -111,14 +112,13 @@ class Publisher:
 
     def _fill(self, room: int, now_ns: int) -> None:
         """Give the links what is due, `room` publications at most."""
-        fill = self._fleet.fill_block(self._words, self._segments[:room], now_ns)
-        count, probed = int(fill["segment_count"]), int(fill["probe"])
+        fill = self._fleet.fill_block(self._words, self._segments[:room], now_ns, 0)
+        count = int(fill["segment_count"])
         if not count:
             return
         rows, topics = unmask(self._words, int(fill["size"])), self._membership.place_topics
         for d, payload in batches(rows, self._segments[:count]):
             self._membership.gateway_of(d).publish(topics[d], payload)
         assert self.owed_count <= OWED_MAX
-        if probed >= 0:
-            ends = self._segments["end"][:count][self._segments["slot"][:count] == probed]
-            self._expect(probed, rows[int(ends[0]) // PLACE_FRAME_BYTES - 1])
+        while row := int(take_first(self._fleet.arrays, 0)):
+            self._expect(row)

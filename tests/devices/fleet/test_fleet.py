@@ -6,7 +6,8 @@ import pytest
 from devices.config import FleetConfig
 from devices.fleet.fleet import Fleet
 from devices.kernels import frames, schedule, sockets
-from devices.kernels.layout import NEVER_NS, Phase, Probe
+from devices.kernels.layout import NEVER_NS, PROBES_MAX, Phase
+from devices.kernels.probes import begin_probe
 from devices.warm import warm_kernels
 from server.ipc.page import Page, fleet_sections
 from server.kernels.kernel import Warm
@@ -45,14 +46,15 @@ def take_writes(fleet, now_ns):
 
 
 def probe(fleet, d, nonce, times_ns):
-    """Put device `d` into the state after a write with a probe."""
-    devices, count = fleet.arrays.devices, len(times_ns)
-    devices["probe"][d], devices["probe_nonce"][d], devices["probe_count"][d] = Probe.PINGED, nonce, count
-    fleet.arrays.probe_times[d, :count] = times_ns
+    """Put device `d` where it is after a write of two placements with a probe."""
+    words = np.zeros(frames.WRITE_BYTES_MAX // 4, np.uint32)
+    size = frames.put_batch(fleet.arrays, d, words, 0)
+    begin_probe(fleet.arrays, d, d, 1, nonce, words, size // 4, times_ns[-1])
+    fleet.arrays.probe_times[fleet.arrays.devices["probe_last"][d], :2] = times_ns
 
 
 def waiting_probe_count(fleet):
-    return np.count_nonzero(fleet.arrays.devices["probe"] != Probe.NONE)
+    return PROBES_MAX - 1 - fleet.arrays.settings["probe_free_count"][0]
 
 
 def delta(tick):
@@ -94,9 +96,9 @@ def test_latency_is_from_intended_time_to_the_first_later_delta():
 
 def test_last_ping_measures_nothing():
     fleet, page = fleet_of()
-    probe(fleet, 0, 5, [])
+    fleet.arrays.devices["ping_nonce"] = 5
     fleet.receive(0, Pong(5, 1).encode(), START_NS)
-    assert waiting_probe_count(fleet) == 0
+    assert fleet.arrays.devices["ping_nonce"][0] == 0
     fleet.receive(0, delta(9), START_NS + MS)
     assert page["latency"].sum() == 0
 

@@ -151,20 +151,33 @@ class TestPublications:
 class TestViewProbes:
     def test_its_own_colour_answers_a_probe_and_another_one_drops_it(self):
         seen, probes = np.zeros((2, 3), np.uint8), ViewProbes()
-        assert probes.expect(1, 4, 9, seen) and probes.expect(2, 0, 5, seen) and probes.expect(3, 2, 7, seen)
+        for row, device, pixel, color in ((1, 11, 4, 9), (2, 12, 0, 5), (3, 13, 2, 7)):
+            assert probes.expect(row, device, pixel, color, seen)
         assert list(probes.look(seen)) == []
         seen[1, 1], seen[0, 0] = 9, 6
         assert sorted(probes.look(seen)) == [(1, True), (2, False)]
         assert probes.clear() == [3] and not probes.clear()
 
+    def test_a_later_placement_of_the_device_answers_earlier_ones(self):
+        """A server that was stalled shows the last colour alone; another device's colour answers none."""
+        seen, probes = np.zeros((2, 3), np.uint8), ViewProbes()
+        for row, device, color in ((1, 11, 9), (2, 11, 8), (3, 12, 7), (4, 11, 6)):
+            assert probes.expect(row, device, 4, color, seen)
+        seen[1, 1] = 8
+        assert list(probes.look(seen)) == [(1, True), (2, True), (3, False)]
+        assert list(probes.look(seen)) == []
+        seen[1, 1] = 6
+        assert list(probes.look(seen)) == [(4, True)]
+        assert len(probes) == 0 and not probes.drop(11)
+
     def test_a_placement_that_changes_nothing_is_not_probed(self):
         seen, probes = np.full((2, 3), 9, np.uint8), ViewProbes()
-        assert not probes.expect(1, 4, 9, seen) and len(probes) == 0
+        assert not probes.expect(1, 11, 4, 9, seen) and len(probes) == 0
 
     def test_a_throttled_placement_is_not_probed(self):
         seen, probes = np.zeros((2, 3), np.uint8), ViewProbes()
-        probes.expect(1, 4, 9, seen)
-        assert probes.drop(1) and not probes.drop(1)
+        probes.expect(1, 11, 4, 9, seen)
+        assert probes.drop(11) == {1} and not probes.drop(11)
         seen[:] = 9
         assert list(probes.look(seen)) == []
 

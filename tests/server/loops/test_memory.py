@@ -10,7 +10,6 @@ import pytest
 
 from devices.config import FleetConfig, StartFleet
 from devices.fleet.fleet import Fleet
-from devices.kernels.layout import Probe
 from devices.kernels.patterns import paint
 from devices.memory_link import MemoryLink
 from devices.run import Run
@@ -189,20 +188,19 @@ def test_viewers_that_take_nothing_are_conflated():
 def test_a_probe_ends_with_the_first_delta_after_the_tick_of_its_block():
     joined = Joined(connections=1)
     joined.devices._fill(START_NS + 200 * MS)
-    device = joined.fleet.arrays.devices
-    assert device["probe"][0] == Probe.PINGED
+    device, probes = joined.fleet.arrays.devices, joined.fleet.arrays.probes
+    assert device["probe_first"][0] == device["probe_waiting"][0] > 0
     joined.tick(START_NS + 210 * MS)  # Before the block is served: its delta cannot show what is in it.
     joined.serve()
     joined.devices._take_back()
-    assert (device["probe"][0], device["probe_tick"][0]) == (Probe.ANSWERED, 1)
+    assert (device["probe_waiting"][0], probes["tick"][device["probe_first"][0]]) == (0, 1)
     joined.tick(START_NS + 300 * MS)
     joined.devices._read_view()
-    assert device["probe"][0] == Probe.NONE
+    assert device["probe_first"][0] == 0
     assert joined.page["latency"].sum() == 8
 
 
-def test_the_followed_device_is_probed_first_and_noted_at_both_ends():
-    """One probe a block: that of the followed device takes the place of another's, which is then not under way."""
+def test_journeys_of_the_followed_device_are_noted_at_both_ends():
     joined = Joined(frames_per_write=1)
     joined.engine.follow(201)
     joined.fleet.follow(201)
@@ -211,7 +209,7 @@ def test_the_followed_device_is_probed_first_and_noted_at_both_ends():
         joined.devices._fill(now_ns)
         joined.serve()
         joined.devices._take_back()
-        assert np.count_nonzero(joined.fleet.arrays.devices["probe"] == Probe.PINGED) == 0
+        assert not joined.fleet.arrays.devices["probe_waiting"].any()
         if step % 3 == 0:
             joined.tick(now_ns)
             joined.engine.publish(now_ns, 5)
