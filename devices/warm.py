@@ -55,7 +55,7 @@ def warm_kernels() -> list[Warm]:
         Warm(
             "blocks",
             memory.fill_block,
-            lambda: (_example()[0], np.zeros(1, FILL), np.zeros(3, np.uint32), np.zeros(1, SEGMENT), 0),
+            lambda: (_example()[0], np.zeros(1, FILL), 0, np.zeros(3, np.uint32), np.zeros(1, SEGMENT), 0),
         ),
         Warm("await block", await_state, lambda: (np.zeros(1, BLOCK), 0, 0, 0)),
         Warm("release", sockets.release, lambda: (_example()[0], 0)),

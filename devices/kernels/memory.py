@@ -40,9 +40,9 @@ def _put_write(arrays, fill, q, words, segment, d, now_ns):
 def fill_block(arrays, fills, q, words, segments, now_ns):
     """Write due batches into a block, from where the last one ended, until it is full or every device had its turn.
 
-    fills: (1,) FILL, written. q: the device in whose queue the probes are. words: (any,) u4, the block's arena; segments: (any,) SEGMENT; both written in place, and
-    never beyond their end, since room for a whole batch is checked first. Cost: a scan of due_ns, plus one batch per
-    due device. Returns True when the block is full: more may be due.
+    fills: (1,) FILL, written. q: the device in whose queue the probes are. words: (any,) u4, the block's arena;
+    segments: (any,) SEGMENT; both written in place, and never beyond their end, since room for a whole batch is checked
+    first. Cost: a scan of due_ns, plus one batch per due device. Returns True when the block is full: more may be due.
     """
     fill, due_ns = fills[0], arrays.due_ns
     fill.segment_count = 0
