@@ -348,7 +348,7 @@ class Server:
 
     def _report_journal(self, now_ns: int) -> None:
         """Notify all clients that nothing can be shown now, or that it can again."""
-        notice = Notice(NoticeCode.GOES_ON, "the canvas goes on")
+        notice = Notice(NoticeCode.RESUMED, "the canvas goes on")
         if self._engine.gate.is_stuck:
             notice = Notice(NoticeCode.HELD, "the canvas is on hold: changes cannot be written to disk now")
         for loop in self._all_loops:

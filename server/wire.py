@@ -84,8 +84,8 @@ class DropReason(IntEnum):
 class NoticeCode(IntEnum):
     """What a NOTICE is about."""
 
-    HELD = 1  # Changes cannot be shown just now.
-    GOES_ON = 2  # They can again.
+    HELD = 1  # Changes cannot be broadcast at present.
+    RESUMED = 2  # They can be again.
 
 
 class Encoding(IntEnum):

@@ -110,7 +110,8 @@ class BridgeLoop:
         self._offers = np.zeros(SENDS_A_STEP, OFFER)
         self._config = engine.config
         self._cursor, self._connected_count, self._patrol_ns = 0, 0, 0
-        for stage, limit in {Stage.READ: INBOX_PLACES_MAX, Stage.DECODE: INBOX_PLACES_MAX * 6, Stage.FANOUT: 1}.items():
+        depths = {Stage.READ: INBOX_PLACES_MAX, Stage.DECODE: INBOX_PLACES_MAX * PLACE_DTYPE.itemsize, Stage.FANOUT: 1}
+        for stage, limit in depths.items():
             self.arrays.stages[stage]["depth_max"] = limit
 
     @property

@@ -23,13 +23,13 @@ from server.protocol.messages import decode_client_message
 from server.protocol.websocket import CloseCode, ProtocolViolation
 from server.web import dispatch, routes
 from server.web.png_worker import PngWorker
-from server.wire import PLACEMENTS_MAX
+from server.wire import PING_FRAME_BYTES, PLACE_ITEM, PLACEMENTS_MAX
 
 # Most placements that one read may bring, of five bytes each: the end of the longest message, and, after the request
 # that opens a connection, all that was read with it.
-MESSAGE_ROOM = PLACEMENTS_MAX + 2 * READ_BYTES_MAX // 5
+MESSAGE_ROOM = PLACEMENTS_MAX + 2 * READ_BYTES_MAX // PLACE_ITEM.size
 # Most requests, of 18 bytes each.
-REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // 18
+REQUEST_ROOM = 2 + 2 * READ_BYTES_MAX // PING_FRAME_BYTES
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER without a time: closing the socket resets the connection."""
 
@@ -239,7 +239,7 @@ class SlowPath:
         if client.route == routes.ECHO_PATH:
             dispatch.echo(client.connection, message.data, message.is_text)
         elif message.is_text:
-            violation = ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
+            violation = ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text messages are not supported on /canvas")
             self._refuse(client, violation)
         elif not message.data or self._queue(slot, message.data) != DONE:
             try:

@@ -315,7 +315,7 @@ class Mailbox:
             return
         try:
             if message.is_text:
-                raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text is not spoken on /canvas")
+                raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "text messages are not supported on /canvas")
             order = decode_client_message(message.data)
         except ProtocolViolation as violation:
             self._counts["protocol_error_count"] += 1

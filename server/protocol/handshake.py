@@ -156,7 +156,7 @@ def _key_of(request: RequestHead) -> str:
         raise HttpFault(400, "an upgrade without 'Connection: Upgrade'")
     version = headers.get("Sec-WebSocket-Version")
     if version != _VERSION:
-        fault = f"Sec-WebSocket-Version is {version or 'missing'}; only {_VERSION} is spoken"
+        fault = f"Sec-WebSocket-Version is {version or 'missing'}; only {_VERSION} is supported"
         raise HttpFault(426, fault, [("Sec-WebSocket-Version", _VERSION), ("Upgrade", "websocket")])
     # `get` would join several keys to one value.
     keys = headers.all("Sec-WebSocket-Key")

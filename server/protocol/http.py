@@ -149,7 +149,7 @@ def parse_request(head: str) -> RequestHead:
         raise _bad(f"request line {line[:40]!r} is malformed")
     method, target, major, minor = match.groups()
     if major != "1":
-        raise HttpFault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{major}.{minor} is not spoken; HTTP/1.1 is")
+        raise HttpFault(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{major}.{minor} is not supported; HTTP/1.1 is")
     headers = _parse_headers(header_lines)
     if method not in _METHODS:
         allow = ", ".join(_METHODS)

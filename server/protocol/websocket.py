@@ -24,7 +24,7 @@ class CloseCode(IntEnum):
     NORMAL = 1000  # Done.
     GOING_AWAY = 1001  # The server stops or the page is left.
     PROTOCOL_ERROR = 1002  # The bytes break the protocol.
-    UNSUPPORTED_DATA = 1003  # A kind of message that is not spoken here.
+    UNSUPPORTED_DATA = 1003  # A kind of message that is not supported.
     NO_STATUS = 1005  # The close frame gave no code.
     ABNORMAL = 1006  # The stream ended without a close frame.
     INVALID_DATA = 1007  # Text that is not UTF-8.

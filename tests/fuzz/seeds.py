@@ -1,6 +1,6 @@
 """The kept corpus: one text file a target, an input a line in hex. Small enough to be read in a review.
 
-Inputs are worth keeping for the ways through the code that they alone take, told by pairs of lines one after the other.
+An input is worth keeping if it alone takes some path through the code, identified by pairs of consecutive lines.
 """
 
 import re

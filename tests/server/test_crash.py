@@ -192,7 +192,7 @@ class TestFullDisk:
             assert health(served.port)[0] == 503
             newcomer = Viewer(served.port)
             resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, limits)
-            assert viewer.until(Notice).code == NoticeCode.GOES_ON
+            assert viewer.until(Notice).code == NoticeCode.RESUMED
             viewer.until(Delta)
             assert viewer.pixels[2, 2] == 8
             newcomer.until(Snapshot)

@@ -123,7 +123,7 @@ class TestWebsocketsClient:
                 return client.close_code, client.close_reason
 
         code, reason = asyncio.run(asyncio.wait_for(visit(), PATIENCE_S))
-        assert (code, reason) == (1003, "text is not spoken on /canvas")
+        assert (code, reason) == (1003, "text messages are not supported on /canvas")
 
     def test_echo(self, serving):
         async def visit():

@@ -39,7 +39,7 @@ class TestOpening:
         ("old", "new", "status", "reason"),
         [
             (b"Connection: keep-alive, Upgrade", b"Connection: keep-alive", 400, "without 'Connection: Upgrade'"),
-            (b"Version: 13", b"Version: 8", 426, "Sec-WebSocket-Version is 8; only 13 is spoken"),
+            (b"Version: 13", b"Version: 8", 426, "Sec-WebSocket-Version is 8; only 13 is supported"),
             (b"Sec-WebSocket-Version: 13\r\n", b"", 426, "Sec-WebSocket-Version is missing"),
             (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b"", 400, "Sec-WebSocket-Key must be given once"),
             (b"dGhlIHNhbXBsZSBub25jZQ==", b"short", 400, "base64 of 16 bytes"),

@@ -84,7 +84,7 @@ class TestParseRequest:
             ("GET / HTTP/11\r\nHost: a", 400, "request line"),
             ("\r\nGET / HTTP/1.1\r\nHost: a", 400, "request line"),
             ("GET x HTTP/1.1\r\nHost: a", 400, "neither a path"),
-            ("GET / HTTP/2.0\r\nHost: a", 505, "HTTP/2.0 is not spoken"),
+            ("GET / HTTP/2.0\r\nHost: a", 505, "HTTP/2.0 is not supported"),
             ("POST / HTTP/1.1\r\nHost: a", 405, "method POST is not allowed; GET, HEAD are"),
             ("get / HTTP/1.1\r\nHost: a", 405, "method get is not allowed"),
             ("GET / HTTP/1.1", 400, "0 Host headers"),
