@@ -1,5 +1,7 @@
 """A server as a process of a session: it takes commands on standard input, and reports on standard output."""
 
+from functools import partial
+
 from server.accept.listener import CannotListen
 from server.ipc import control
 from server.ipc.control import (
@@ -17,6 +19,7 @@ from server.ipc.control import (
 )
 from server.ipc.page import Page, canvas_sections, connection_sections, link_sections, telemetry_sections
 from server.journal.fault import JournalError
+from server.mailbox.mailbox import Mailbox
 from server.server import Server, open_server
 from server.system import standard_streams
 
@@ -37,39 +40,31 @@ def main() -> int:
         connections = Page.attach(start.connections_fd, sections)
     try:
         server = open_server(config, telemetry, canvas, link, connections)
-    except JournalError as fault:
-        control.say(Failed(str(fault)))
-        return 1
-
-    def obey(command: Command) -> None:
-        if isinstance(command, Stop):
-            server.stop()
-        elif isinstance(command, Adjust):
-            server.adjust(command.config)
-        elif isinstance(command, CloseClients):
-            server.close_clients(command.loop)
-        elif isinstance(command, PauseBroker) and isinstance(server, Server):
-            server.pause_broker(command.seconds)
-        elif isinstance(command, Follow) and isinstance(server, Server):
-            server.follow(command.number)  # A mailbox server has no batches to follow.
-
-    if isinstance(server, Server):
-        server.on_news = lambda text: control.say(News(text))
-        server.on_broker = control.say
-    control.follow_commands(obey)
-    server.prepare(lambda done, total, name: control.say(Progress(f"compiling {name}".strip(), done, total)))
-    try:
+        if isinstance(server, Server):
+            server.on_news = lambda text: control.say(News(text))
+            server.on_broker = control.say
+        control.follow_commands(partial(_obey, server))
+        server.prepare(lambda done, total, name: control.say(Progress(f"compiling {name}".strip(), done, total)))
         host, port = server.listen()
-    except CannotListen as fault:
-        control.say(Failed(str(fault)))
-        return 1
-    control.say(Listening(host, port, server.own_broker_url if isinstance(server, Server) else ""))
-    try:
+        control.say(Listening(host, port, server.own_broker_url if isinstance(server, Server) else ""))
         server.run()
-    except JournalError as fault:
+    except (CannotListen, JournalError) as fault:
         control.say(Failed(str(fault)))
         return 1
     return 0
+
+
+def _obey(server: Server | Mailbox, command: Command) -> None:
+    if isinstance(command, Stop):
+        server.stop()
+    elif isinstance(command, Adjust):
+        server.adjust(command.config)
+    elif isinstance(command, CloseClients):
+        server.close_clients(command.loop)
+    elif isinstance(command, PauseBroker) and isinstance(server, Server):
+        server.pause_broker(command.seconds)
+    elif isinstance(command, Follow) and isinstance(server, Server):
+        server.follow(command.number)  # A mailbox server has no batches to follow.
 
 
 if __name__ == "__main__":

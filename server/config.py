@@ -155,6 +155,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 raise ValueError(f"{name} is {value}; it must be {least} to {most}")
         if self.token and not _TOKEN.fullmatch(self.token):
             raise ValueError(
+                # Nor is a token repeated, which may be nearly right.
                 f"token has {len(self.token)} characters, some of which may not be in it; "
                 "give 8 to 128 of A-Z, a-z, 0-9, '-', '_', '.' and '~'"
             )
@@ -170,18 +171,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             given, missing = ("cert", "key") if self.cert else ("key", "cert")
             raise ValueError(f"{given} is {self.cert or self.key!r}, but {missing} is not set; TLS needs both")
         self._check_mqtt()
-        lacked = ""
-        if self.loop == "mailbox":
-            if self.loops > 1:
-                raise ValueError(
-                    f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
-                )
-            braked = next((name for name in Brakes.__struct_fields__ if getattr(self.brakes, name).is_on), "")
-            lacked = f"brakes.{braked} is set, but a mailbox server has no brakes" if braked else self.lacked_by_mailbox
-        elif self.counts_only:
-            lacked = self._lacked_by("one that only counts")
-        if lacked:
-            raise ValueError(f"{lacked}; leave it out, or set loop to native or portable")
+        self._check_loop()
         across, down = tile_shape(self.width, self.height)
         if across * down > TILES_MAX:
             raise ValueError(
@@ -220,10 +210,25 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def _lacked_by(self, kind: str) -> str:
         """What a server without an engine cannot serve."""
         if self.has_bridge:
+            # Without its value: the URL may hold a password.
             return f"mqtt is set, but {kind} has no bridge"
         if self.journal and self.journal_gates:
             return f"journal is {self.journal!r}, but {kind} keeps none"
         return f"cert is {self.cert!r}, but {kind} speaks no TLS" if self.cert else ""
+
+    def _check_loop(self) -> None:
+        lacked = ""
+        if self.loop == "mailbox":
+            if self.loops > 1:
+                raise ValueError(
+                    f"loops is {self.loops}; mailbox is one loop: set loops to 1, or loop to native or portable"
+                )
+            braked = next((name for name in Brakes.__struct_fields__ if getattr(self.brakes, name).is_on), "")
+            lacked = f"brakes.{braked} is set, but a mailbox server has no brakes" if braked else self.lacked_by_mailbox
+        elif self.counts_only:
+            lacked = self._lacked_by("one that only counts")
+        if lacked:
+            raise ValueError(f"{lacked}; leave it out, or set loop to native or portable")
 
     def _check_mqtt(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.mqtt_name):

@@ -131,6 +131,7 @@ class Server:
 
     def listen(self) -> tuple[str, int]:
         """Bind and listen, and start the broker that is asked for. Returns host and port. Raises CannotListen."""
+        # Before the port is taken: a fault of the certificate leaves nothing open.
         context = context_of(self.config)
         listener = open_listener(self.config)
         self._listener = listener
@@ -185,6 +186,7 @@ class Server:
             self._is_released = True
             for loop in self._all_loops:
                 loop.release()
+        # What the loops sent last is in the socket pairs: the terminator delivers it before it ends.
         if self._tls is not None:
             self._bug = self._bug or self._tls.close()
         if self._listener is not None:
@@ -232,6 +234,7 @@ class Server:
         self._hurry()
 
     def _hurry(self) -> None:
+        # Before the loops are woken, as they look at it then.
         self._engine.is_hurried = True
         with self._wake_lock:
             if not self._is_released:
@@ -317,6 +320,7 @@ class Server:
                 self._barrier.wait()
                 if self.state == State.DRAINING and not closing:
                     closing = True
+                    # Here and not in `_drain`: each loop touches its own sockets in its own thread.
                     loop.stop_listening()
                     loop.close_clients(clock.now_ns())
         except threading.BrokenBarrierError:
@@ -328,6 +332,7 @@ class Server:
     def _fail(self, bug: BaseException) -> None:
         """End all loops, and have `run` raise this."""
         self._bug = bug
+        # Wakes the loops that wait; the next line, those that serve.
         self._barrier.abort()
         self._hurry()
         self._ended.set()

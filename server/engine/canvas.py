@@ -14,6 +14,8 @@ from server.wire import TILE_SIDE, tile_shape
 Region = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
+# Smaller snapshots are not compressed: that would cost more than their bytes do.
+SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 NO_TOKENS_NS = 1 << 62
 """`full_ns` of a viewer's bucket: it holds no token, whatever the limits are. Far from the end of int64, because the
 kernels add to it."""
@@ -83,6 +85,11 @@ def snapshot_of(pixels: NDArray[np.uint8], region: Region, tick: int) -> Snapsho
     x, y, width, height = region
     data = pixels[y : y + height, x : x + width].tobytes()
     return Snapshot(tick=tick, x=x, y=y, width=width, height=height, pixels=data)
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """The message as it is sent, compressed where that is worth it."""
+    return snapshot.encode(compress=len(snapshot.pixels) >= SNAPSHOT_COMPRESS_BYTES)
 
 
 class Canvas:

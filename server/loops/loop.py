@@ -13,6 +13,7 @@ import numpy as np
 
 from server.accept.address_limits import AddressLimits, Refusal, turn_away
 from server.accept.listener import NO_FILE_NS, NoFileLeft, accept_next, count_backlog
+from server.engine.canvas import encode_snapshot
 from server.engine.engine import Engine, look, note, use_slot
 from server.engine.invariants import check_connections
 from server.kernels.apply import pass_request
@@ -30,8 +31,6 @@ from server.wire import Opcode
 
 # Sockets accepted before the others are served again.
 ACCEPTS_A_STEP = 64
-SNAPSHOT_COMPRESS_BYTES = 32 * 1024
-"""Smaller snapshots are not compressed: that would cost more than their bytes do."""
 # Snapshots of the whole canvas that one outbox may hold. A single read can bring hundreds of SUBSCRIBEs, each of which
 # is answered by one.
 SNAPSHOTS_HELD_MAX = 4
@@ -354,8 +353,8 @@ class Loop(ABC):
         if is_alive and not self._holds_enough(slot):
             answer = self.engine.subscribe(self.arrays, index, now_ns)
             if answer is not None:
-                payload = answer.encode(compress=len(answer.pixels) >= SNAPSHOT_COMPRESS_BYTES)
-                self.post(slot, self.slow_path.clients[slot].connection.encode_binary(payload), now_ns)
+                frame = self.slow_path.clients[slot].connection.encode_binary(encode_snapshot(answer))
+                self.post(slot, frame, now_ns)
         pass_request(self.arrays)
 
     def _holds_enough(self, slot: int) -> bool:

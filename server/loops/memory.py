@@ -153,6 +153,7 @@ class MemoryLoop:
     def _take_block(self, now_ns: int) -> None:
         """Have the next block's segments decoded, once it is full."""
         block = self._blocks[self._next]
+        # The next block may be one that is being served already, when the ring is full.
         if len(self._taken) == len(self._blocks) or block["state"] != BlockState.FULL:
             return
         depth = int(np.count_nonzero(self._blocks["state"])) - len(self._taken)

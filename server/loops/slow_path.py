@@ -162,6 +162,7 @@ class SlowPath:
     def close(self, slot: int, code: CloseCode, reason: str, now_ns: int) -> None:
         """Begin the close handshake, or answer 503 to an unfinished request. What came before is served first."""
         client = self.clients[slot]
+        # The first reason stays, as when a protocol error comes while the server stops.
         client.verdict = client.verdict or (code, reason)
         self._settle(slot, client, now_ns)
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.config import ServerConfig
-from server.engine.canvas import Canvas, snapshot_of
+from server.engine.canvas import Canvas, encode_snapshot, snapshot_of
+from server.engine.engine import COMPRESS_BYTES_MIN
 from server.ipc.page import Page
 from server.journal.journal import Journal
 from server.journal.store import TickEntry
@@ -27,9 +28,6 @@ from server.wire import DELTA, TILE_SIDE, Opcode, ServerOp
 
 MAILBOX_MAX = 65_536
 """Actions that may wait: about a second's worth. More would only make all changes older."""
-COMPRESS_BYTES_MIN = 512
-"""Below this a zlib stream saves less than a client pays to open it."""
-SNAPSHOT_COMPRESS_BYTES = 32 * 1024
 LOOK_S = 0.5
 """Longest sleep of the tick task: a tick interval that is made shorter applies within this time."""
 
@@ -105,6 +103,7 @@ class MailboxCanvas:
         """Put a placement into the queue, or count why not."""
         self._counts["received_count"] += 1
         client.received_count += 1
+        # Checked before it is queued, so that a dropped placement takes no place from others.
         if x >= self.config.width or y >= self.config.height:
             client.out_of_bounds_count += 1
             self._counts["out_of_bounds_count"] += 1
@@ -176,8 +175,7 @@ class MailboxCanvas:
         client.cursor = self.tick
         self._counts["subscriber_count"] += 1
         self._counts["snapshot_count"] += 1
-        snapshot = snapshot_of(self._canvas.pixels, region, self.tick)
-        return snapshot.encode(compress=len(snapshot.pixels) >= SNAPSHOT_COMPRESS_BYTES)
+        return encode_snapshot(snapshot_of(self._canvas.pixels, region, self.tick))
 
     def unsubscribe(self, client: MailboxClient) -> None:
         """Send it no more deltas."""
@@ -199,6 +197,7 @@ class MailboxCanvas:
         self.tick += 1
         frames: dict[Watched, QueuedFrame] = {}  # Viewers that watch the same get the same bytes.
         whole = self._canvas.tiles_of(self._canvas.clip(0, 0, 0, 0))
+        # Of the whole canvas first, for telemetry and the recording; viewers of the whole get the same frame.
         merged = self._encode(frames, whole, self.tick - 1)
         encoded_ns, spacing_ns = clock.now_ns(), max(self._interval_ns, now_ns - self._tick_ns)
         if self._journal is not None and merged.pixel_count:

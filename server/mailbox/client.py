@@ -108,6 +108,7 @@ class MailboxClient:
     def flush(self) -> None:
         """Write what the connection itself has to say; after its close frame, end our side of the stream."""
         data = self.connection.data_to_send()
+        # The peer may still send, but nothing can be answered.
         if self.is_half_closed or self.writer.is_closing():
             return
         self.writer.write(data)

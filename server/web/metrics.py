@@ -138,6 +138,7 @@ class PageCollector(Collector):
 
 def exposition(telemetry: Page) -> bytes:
     """The page as Prometheus' text format. Its type is `CONTENT_TYPE`."""
+    # One per scrape: the library's global registry would keep collectors of servers that have ended.
     registry = CollectorRegistry()
     registry.register(PageCollector(telemetry))
     return generate_latest(registry)

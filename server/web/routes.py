@@ -31,6 +31,7 @@ TICK_SLACK_NS = 500_000_000
 
 _TEXT = "text/plain; charset=utf-8"
 _INDEX = "index.html"
+# The page loads nothing from elsewhere, runs no inline script, and cannot be framed.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -47,6 +48,7 @@ _TYPES = {
     ".png": "image/png",
 }
 _UPGRADE: tuple[Header, ...] = (("Upgrade", "websocket"),)
+# no-cache: browsers ask again each time, and with an ETag mostly get a 304.
 _COMMON: tuple[Header, ...] = (("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -119,6 +121,7 @@ def tick_fault(telemetry: Page, now_ns: int) -> str:
     last_ns = int(telemetry["ticks"][tick % TICK_ROWS]["start_ns"])
     if last_ns == 0:
         return "no tick has finished yet"
+    # The interval is the stretched one: a tick that waits for a slow broadcast is on time.
     late_ns, allowed_ns = now_ns - last_ns, 2 * interval_ns + TICK_SLACK_NS
     if late_ns <= allowed_ns:
         return ""
