@@ -188,22 +188,21 @@ class HostilePool:
 
     def _on_end(self, link: _Link, now_ns: int) -> None:
         """The server ended the connection, or answered our close frame."""
-        row = self._rows[link.member.kind]
         if link.client.is_closing:
-            row["left_count"] += 1
+            self._rows[link.member.kind]["left_count"] += 1
         else:
-            count_end(row, link.client.code)
-        self._pause(link.member, now_ns)
-        self._drop(link, with_reset=False)
+            count_end(self._rows[link.member.kind], link.client.code)
+        self._pause(link, now_ns, with_reset=False)
 
     def _leave(self, link: _Link, now_ns: int) -> None:
         self._rows[link.member.kind]["left_count"] += 1
-        self._pause(link.member, now_ns)
-        self._drop(link, with_reset=True)
+        self._pause(link, now_ns, with_reset=True)
 
-    def _pause(self, member: _Member, now_ns: int) -> None:
-        least_s, most_s = CLASSES[member.kind].pause_s
-        member.due_ns = now_ns + int(member.random.uniform(least_s, most_s) * 1e9)
+    def _pause(self, link: _Link, now_ns: int, *, with_reset: bool) -> None:
+        """Close the socket, and wait before the next connection."""
+        least_s, most_s = CLASSES[link.member.kind].pause_s
+        link.member.due_ns = now_ns + int(link.member.random.uniform(least_s, most_s) * 1e9)
+        self._drop(link, with_reset=with_reset)
 
     def _drop(self, link: _Link, *, with_reset: bool) -> None:
         """Close the socket. The caller has counted the end."""
