@@ -6,6 +6,7 @@ package takes its door in `DOORS` and its reason in pyproject.toml.
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -178,6 +179,11 @@ class TestReadme:
         assert "<!-- command: test -->" in script, ".ci/run must take its command from README"
         assert "pytest" not in script, ".ci/run must have no test command of its own"
         assert "-m outside" in script, ".ci/run must also run the tests of programs without these programs"
+
+    def test_ci_names_tests_that_exist(self) -> None:
+        script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+        paths = re.findall(r"tests/[\w/]+(?:\.py)?", script)
+        assert [path for path in paths if not (ROOT / path).exists()] == [] != paths
 
     def test_changelog_names_the_version(self) -> None:
         version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
