@@ -180,17 +180,7 @@ class OldMask(HostileClient):
 
 
 CLASSES: tuple[type[HostileClient], ...] = (
-    Stall,
-    ReadNothing,
-    ByteAtATime,
-    OddFragments,
-    NoHandshake,
-    ResetMidFrame,
-    Churn,
-    ReconnectTogether,
-    WrongLengths,
-    RandomBytes,
-    OverLimit,
-    OldMask,
-)
+    Stall, ReadNothing, ByteAtATime, OddFragments, NoHandshake, ResetMidFrame, Churn, ReconnectTogether, WrongLengths,
+    RandomBytes, OverLimit, OldMask,
+)  # fmt: skip
 assert len(CLASSES) == len(KINDS)

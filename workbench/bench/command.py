@@ -122,16 +122,10 @@ class _CaseRun:
                 for name in wanted:
                     if not program.missing(name):
                         self._try_one(step, scenario, name, number)
-        return CaseResult(
-            case.name,
-            case.title,
-            case.primary,
-            self._seconds,
-            "one thread, no sockets" if case.in_memory else str(self._place),
-            tuple(Row(step, name, tuple(outcomes)) for (step, name), outcomes in self._outcomes.items()),
-            tuple(self._notes),
-            bool(self._failed),
-        )
+        head = case.name, case.title, case.primary, self._seconds
+        place = "one thread, no sockets" if case.in_memory else str(self._place)
+        rows = tuple(Row(step, name, tuple(outcomes)) for (step, name), outcomes in self._outcomes.items())
+        return CaseResult(*head, place, rows, tuple(self._notes), bool(self._failed))
 
     def _try_one(self, step: Step, scenario: Scenario, name: str, number: int) -> None:
         """One trial, unless this program has failed in this step before or a stop was asked for."""

@@ -71,35 +71,28 @@ async def serve_aiohttp(counter: Counter) -> None:
 
 async def serve_picows(counter: Counter) -> None:
     """One callback per frame, from a parser in Cython."""
-    from picows import (
-        WSFrame,
-        WSListener,
-        WSMsgType,
-        WSTransport,
-        WSUpgradeRequest,
-        WSUpgradeResponse,
-        WSUpgradeResponseWithListener,
-        ws_create_server,
-    )
+    import picows
 
-    class Listener(WSListener):
-        def on_ws_connected(self, transport: WSTransport) -> None:
-            transport.send(WSMsgType.BINARY, counter.hello)
+    binary, close = picows.WSMsgType.BINARY, picows.WSMsgType.CLOSE  # Looked up once, not per frame.
 
-        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-            if frame.payload_size == PLACE.size and frame.msg_type == WSMsgType.BINARY:
+    class Listener(picows.WSListener):
+        def on_ws_connected(self, transport: picows.WSTransport) -> None:
+            transport.send(binary, counter.hello)
+
+        def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+            if frame.payload_size == PLACE.size and frame.msg_type == binary:
                 counter.count += 1
-            elif frame.msg_type == WSMsgType.BINARY:
-                transport.send(WSMsgType.BINARY, counter.answer(frame.get_payload_as_bytes()))
-            elif frame.msg_type == WSMsgType.CLOSE:
+            elif frame.msg_type == binary:
+                transport.send(binary, counter.answer(frame.get_payload_as_bytes()))
+            elif frame.msg_type == close:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
                 transport.disconnect()
 
-    def accept(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-        response = WSUpgradeResponse.create_101_response(extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL})
-        return WSUpgradeResponseWithListener(response, Listener())
+    def accept(request: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
+        response = picows.WSUpgradeResponse.create_101_response(extra_headers={"Sec-WebSocket-Protocol": SUBPROTOCOL})
+        return picows.WSUpgradeResponseWithListener(response, Listener())
 
-    server = await ws_create_server(accept, HOST, 0, backlog=BACKLOG, websocket_handshake_timeout=60)
+    server = await picows.ws_create_server(accept, HOST, 0, backlog=BACKLOG, websocket_handshake_timeout=60)
     await counter.listen(server.sockets[0].getsockname()[1])
     server.close()
 
