@@ -116,7 +116,7 @@ def needs_broker() -> Callable[..., str]:
 def certificates(
     needs_program: Callable[[str, str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """`certificates(name)`: a folder with ca.pem, cert.pem and key.pem of that name's own CA. Nobody changes it."""
+    """`certificates(name)`: a folder with ca.pem, cert.pem and key.pem of that name's own CA. No test changes it."""
     from support.brokers import make_certificates
 
     needs_program("openssl", "apt-get install openssl")

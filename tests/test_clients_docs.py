@@ -83,8 +83,8 @@ def test_python(serving: Serving, client: Callable[[str], Path]) -> None:
     path = client("paint.py")
     url = f"ws://127.0.0.1:{serving.port}/canvas"
     for x, y, color in ((69, 44, 5), (33, 2, 6)):
-        told = run(sys.executable, path, url, x, y, color, folder=path.parent)
-        assert told == f"a canvas of 70 x 45\ncolour {color} is at ({x}, {y})\n"
+        printed = run(sys.executable, path, url, x, y, color, folder=path.parent)
+        assert printed == f"a canvas of 70 x 45\ncolour {color} is at ({x}, {y})\n"
         assert serving.pixels[y, x] == color
 
 
@@ -114,8 +114,8 @@ def test_node(serving: Serving, client: Callable[[str], Path], needs_program: Ca
     path = client("paint.js")
     url = f"ws://127.0.0.1:{serving.port}/canvas"
     for x, y, color in ((68, 43, 7), (1, 40, 8)):
-        told = run(node, path, url, x, y, color, folder=path.parent, NODE_PATH=folders)
-        assert told == f"a canvas of 70 x 45\ncolour {color} is at ({x}, {y})\n"
+        printed = run(node, path, url, x, y, color, folder=path.parent, NODE_PATH=folders)
+        assert printed == f"a canvas of 70 x 45\ncolour {color} is at ({x}, {y})\n"
         assert serving.pixels[y, x] == color
 
 
@@ -130,8 +130,8 @@ def test_look(
     # It is healthy, however late its ticks.
     monkeypatch.setattr("server.web.routes.TICK_SLACK_NS", PATIENCE_S * 1_000_000_000)
     wait_until(lambda: serving.tick > 0)
-    told = run("sh", "-e", path, folder=path.parent, PORT=str(serving.port))
-    assert re.fullmatch(r"ok\npixelcanvas_ticks_total [0-9.e+]+\n", told)
+    printed = run("sh", "-e", path, folder=path.parent, PORT=str(serving.port))
+    assert re.fullmatch(r"ok\npixelcanvas_ticks_total [0-9.e+]+\n", printed)
     assert (path.parent / "canvas.png").read_bytes().startswith(b"\x89PNG")
     assert (path.parent / "palette.json").read_text().startswith('["#')
 
@@ -169,7 +169,7 @@ def pages(client: Callable[[str], Path]) -> Iterator[int]:
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Discard the log."""
 
     handler = functools.partial(Quiet, directory=client("paint.html").parent)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -192,5 +192,5 @@ def test_page(pages: int, tmp_path: Path, browser: Browser, needs_program: Calla
         page.evaluate(CLICK)
         page.wait_for(f"{LOOK} !== {before!r}")
         assert serving.pixels[20, 40] == 5
-        # Only this test reads its pixels back, and is told of a faster way to do that.
+        # Only this test reads its pixels back, and gets a warning that names a faster way to do that.
         assert not [line for line in page.complaints if "willReadFrequently" not in line]

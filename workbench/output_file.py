@@ -269,7 +269,7 @@ def _descriptor_at(path: Path) -> _Stream | None:
             return int(path.name) if int(found[1]) == os.getpid() else _of_another(path)
         if not path.is_symlink():
             return None
-        # Step by step, not realpath: /dev/stdout leads to a descriptor, whose target would be opened anew.
+        # Step by step, not realpath: /dev/stdout leads to a descriptor, whose target would be opened again.
         path = Path(folder) / path.readlink()
     return None
 

@@ -70,11 +70,11 @@ def guarded_broker(folder):
 
 
 def await_listening(address):
-    """Return as soon as somebody listens there."""
+    """Return as soon as a broker listens there."""
     deadline_ns = clock.now_ns() + PATIENCE_S * 10**9
     while True:
         with socket.socket() as probe:
             if probe.connect_ex((address.host, address.port)) == 0:
                 return
-        assert clock.now_ns() < deadline_ns, f"nobody listens at {address.shown}"
+        assert clock.now_ns() < deadline_ns, f"nothing listens at {address.shown}"
         clock.wait_s(0.01)

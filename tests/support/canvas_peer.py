@@ -1,6 +1,6 @@
 """A canvas server made of the `websockets` library and the plain protocol: what the fleet is tested against.
 
-It runs in a thread of the test, keeps a canvas, ticks when it is told to or by its own timer, and can be told to
+It runs in a thread of the test, keeps a canvas, ticks on request or by its own timer, and can be made to
 misbehave. It shares no code with the server but the message tables.
 """
 

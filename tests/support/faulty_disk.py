@@ -1,4 +1,4 @@
-"""A disk that fails when it is told to: SQLite's own file functions, with writes, syncs and truncations in between.
+"""A disk that fails on demand: SQLite's own file functions, with writes, syncs and truncations in between.
 
 It replaces the default VFS of this process while it is in use, so that what is tested opens its files as ever. It works
 where `_sqlite3` uses a library of its own, as on most systems. Invariant: a fault is of the file's main part or of its
@@ -78,7 +78,7 @@ class FaultyDisk:
         self.failed_count = 0
 
     def fail(self, path: Path, fault: Fault | None) -> None:
-        """Count anew, and fail so with this file and its log when they are opened from now on."""
+        """Count from zero, and fail so with this file and its log when they are opened from now on."""
         self._names = (os.fsencode(path), os.fsencode(f"{path}-wal"))
         self._fault, self._seen, self.failed_count = fault, 0, 0
 
@@ -92,8 +92,8 @@ class FaultyDisk:
 
     # --- Inside ---
 
-    def _open(self, _vfs: int, name: int, file: int, flags: int, told: int) -> int:
-        code = int(self._usual_open(ctypes.cast(self._usual, _P), name, file, flags, told))
+    def _open(self, _vfs: int, name: int, file: int, flags: int, out_flags: int) -> int:
+        code = int(self._usual_open(ctypes.cast(self._usual, _P), name, file, flags, out_flags))
         if code == 0 and flags & _MAIN_OR_LOG:
             opened = ctypes.cast(file, ctypes.POINTER(_File)).contents
             may_fail = ctypes.string_at(name) in self._names

@@ -48,7 +48,7 @@ def interrupted(array: np.ndarray, key: str | None, happen: Callable[[], object]
 
 
 class NoticedLock:
-    """A lock that says when somebody waits for it."""
+    """A lock that reports when a thread waits for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

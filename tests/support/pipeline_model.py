@@ -26,7 +26,7 @@ TILES = 64
 
 
 class PipelineModel:
-    """Works on the session's pages until told otherwise. What is public may be changed while it runs."""
+    """Works on the session's pages until it is stopped. What is public may be changed while it runs."""
 
     def __init__(self, pages, *, messages_per_s=20_000, handshakes_per_s=50, viewers=500, tick_ms=100):
         self.pages = pages

@@ -118,7 +118,11 @@ def _fragmentation() -> dict[str, Case]:
     first, last = frame(TEXT, "fragment1", is_final=False), frame(MORE, "fragment2")
     whole, ping = [(TEXT, b"fragment1fragment2")], frame(PING, "between")
     five = [frame(TEXT if n == 1 else MORE, f"fragment{n}", is_final=n == 5) for n in range(1, 6)]
-    told = [(PONG, b"pongme 1!"), (PONG, b"pongme 2!"), (TEXT, b"".join(f"fragment{n}".encode() for n in range(1, 6)))]
+    answers = [
+        (PONG, b"pongme 1!"),
+        (PONG, b"pongme 2!"),
+        (TEXT, b"".join(f"fragment{n}".encode() for n in range(1, 6))),
+    ]
     woven = [*five[:2], frame(PING, "pongme 1!"), *five[2:4], frame(PING, "pongme 2!"), five[4]]
     cases = {
         "5 ping in fragments": fails(1002, frame(PING, "a", is_final=False), frame(MORE, "b")),
@@ -137,7 +141,7 @@ def _fragmentation() -> dict[str, Case]:
     ):
         cases[f"5 two fragments, {name}"] = Case(cut(first, last), whole)
         cases[f"5 a ping between, {name}"] = Case(cut(first, ping, last), [(PONG, b"between"), *whole])
-        cases[f"5 five fragments and two pings, {name}"] = Case(cut(*woven), told)
+        cases[f"5 five fragments and two pings, {name}"] = Case(cut(*woven), answers)
         for is_final in (True, False):
             nothing = frame(MORE, "nothing to continue", is_final=is_final)
             cases[f"5 nothing to continue, FIN {is_final}, {name}"] = fails(1002, *cut(nothing, frame(TEXT, "x")))

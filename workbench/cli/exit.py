@@ -50,7 +50,7 @@ def _name_output() -> None:
     former: Any = sys.stdout
     raw = _Output(former.fileno(), "w", closefd=False)
     sys.stdout = io.TextIOWrapper(
-        # Unbuffered only if Python was told so (-u): otherwise each print would be a system call.
+        # Unbuffered only if Python was started with -u: otherwise each print would be a system call.
         raw if former.write_through else io.BufferedWriter(raw),
         former.encoding,
         "backslashreplace",
