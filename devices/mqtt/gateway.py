@@ -73,7 +73,6 @@ class Gateway:
     def publish(self, topic: str, payload: bytes) -> None:
         """Publish for a device."""
         self.link.publish(Publication(topic, payload))
-        self.link.wake()
 
     # Events of the link.
 

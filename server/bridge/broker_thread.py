@@ -4,7 +4,7 @@ It publishes what the loop hands over. On each connection the broker gets the re
 connection is never published on another: a new one begins with a DELTA of everything.
 
 MQTT has no way to slow a device down, so the inbox is bounded: what does not fit is shed, and counted for its device.
-Each placement that arrives is either taken or counted by `take_shed`, once.
+Each placement that arrives is either taken or counted by `take_refused`, once.
 """
 
 import asyncio
@@ -76,23 +76,15 @@ class Inbox:
             assert self._places >= 0
         return taken
 
-    def take_shed(self) -> dict[str, int]:
-        """Shed placements by device since the last call."""
-        with self._lock:
-            shed, self._shed = self._shed, {}
-        return shed
+    def take_refused(self) -> tuple[dict[str, int], int, int]:
+        """Shed placements by device, invalid and ignored publications, since the last call.
 
-    def take_fault_count(self) -> int:
-        """Invalid publications since the last call, and those of more devices than can be counted."""
+        Those of more devices than can be counted are invalid.
+        """
         with self._lock:
-            count, self._fault_count = self._fault_count, 0
-        return count
-
-    def take_ignored_count(self) -> int:
-        """Ignored publications since the last call."""
-        with self._lock:
-            count, self._ignored_count = self._ignored_count, 0
-        return count
+            refused = self._shed, self._fault_count, self._ignored_count
+            self._shed, self._fault_count, self._ignored_count = {}, 0, 0
+        return refused
 
 
 class BrokerThread:
@@ -156,12 +148,10 @@ class BrokerThread:
         self._info = info
         if self.is_connected:
             self._publish_info()
-            self._link.wake()
 
     def _pass_on(self, publication: Publication, connection: int) -> None:
         if self.is_connected and connection == self.connected_count:
             self._link.publish(publication)
-            self._link.wake()
         self._passed_count += 1
 
     def _publish_info(self) -> None:

@@ -246,9 +246,10 @@ class BridgeLoop:
 
     def _note_refused(self, now_ns: int) -> None:
         """Count what the inbox did not take: faults, ignored publications, and shed placements, which are reported."""
-        self._counts["protocol_error_count"] += self._inbox.take_fault_count()
-        self._counts["ignored_count"] += self._inbox.take_ignored_count()
-        for device, count in self._inbox.take_shed().items():
+        shed, fault_count, ignored_count = self._inbox.take_refused()
+        self._counts["protocol_error_count"] += fault_count
+        self._counts["ignored_count"] += ignored_count
+        for device, count in shed.items():
             slot = self._devices.slot(device, now_ns)
             if slot < 0:
                 self._counts["protocol_error_count"] += 1

@@ -83,11 +83,8 @@ class BrokerLink:
         return len(self._owed) + (self._under_way is not None)
 
     def publish(self, publication: Publication) -> None:
-        """Hand a message over, to be sent after `wake`. Called in the link's loop, as everything but `owed_count`."""
+        """Hand a message over, to be sent in order. Called in the link's loop, as everything but `owed_count`."""
         self._owed.append(publication)
-
-    def wake(self) -> None:
-        """Send what was handed over."""
         self._has_work.set()
 
     def end(self) -> None:

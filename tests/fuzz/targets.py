@@ -242,7 +242,7 @@ def publications(data):
     assert not device or topics.place(device) == topic
     for _ in range(2):
         inbox.put(device, payload)
-    taken, shed, fault_count = inbox.take(9, INBOX_PLACES), inbox.take_shed(), inbox.take_fault_count()
+    taken, (shed, fault_count, _) = inbox.take(9, INBOX_PLACES), inbox.take_refused()
     if not device or not places:
         assert (taken, shed, fault_count) == ([], {}, 2)
         return

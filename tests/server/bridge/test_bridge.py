@@ -184,9 +184,8 @@ class TestInbox:
         inbox.put("", places((1, 1, 1)))
         inbox.put("a", b"\x01")
         inbox.ignore()
-        assert inbox.take_shed() == {"a": 1, "b": 2} and inbox.take_shed() == {}
-        assert inbox.take_fault_count() == 2 and inbox.take_fault_count() == 0
-        assert inbox.take_ignored_count() == 1 and inbox.take_ignored_count() == 0
+        assert inbox.take_refused() == ({"a": 1, "b": 2}, 2, 1)
+        assert inbox.take_refused() == ({}, 0, 0)
         assert [entry[0] for entry in inbox.take(9, 2)] == ["a"]
         inbox.put("c", places((1, 1, 1)))
         assert [(device, count) for device, _, count in inbox.take(9, 9)] == [("b", 1), ("c", 1)]
