@@ -95,7 +95,7 @@ class Server:
         self._broker: Broker | None = None
         self._broker_address: BrokerAddress | None = None
         self._broker_until_ns = 0  # The broker is paused until then; 0: it is not paused.
-        self._broker_state: BrokerState | None = None  # The last one that the carrier has reported.
+        self._broker_state: BrokerState | None = None  # The last one that the broker thread has reported.
         self._broker_lock = threading.Lock()  # So that the state that is reported last is the newest.
         self._own_loops: list[MemoryLoop | BridgeLoop] = [*self._memory_loops]  # Those without sockets.
         if self._bridge is not None:
@@ -300,7 +300,7 @@ class Server:
         self._broker_address = address
 
     def _take_broker_state(self, state: BrokerState, text: str) -> None:
-        """Called from the carrier's thread."""
+        """Called from the broker thread."""
         self._broker_state = state
         self._show_broker()
         if text:

@@ -14,17 +14,7 @@ from server.kernels.due_frames import sweep_rest
 from server.kernels.fan_out import end_connection, fan_out, flush, patrol, post
 from server.kernels.journey import note_admitted, note_applied, note_decoded, note_reads, note_sent
 from server.kernels.kernel import address_of, kernel
-from server.kernels.layout import (
-    LISTENER,
-    PATROL_NS,
-    READ_BYTES_MAX,
-    SENDS_A_STEP,
-    WAKEUP,
-    Phase,
-    Reason,
-    Stage,
-    Wake,
-)
+from server.kernels.layout import LISTENER, PATROL_NS, READ_BYTES_MAX, SENDS_A_STEP, WAKEUP, Phase, Reason, Stage, Wake
 from server.kernels.queues import has_room, make_arena_room, make_message_room, make_placement_room
 from server.wire import BINARY_FRAME, PLACE_FRAME_BYTES, PONG, PONG_FRAME_BYTES, ClientOp, ServerOp
 

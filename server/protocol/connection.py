@@ -31,14 +31,7 @@ from server.protocol.events import Closed, Event, Message, Pinged, Ponged, Refus
 from server.protocol.frames import FrameReader, Received
 from server.protocol.handshake import Handshake, new_handshake_key
 from server.protocol.http import Header, HttpFault, take_head
-from server.protocol.websocket import (
-    CloseCode,
-    LocalError,
-    ProtocolViolation,
-    decode_close,
-    encode_close,
-    encode_frame,
-)
+from server.protocol.websocket import CloseCode, LocalError, ProtocolViolation, decode_close, encode_close, encode_frame
 from server.wire import CONTROL_BYTES_MAX, MESSAGE_BYTES_MAX, RSV1, Opcode
 
 # With compression, one call returns at most about this many bytes of messages, and the rest waits for the next call:
