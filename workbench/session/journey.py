@@ -1,7 +1,7 @@
 """Joins the fleet's record of a probed batch with the server's record of the read that received it.
 
 The two records share only the connection's number and the clock. Pure: it reads rows and pages.
-Invariant: all times of one `Journey` belong to one batch, or are None.
+All times of one `Journey` belong to one batch, or are None.
 """
 
 from collections.abc import Sequence

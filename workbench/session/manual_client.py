@@ -61,6 +61,7 @@ class ManualClient:
             self._waiting.popleft()
             self.dropped_count += 1
         self._waiting.append(Place(x, y, color))
+        assert len(self._waiting) <= WAITING_MAX
 
     def allow(self, rate_per_s: float, burst: float) -> None:
         """Set the server's rate limit: placements per second and burst."""

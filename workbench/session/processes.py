@@ -54,7 +54,7 @@ class Process:
     Orders go to its standard input, events come from its standard output, and the last lines of its standard error are
     kept to explain a crash. Two threads read; both end with the process. `inbox` receives its events in order, `Ended`
     last. `descriptors` are those of the pages it inherits. It loads its libraries at once and waits for `begin`.
-    Invariants: a child never outlives this process, because it exits when its standard input closes; sending an order
+    A child never outlives this process, because it exits when its standard input closes; sending an order
     never blocks, even if the child has stopped reading.
     """
 
@@ -231,7 +231,7 @@ class Processes:
     """The child processes of one session by name: "server", "fleet", "panels". `commands`: how to run each.
 
     When one fails, the others keep running until they are stopped.
-    Invariant: `poll` never blocks; `wait` and `stop` do, within their bounds.
+    `poll` never blocks; `wait` and `stop` do, within their bounds.
     """
 
     def __init__(self, commands: Mapping[str, Sequence[str]]) -> None:
@@ -271,6 +271,7 @@ class Processes:
     def send(self, name: str, order: Order) -> None:
         """Send an order, if the part is alive."""
         if self.is_alive(name):
+            assert self._children[name].has_begun, f"an order to the {name} before its start line"
             self._children[name].send(order)
 
     def request_stop(self, name: str) -> None:
@@ -367,7 +368,7 @@ _SIZE_FIRST = (900, 700, 1.0)
 class PanelsPart:
     """The panels' process of a live or replayed session: reads a history page and draws into a picture page.
 
-    Invariant: a process started after `resize` or `show` gets the last size and order.
+    A process started after `resize` or `show` gets the last size and order.
     """
 
     def __init__(self, parts: Processes, history: Page, picture: Page) -> None:

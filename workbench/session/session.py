@@ -2,7 +2,7 @@
 
 The session starts them in order, handles their events, samples their counters and stops them in order. It draws
 nothing, reads no command line, and passes samples on to a recording.
-Invariant: `poll` never blocks; `wait` and `end` do, within their bounds.
+`poll` never blocks; `wait` and `end` do, within their bounds.
 """
 
 import zlib

@@ -1,6 +1,6 @@
 """Stops a session's parts step by step, each step with a time limit that the user may cut short.
 
-The session chooses the order. Invariant: no step waits longer than its limit, and none waits after the user hurries.
+The session chooses the order. No step waits longer than its limit, and none waits after the user hurries.
 """
 
 from collections.abc import Callable

@@ -24,7 +24,7 @@ _FACTOR_DIGITS = 3
 class Schedule:
     """A scenario's faults and load curve by seconds since the load began. It sends nothing and reads no clock.
 
-    Invariant: each repetition of a fault is returned at most once, and the load factor changes at most four times per
+    Each repetition of a fault is returned at most once, and the load factor changes at most four times per
     second, so that a curve of any shape costs few orders.
     """
 

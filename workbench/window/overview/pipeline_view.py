@@ -1,6 +1,6 @@
 """The pipeline strip: a card for each stage in processing order, and before each its queue as a bar.
 
-It shows `View.stages` and `View.diagnosis`. Numbers change with the figures, bars with every view. Invariants: every
+It shows `View.stages` and `View.diagnosis`. Numbers change with the figures, bars with every view. Every
 state has a mark of its own shape, not only a colour; a queue at its limit fills its bar. A queue without a limit is
 scaled to the greatest depth it had.
 """

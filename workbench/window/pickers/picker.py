@@ -1,6 +1,6 @@
 """The scenario pickers: cards of everything that can be run, over the whole window or, at the start, over a part of it.
 
-A card has a picture of a real run; only the full picker has room for a sentence on each. Invariants: every scenario has
+A card has a picture of a real run; only the full picker has room for a sentence on each. Every scenario has
 its card, entirely visible at any window size; what is picked can run on this machine, otherwise the reason is shown.
 """
 

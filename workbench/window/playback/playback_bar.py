@@ -1,6 +1,6 @@
 """The playback bar of a replay: play and pause, speed, time, and a strip of thumbnails to seek on.
 
-It reads no recording: thumbnails and markers come from the session. Invariant: the tooltip on the strip shows the
+It reads no recording: thumbnails and markers come from the session. The tooltip on the strip shows the
 moment that a click there seeks to.
 """
 

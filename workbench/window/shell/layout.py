@@ -1,6 +1,6 @@
 """The layout of the window: places every view, draws them in order, and puts the overlays on top.
 
-It knows which views exist and where; it starts nothing and handles no key. Invariant: the picture depends on the scene
+It knows which views exist and where; it starts nothing and handles no key. The picture depends on the scene
 alone, so a picture in memory and one on a display are equal.
 """
 

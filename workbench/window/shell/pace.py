@@ -1,7 +1,7 @@
 """The redraw rate: when the next redraw is due, how many there were, and their CPU cost.
 
 It is 60 per second while redraws are cheap and on time, otherwise 30: the window must not slow what it measures.
-Invariant: a late redraw is not made up for, so a busy machine gets fewer redraws and never a burst.
+A late redraw is not made up for, so a busy machine gets fewer redraws and never a burst.
 """
 
 from collections import deque

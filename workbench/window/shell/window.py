@@ -1,6 +1,6 @@
 """The window of a session: shows the latest frozen view at 30 or 60 redraws per second, and never blocks.
 
-It does not start or stop the session. Invariant: the picture depends only on the views, the panels' picture and the
+It does not start or stop the session. The picture depends only on the views, the panels' picture and the
 time passed in, so a picture in memory and one on a display are equal.
 """
 

@@ -1,6 +1,6 @@
 """Decides which view gets an event: the view under the mouse, the one that captured the mouse, or the focused one.
 
-It draws nothing and acts on nothing. Invariant: from a press that a view took until the release of that button, that
+It draws nothing and acts on nothing. From a press that a view took until the release of that button, that
 view gets all mouse events, and other buttons are ignored.
 """
 

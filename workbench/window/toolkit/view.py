@@ -1,6 +1,6 @@
 """The base classes of everything the window shows: views with a box of their own, and overlays on top of them.
 
-A subclass defines what differs; the meaning of each method is documented here only. Invariant: a view touches only its
+A subclass defines what differs; the meaning of each method is documented here only. A view touches only its
 box and draws only what differs from what it drew last; `forget` makes it draw everything again.
 """
 
