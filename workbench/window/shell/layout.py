@@ -55,22 +55,9 @@ class Layout:
         self.explanation, self.line = Explanation(), DiagnosisLine(self.toggle_explanation)
         self.knobs, self.pipeline = KnobsView(callbacks), PipelineView(self.open_brakes)
         self._loading, self._pause_mark, self._ring = LoadingCard(), PauseMark(), FocusRing()
-        self._stack = Stack(  # Lowest first. The toast is on top: it tells of failures.
-            (
-                self._loading,
-                self._pause_mark,
-                self.start,
-                self.hover,
-                self.caption,
-                self.explanation,
-                self.chooser,
-                self.picker,
-                self.address,
-                self.help,
-                self.tooltip,
-                self.toast,
-            )
-        )
+        # Lowest first. The toast is on top: it reports failures.
+        middle = (self.hover, self.caption, self.explanation, self.chooser, self.picker, self.address, self.help)
+        self._stack = Stack((self._loading, self._pause_mark, self.start, *middle, self.tooltip, self.toast))
         self._placed: tuple[tuple[Drawable, pygame.Rect], ...] = ()
         self._handlers: list[tuple[Handler, pygame.Rect]] = []
         self._arranged_for: tuple[object, ...] = ()

@@ -124,20 +124,10 @@ def arrange(
     panel_bar = below.bottom(_PANEL_BAR)
     below.bottom(_PANEL_GAP)
     arrangement = Arrangement(
-        size=size,
-        scale=scale,
-        header=header,
-        banner=banner,
-        bottleneck=bottleneck,
-        pipeline=pipeline,
-        canvas=canvas_box,
-        panels=below.rect,
-        panel_bar=panel_bar,
-        knobs=knobs,
-        playback=playback,
-        status=status,
+        size=size, scale=scale, header=header, banner=banner, bottleneck=bottleneck, pipeline=pipeline,
+        canvas=canvas_box, panels=below.rect, panel_bar=panel_bar, knobs=knobs, playback=playback, status=status,
         hints=hints,
-    )
+    )  # fmt: skip
     assert _is_disjoint(arrangement), arrangement
     return arrangement
 
