@@ -125,7 +125,11 @@ class Drain:
         if is_still:
             # A placement that changed nothing is in no delta: its probe waits for nothing.
             forget_answered(fleet.arrays)
-        return is_still and unanswered == 0 and fleet.backlog_count(now_ns) == 0
+        is_quiet = is_still and unanswered == 0 and fleet.backlog_count(now_ns) == 0
+        if is_quiet:
+            done = counters["sent_count"] + counters["abandoned_count"] + fleet.owed_count()
+            assert counters["offered_count"] == done, "placements that were offered are neither sent nor abandoned"
+        return is_quiet
 
     def _patience_ns(self) -> int:
         """Longer than any viewer waits for the next delta while there are changes."""

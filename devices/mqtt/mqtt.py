@@ -47,10 +47,10 @@ class ViewProbes:
     """
 
     def __init__(self) -> None:
+        # By row: pixel, its colour when it was placed, the placement's colour, and the device.
         self._waiting: dict[int, tuple[int, int, int, int]] = {}
-        """By row: pixel, its colour when it was placed, the placement's colour, and the device."""
+        # By device.
         self._rows: defaultdict[int, set[int]] = defaultdict(set)
-        """By device."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -60,6 +60,7 @@ class ViewProbes:
 
         `pixel` is y * width + x. False when the pixel has this colour already.
         """
+        assert row not in self._waiting, "a probe was given a second placement"
         now = int(seen.flat[pixel])
         if now != color:
             self._waiting[row] = (pixel, now, color, device)
