@@ -21,7 +21,7 @@ NOTHING_NOTICE = "no data kept for this period"
 # The panels shown by default, row by row.
 DEFAULT_NAMES = ("throughput", "queues", "heat", "drops")
 # The default when hostile clients take part: queue lengths matter least then.
-HARASSED_NAMES = ("throughput", "hostile", "heat", "drops")
+HOSTILE_NAMES = ("throughput", "hostile", "heat", "drops")
 
 _STAGE_NAMES = layout.stage_names()
 _STAGE_COLORS = {

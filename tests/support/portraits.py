@@ -40,7 +40,7 @@ class Portrait:
     at_s: float = 20.0
 
 
-SITTINGS: dict[str, Portrait] = {
+PORTRAITS: dict[str, Portrait] = {
     "bursty": Portrait("drops"),
     "crowd": Portrait("throughput"),
     "first_light": Portrait("heat"),
@@ -99,14 +99,14 @@ def _plot_box(panels: Panels) -> Box:
 
 def make_portrait(pick: Pick, stop: StopSignal) -> None:
     """Run a scenario until its time, and write its picture. Raises RunError when a part fails."""
-    sitting = SITTINGS[pick.name]
+    portrait = PORTRAITS[pick.name]
     session = Session(pick.scenario, with_panels=False)
     try:
         session.start(clock.now_ns())
-        _poll_until(session, lambda: stop.asked or session.view().run_seconds >= sitting.at_s)
+        _poll_until(session, lambda: stop.asked or session.view().run_seconds >= portrait.at_s)
         if not stop.asked:
             pick.picture.parent.mkdir(exist_ok=True)
-            portrait_of(session, sitting.panel).save(pick.picture, optimize=True)
+            portrait_of(session, portrait.panel).save(pick.picture, optimize=True)
     finally:
         session.end(is_checked=False)
         session.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from plots.ipc import Picture, ShowPanels
 from plots.panels import Panels
-from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
+from plots.series import DEFAULT_NAMES, HOSTILE_NAMES, PANELS
 from support.person import Person
 from support.window_stage import FakeSession, Written, headless, heat_map, noise, part_of, rgb, words
 from workbench.telemetry.view import TileBox
@@ -48,12 +48,12 @@ def test_the_initial_choice_is_the_default_of_the_panels() -> None:
 
 def test_hostile_clients_have_a_default_panel_until_the_user_chooses() -> None:
     choice = PanelChoice()
-    choice.begin(is_harassed=True)
-    assert choice.names == HARASSED_NAMES
-    choice.begin(is_harassed=False)
+    choice.begin(has_hostile=True)
+    assert choice.names == HOSTILE_NAMES
+    choice.begin(has_hostile=False)
     assert choice.names == DEFAULT_NAMES
     choice.put(2, "ledger")
-    choice.begin(is_harassed=True)
+    choice.begin(has_hostile=True)
     assert choice.names == (*DEFAULT_NAMES[:2], "ledger", DEFAULT_NAMES[3])
 
 

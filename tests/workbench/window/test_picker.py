@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.person import Person
-from support.portraits import SITTINGS
+from support.portraits import PORTRAITS
 from support.window_stage import FakeSession, headless, heat_map, note_writing, rgb, words
 from workbench.scenarios import catalog
 from workbench.scenarios.catalog import Pick, all_picks
@@ -41,7 +41,7 @@ def test_each_pick_has_a_small_picture(pick: Pick) -> None:
 
 def test_every_scenario_has_a_card_and_every_picture_is_used() -> None:
     assert list(dict.fromkeys(pick.name for pick in PICKS)) == builtin_names()
-    assert set(SITTINGS) == set(builtin_names())
+    assert set(PORTRAITS) == set(builtin_names())
     pictures = set((FOLDER / "pictures").iterdir())
     assert pictures == {pick.picture for pick in PICKS}
 

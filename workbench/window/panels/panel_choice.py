@@ -4,7 +4,7 @@ It draws nothing. The window compares `order` with the last one that it sent to 
 """
 
 from plots.ipc import ShowPanels
-from plots.series import DEFAULT_NAMES, HARASSED_NAMES, PANELS
+from plots.series import DEFAULT_NAMES, HOSTILE_NAMES, PANELS
 from workbench.telemetry.view import TileBox
 from workbench.window.toolkit.theme import Name
 
@@ -79,13 +79,13 @@ class PanelChoice:
         """Follow the current time."""
         self.end_ns = 0
 
-    def begin(self, *, is_harassed: bool) -> None:
+    def begin(self, *, has_hostile: bool) -> None:
         """Start with another session. Its default panels are shown unless the user chose others before.
 
-        `is_harassed`: it has hostile clients.
+        `has_hostile`: it has hostile clients.
         """
         chosen, before = self.names, self._usual
-        self._usual = HARASSED_NAMES if is_harassed else DEFAULT_NAMES
+        self._usual = HOSTILE_NAMES if has_hostile else DEFAULT_NAMES
         # Compared with the defaults of the session before: a choice that the user made is kept.
         self.names = self._usual if chosen == before else chosen
         self.go_live()

@@ -286,7 +286,7 @@ class Window:
             self._session.show_panels(order)
 
     def _begin_choice(self) -> None:
-        self._layout.choice.begin(is_harassed=self._session.controls.scenario.fleet.hostile.connections > 0)
+        self._layout.choice.begin(has_hostile=self._session.controls.scenario.fleet.hostile.connections > 0)
 
     def _scene(self, view: View, now_ns: int) -> Scene:
         # One reading for all views: figures next to each other must be of the same moment.
