@@ -65,6 +65,7 @@ def grown(arrays: Arrays, count: int, frames: int) -> Arrays:
     count, frames = max(count, have), max(frames, arrays.times.shape[1])
     if (count, frames) == arrays.times.shape:
         return arrays
+    # New arrays, not resized ones: kernels keep no pointer to them between calls.
     devices = _blank_devices(count)
     devices[:have] = arrays.devices
     join_groups(arrays.settings, devices, arrays.states, have)
@@ -106,6 +107,7 @@ def new_epoch(config: FleetConfig, rate_factor: float = 1.0) -> NDArray[np.void]
 def watchers(config: FleetConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which devices watch, and which of these never read. Shapes (connections,)."""
     viewers = spread(config.viewer_count, config.connections)
+    # Slow ones are spread among the viewers, not taken from one end of the fleet.
     slow = np.zeros(config.connections, np.bool_)
     count = config.viewer_count - config.reading_count
     slow[np.flatnonzero(viewers)[spread(count, config.viewer_count)]] = True

@@ -66,6 +66,7 @@ def _draw_weight(arrays):
         return np.int64(0)
     weight = np.int64(settings.probe_mean)
     _draw_gap(arrays)
+    # Thin out by halves as the table fills; twice the weight makes up for each batch that is left out.
     least = PROBES_MAX // 2
     while settings.probe_free_count < least:
         if unit(mask_word(settings)) > 0.5:
@@ -128,6 +129,7 @@ def begin_probe(arrays, q, d, weight, nonce, words, end, now_ns):
     else:
         arrays.probes[queue.probe_last].next = row
     queue.probe_last = row
+    # All earlier probes have an answer, so this is the first one without.
     if queue.probe_waiting == 0:
         queue.probe_waiting = row
 
@@ -162,6 +164,7 @@ def _record(arrays, row, now_ns):
         if is_brushed:
             record(arrays.brushed_latency, value_us, weight)
             arrays.brushed_latency_max_us[0] = max(arrays.brushed_latency_max_us[0], value_us)
+    # Only the last placement's pixel is kept, so only its latency belongs to a known tile.
     tile = arrays.tile_latency[tile_y * ((width + TILE_SIDE - 1) // TILE_SIDE) + tile_x]
     tile.sum_us += value_us * weight
     tile.count += weight
@@ -192,6 +195,7 @@ def answer_probes(arrays, q, nonce, tick):
     """The server had read, at `tick`, what came before the PING with this nonce: of one probe, or of a whole block."""
     queue = arrays.devices[q]
     row = np.int64(queue.probe_waiting)
+    # Probes of one block share a nonce, because the block is answered as a whole.
     while row > 0 and arrays.probes[row].nonce == nonce:
         arrays.probes[row].tick = tick
         row = np.int64(arrays.probes[row].next)
@@ -217,6 +221,7 @@ def take_first(arrays, q):
 def see_tick(arrays, q, tick, now_ns):
     """End the probes that the DELTA of `tick` shows: those answered at an earlier one."""
     queue = arrays.devices[q]
+    # Answers come in order, and ticks never fall along the queue: the first that is not shown ends the search.
     while queue.probe_first != queue.probe_waiting and tick > arrays.probes[queue.probe_first].tick:
         end_probe(arrays, take_first(arrays, q), tick, now_ns)
 

@@ -108,5 +108,6 @@ def _versions() -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
+            # The distribution's version, which is what a reader would install again.
             continue  # A peer that is not installed has no version.
     return found

@@ -121,6 +121,7 @@ class Playback:
         self._replies = ReplyCounter(page, start.config.connections, start.width, start.height)
         self._frames: Iterator[Frame] = recording.frames()
         self._next: Frame | None = next(self._frames, None)
+        # From the recorded times to ours; set when all connections are open.
         self._shift_ns = 0
         self._clients: list[Client] = []
         self._selector = selectors.DefaultSelector()
