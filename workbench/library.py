@@ -55,6 +55,7 @@ class Summary(Mapping[str, Any]):
     connections_lost: int | None
     protocol_errors: int | None
     canvas_checksum: int | None
+    failures: list[str]
     machine: Mapping[str, Any]
 
     def __init__(self, figures: Mapping[str, Any]) -> None:
@@ -93,6 +94,7 @@ def run_scenario(
     `seconds`: how long to measure, after a warm-up of one second; default: as the scenario says. `record`: a new file
     for a recording. `stop`: set it from another thread to end the run early; figures it has no time for are None.
     Raises UserError before anything is started, RunError when a process fails or the recording cannot be written.
+    Checks that failed (wrong viewers, a gap in the ledger, lost connections) raise nothing: they are in `failures`.
     It raises this process's soft limit on open files to the hard one, which child processes inherit.
     """
     from workbench.scenarios.scenario import load_scenario

@@ -2,8 +2,9 @@
 
 Manners: `good`; `bug` ends with a traceback; `failed` says that it cannot; `vanish` ends with 0 and without a word;
 `news` finds something changed around it; `stubborn` hears neither Stop nor SIGTERM;
-`chatty` says what is no event; `unquiet` is a fleet that never comes to rest. With FAKE_PIDS it leaves a file named for
-its process there.
+`chatty` says what is no event; `unquiet` is a fleet that never comes to rest; `wrong` is a fleet with a wrong viewer,
+`lossy` one that lost two connections, `gap` a server whose ledger does not add up. With FAKE_PIDS it leaves a file
+named for its process there.
 """
 
 import os
@@ -58,6 +59,7 @@ def be_server(manner: str, done: threading.Event) -> None:
 
     control.follow_commands(obey)
     write_server(start, State.RUNNING)
+    Page.attach(start.telemetry_fd, telemetry_sections(start.config.loops))["server"][0]["ledger_gap"] = manner == "gap"
     control.say(control.Listening("127.0.0.1", 4321))
 
 
@@ -71,6 +73,7 @@ def be_fleet(manner: str, done: threading.Event) -> None:
                 control.say(control.Phase("quiet"))
         elif isinstance(command, control.CheckViewers):
             write_fleet(start, State.DRAINING, checked=start.config.viewer_count)
+            counters["viewer_wrong_count"] = manner == "wrong"
             control.say(control.Phase("checked"))
         elif isinstance(command, AdjustFleet):
             counters["connection_count"] = command.config.connections
@@ -81,6 +84,7 @@ def be_fleet(manner: str, done: threading.Event) -> None:
 
     counters = Page.attach(start.telemetry_fd, fleet_sections())["fleet"][0]
     write_fleet(start, State.RUNNING)
+    counters["lost_count"] = 2 * (manner == "lossy")
     control.follow_commands(obey, FleetCommand)
     control.say(control.Phase("connected"))
     control.say(control.Phase("sending"))

@@ -157,6 +157,11 @@ class TestRun:
             run_scenario("first_light", seconds=60)
         assert capfd.readouterr() == ("", "")
 
+    def test_a_check_that_fails_is_in_the_summary(self, parts: Callable[..., None]) -> None:
+        parts(fleet="lossy")
+        summary = run_scenario("first_light", seconds=0.6, set={"server.width": 40, "server.height": 30})
+        assert summary.failures == ["connections: 2 lost, and neither a fault nor a setting asked for it"]
+
     def test_it_is_stopped_from_another_thread_and_leaves_signals_alone(
         self, parts: Callable[..., None], capfd: pytest.CaptureFixture[str]
     ) -> None:

@@ -59,7 +59,7 @@ def rerun(file: Path, overrides: Sequence[str], outputs: Outputs) -> int:
         lines, made, is_same = [], [], True
         for name, scenario in plans.items():
             show.play(scenario)
-            if show.exit_code or not show.is_finished:
+            if show.has_failed or not show.is_finished:
                 print("ended before all was placed, so the canvas is not compared", file=outputs.talk)
                 return show.exit_code
             found = show.figures["canvas_checksum"]
@@ -73,7 +73,7 @@ def rerun(file: Path, overrides: Sequence[str], outputs: Outputs) -> int:
         if changes:
             print_comparison(compare_files([path for path in made if path is not None]), outputs.talk)
     print("\n".join(lines), file=outputs.talk)
-    return 0 if is_same else 1
+    return show.exit_code or (0 if is_same else 1)
 
 
 def rerun_scenario(recording: Recording, overrides: Sequence[str]) -> Scenario:

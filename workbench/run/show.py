@@ -93,7 +93,7 @@ class Show:
         self._outputs, self._stop, self._address, self._commands = outputs, stop, address, commands
         self._window: Window | None = None
         self._controls: Controls | None = None
-        self._has_failed = False
+        self._has_failed = self._has_failed_check = False
         self._recording: RecordingWriter | None = None
         self._recording_count = 0
         self.figures: dict[str, Any] = {}
@@ -114,9 +114,14 @@ class Show:
         return (self._window.leg_step if self._window is not None else 0) or 1
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a part or a recording failed."""
+        return self._has_failed
+
+    @property
     def exit_code(self) -> int:
         """The exit code for all sessions."""
-        return 1 if self._has_failed else 0
+        return 1 if self._has_failed or self._has_failed_check else 0
 
     def play(self, scenario: Scenario, guide: Guide | None = None, *, asks: bool = False) -> Scenario | None:
         """Run a scenario until it is over. Returns what the user wants to run next.
@@ -285,7 +290,9 @@ class Show:
         """Write the summary, also into the recording, and print failures to standard error."""
         figures = self.figures = summarise(session.measured())
         self.is_finished = session.is_finished
-        failures = [*session.failures, *session.tracebacks]
+        failures = [*session.failures, *session.failed_checks, *session.tracebacks]
+        # Not a failed part: after it, the user may still go on to another scenario.
+        self._has_failed_check = self._has_failed_check or bool(session.failed_checks)
         if self._recording is not None:
             self._recording.close(figures)
             state = self._recording.state_at(clock.now_ns())

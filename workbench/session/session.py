@@ -22,6 +22,7 @@ from workbench.diagnosis.rule import Diagnostician
 from workbench.machine.facts import usable_core_count
 from workbench.recording.writer import RecordingWriter
 from workbench.scenarios.scenario import Scenario, changes_between
+from workbench.session.checks import Checks
 from workbench.session.journey import journeys_of
 from workbench.session.manual_client import ManualClient
 from workbench.session.processes import Ended, PanelsPart, Processes, module_command
@@ -84,7 +85,8 @@ class Session(OnPages):
         self._drained: Counters | None = None
         self._sampler = Sampler(self.pages, scenario)
         self._diagnostician = Diagnostician(usable_core_count())
-        self._steering = Steering(scenario, self._parts.send, self._mark)
+        self._checks = Checks(scenario)
+        self._steering = Steering(scenario, self._parts.send, self._mark, self._checks.note_fault)
         self._painter = ManualClient()
         self._followed: int | None = None
         self._has_reported_failure = False
@@ -251,6 +253,13 @@ class Session(OnPages):
         return self._parts.failures
 
     @property
+    def failed_checks(self) -> list[str]:
+        """One line per check that failed. Only after `end`; empty if server or fleet failed, which explains them."""
+        assert self._drained is not None, "failed_checks is read after end()"
+        has_failed = any(self._parts.part(name, "").failure for name in ("server", "fleet"))
+        return [] if has_failed else self._checks.failures(self._drained)
+
+    @property
     def tracebacks(self) -> list[str]:
         """The tracebacks of failed parts."""
         return self._parts.tracebacks
@@ -288,7 +297,7 @@ class Session(OnPages):
             tick_intervals_ns=self._sampler.ticks.intervals_ns(steady.time_ns, self.load_ended_ns) if steady else None,
             canvas_checksum=zlib.crc32(self._pixels.tobytes()) if self._drained.server_alive else None,
             setup_seconds=(self.load_started_ns - self._started_ns) / NANOSECONDS if self.load_started_ns else None,
-            failures=self.failures,
+            failures=[*self.failures, *self.failed_checks],
             diagnosis=self._diagnostician.longest,
             hostile=by_kind(self.pages.hostile["hostile"]),
         )
@@ -307,6 +316,7 @@ class Session(OnPages):
         if self._recording is not None and changes:
             self._recording.turn(Turn(self._now_ns, changes))
         self._steering.set_scenario(scenario)
+        self._checks.note_settings(scenario)
         self._sampler.scenario = scenario
         self._painter.allow(scenario.server.rate_per_s, scenario.server.burst)
 

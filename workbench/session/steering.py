@@ -74,13 +74,20 @@ NO_CONNECTION = -1
 
 
 class Steering:
-    """Controls one session. `send(name, order)` sends an order to a part, `mark(kind, text)` records a due fault."""
+    """Controls one session. `send(name, order)` sends an order to a part, `mark(kind, text)` records a due fault.
+
+    `note` is called with each fault that is applied, due or clicked.
+    """
 
     def __init__(
-        self, scenario: Scenario, send: Callable[[str, Order], None], mark: Callable[[str, str], None]
+        self,
+        scenario: Scenario,
+        send: Callable[[str, Order], None],
+        mark: Callable[[str, str], None],
+        note: Callable[[Fault], None] = lambda fault: None,
     ) -> None:
         self._wanted = scenario
-        self._send, self._mark = send, mark
+        self._send, self._mark, self._note = send, mark, note
         self._schedule = Schedule(scenario)
         self._server: ServerConfig | None = None
         self._fleet: tuple[FleetConfig, float] | None = None
@@ -124,6 +131,7 @@ class Steering:
 
     def apply_fault(self, fault: Fault) -> None:
         """Apply a fault now. Does nothing when the part it targets has not started."""
+        self._note(fault)
         if fault.kind == "kill loop clients":
             if self._server is not None:
                 self._send("server", CloseClients(fault.loop))

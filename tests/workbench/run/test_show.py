@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.session_parts import SCENARIO, commands
+from support.session_parts import SCENARIO, commands, pump
 from workbench.address import address_of
 from workbench.cli.gallery import make_gallery
 from workbench.controls.controls import Controls
@@ -205,6 +205,40 @@ class TestShow:
     def test_a_part_that_fails_ends_it_all(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run_tour(HEADLESS, ["fleet.connections=5"], commands=commands(fleet="failed")) == 1
         assert capsys.readouterr().err == "fleet: no room on the shelf\n"
+
+    @pytest.mark.parametrize(
+        ("manners", "line"),
+        [
+            ({"fleet": "wrong"}, "viewers: 1 of 5 differ from the server's canvas at the end"),
+            ({"fleet": "lossy"}, "connections: 2 lost, and neither a fault nor a setting asked for it"),
+            ({"server": "gap"}, "ledger: 1 placements are unaccounted for at the end"),
+        ],
+    )
+    def test_a_check_that_fails_ends_with_1(
+        self, manners: dict[str, str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path, scenario = tmp_path / "a.json", msgspec.structs.replace(SCENARIO, seconds=0.6)
+        assert run_scenario(scenario, Outputs(headless=True, summary=path), commands=commands(**manners)) == 1
+        assert capsys.readouterr().err == f"{line}\n"
+        assert json.loads(path.read_text())["failures"] == [line]
+
+    def test_a_check_that_fails_in_the_window_is_heard_and_the_next_scenario_runs(
+        self,
+        wishes: list[Scenario | int | None],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        wishes += [named("second"), None]
+
+        class Patient(FakeWindow):
+            def run(self, until: Any) -> None:
+                pump(self.session, lambda: self.session.load_started_ns > 0)
+                super().run(until)
+
+        monkeypatch.setattr("workbench.window.shell.window.Window", Patient)
+        assert run_scenario(named("first"), Outputs(headless=False), commands=commands(fleet="lossy")) == 1
+        assert capsys.readouterr().err.count("connections: 2 lost") == 2
+        assert Patient.last.shown == ["first", "second"]
 
     def test_failures_are_printed_even_if_the_summary_cannot_be_written(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
