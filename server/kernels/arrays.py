@@ -40,6 +40,7 @@ FOLLOWING = np.dtype(
         ("read_end", "i8"),  # one past the newest that is decoded.
         ("received_count", "i8"),  # Placements of the connection that belong to older journeys.
         ("admitted_count", "i8"),  # The connection's count at the last check.
+        ("refused_count", "i8"),  # The same.
     ],
     align=True,
 )

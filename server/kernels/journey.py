@@ -24,6 +24,11 @@ def _forget_if_gone(loop):
 
 
 @kernel
+def _refused_count(connection):
+    return int(connection.throttled_count) + int(connection.shed_count) + int(connection.out_of_bounds_count)
+
+
+@kernel
 def _open(loop, slot, read_count, now_ns):
     """Begin a journey: a read of the followed connection, the `read_count`th of this loop. O(1)."""
     # Queues keep their order, so counts tell how far a read has come, and no stage has to look at single placements.
@@ -35,6 +40,7 @@ def _open(loop, slot, read_count, now_ns):
         following.read_end = end
         following.received_count = connection.received_count
         following.admitted_count = connection.admitted_count
+        following.refused_count = _refused_count(connection)
     # The ring is full of unfinished journeys: the oldest one gives up its row.
     elif end - following.first >= JOURNEY_ROWS:
         following.first = end - JOURNEY_ROWS + 1
@@ -134,10 +140,11 @@ def note_decoded(loop, now_ns):
 
 
 @kernel
-def _last_placed(loop, slot):
-    """The last placement of a connection that waits to be applied: (pixel or -1, placements of all behind it).
+def _placed(loop, slot, later):
+    """A placement of a connection that waits to be applied: the one with `later` of its own behind it.
 
-    Cost: O(placements behind it), while a connection is followed.
+    Returns (pixel or -1, placements of all connections behind it). Cost: O(placements behind it), while a connection is
+    followed.
     """
     queues = loop.queues[0]
     behind = 0
@@ -145,7 +152,9 @@ def _last_placed(loop, slot):
         placement = loop.placements[i]
         if placement.kind == Kind.PLACE:
             if placement.slot == slot:
-                return int(placement.pixel), behind
+                if later == 0:
+                    return int(placement.pixel), behind
+                later -= 1
             behind += 1
     return -1, 0
 
@@ -154,26 +163,31 @@ def _last_placed(loop, slot):
 def note_admitted(loop, now_ns):
     """Note the journeys whose placements are all admitted or refused by now. Called before they are applied.
 
-    Where one pass judged several reads of the connection, all of them name the last one's pixel.
+    Where one pass judged several reads of the connection and refused some of it, all of them name the last pixel.
     """
     if _forget_if_gone(loop):
         return
     following = loop.following[0]
     connection = loop.connections[following.slot]
-    judged = int(connection.admitted_count) + int(connection.throttled_count)
-    judged += int(connection.shed_count) + int(connection.out_of_bounds_count)
-    pixel, behind = -1, 0
-    if connection.admitted_count > following.admitted_count:
-        pixel, behind = _last_placed(loop, following.slot)
-        following.admitted_count = connection.admitted_count
+    refused = _refused_count(connection)
+    judged = int(connection.admitted_count) + refused
+    has_new = connection.admitted_count > following.admitted_count
+    # Without refusals, as many placements are behind a read's last one as were judged after it.
+    is_exact = refused == following.refused_count
+    following.admitted_count = connection.admitted_count
+    following.refused_count = refused
     for n in range(int(following.first), int(following.end)):
         row, mark = loop.journeys[n % JOURNEY_ROWS], loop.marks[n % JOURNEY_ROWS]
         if row.admitted_ns > 0:
             continue
-        if pixel >= 0:
-            row.pixel = pixel
-            mark.admitted_count = int(loop.counts[0].admitted_count) - behind
-        if n >= following.read_end or mark.received_count > judged:
+        is_judged = n < following.read_end and mark.received_count <= judged
+        if has_new:
+            later = judged - int(mark.received_count) if is_exact and is_judged else 0
+            pixel, behind = _placed(loop, following.slot, later)
+            if pixel >= 0:
+                row.pixel = pixel
+                mark.admitted_count = int(loop.counts[0].admitted_count) - behind
+        if not is_judged:
             break  # It is judged in part, and what comes later not at all.
         row.admitted_ns = now_ns
 

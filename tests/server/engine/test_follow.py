@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.kernels.admit import admit
@@ -132,6 +132,8 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=80))
+@example([("read", 1, 1), ("decode", 1), ("read", 1, 1), ("decode", 1), ("admit", 2), ("apply", 1)])
+@example([("read", 1, 1), ("decode", 1), ("read", 1, 2), ("decode", 2), ("admit", 3)])
 @settings(deadline=None)
 def test_each_read_is_noted_when_its_last_placement_comes_through(given_steps):
     pipeline = Pipeline()

@@ -104,7 +104,7 @@ def test_a_command_does_as_with_the_null_device(
 )
 def test_a_process_that_is_started_by_hand_says_what_it_is(module: str, tmp_path: Path) -> None:
     done = run(closing((0, 1), sys.executable, "-m", module, "websockets"), tmp_path)
-    line = "this program is started by the workbench and reads its orders from standard input\n"
+    line = "this program is started by the workbench and reads its commands from standard input\n"
     assert (done.returncode, done.stderr) == (1, line)
 
 
