@@ -232,13 +232,14 @@ def _fleet(evidence: Evidence) -> Answer:
 
 
 def _window(evidence: Evidence) -> Answer:
-    fps, cores = evidence.reading.window_fps, evidence.reading.window_cpu_cores
-    if fps is None:
+    # Not the pictures shown, which are few where little changes.
+    redraws_per_s, cores = evidence.reading.redraws_per_s, evidence.reading.window_cpu_cores
+    if redraws_per_s is None:
         return Answer("No window is open.")
-    line = f"Window: {fps:.0f} pictures per second, {cores or 0:.2f} core."
-    if fps >= (FPS_LEAST / STAY_RATIO if evidence.held == WINDOW else FPS_LEAST):
+    line = f"Window: {redraws_per_s:.0f} redraws per second, {cores or 0:.2f} core."
+    if redraws_per_s >= (FPS_LEAST / STAY_RATIO if evidence.held == WINDOW else FPS_LEAST):
         return Answer(line)
-    phrases = (f"shows {fps:.0f} pictures per second", f"its process takes {cores or 0:.2f} core")
+    phrases = (f"redraws {redraws_per_s:.0f} times per second", f"its process takes {cores or 0:.2f} core")
     return Answer(f"{line} It stutters.", WINDOW, phrases)
 
 

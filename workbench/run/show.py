@@ -156,6 +156,7 @@ class Show:
             raise
         if window is not None:
             window.require = partial(self._require, running=scenario)
+            window.on_picture = session.count_picture
             window.guided = guide is not None
             if asks:
                 window.ask()

@@ -176,8 +176,12 @@ class Session(OnPages):
         self._painter.paint(x, y, color)
 
     def count_redraw(self) -> None:
-        """Count one redraw of the window."""
+        """Count one redraw of the window, whether or not something had changed."""
         self._sampler.redraw_count += 1
+
+    def count_picture(self) -> None:
+        """Count one picture that the window brought to the display."""
+        self._sampler.picture_count += 1
 
     def end(
         self, *, is_checked: bool = True, attend: Attend = wait_for_all, patience: Callable[[], float] = lambda: 1.0
@@ -399,7 +403,7 @@ class Session(OnPages):
         self.poll(clock.now_ns())
 
     def _read_counters(self, now_ns: int) -> Counters:
-        return read_counters(self.pages, self._sampler.redraw_count, now_ns)
+        return read_counters(self.pages, self._sampler.picture_count, now_ns, self._sampler.redraw_count)
 
     def _part_names(self) -> list[str]:
         server = ["server"] if self._address is None else []

@@ -42,8 +42,10 @@ class Counters:
     """Processor time of the process that draws the panels; 0 without one."""
     own_cpu_ns: int
     """Processor time of this process: window, table and sampling."""
+    picture_count: int
+    """Pictures that the window has brought to the display; 0 without one."""
     redraw_count: int
-    """Pictures that the window has shown; 0 without one."""
+    """Times that it looked for something to redraw, of which most may have found nothing; 0 without one."""
 
     @property
     def server_alive(self) -> bool:
@@ -75,7 +77,7 @@ class Counters:
         return sides | {"sent_count": sent, "in_flight_count": max(0.0, sent - sum(sides.values()))}
 
 
-def read_counters(pages: SessionPages, redraw_count: int, now_ns: int) -> Counters:
+def read_counters(pages: SessionPages, picture_count: int, now_ns: int, redraw_count: int = 0) -> Counters:
     """Copy the counters of all pages."""
     # Each array is copied at once, but not all at one moment: sums over pages may be off by what happens meanwhile.
     telemetry, fleet = pages.telemetry, pages.fleet
@@ -91,6 +93,7 @@ def read_counters(pages: SessionPages, redraw_count: int, now_ns: int) -> Counte
         lateness_max_us=int(fleet["lateness_max_us"][0]),
         panels_cpu_ns=int(pages.picture["cpu_ns"][0]),
         own_cpu_ns=clock.process_cpu_ns(),
+        picture_count=picture_count,
         redraw_count=redraw_count,
     )
 
@@ -157,7 +160,11 @@ class Span:
         return None if used is None else used / NANOSECONDS
 
     def window_fps(self) -> float | None:
-        """Pictures per second that the window showed; None without one."""
+        """Pictures per second that the window brought to the display; None without one."""
+        return self._per_s(self.first.picture_count, self.last.picture_count, is_known=self.last.picture_count > 0)
+
+    def redraws_per_s(self) -> float | None:
+        """Times per second that the window looked for something to redraw; None without one."""
         return self._per_s(self.first.redraw_count, self.last.redraw_count, is_known=self.last.redraw_count > 0)
 
     def stage_utilisation(self) -> NDArray[np.float64]:

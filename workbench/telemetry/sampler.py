@@ -45,7 +45,7 @@ class Sampler:
         self._history = History(pages.history)
         self._census = CensusTaker(pages.connections["connections"])
         self._region: Region | None = None
-        self.redraw_count = 0
+        self.picture_count = self.redraw_count = 0
         self.ticks = TickLog(pages.telemetry)
         self.reading = Reading(connection_target=scenario.fleet.connections)
         self.stages: tuple[StageReading, ...] = ()
@@ -94,7 +94,7 @@ class Sampler:
 
     def take(self, now_ns: int) -> Counters:
         """Take a sample now, whether due or not."""
-        counters = read_counters(self._pages, self.redraw_count, now_ns)
+        counters = read_counters(self._pages, self.picture_count, now_ns, self.redraw_count)
         before = self.latest or counters
         assert now_ns >= before.time_ns, "samples are in the order of time"
         is_news = self._is_news(before, counters)
@@ -150,6 +150,7 @@ class Sampler:
             **{name: value for name, value in figures.items() if value is not None},
             tick=int(last.server["tick"]),
             tick_ms_configured=server.tick_ms if is_served else None,
+            redraws_per_s=span.redraws_per_s(),
             tick_ms_mean=self._recent_ticks.interval_ms(last.time_ns),
             rate_limit_per_s=server.rate_per_s if is_served else None,
             connection_target=fleet.connections,

@@ -21,6 +21,8 @@ class Reading(Figures):
     tick_ms_configured: float | None = None
     tick_ms_mean: float | None = None
     """Between the starts of the last second's ticks, or since the last; None before the first."""
+    redraws_per_s: float | None = None
+    """Times per second that the window looked for something to redraw; None without one."""
     rate_limit_per_s: int | None = None
     """Placements per second that the server admits from each connection."""
     connection_target: int = 0

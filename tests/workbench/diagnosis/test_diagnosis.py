@@ -222,10 +222,10 @@ class TestOthers:
         )
 
     def test_window(self) -> None:
-        found = diagnose(stages(), reading(window_fps=11, window_cpu_cores=0.98), 4)
+        found = diagnose(stages(), reading(redraws_per_s=11, window_cpu_cores=0.98), 4)
         assert (found.bottleneck, found.sentence) == (
             "window",
-            "shows 11 pictures per second; its process takes 0.98 core",
+            "redraws 11 times per second; its process takes 0.98 core",
         )
 
     def test_rate_limit(self) -> None:

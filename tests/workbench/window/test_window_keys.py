@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -243,19 +244,55 @@ def test_a_display_that_does_not_open_names_the_remedy(monkeypatch: pytest.Monke
         Window(FakeSession(heat_map(64, 64)))
 
 
+class Flips:
+    """The window of a display, with the pictures that came through it, each as the bytes of its pixels."""
+
+    def __init__(self, window: pygame.Window) -> None:
+        self.window, self.pictures = window, [b""]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.window, name)
+
+    def flip(self) -> None:
+        self.pictures.append(pygame.image.tobytes(self.window.get_surface(), "RGB"))
+        self.window.flip()
+
+
+def test_pictures_are_counted_that_the_display_was_given_and_that_show_something_new(
+    on_display: Callable[..., Window],
+) -> None:
+    session = FakeSession(heat_map(64, 64))
+    window = on_display(session)
+    display = window._display
+    assert display is not None
+    flips = display._window = Flips(display._window)  # type: ignore[assignment]
+    counted: list[None] = []
+    window.on_picture = lambda: counted.append(None)
+    now_ns, step_count = FAR_NS, 0
+    for rate in (2e4, 4e4, 6e4, 8e4):
+        session.change(reading=replace(READING, admitted_per_s=rate))
+        now_ns += SECOND_NS  # Figures change a few times per second.
+        for _ in range(10):  # Nothing changes in nine of them.
+            step_count += 1
+            window.step(now_ns := now_ns + FAST_INTERVAL_NS)
+    new = sum(before != after for before, after in pairwise(flips.pictures))
+    assert len(counted) == new and 0 < new < step_count / 2
+
+
 # --- Pace -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_pace_is_30_per_second_and_measures_cost() -> None:
     pace = Pace()
-    assert pace.fps is None and pace.cpu_cores is None
+    assert pace.fps is None and pace.redraws_per_s is None and pace.cpu_cores is None
     now_ns = 10**12
     for redraw in range(40):
-        pace.count(now_ns, redraw * 2_400_000)
+        pace.count(now_ns, redraw * 2_400_000, redraw // 2)
         assert pace.rest_s(now_ns) == pytest.approx(INTERVAL_NS / 1e9)
         assert pace.rest_s(now_ns + INTERVAL_NS + 1) == 0
         now_ns += INTERVAL_NS
-    assert pace.fps == pytest.approx(30, rel=0.001)
+    assert pace.redraws_per_s == pytest.approx(30, rel=0.001)
+    assert pace.fps == pytest.approx(15, abs=1)
     assert pace.cpu_cores == pytest.approx(0.072, rel=0.001)
 
 

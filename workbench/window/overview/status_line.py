@@ -22,7 +22,8 @@ _LOOPS_SHOWN = 4
 
 PROCESS_MEANING = "A separate process: its state, or the CPU cores it uses."
 MEANINGS: dict[str, str] = {
-    "window": "CPU cores that this window uses, and its frames per second (fps).",
+    "window": "CPU cores that this window uses, and pictures per second (fps) that it brings to the screen. It is "
+    "redrawn on change: while less changes, fewer are needed.",
     "broker": "The MQTT broker. Held still: paused by a fault. Gone: for how long, and reconnect attempts.",
     "tick": "Engine steps so far. Each broadcasts the changes since the previous one.",
     "broadcast": "Whether broadcasts fit into the tick interval; otherwise the interval is lengthened.",

@@ -17,7 +17,7 @@ CHEAP_CORES, EXPENSIVE_CORES = 0.06, 0.10
 LATE_RATIO = 0.9
 # After lowering the rate, it is kept for this long.
 PATIENCE_NS = 5_000_000_000
-# `fps` and `cpu_cores` are measured over this time.
+# Rates and `cpu_cores` are measured over this time.
 SPAN_NS = 1_000_000_000
 
 
@@ -26,14 +26,14 @@ class Pace:
 
     def __init__(self) -> None:
         self._due_ns = 0
-        self._marks: deque[tuple[int, int]] = deque()
+        self._marks: deque[tuple[int, int, int]] = deque()
         self.interval_ns = INTERVAL_NS
         """Time between redraws."""
         self._kept_until_ns = 0
 
-    def count(self, now_ns: int, cpu_ns: int) -> None:
-        """Count a redraw. `cpu_ns`: CPU time of this process so far."""
-        self._marks.append((now_ns, cpu_ns))
+    def count(self, now_ns: int, cpu_ns: int, picture_count: int = 0) -> None:
+        """Count a redraw. `cpu_ns`: CPU time of this process so far; `picture_count`: pictures shown so far."""
+        self._marks.append((now_ns, cpu_ns, picture_count))
         while now_ns - self._marks[0][0] > SPAN_NS:
             self._marks.popleft()
         self._choose(now_ns)
@@ -43,15 +43,15 @@ class Pace:
 
     def _choose(self, now_ns: int) -> None:
         """Choose 60 or 30 per second, by cost and number of the redraws of the last second."""
-        fps, cores = self.fps, self.cpu_cores
-        if fps is None or cores is None or now_ns < self._kept_until_ns:
+        redraws_per_s, cores = self.redraws_per_s, self.cpu_cores
+        if redraws_per_s is None or cores is None or now_ns < self._kept_until_ns:
             return
         if self.interval_ns == INTERVAL_NS:
             # Late redraws at 30 per second mean that a core is missing: more redraws would take it from the server.
-            if cores <= CHEAP_CORES and fps >= 30 * LATE_RATIO:
+            if cores <= CHEAP_CORES and redraws_per_s >= 30 * LATE_RATIO:
                 self.interval_ns = FAST_INTERVAL_NS
                 self._kept_until_ns = now_ns + SPAN_NS  # Re-evaluate after one second at 60.
-        elif cores > EXPENSIVE_CORES or fps < 60 * LATE_RATIO:
+        elif cores > EXPENSIVE_CORES or redraws_per_s < 60 * LATE_RATIO:
             self.interval_ns = INTERVAL_NS
             self._kept_until_ns = now_ns + PATIENCE_NS
 
@@ -61,6 +61,12 @@ class Pace:
 
     @property
     def fps(self) -> float | None:
+        """Pictures shown per second over the last second: the redraws that changed something. None as for these."""
+        span_ns = self._span_ns()
+        return (self._marks[-1][2] - self._marks[0][2]) * 1e9 / span_ns if span_ns >= SPAN_NS / 2 else None
+
+    @property
+    def redraws_per_s(self) -> float | None:
         """Redraws per second over the last second; None before half a second has passed."""
         span_ns = self._span_ns()
         return (len(self._marks) - 1) * 1e9 / span_ns if span_ns >= SPAN_NS / 2 else None

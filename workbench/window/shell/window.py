@@ -47,11 +47,13 @@ class Window:
         self._display = None if headless else Display(_title(session), size, SIZE_MIN)
         self._screen = self._display.surface if self._display else offscreen(size)
         self._closed = self._ending = self._hurried = False
-        self._pace = Pace()
+        self._pace, self._picture_count = Pace(), 0
         self._callbacks = Callbacks(self._copy_scenario, self._want_restart, self._fold, self._complain)
         self._layout, self._router = Layout(self._callbacks, self._switch_theme, self._want), Router()
         self.require: Callable[[Scenario], None] = lambda scenario: None
         """Raises UserError for a scenario that cannot run after this session; set by the caller."""
+        self.on_picture: Callable[[], None] = lambda: None
+        """Called for each picture that differs from the last and is brought to the display; set by the caller."""
         self.wanted: Scenario | None = None
         """The scenario that the user picked; the caller ends this session and starts one of it."""
         self.caption = ""
@@ -91,7 +93,7 @@ class Window:
         # The window never waits for the session: `poll` and `view` return at once, and sleep is the only wait.
         while not self._closed and self.wanted is None and not self.leg_step and not until():
             now_ns = clock.now_ns()
-            self._pace.count(now_ns, clock.process_cpu_ns())
+            self._pace.count(now_ns, clock.process_cpu_ns(), self._picture_count)
             self._session.poll(now_ns)
             self.step(now_ns)
             clock.wait_s(self._pace.rest_s(clock.now_ns()))
@@ -128,6 +130,8 @@ class Window:
         self._layout.mark_focus(self._router.focused if self._router.ring_shown else None)
         if self._layout.draw(self._screen, scene) and self._display:
             self._display.show()
+            self._picture_count += 1
+            self.on_picture()
         return self._screen
 
     def show(self, session: Session) -> None:
