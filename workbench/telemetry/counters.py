@@ -61,10 +61,16 @@ class Counters:
         """A LOOP counter over all loops."""
         return int(self.loops[field].sum())
 
-    def ledger(self) -> dict[str, float]:
+    def others_least(self) -> int:
+        """The least that other clients than the fleet must have placed by now; 0 where nothing is known."""
+        is_known = self.server_alive and self.fleet_alive
+        return max(0, self.loop_sum("received_count") - int(self.fleet["sent_count"])) if is_known else 0
+
+    def ledger(self, others_count: int = 0) -> dict[str, float]:
         """Where every placement went since the start, by the names of figures; without what is not known.
 
-        `in_flight_count` is what the other sides do not have yet: in sockets and queues.
+        `in_flight_count` is what the other sides do not have yet: in sockets and queues. `others_count`: placements of
+        other clients, which the fleet did not send.
         """
         if not self.server_alive:
             return {"sent_count": float(self.fleet["sent_count"])} if self.fleet_alive else {}
@@ -73,8 +79,11 @@ class Counters:
         if not self.fleet_alive:
             return sides
         sent = float(self.fleet["sent_count"])
-        # Pages are not read at one moment, and clients outside the fleet may paint: the difference may be negative.
-        return sides | {"sent_count": sent, "in_flight_count": max(0.0, sent - sum(sides.values()))}
+        done = sum(sides.values())
+        # What the server has received and not yet decided waits in its queues, whoever sent it. Pages are not read at
+        # one moment, so either difference may be negative.
+        waiting = self.loop_sum("received_count") - done
+        return sides | {"sent_count": sent, "in_flight_count": max(0.0, sent + others_count - done, waiting)}
 
 
 def read_counters(pages: SessionPages, picture_count: int, now_ns: int, redraw_count: int = 0) -> Counters:

@@ -46,6 +46,7 @@ class Sampler:
         self._census = CensusTaker(pages.connections["connections"])
         self._region: Region | None = None
         self.picture_count = self.redraw_count = 0
+        self._others_count = 0
         self.ticks = TickLog(pages.telemetry)
         self.reading = Reading(connection_target=scenario.fleet.connections)
         self.stages: tuple[StageReading, ...] = ()
@@ -95,6 +96,9 @@ class Sampler:
     def take(self, now_ns: int) -> Counters:
         """Take a sample now, whether due or not."""
         counters = read_counters(self._pages, self.picture_count, now_ns, self.redraw_count)
+        # No counter says who sent a placement. What was ever received beyond what the fleet had sent is of others; that
+        # is all of theirs once the fleet has had nothing in flight since.
+        self._others_count = max(self._others_count, counters.others_least())
         before = self.latest or counters
         assert now_ns >= before.time_ns, "samples are in the order of time"
         is_news = self._is_news(before, counters)
@@ -138,7 +142,7 @@ class Sampler:
         """All figures: those that no method of `Span` measures are given here."""
         last, server, fleet = span.last, self.scenario.server, self.scenario.fleet
         is_served = last.server_alive
-        given: dict[str, Any] = asdict(census) | last.ledger()
+        given: dict[str, Any] = asdict(census) | last.ledger(self._others_count)
         given["tick_ms"] = int(last.server["tick_interval_ns"]) / 1e6 if is_served else None
         given["protocol_error_count"] = last.loop_sum("protocol_error_count") + int(last.fleet["protocol_error_count"])
         given["server_resident_bytes"] = int(last.server["resident_bytes"]) or None

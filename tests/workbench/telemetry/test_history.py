@@ -92,6 +92,25 @@ class TestSamples:
         assert row["sent_count"] == sum(row[side] for side in sides) == 1000
         assert row["in_flight_count"] == 200
 
+    def test_placements_of_other_clients_do_not_hide_what_is_in_flight(self, pages: SessionPages) -> None:
+        fleet, loop, sampler = pages.fleet["fleet"][0], pages.telemetry["loops"][0], Sampler(pages, SCENARIO)
+        loop["received_count"] = loop["admitted_count"] = 50_000
+        sampler.take(SECOND)
+        assert newest(pages)["in_flight_count"] == 0
+        # A braked stage: of the fleet's, 5,000 are admitted, 2,000 wait in queues and 13,000 in sockets.
+        fleet["sent_count"] = 20_000
+        loop["received_count"] += 7_000
+        loop["admitted_count"] += 5_000
+        sampler.take(2 * SECOND)
+        assert newest(pages)["in_flight_count"] == 15_000
+
+    def test_what_waits_in_queues_is_in_flight_whoever_sent_it(self, pages: SessionPages) -> None:
+        pages.fleet["fleet"][0]["sent_count"] = 500
+        pages.telemetry["loops"][0]["received_count"] = 900
+        pages.telemetry["loops"][0]["admitted_count"] = 600
+        Sampler(pages, SCENARIO).take(SECOND)
+        assert newest(pages)["in_flight_count"] == 300
+
     def test_what_is_unknown_is_nan(self, pages: SessionPages) -> None:
         pages.fleet["fleet"][0]["heartbeat_ns"] = 0
         Sampler(pages, SCENARIO).take(SECOND)
