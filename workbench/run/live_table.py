@@ -138,7 +138,9 @@ def _recording(state: RecordingState | None) -> list[str]:
     """The state of the recording, if there is one."""
     if state is None:
         return []
-    return [f"recording stopped: {state.failure}" if state.failure else f"recording {state.bytes / 1e6:.1f} MB"]
+    if state.failure:
+        return [f"recording stopped: {state.failure}"]
+    return [f"recording {state.bytes / 1e6:.1f} MB on disk with its log"]
 
 
 def _ledger(gap: int | None) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from workbench.telemetry.pages import SessionPages
 from workbench.telemetry.sampler import Sampler
 from workbench.telemetry.summary import Measured, summarise
 from workbench.telemetry.tick_log import TickLog
-from workbench.telemetry.view import Part, Reading, View
+from workbench.telemetry.view import Part, Reading, RecordingState, View
 
 SECOND = 1_000_000_000
 SCENARIO = Scenario(server=ServerConfig(width=4, height=4, loops=2), fleet=FleetConfig(connections=7))
@@ -310,6 +311,10 @@ class TestTable:
 
     def test_what_is_not_known_is_a_dash(self) -> None:
         assert line_of(self.view(Reading(), 1)).count("- ") == 15
+
+    def test_the_size_of_a_recording_says_that_its_log_is_in_it(self) -> None:
+        view = replace(self.view(Reading(), 1), recording=RecordingState("a.pxr", 2.0, 5_100_000))
+        assert "recording 5.1 MB on disk with its log" in line_of(view)
 
     def test_a_line_has_figures_with_units_and_dashes(self) -> None:
         reading = Reading(offered_per_s=300_000, admitted_per_s=812, tick_ms=180, connection_count=5000)

@@ -17,6 +17,9 @@ from workbench.window.toolkit.theme import Lettering
 from workbench.window.toolkit.view import Drawable, Focusable
 from workbench.window.toolkit.wording import format_clock, format_count, format_ms, format_whole
 
+# A log of a few megabytes is most of a short recording while it is written.
+_SIZE_MEANING = "Its size is that on disk with its log (-wal), which is merged into the file when the run ends."
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -143,7 +146,7 @@ class Header(Drawable, Focusable):
     def _recording_tip(recording: RecordingState | None) -> str:
         if recording is None:
             return ""
-        how = f"Stopped: {recording.failure}." if recording.failure else "Recording to this file."
+        how = f"Stopped: {recording.failure}." if recording.failure else f"Recording to this file. {_SIZE_MEANING}"
         return f"recording {recording.path}\n{how}"
 
     @staticmethod
