@@ -156,7 +156,8 @@ class FakeShow:
     def __init__(self, outputs: Outputs, *_: Any, commands: Any) -> None:
         FakeShow.played = []
         self.outputs, self.commands = outputs, commands
-        self.exit_code, self.is_finished, self.recorded = 0, self.finishes, outputs.record
+        self.exit_code, self.has_failed = 0, False
+        self.is_finished, self.recorded = self.finishes, outputs.record
         self.figures: dict[str, Any] = {}
 
     def play(self, scenario: Any) -> None:
