@@ -227,7 +227,8 @@ class Client:
     def _open(self) -> None:
         self._stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._flush()
-        while not self._connection.is_open:
+        # Handshake, messages and close may come in one read: the messages are received first.
+        while not self._connection.is_open and not self._messages:
             if self._ended is not None:
                 raise self._ended
             self._read(clock.now_ns())

@@ -1,7 +1,10 @@
 """The WebSocket client, blocking and non-blocking, at a real server and at one that misbehaves."""
 
+import hashlib
+import re
 import socket
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,6 +105,31 @@ def test_messages_before_the_end_are_received_first(scripted: Any) -> None:
     assert client.receive() == HELLO
     with pytest.raises(ConnectionEnded, match="the server stops"):
         client.receive()
+
+
+def test_messages_that_come_with_the_handshake_and_the_end_are_received_first() -> None:
+    """All in one segment, as from a server that stops at that moment."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def act() -> None:
+        with listener, listener.accept()[0] as stream:
+            key = re.search(rb"Sec-WebSocket-Key: (\S+)", stream.recv(4096))
+            assert key is not None
+            accept = b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+            head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            hello, reason = HELLO.encode(), (1001).to_bytes(2, "big") + b"the server stops"
+            frames = bytes([0x82, len(hello)]) + hello + bytes([0x88, len(reason)]) + reason
+            stream.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n" + frames)
+            stream.recv(4096)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    client = Client("127.0.0.1", listener.getsockname()[1], timeout_s=PATIENCE_S)
+    assert client.receive() == HELLO
+    with pytest.raises(ConnectionEnded, match="the server stops"):
+        client.receive()
+    client.close()
+    thread.join(PATIENCE_S)
 
 
 def test_a_text_message_ends_the_connection(scripted: Any) -> None:
