@@ -81,8 +81,10 @@ class Driven:
         return self.dialer.adjust(config, rate_factor, now_ns())
 
     def settled_count(self):
-        """Open devices, of those that should be."""
-        return self.dialer.open_count if not self.dialer.is_dialing else -1
+        """Open devices, once all that should be are open, no one is closing, and each that reads has a canvas."""
+        fast_count = np.count_nonzero(self.fleet.arrays.devices["phase"] == Phase.FAST)
+        is_settled = self.dialer.is_complete and fast_count == self.dialer.open_count
+        return fast_count if is_settled else -1
 
     def end(self):
         """Stop sending, wait until everything is seen, compare: (checked, wrong)."""
@@ -157,7 +159,7 @@ def test_churning_devices_leave_and_reconnect(serving):
     with Driven(serving, msgspec.structs.replace(CONFIG, churn_ratio=1.0, churn_s=0.5)) as driven:
         driven.until_more("reconnected_count", 40)
         driven.turn(churn_ratio=0.0)
-        driven.until(lambda: driven.dialer.is_complete)  # The last ones to reconnect have a canvas, too.
+        driven.until(lambda: driven.settled_count() == CONFIG.connections)
         assert driven.end() == (CONFIG.connections, 0)
     assert driven.counters["lost_count"] == 0
     assert driven.counters["churned_count"] >= driven.counters["reconnected_count"] >= 40
@@ -179,6 +181,7 @@ def test_server_that_resets_its_clients_loses_them_for_a_moment(serving):
         driven.until_more("reconnected_count", CONFIG.connections)
         assert (driven.counters["lost_count"], driven.counters["cut_count"]) == (CONFIG.connections, 0)
         driven.until_more("sent_count", 50)
+        driven.until(lambda: driven.settled_count() == CONFIG.connections)
         assert driven.end() == (CONFIG.connections, 0)
 
 
